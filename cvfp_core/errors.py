@@ -1,0 +1,34 @@
+"""What a user can do wrong, said in one line: asked for, found, what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CvfpError(Exception):
+    """An error a user caused and can mend; printed as one line, exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(CvfpError):
+    """The request itself is wrong (unknown name, impossible value); exit code 2."""
+
+    exit_code = 2
+
+
+class PluginError(CvfpError):
+    """A plugin broke one of the registry's rules; the text says whose it is."""
+
+
+def suggestion(asked: str, names: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest of `names`, or nothing."""
+    close = get_close_matches(asked, list(names), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def unknown(kind: str, asked: str, names: Iterable[str]) -> UsageError:
+    """The error for a name nobody registered: what was asked, the nearest name, all there are."""
+    known = sorted(names)
+    return UsageError(
+        f"unknown {kind} '{asked}'{suggestion(asked, known)}; installed: {', '.join(known) or 'none'}"
+    )

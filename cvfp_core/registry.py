@@ -1,0 +1,242 @@
+"""Entry points -> plugins -> one immutable Registry. The only user of pluggy's PluginManager.
+
+pluggy is silent about a misspelt hook, a forgotten `@hookimpl`, a second entry point of one name, and whose exception it
+was. The registry is not: it names the plugin, its distribution and version, what failed, and how to disable it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pluggy
+
+from cvfp_core import hookspecs
+from cvfp_core.cells import Variant
+from cvfp_core.errors import PluginError, UsageError, suggestion, unknown
+from cvfp_core.kinds import CorpusSource, Executor, Preset, Template, VariantFamily
+
+GROUP = "cvfp"
+
+HOOKS: dict[str, type] = {
+    "cvfp_variants": VariantFamily,
+    "cvfp_corpora": CorpusSource,
+    "cvfp_presets": Preset,
+    "cvfp_templates": Template,
+    "cvfp_executors": Executor,
+}
+TITLES: dict[type, str] = {
+    VariantFamily: "variant family",
+    CorpusSource: "corpus",
+    Preset: "settings preset",
+    Template: "template",
+    Executor: "executor",
+}
+_HOOK_NAMES = tuple(name for name in vars(hookspecs) if name.startswith("cvfp_"))
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginInfo:
+    """A plugin as found: whose it is, what it adds, and what is wrong with it (None: nothing)."""
+
+    name: str
+    distribution: str
+    version: str
+    adds: tuple[tuple[str, str], ...] = ()
+    """(kind, item name) pairs, in the order registered."""
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        return f"plugin '{self.name}' ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """What is installed, by kind and name. Made once by `load`, then only read."""
+
+    plugins: tuple[PluginInfo, ...]
+    _items: Mapping[type, Mapping[str, Any]]
+    _owners: Mapping[tuple[type, str], PluginInfo]
+    _observers: Mapping[str, tuple[tuple[PluginInfo, Callable[..., object], tuple[str, ...]], ...]] = field(
+        default_factory=dict
+    )
+
+    def items(self, kind: type[Item]) -> Mapping[str, Item]:
+        """All items of a kind, by name."""
+        return self._items.get(kind, {})
+
+    def get(self, kind: type[Item], name: str) -> Item:
+        """The item of that name. Raises UsageError with the nearest name and all there are."""
+        items = self.items(kind)
+        if name not in items:
+            raise unknown(TITLES[kind], name, items)
+        return items[name]
+
+    def owner(self, kind: type, name: str) -> PluginInfo:
+        """The plugin that registered the item."""
+        return self._owners[kind, name]
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; exactly one family must know it."""
+        families = self.items(VariantFamily)
+        found = [variant for family in families.values() if (variant := family.parse(name)) is not None]
+        if not found:
+            forms = ", ".join(family.form for family in families.values()) or "none"
+            raise UsageError(f"unknown variant '{name}'; names have the form {forms}")
+        if len(found) > 1:
+            raise UsageError(f"variant '{name}' is claimed by families {', '.join(v.family for v in found)}")
+        return found[0]
+
+    def require_healthy(self) -> Registry:
+        """This registry; raises PluginError naming every broken plugin, for commands that compute."""
+        broken = [plugin for plugin in self.plugins if plugin.error]
+        if broken:
+            reasons = "; ".join(f"{plugin.label}: {plugin.error}" for plugin in broken)
+            names = ",".join(sorted({plugin.name for plugin in broken}))
+            raise PluginError(f"{reasons}; mend or uninstall it, or set CVFP_DISABLE={names}")
+        return self
+
+    def notify(self, hook: str, **facts: object) -> list[str]:
+        """Tells every observer; returns one line for each that failed."""
+        failures = []
+        for plugin, function, accepted in self._observers.get(hook, ()):
+            try:
+                function(**{name: facts[name] for name in accepted})
+            except Exception as error:
+                failures.append(f"{plugin.label}: {hook} failed: {type(error).__name__}: {error}")
+        return failures
+
+
+def load(
+    found: Iterable[EntryPoint] | None = None,
+    *,
+    only: Iterable[str] | None = None,
+    disabled: Iterable[str] | None = None,
+) -> Registry:
+    """The registry of the installed plugins. A broken plugin is listed with its error and adds nothing.
+
+    found: the entry points; by default those of group `cvfp`.
+    only, disabled: names; by default from the environment, CVFP_PLUGINS and CVFP_DISABLE (comma-separated).
+    """
+    points = list(entry_points(group=GROUP) if found is None else found)
+    wanted = _names("CVFP_PLUGINS") if only is None else set(only)
+    unwanted = _names("CVFP_DISABLE") if disabled is None else set(disabled)
+    points = [p for p in points if p.name not in unwanted and (not wanted or p.name in wanted)]
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    loaded = [_load_one(manager, point, points) for point in sorted(points, key=lambda p: p.name)]
+    return _assemble(loaded)
+
+
+def installed() -> Registry:
+    """The registry of what is installed; raises PluginError if any plugin is broken."""
+    return load().require_healthy()
+
+
+def _names(variable: str) -> set[str]:
+    return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    info: PluginInfo
+    items: tuple[Any, ...] = ()
+    observers: tuple[tuple[str, Callable[..., object], tuple[str, ...]], ...] = ()
+
+
+def _load_one(manager: pluggy.PluginManager, point: EntryPoint, points: list[EntryPoint]) -> _Loaded:
+    dist = point.dist
+    info = PluginInfo(
+        name=point.name,
+        distribution=dist.metadata["Name"] if dist else "unknown distribution",
+        version=dist.version if dist else "?",
+    )
+    try:
+        rivals = [p for p in points if p.name == point.name]
+        if len(rivals) > 1:
+            homes = sorted(f"{p.value} ({p.dist.name if p.dist else 'unknown'})" for p in rivals)
+            raise PluginError(f"two entry points are called '{point.name}': {' and '.join(homes)}")
+        plugin = point.load()
+        _check_hooks(plugin)
+        manager.register(plugin, name=point.name)
+        items: list[Any] = []
+        for hook, kind in HOOKS.items():
+            for call in _calls(manager, hook, plugin):
+                items += _collect(hook, kind, call.function())
+        observers = tuple(
+            (hook, call.function, tuple(call.argnames))
+            for hook in _HOOK_NAMES if hook not in HOOKS
+            for call in _calls(manager, hook, plugin)
+        )
+    except Exception as error:
+        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        return _Loaded(info=replace(info, error=" ".join(reason.split())))
+    return _Loaded(info=info, items=tuple(items), observers=observers)
+
+
+def _calls(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[pluggy.HookImpl]:
+    caller: pluggy.HookCaller = getattr(manager.hook, hook)
+    return [call for call in caller.get_hookimpls() if call.plugin is plugin]
+
+
+def _check_hooks(plugin: object) -> None:
+    """Raises PluginError for what pluggy would ignore: a misspelt hook, a hook without its decorator."""
+    for name in dir(plugin):
+        if not name.startswith("cvfp_"):
+            continue
+        value = getattr(plugin, name)
+        if isinstance(value, ModuleType) or not callable(value):
+            continue
+        if name not in _HOOK_NAMES:
+            raise PluginError(f"there is no hook '{name}'{suggestion(name, _HOOK_NAMES)}")
+        if not hasattr(value, "cvfp_impl"):
+            raise PluginError(f"'{name}' lacks its decorator @hookimpl (from cvfp_core import hookimpl)")
+
+
+def _collect(hook: str, kind: type, returned: object) -> list[Any]:
+    if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
+        raise PluginError(f"{hook} must return an iterable of {kind.__name__}, not {type(returned).__name__}")
+    items = list(returned)
+    for item in items:
+        if not isinstance(item, kind):
+            raise PluginError(f"{hook} must return values of {kind.__name__}, not {type(item).__name__}: {item!r:.80}")
+    return items
+
+
+def _assemble(loaded: list[_Loaded]) -> Registry:
+    names = Counter((type(item), item.name) for plugin in loaded for item in plugin.items)
+    clashes = {key for key, count in names.items() if count > 1}
+    items: dict[type, dict[str, Any]] = {kind: {} for kind in HOOKS.values()}
+    owners: dict[tuple[type, str], PluginInfo] = {}
+    observers: dict[str, list[tuple[PluginInfo, Callable[..., object], tuple[str, ...]]]] = {}
+    infos = []
+    for plugin in loaded:
+        mine = [(type(item), item.name) for item in plugin.items]
+        clashing = [key for key in mine if key in clashes]
+        if clashing:
+            kind, name = clashing[0]
+            rivals = [p.info.label for p in loaded if any((type(i), i.name) == clashing[0] for i in p.items)]
+            text = f"{TITLES[kind]} '{name}' is registered more than once: {' and '.join(rivals)}"
+            infos.append(replace(plugin.info, error=text))
+            continue
+        info = replace(plugin.info, adds=tuple((TITLES[kind], name) for kind, name in mine))
+        infos.append(info)
+        for item in plugin.items:
+            items[type(item)][item.name] = item
+            owners[type(item), item.name] = info
+        for hook, function, accepted in plugin.observers:
+            observers.setdefault(hook, []).append((info, function, accepted))
+    return Registry(
+        plugins=tuple(infos),
+        _items=items,
+        _owners=owners,
+        _observers={hook: tuple(each) for hook, each in observers.items()},
+    )

@@ -1,0 +1,97 @@
+"""Everything of the protocol that is not the variant, the data or the machine, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Scalar = str | int | float | bool
+Phase1Mode = Literal["trained", "untrained", "zero-context"]
+
+
+def _require(section: str, checks: Mapping[str, bool], values: object) -> None:
+    for name, holds in checks.items():
+        if not holds:
+            raise ValueError(f"{section}.{name} is out of range: {getattr(values, name)!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase1Settings:
+    """How contexts are learned. The defaults are those of the published experiments v3 and v4."""
+
+    mode: Phase1Mode = "trained"
+    """`untrained` and `zero-context` are controls: a random block, and no context at all."""
+    learning_rate: float = 0.002
+    max_iterations: int = 60
+    min_iterations: int = 5
+    batch_tokens: int = 5000
+    """Part of the loss: the diversity term is a mean over the batch."""
+    context_noise: float = 0.1
+    dist_reg_weight: float = 0.9
+    gradient_clip: float = 1.0
+    convergence_threshold: float = 0.03
+    converged_ratio: float = 0.99
+    validation: Literal["parallel", "sequential"] = "parallel"
+    """How validation contexts are computed; `sequential` is the plain reference."""
+
+    def __post_init__(self) -> None:
+        _require("phase1", {
+            "mode": self.mode in ("trained", "untrained", "zero-context"),
+            "learning_rate": self.learning_rate > 0,
+            "max_iterations": self.max_iterations >= 2,
+            "min_iterations": self.min_iterations >= 2,
+            "batch_tokens": self.batch_tokens >= 1,
+            "context_noise": self.context_noise >= 0,
+            "dist_reg_weight": 0 <= self.dist_reg_weight <= 1,
+            "gradient_clip": self.gradient_clip > 0,
+            "convergence_threshold": self.convergence_threshold > 0,
+            "converged_ratio": 0 < self.converged_ratio <= 1,
+            "validation": self.validation in ("parallel", "sequential"),
+        }, self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase2Settings:
+    """How tokens are predicted from frozen contexts."""
+
+    learning_rate: float = 0.001
+    epochs: int = 20
+    batch_tokens: int = 512
+    """The research code took 512 on a CPU and as many as fitted on a GPU; here it is always what it says."""
+    gradient_clip: float = 1.0
+    patience: int = 1
+
+    def __post_init__(self) -> None:
+        _require("phase2", {
+            "learning_rate": self.learning_rate > 0,
+            "epochs": self.epochs >= 1,
+            "batch_tokens": self.batch_tokens >= 1,
+            "gradient_clip": self.gradient_clip > 0,
+            "patience": self.patience >= 1,
+        }, self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything of the protocol that is not the variant, the data or the machine."""
+
+    phase1: Phase1Settings = field(default_factory=Phase1Settings)
+    phase2: Phase2Settings = field(default_factory=Phase2Settings)
+    model: Mapping[str, Scalar] = field(default_factory=dict)
+    """Options of the variant's family; in a cell all of them, in a run file those that differ."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16`: matrix products under autocast; losses, contexts and metrics stay float32."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is out of range: {self.precision!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested data, keys sorted where they are free; what records store and run ids hash."""
+        return {
+            "phase1": asdict(self.phase1),
+            "phase2": asdict(self.phase2),
+            "model": dict(sorted(self.model.items())),
+            "precision": self.precision,
+        }
