@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from cvfp_core.fitting.values import Fit, Points
     from cvfp_core.protocol.model import TwoPhaseModel
 
 
@@ -117,3 +119,64 @@ class Executor:
     name: str
     title: str
     run: Callable[[Sequence[Cell], Path, int, Emit], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a law: its name, unit, meaning and the values it may take."""
+
+    name: str
+    meaning: str = ""
+    unit: str = ""
+    minimum: float = -inf
+    maximum: float = inf
+
+    def __post_init__(self) -> None:
+        if not self.minimum < self.maximum:
+            raise ValueError(f"parameter '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitter:
+    """A law that can be fitted to records: either a curve, given by its function, or code of its own, given by `fit`.
+
+    A curve gets all the rest from the core: a global optimum without start values, intervals, selection, back-test.
+    """
+
+    name: str
+    title: str
+    form: str
+    """As people write it: `PPL = E + A * tokens^alpha`."""
+    parameters: tuple[Parameter, ...]
+    scope: Literal["series", "experiment", "records"] = "series"
+    """What one fit is made from: a series, all series of an experiment, or all records."""
+    inputs: tuple[str, ...] = ("train_tokens",)
+    """Record columns the law is a function of."""
+    response: str = "val_ppl"
+    """Record column the law explains; residuals are those of its logarithm."""
+    minimum_points: int | None = None
+    """Sizes (or rows, beyond a series) below which there is nothing to fit; by default the number of parameters."""
+    floor: str | None = None
+    """The parameter that is the limit at infinite data; None: the law goes to zero."""
+    function: Callable[..., Any] | None = None
+    """A curve: `function(**inputs, **parameters)` -> response, with numpy arrays that broadcast."""
+    linear: tuple[str, ...] = ()
+    """Parameters the function is linear in; they are then solved for, not searched."""
+    starts: Callable[..., Mapping[str, Any]] | None = None
+    """`starts(**inputs)` -> values to search from, for every parameter not in `linear`; by default from the bounds."""
+    fit: Callable[[Points, Mapping[str, Scalar | None]], Sequence[Fit]] | None = None
+    """Code of its own: (points, options) -> one fit or several."""
+    options: tuple[Option, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.function is None) == (self.fit is None):
+            raise ValueError(f"fitter '{self.name}': give either `function` (a curve) or `fit` (code of its own)")
+        names = [parameter.name for parameter in self.parameters]
+        unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(f"fitter '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
+
+    @property
+    def least_points(self) -> int:
+        """Sizes (or rows) below which there is nothing to fit."""
+        return len(self.parameters) if self.minimum_points is None else self.minimum_points

@@ -19,7 +19,7 @@ import pluggy
 from cvfp_core import hookspecs
 from cvfp_core.cells import Variant
 from cvfp_core.errors import PluginError, UsageError, suggestion, unknown
-from cvfp_core.kinds import CorpusSource, Executor, Preset, Template, VariantFamily
+from cvfp_core.kinds import CorpusSource, Executor, Fitter, Preset, Template, VariantFamily
 
 GROUP = "cvfp"
 
@@ -28,6 +28,7 @@ HOOKS: dict[str, type] = {
     "cvfp_corpora": CorpusSource,
     "cvfp_presets": Preset,
     "cvfp_templates": Template,
+    "cvfp_fitters": Fitter,
     "cvfp_executors": Executor,
 }
 TITLES: dict[type, str] = {
@@ -35,6 +36,7 @@ TITLES: dict[type, str] = {
     CorpusSource: "corpus",
     Preset: "settings preset",
     Template: "template",
+    Fitter: "fitter",
     Executor: "executor",
 }
 _HOOK_NAMES = tuple(name for name in vars(hookspecs) if name.startswith("cvfp_"))
