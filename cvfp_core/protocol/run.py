@@ -40,7 +40,7 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
 
     train_tokens = torch.from_numpy(corpus.sample(cell.num_samples).astype(np.int64)).to(device)
     val_tokens = torch.from_numpy(corpus.val_tokens.astype(np.int64)).to(device)
-    embeddings = torch.from_numpy(corpus.embeddings)
+    embeddings = torch.as_tensor(corpus.embeddings, dtype=torch.float32)
     weights = torch.Generator().manual_seed(cell.seed)
     model = family.build(variant, settings.model, embeddings, weights).to(device)
     embeddings = embeddings.to(device)
