@@ -23,9 +23,9 @@ class FeedForward(nn.Module):
         super().__init__()
         self.gelu = options["feed_forward"] == "gelu"
         inner = int(options["expansion"] or 1) * width_out if self.gelu else width_out
-        self.from_a = nn.Linear(width_a, inner)
-        self.from_b = nn.Linear(width_b, inner, bias=False)
-        self.out = nn.Linear(inner, width_out) if self.gelu else None
+        self.from_a = _linear(width_a, inner)
+        self.from_b = _linear(width_b, inner, bias=False)
+        self.out = _linear(inner, width_out) if self.gelu else None
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         inner = self.from_a(a) + self.from_b(b)
@@ -50,7 +50,7 @@ class TokenLayer(nn.Module):
     def __init__(self, context_dim: int, width_in: int, width_out: int, options: Mapping[str, Scalar | None]) -> None:
         super().__init__()
         self.feed_forward = FeedForward(context_dim, width_in, width_out, options)
-        self.residual = nn.Identity() if width_in == width_out else nn.Linear(width_in, width_out)
+        self.residual = nn.Identity() if width_in == width_out else _linear(width_in, width_out)
         self.norm = nn.LayerNorm(width_out)
 
     def forward(self, context: Tensor, token: Tensor) -> Tensor:
@@ -115,6 +115,11 @@ class ResidualModel(nn.Module):
 
     def _embed(self, windows: Tensor) -> Tensor:
         return self.table[windows].flatten(1)  # (B, T d_e), oldest token first
+
+
+def _linear(width_in: int, width_out: int, *, bias: bool = True) -> nn.Linear:
+    """A Linear whose numbers `_initialise` is to draw; torch's own draw would take them from the global generator."""
+    return nn.Linear(width_in, width_out, bias=bias, device="meta").to_empty(device="cpu")
 
 
 def _initialise(
