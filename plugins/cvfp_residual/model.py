@@ -6,6 +6,7 @@ Symbols: B tokens, T input tokens, d_e embedding width, d_c context width, L lay
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,8 @@ class ResidualModel(nn.Module):
         if context_dim % splits:
             raise UsageError(f"model.num_splits = {splits} does not divide context_dim = {context_dim}")
         # (V + 1, d_e): the normalised embeddings, then the zero vector that stands before the first token
-        self.register_buffer("table", torch.cat([F.layer_norm(embeddings, (embed_dim,)), embeddings.new_zeros(1, embed_dim)]))
+        normed = F.layer_norm(embeddings, (embed_dim,))
+        self.register_buffer("table", torch.cat([normed, embeddings.new_zeros(1, embed_dim)]))
         self.context_blocks = nn.ModuleList(
             nn.ModuleList(ContextLayer(context_dim // splits, window_dim, options) for _ in range(layers))
             for _ in range(splits)
@@ -81,7 +83,7 @@ class ResidualModel(nn.Module):
         widths = [window_dim - (window_dim - embed_dim) * layer // layers for layer in range(layers + 1)]
         self.token_block = nn.ModuleList(
             TokenLayer(context_dim, width_in, width_out, options)
-            for width_in, width_out in zip(widths, widths[1:], strict=False)
+            for width_in, width_out in pairwise(widths)
         )
         std = float(options["init_std"] or 0.0)
         context_std = options["context_init_std"]
