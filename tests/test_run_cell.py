@@ -271,10 +271,12 @@ def test_the_unigram_perplexity_is_that_of_a_plain_count():
 def test_operations_are_those_of_a_hand_count():
     """10 and 20 parameters, a head of 300, 1,000 and 100 tokens, four iterations, two epochs.
 
-    Phase 1: three sweeps of 6 x 10 x 1,000 = 180,000, and contexts of both streams 2 x 10 x 1,100 = 22,000.
+    Phase 1: three sweeps of 6 x 10 x 1,000 = 180,000, and contexts, of the validation stream twice, 2 x 10 x 1,200 =
+    24,000. Untrained, a sweep is a third of that.
     Phase 2: an epoch is (6 x 20 + 4 x 300) x 1,000 = 1,320,000 and 2 x 320 x 100 = 64,000 of validation.
     """
-    assert run_flops(10, 20, 300, 1000, 100, 4, 2) == 180_000 + 22_000 + 2 * (1_320_000 + 64_000)
+    assert run_flops(10, 20, 300, 1000, 100, 4, 2) == 180_000 + 24_000 + 2 * (1_320_000 + 64_000)
+    assert run_flops(10, 20, 300, 1000, 100, 4, 0, trained=False) == 60_000 + 24_000
     assert run_flops(0, 20, 300, 1000, 100, 0, 1) == 1_384_000
     record, _, _ = run(made_cell())
     assert record.flops == run_flops(

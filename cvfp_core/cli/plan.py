@@ -31,7 +31,7 @@ class Speed:
     params_phase2: int
 
 
-def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, jobs: int, *, json_: bool) -> None:
+def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, json_: bool) -> None:
     """Prints every cell with tokens, parameters, and upper bounds of FLOPs and time.
 
     The bounds assume that Phase 1 runs to its maximum of iterations and Phase 2 to its maximum of epochs.
@@ -56,7 +56,6 @@ def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, jobs: 
         f"{len(cells)} cells on {cells[0].device}, validation {len(corpus.val_tokens):,} tokens, vocabulary "
         f"{corpus.vocab_size:,}: {sum(row['flops'] for row in rows):.1e} FLOPs, "
         f"{_time(sum(row['seconds'] for row in rows))} in one process at most"
-        + (f" ({jobs} processes share them)" if jobs > 1 else "")
     )
     console.print("at most: every Phase 1 runs to its iteration limit and every Phase 2 to its epoch limit; time from a "
                   "calibration of a few seconds on this machine", style="dim")
