@@ -76,7 +76,7 @@ def make_steps(name: str, tokens: int, device: torch.device) -> dict[str, tuple[
         settings = Phase1Settings(max_iterations=iterations, **changes)  # type: ignore[arg-type]
         noise = torch.Generator(device=device).manual_seed(1)
         return learn_contexts(model, windows, variant.context_dim, settings, generator=noise, autocast=nullcontext,
-                              report=lambda sweep: None).contexts
+                              report=lambda _sweep: None).contexts
 
     contexts = phase1(12, min_iterations=12)  # a trained block forgets its start, as validation expects
     few = windows[: EVAL_TOKENS + 1]
@@ -92,7 +92,7 @@ def make_steps(name: str, tokens: int, device: torch.device) -> dict[str, tuple[
             SEQUENTIAL_TOKENS, lambda: sequential_contexts(model, windows[:SEQUENTIAL_TOKENS], variant.context_dim)),
         "effective rank, 10,000 contexts": (10_000, lambda: effective_rank(contexts[:10_000])),
         "phase 2, training": (EVAL_TOKENS, lambda: learn_tokens(
-            model, short, tiny, embeddings, once, autocast=nullcontext, report=lambda epoch: None)),
+            model, short, tiny, embeddings, once, autocast=nullcontext, report=lambda _epoch: None)),
         "phase 2, evaluation": (EVAL_TOKENS, lambda: evaluate(model, short, embeddings, nullcontext)),
     }
 

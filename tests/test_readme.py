@@ -8,8 +8,9 @@ from cvfp_core.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e ".[test]" && .venv/bin/python -m pytest'
-RUN = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt . && .venv/bin/cvfp run"
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt "
+TESTS = INSTALL + '-e ".[test]" && .venv/bin/python -m pytest'
+RUN = INSTALL + ". && .venv/bin/cvfp run"
 
 
 def test_the_two_commands_of_the_readme_are_these():
