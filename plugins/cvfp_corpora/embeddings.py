@@ -56,7 +56,7 @@ def ppmi_svd(tokens: np.ndarray, vocab_size: int, embed_dim: int) -> np.ndarray:
     has its product with a unit vector, whatever the width (measured on the embedded text: standard deviation 0.99).
     U S rather than U sqrt(S) or U: perplexities of a bigram network on the embedded text, 64,000 tokens, were 125, 132
     and 144 (random rows: 743).
-    A token the text does not contain gets a random row. Signs are fixed; only the last bits differ between machines.
+    A token the text does not contain gets a random row. Signs are fixed; the last bits may differ between machines.
     Raises UsageError when the matrix has fewer directions.
     """
     from scipy.sparse.linalg import ArpackNoConvergence, eigsh
