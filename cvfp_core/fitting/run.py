@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from cvfp_core.errors import CvfpError
+from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.points import gather, refusal
 from cvfp_core.fitting.values import Fit, Points
 from cvfp_core.kinds import Fitter
@@ -56,7 +57,7 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
     try:
         if fitter.fit is not None:
             return list(fitter.fit(points, options))
-        raise NotImplementedError("curves")
+        return [fit_curve(fitter, points)]
     except Exception as error:
         owner = registry.owner(Fitter, fitter.name)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
