@@ -59,7 +59,7 @@ class Solved:
         value = np.abs(goal.quantity(self.curve, optimum.parameters))
         spread = np.linalg.pinv(np.einsum("bni,bnj->bij", law, law), rcond=1e-14, hermitian=True)
         error = self.sigma * np.sqrt(np.maximum(np.einsum("bi,bij,bj->b", slope, spread, slope), 0.0))
-        ceiling = 10 * np.maximum(value, np.where(goal.log | (goal.parameter < 0), 1.0, 1e-3))
+        ceiling = np.where(goal.log | (goal.parameter < 0), 1.0, 10 * np.maximum(value, 1e-3))
         guess = np.maximum(value, 1e-6) * 0.1
         return np.where(error > 1e-12 * np.maximum(value, 1e-300), np.minimum(error, ceiling), guess)
 

@@ -6,11 +6,13 @@ so when they have no end (Bates & Watts 1988, section 6.1).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.search import Goal, Solution, solve
 from cvfp_core.fitting.values import Array
 
@@ -31,13 +33,15 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
     batch = len(centre)
     inside, outside = centre.copy(), sign * np.inf
     at_inside, at_outside = np.zeros(batch), np.full(batch, np.inf)
-    near = optimum.parameters[:, None, :].copy()
+    near = np.repeat(optimum.parameters[:, None, :], 2, axis=1)
 
     def excess(rows: Array, values: Array, tries: int) -> Array:
         some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
                      near=near[rows], tries=tries, precision=PRECISION)
-        near[rows] = some.parameters[:, None, :]
-        return np.asarray(np.maximum(some.rss - optimum.rss[rows], 0.0) / allowed[rows])
+        ratio = np.maximum(some.rss - optimum.rss[rows], 0.0) / allowed[rows]
+        good = ratio < 1.5  # a search that failed outside is no place to start from
+        near[rows[good], 0] = some.parameters[good]
+        return np.asarray(ratio)
 
     def note(rows: Array, trial: Array, ratio: Array) -> Array:
         over = ratio > 1
@@ -65,8 +69,25 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         # the root of the ratio is nearly straight: regula falsi on it, pushed past the end so that both sides close in
         a, b = np.sqrt(at_inside[todo]), np.sqrt(np.minimum(at_outside[todo], 1e6))
         share = (1 - a) / np.maximum(b - a, 1e-12)
-        share = np.clip(np.where(share < 0.5, share * 1.02 + 1e-6, 1 - (1 - share) * 1.02 - 1e-6), 1e-3, 1 - 1e-3)
+        share = np.where(share < 0.5, share * 1.02 + 1e-6, 1 - (1 - share) * 1.02 - 1e-6)
+        keep_off = np.where(at_outside[todo] > 9, 0.1, 1e-3)
+        share = np.clip(share, keep_off, 1 - keep_off)
         trial = inside[todo] + share * (outside[todo] - inside[todo])
         note(todo, trial, excess(todo, trial, tries=1))
     with np.errstate(invalid="ignore"):
         return np.where(found, outside, np.where(closed, limit, sign * np.inf))
+
+
+def run_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at: Mapping[str, Array], *,
+             variance: Array, dof: int) -> tuple[Array, Array, Array]:
+    """(B,) values of the law at one further input, and both 95 % limits of one further run there, in residual space."""
+    batch = len(targets)
+    goal = Goal(target=np.zeros(batch), weight=np.ones(batch), parameter=np.full(batch, -1),
+                log=np.zeros(batch, dtype=bool), inputs=at)
+    allowed = t_quantile(dof) ** 2 * np.maximum(variance, 1e-20)
+    ends = [
+        profile_ends(curve, targets, weights, optimum, goal, step=1.5 * np.sqrt(allowed), allowed=allowed,
+                     sign=np.full(batch, sign), limit=np.full(batch, sign * np.inf), tolerance=1e-3)
+        for sign in (-1.0, 1.0)
+    ]
+    return goal.quantity(curve, optimum.parameters), ends[0], ends[1]

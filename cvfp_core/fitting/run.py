@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,10 +40,16 @@ def fit_all(
     fits: list[Fit] = []
     for name in laws:
         fitter = registry.get(Fitter, name)
-        values = {option.name: option.default for option in fitter.options} | dict(options or {})
-        for points in _groups(records, fitter, by):
+        values = option_values(fitter, options)
+        for points in grouped(records, fitter, by):
             fits += fit_points(fitter, points, values, registry)
     return fits
+
+
+def option_values(fitter: Fitter, options: Mapping[str, Scalar | None] | None) -> dict[str, Scalar | None]:
+    """The fitter's options with what was asked for; options of other laws are left to those."""
+    asked = options or {}
+    return {option.name: asked.get(option.name, option.default) for option in fitter.options}
 
 
 def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None], registry: Registry) -> list[Fit]:
@@ -64,19 +70,24 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
         return [replace(blank, reason=f"fitter '{fitter.name}' of {owner.label} raised {reason}")]
 
 
-def _groups(records: pl.DataFrame, fitter: Fitter, by: Sequence[str]) -> Iterator[Points]:
-    """The points of each fit the law's scope asks for; a series whose runs are all unusable is an empty one."""
-    columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope]
+def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[str] = SERIES) -> list[Points]:
+    """The points of each fit the law's scope asks for; of each series if no law is given.
+
+    A group whose runs are all unusable is empty, but named.
+    """
+    inputs, response = (fitter.inputs, fitter.response) if fitter else (("train_tokens",), "val_ppl")
+    columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope if fitter else "series"]
     missing = [name for name in columns if name not in records.columns]
     if missing:
         raise CvfpError(f"records have no column {', '.join(map(repr, missing))} to group by")
-    groups = records.group_by(columns, maintain_order=True) if columns else [((), records)]
-    for key, group in groups:
-        points = gather(group, fitter.inputs, fitter.response, by)
+    every = []
+    for key, group in records.group_by(columns, maintain_order=True) if columns else [((), records)]:
+        points = gather(group, inputs, response, by)
         if points.n == 0:
             label = ":".join("?" if value is None else str(value) for value in key) or "all records"
             points = replace(points, series=np.asarray([label], dtype=object))
-        yield points
+        every.append(points)
+    return every
 
 
 def _label(points: Points) -> str:
