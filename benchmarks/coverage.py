@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from cvfp_core.fitting.auto import candidates, interval_law
+from cvfp_core.fitting.auto import candidates, interval_laws
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.profiles import profile_ends, run_ends
@@ -81,20 +81,19 @@ def simulate(truth: tuple[float, float, float], noise: float, n: int, count: int
         rows = chosen == name
         out[f"chose {name}"] = float(rows.mean())
         own = LAWS[NAMES.index(name)]
-        carrier = interval_law(own, LAWS, points)
-        if not rows.any() or carrier is None:
+        if not rows.any():
             continue
         mine = Curve(own, inputs)
         value[rows] = mine.fitted(solve(mine, targets[rows]).parameters, at)[:, 0]
-        curve = Curve(carrier, inputs)
-        fit = solve(curve, targets[rows])
-        dof = n - len(carrier.parameters)
-        _, a, b = run_ends(curve, targets[rows], ones[rows], fit, at, variance=fit.rss / dof, dof=dof)
-        factor = widening(carrier, inputs, targets[rows])
-        under[rows] = value[rows] + factor * (a - value[rows])
-        over[rows] = value[rows] + factor * (b - value[rows])
-        out.setdefault("widened", 0.0)
-        out["widened"] += float((factor > 1).sum() / count)
+        for carrier in interval_laws(own, LAWS, points):
+            curve = Curve(carrier, inputs)
+            fit = solve(curve, targets[rows])
+            dof = n - len(carrier.parameters)
+            _, a, b = run_ends(curve, targets[rows], ones[rows], fit, at, variance=fit.rss / dof, dof=dof)
+            factor = widening(carrier, inputs, targets[rows])
+            under[rows] = np.fmin(under[rows], value[rows] + factor * (a - value[rows]))
+            over[rows] = np.fmax(over[rows], value[rows] + factor * (b - value[rows]))
+            out["widened"] = max(out.get("widened", 0.0), float((factor > 1).mean()))
     out["auto run"] = float(np.mean((under <= new) & (new <= over)))
     out["auto median width"] = float(np.median(np.exp(over - under)))
     out["auto median error"] = float(np.median(np.abs(np.expm1(value - new))))

@@ -151,7 +151,7 @@ class Fitter:
     scope: Literal["series", "experiment", "records"] = "series"
     """What one fit is made from: a series, all series of an experiment, or all records."""
     inputs: tuple[str, ...] = ("train_tokens",)
-    """Record columns the law is a function of."""
+    """Record columns the law is a function of; `{option}` stands for the column an option names."""
     response: str = "val_ppl"
     """Record column the law explains; residuals are those of its logarithm."""
     minimum_points: int | None = None

@@ -4,7 +4,11 @@
     fits = cvfp_core.fitting.fit_all(records, laws=["power-law", "saturating"])
 """
 
+from cvfp_core.fitting.auto import Forecast, predict_all
+from cvfp_core.fitting.predict import Prediction
 from cvfp_core.fitting.run import fit_all, fit_series
+from cvfp_core.fitting.selection import Candidate, Choice
 from cvfp_core.fitting.values import Estimate, Fit, Points
 
-__all__ = ["Estimate", "Fit", "Points", "fit_all", "fit_series"]
+__all__ = ["Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "fit_all", "fit_series",
+           "predict_all"]

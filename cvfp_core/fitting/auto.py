@@ -87,44 +87,63 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
     prediction = predict(fit_points(law, points, {}, registry)[0], law, at)
     if prediction.value is None:
         return prediction
-    carrier = interval_law(law, laws, points)
-    if carrier is None:
+    carriers = interval_laws(law, laws, points)
+    if not carriers:
         return replace(
             prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
             reason=f"{len(points.sizes)} sizes cannot tell whether there is a floor, so there is no interval; "
                    f"add sizes, or name a law to assume its form",
         )
-    if carrier is not law:
-        other = predict(fit_points(carrier, points, {}, registry)[0], carrier, at)
-        prediction = replace(
-            prediction, mean_low=other.mean_low, mean_high=other.mean_high, run_low=other.run_low,
-            run_high=other.run_high, interval_law=carrier.name,
-            reason=f"the points do not rule out a floor; the interval is that of {carrier.name}",
-        )
-    factor = float(widening(carrier, points.inputs, np.log(points.response)[None, :])[0])
-    return widen(prediction, factor)
+    target = np.log(points.response)[None, :]
+    others = [
+        widen(prediction if carrier is law else predict(fit_points(carrier, points, {}, registry)[0], carrier, at),
+              prediction.value, float(widening(carrier, points.inputs, target)[0]))
+        for carrier in carriers
+    ]
+    names = " and ".join(carrier.name for carrier in carriers)
+    return replace(
+        prediction, interval_law=names,
+        mean_low=_least([o.mean_low for o in others]), mean_high=_most([o.mean_high for o in others]),
+        run_low=_least([o.run_low for o in others]), run_high=_most([o.run_high for o in others]),
+        warnings=tuple(dict.fromkeys(w for o in (prediction, *others) for w in o.warnings)),
+        reason=prediction.reason if law in carriers else
+        f"the points do not rule out a floor; the interval is that of {names}",
+    )
 
 
-def interval_law(law: Fitter, laws: Sequence[Fitter], points: Points) -> Fitter | None:
-    """The law whose interval a prediction by the chosen law carries; None if the points are too few for any.
+def interval_laws(law: Fitter, laws: Sequence[Fitter], points: Points) -> list[Fitter]:
+    """The laws whose intervals, taken together, a prediction by the chosen law carries; none if the points are too few.
 
-    A law without a floor never has the last word: the interval is that of the simplest one with a floor.
+    A law without a floor never has the last word, and a rich one may have been chosen by chance: the interval is that
+    of the simplest law with a floor and, if it has one too, of the law chosen.
     """
-    if law.floor is not None:
-        return law if len(points.sizes) > len(law.parameters) else None
-    with_floor = [f for f in laws if f.floor is not None and len(points.sizes) > len(f.parameters)]
-    return min(with_floor, key=lambda f: (len(f.parameters), list(laws).index(f)), default=None)
+    able = [f for f in laws if f.floor is not None and len(points.sizes) > len(f.parameters)]
+    if not able:
+        return []
+    simplest = min(able, key=lambda f: len(f.parameters))
+    return [simplest, law] if law in able and law is not simplest else [simplest]
 
 
-def widen(prediction: Prediction, factor: float) -> Prediction:
-    """The prediction with its intervals stretched about its value, on a logarithmic scale."""
-    if factor <= 1 or not np.isfinite(factor) or not prediction.value:
+def widen(prediction: Prediction, value: float, factor: float) -> Prediction:
+    """The prediction with its intervals stretched about the value, on a logarithmic scale."""
+    if factor <= 1 or not np.isfinite(factor):
         return prediction
+
     def stretch(end: float | None) -> float | None:
-        return None if end is None or not prediction.value else prediction.value * (end / prediction.value) ** factor
+        return None if end is None else value * (end / value) ** factor
 
     return replace(
         prediction, mean_low=stretch(prediction.mean_low), mean_high=stretch(prediction.mean_high),
         run_low=stretch(prediction.run_low), run_high=stretch(prediction.run_high),
         warnings=(*prediction.warnings, f"intervals are {factor:.2g} times wider, as the back-test missed by so much"),
     )
+
+
+def _least(ends: Sequence[float | None]) -> float | None:
+    known = [end for end in ends if end is not None]
+    return min(known) if len(known) == len(ends) else None
+
+
+def _most(ends: Sequence[float | None]) -> float | None:
+    known = [end for end in ends if end is not None]
+    return max(known) if len(known) == len(ends) else None

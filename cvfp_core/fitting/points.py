@@ -58,10 +58,12 @@ def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -
     if points.n == 0:
         return "too few points", f"no run with a usable {response}{_aside(points)}"
     for name, values in (*points.inputs.items(), (response, points.response)):
-        bad = ~(np.isfinite(values) & (values > 0))
+        positive = name in (first, response)
+        bad = ~np.isfinite(values) | (positive & (values <= 0))
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in values[bad][:3])
-            return "bad data", f"{name} must be positive and finite, found {shown}; mend or drop {bad.sum()} run(s)"
+            need = "positive and finite" if positive else "finite"
+            return "bad data", f"{name} must be {need}, found {shown}; mend or drop {bad.sum()} run(s)"
     if points.n == 1:
         return "too few points", f"1 run ({first} {points.inputs[first][0]:,.0f}): a law needs more{_aside(points)}"
     count = len(points.sizes) if what == "sizes" else points.n

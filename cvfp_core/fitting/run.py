@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from cvfp_core.errors import CvfpError
+from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.points import gather, refusal
 from cvfp_core.fitting.values import Fit, Points
@@ -41,7 +41,7 @@ def fit_all(
     for name in laws:
         fitter = registry.get(Fitter, name)
         values = option_values(fitter, options)
-        for points in grouped(records, fitter, by):
+        for points in grouped(records, fitter, by, values):
             fits += fit_points(fitter, points, values, registry)
     return fits
 
@@ -49,7 +49,25 @@ def fit_all(
 def option_values(fitter: Fitter, options: Mapping[str, Scalar | None] | None) -> dict[str, Scalar | None]:
     """The fitter's options with what was asked for; options of other laws are left to those."""
     asked = options or {}
-    return {option.name: asked.get(option.name, option.default) for option in fitter.options}
+    values = {option.name: asked.get(option.name, option.default) for option in fitter.options}
+    for option in fitter.options:
+        value = values[option.name]
+        if option.choices and value not in option.choices:
+            raise UsageError(f"option {option.name} of '{fitter.name}' must be one of "
+                             f"{', '.join(map(str, option.choices))}, not {value!r}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and isinstance(option.default, int | float) and not number:
+            raise UsageError(f"option {option.name} of '{fitter.name}' must be a number, not {value!r}")
+        if option.minimum is not None and value is not None and not (number and value >= option.minimum):
+            raise UsageError(f"option {option.name} of '{fitter.name}' must be at least {option.minimum:g}, "
+                             f"not {value!r}")
+    return values
+
+
+def _columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tuple[str, ...], str]:
+    """The record columns of the law's inputs and its response, with the options' columns filled in."""
+    names = {name: str(value) for name, value in options.items()}
+    return tuple(each.format(**names) for each in fitter.inputs), fitter.response.format(**names)
 
 
 def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None], registry: Registry) -> list[Fit]:
@@ -57,7 +75,8 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
     blank = Fit(law=fitter.name, form=fitter.form, series=_label(points), floor=fitter.floor, status="failed",
                 n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
     what = "sizes" if fitter.scope == "series" else "runs"
-    refused = refusal(points, response=fitter.response, least=fitter.least_points, what=what)
+    _, response = _columns(fitter, options)
+    refused = refusal(points, response=response, least=fitter.least_points, what=what)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
     try:
@@ -70,12 +89,15 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
         return [replace(blank, reason=f"fitter '{fitter.name}' of {owner.label} raised {reason}")]
 
 
-def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[str] = SERIES) -> list[Points]:
+def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[str] = SERIES,
+            options: Mapping[str, Scalar | None] | None = None) -> list[Points]:
     """The points of each fit the law's scope asks for; of each series if no law is given.
 
     A group whose runs are all unusable is empty, but named.
     """
-    inputs, response = (fitter.inputs, fitter.response) if fitter else (("train_tokens",), "val_ppl")
+    inputs, response = ("train_tokens",), "val_ppl"
+    if fitter is not None:
+        inputs, response = _columns(fitter, options or {})
     columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope if fitter else "series"]
     missing = [name for name in columns if name not in records.columns]
     if missing:

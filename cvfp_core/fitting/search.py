@@ -170,9 +170,14 @@ def bounded_least_squares(columns: Array, values: Array, squares: Array, low: Ar
     grid, n, p = columns.shape
     gram = (squares @ np.einsum("gni,gnj->ngij", columns, columns).reshape(n, -1)).reshape(-1, grid, p, p)
     right = ((squares * values) @ columns.transpose(1, 0, 2).reshape(n, -1)).reshape(-1, grid, p)
-    total = (squares * values**2).sum(axis=1)[:, None]
+    return bounded_normal_equations(gram, right, (squares * values**2).sum(axis=1)[:, None], low)
+
+
+def bounded_normal_equations(gram: Array, right: Array, total: Array, low: Array) -> tuple[Array, Array]:
+    """(B, G, p) coefficients and (B, G) sums of squares from (B, G, p, p) X'X, (B, G, p) X'y and (B, 1) y'y."""
+    p = right.shape[-1]
     best = np.zeros_like(right)
-    rss = np.repeat(total, grid, axis=1).astype(float)
+    rss = np.broadcast_to(total, right.shape[:-1]).astype(float)
     for held in product(*[(False, True) if bound == 0 else (False,) for bound in low]):
         keep = [i for i in range(p) if not held[i]]
         if not keep:

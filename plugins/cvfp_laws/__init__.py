@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Fitter, Parameter
+from cvfp_core.kinds import Fitter, Option, Parameter
 from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:
@@ -15,6 +15,36 @@ if TYPE_CHECKING:
 
 def _power_law(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     from cvfp_laws.power_law import fit
+
+    return fit(points, options)
+
+
+def _pinned(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.pinned import fit
+
+    return fit(PINNED, points, options)
+
+
+def _windows(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.windows import fit
+
+    return fit(points, options)
+
+
+def _log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.covariates import fit_log_linear
+
+    return fit_log_linear(points, options)
+
+
+def _linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.covariates import fit_linear
+
+    return fit_linear(points, options)
+
+
+def _chinchilla(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.chinchilla import fit
 
     return fit(points, options)
 
@@ -104,6 +134,95 @@ HILL = Fitter(
 )
 
 
+PINNED = Fitter(
+    name="pinned-floor",
+    title="saturating with the floor given, or shared by the series of an experiment",
+    form="PPL = E + A * tokens^alpha, E given or shared",
+    parameters=SATURATING.parameters,
+    scope="experiment",
+    minimum_points=2,
+    function=SATURATING.function,
+    linear=SATURATING.linear,
+    floor="E",
+    starts=_exponents,
+    fit=_pinned,
+    options=(Option(name="E", default=None, help="the floor; without it the series share a fitted one", minimum=0),),
+)
+WINDOWS = Fitter(
+    name="sliding-window",
+    title="alpha over windows of consecutive sizes, its change, and whether the curves bend",
+    form="alpha of PPL = A * tokens^alpha over windows of consecutive sizes",
+    parameters=(
+        Parameter(name="alpha 1...", meaning="scaling exponent of each window"),
+        Parameter(name="change", meaning="last minus first alpha"),
+        Parameter(name="curvature", meaning="quadratic term of log PPL over log tokens"),
+    ),
+    scope="records",
+    minimum_points=3,
+    fit=_windows,
+    options=(Option(name="window", default=4, help="sizes in a window", minimum=3),),
+)
+_COVARIATE = Option(name="covariate", default="val_er", help="a record column; fractions are taken as percentages")
+LOG_LINEAR = Fitter(
+    name="log-linear-er",
+    title="power law shared by all series, with a metric of the run as covariate",
+    form="log PPL = alpha * log(tokens) + beta * ValER(%) + gamma",
+    parameters=(
+        Parameter(name="alpha", meaning="scaling exponent"),
+        Parameter(name="beta", meaning="effect of one point of the covariate on log perplexity", unit="per point"),
+        Parameter(name="gamma", meaning="constant"),
+    ),
+    scope="records",
+    inputs=("train_tokens", "{covariate}"),
+    minimum_points=4,
+    fit=_log_linear,
+    options=(
+        _COVARIATE,
+        Option(name="intercepts", default="shared", help="one gamma, or one a series", choices=("shared", "series")),
+    ),
+)
+LINEAR = Fitter(
+    name="linear-er",
+    title="straight line of perplexity over effective rank, fitted or given",
+    form="PPL = a + b * ValER(%)",
+    parameters=(Parameter(name="a", meaning="perplexity at rank 0"), Parameter(name="b", unit="per point")),
+    scope="records",
+    inputs=("{covariate}",),
+    minimum_points=3,
+    fit=_linear,
+    options=(
+        _COVARIATE,
+        Option(name="a", default=None, help="evaluate this line instead of fitting one (500 was proposed)"),
+        Option(name="b", default=None, help="its slope (-4 was proposed)"),
+    ),
+)
+CHINCHILLA = Fitter(
+    name="chinchilla",
+    title="loss over model size and data, Huber on log loss",
+    form="L(N, D) = E + A / N^alpha + B / D^beta",
+    parameters=(
+        Parameter(name="E", meaning="loss at infinite size and data", unit="nat", minimum=0),
+        Parameter(name="A", minimum=0), Parameter(name="alpha", meaning="exponent of model size", minimum=0),
+        Parameter(name="B", minimum=0), Parameter(name="beta", meaning="exponent of data", minimum=0),
+    ),
+    scope="records",
+    inputs=("{size}", "{data}"),
+    response="{loss}",
+    minimum_points=6,
+    floor="E",
+    fit=_chinchilla,
+    options=(
+        Option(name="size", default="params_phase2", help="column of model sizes N"),
+        Option(name="data", default="train_tokens", help="column of training tokens D"),
+        Option(name="loss", default="val_ppl", help="column of losses; of one that ends in ppl the logarithm is taken"),
+        Option(name="objective", default="huber", help="what is minimised", choices=("huber", "least-squares")),
+        Option(name="delta", default=1e-3, help="where Huber turns from square to straight", minimum=0),
+        Option(name="bootstraps", default=1000, help="resamples for the intervals; 0: none", minimum=0),
+        Option(name="seed", default=0, help="of the resamples"),
+    ),
+)
+
+
 @hookimpl
 def cvfp_fitters() -> Iterable[Fitter]:
-    return [POWER_LAW, SATURATING, EXP_DECAY, HILL]
+    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CHINCHILLA]
