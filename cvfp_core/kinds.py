@@ -42,7 +42,7 @@ class VariantFamily:
     form: str
     """The names it answers to, as people read it: `{L}L_{d}d_{T}tok`."""
     parse: Callable[[str], Variant | None]
-    build: Callable[[Variant, Mapping[str, Scalar], torch.Tensor, torch.Generator], TwoPhaseModel]
+    build: Callable[[Variant, Mapping[str, Scalar | None], torch.Tensor, torch.Generator], TwoPhaseModel]
     """(variant, all options, frozen embeddings (V, d_e), CPU generator for the weights) -> model."""
     options: tuple[Option, ...] = ()
     phases: Literal[1, 2] = 2
@@ -111,8 +111,9 @@ class Template:
 class Executor:
     """A way to have cells executed: here, in several processes, on other machines.
 
-    `run(cells, folder, jobs, emit)` calls `cvfp_core.execute.execute_cell(cell, folder, emit)` once for every cell,
-    wherever it likes, and hands on every event; it returns when all are done.
+    `run(cells, folder, jobs, emit)` has `cvfp_core.execute.execute_cells(cells, folder, emit)` called, in as many places
+    as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done. Workers given the same cells and folder
+    share them out among themselves by locks.
     """
 
     name: str
