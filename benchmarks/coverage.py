@@ -1,8 +1,8 @@
 """Coverage of nominal 95 % intervals in simulation: `python benchmarks/coverage.py [simulations]`.
 
-Truths with and without a floor on the scales of perplexity and of loss, multiplicative normal noise, sizes doubling. alpha
-is that of the law that holds; the prediction is of a new run at ten times the largest size, by each law and by the
-automatic choice, whose steps are those of `cvfp predict`, done for all simulations at once.
+Truths with and without a floor on the scales of perplexity and of loss, multiplicative normal noise, sizes doubling.
+The prediction is of a new run at ten times the largest size, by the power law and by the automatic choice, whose steps
+are those of `cvfp predict`, done for all simulations at once.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def simulate(truth: tuple[float, float, float], noise: float, n: int, count: int
             over[rows] = np.fmax(over[rows], value[rows] + factor * (b - value[rows]))
             out["widened"] = max(out.get("widened", 0.0), float((factor > 1).mean()))
     out["auto run"] = float(np.mean((under <= new) & (new <= over)))
-    out["auto median width"] = float(np.median(np.exp(over - under)))
+    out["auto median width"] = float(np.exp(np.median(over - under)))
     out["auto median error"] = float(np.median(np.abs(np.expm1(value - new))))
     return out
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.predict import Prediction, predict
-from cvfp_core.fitting.run import SERIES, fit_points, grouped, option_values
+from cvfp_core.fitting.run import SERIES, check_options, fit_points, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, widening
 from cvfp_core.fitting.values import Points
 from cvfp_core.kinds import Fitter
@@ -26,6 +27,11 @@ class Forecast:
 
     choice: Choice | None
     predictions: tuple[Prediction, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and templates."""
+        return {"choice": self.choice.as_dict() if self.choice else None,
+                "predictions": [each.as_dict() for each in self.predictions]}
 
 
 def predict_all(
@@ -51,6 +57,7 @@ def predict_all(
     every = grouped(records, given, by)
     if given is None:
         return _automatic(every, tokens, registry)
+    check_options([given], options)
     values = option_values(given, options)
     fits = [fit for points in every for fit in fit_points(given, points, values, registry)]
     return Forecast(choice=None, predictions=tuple(predict(fit, given, {"train_tokens": tokens}) for fit in fits))

@@ -61,7 +61,7 @@ class Solved:
         error = self.sigma * np.sqrt(np.maximum(np.einsum("bi,bij,bj->b", slope, spread, slope), 0.0))
         ceiling = np.where(goal.log | (goal.parameter < 0), 1.0, 10 * np.maximum(value, 1e-3))
         guess = np.maximum(value, 1e-6) * 0.1
-        return np.where(error > 1e-12 * np.maximum(value, 1e-300), np.minimum(error, ceiling), guess)
+        return np.asarray(np.where(error > 1e-12 * np.maximum(value, 1e-300), np.minimum(error, ceiling), guess))
 
 
 def solve_points(fitter: Fitter, points: Points) -> Solved:
@@ -82,7 +82,7 @@ def fit_curve(fitter: Fitter, points: Points, *, given: Mapping[str, float] | No
     whole, given = fitter, given or {}
     fitter = pin(fitter, given)
     solved = solve_points(fitter, points)
-    curve, optimum, variance = solved.curve, solved.optimum, solved.variance
+    optimum, variance = solved.optimum, solved.variance
     rss = float(optimum.rss[0])
     blank = Fit(
         law=whole.name, form=whole.form, series=str(points.series[0]), status="failed", floor=whole.floor,

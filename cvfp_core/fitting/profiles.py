@@ -1,7 +1,7 @@
 """Intervals by profiling: all values of a quantity that the points do not contradict, the rest fitted anew for each.
 
-For a law that is linear in its parameters these are Student's intervals exactly; for others they follow the bend, and say
-so when they have no end (Bates & Watts 1988, section 6.1).
+For a law that is linear in its parameters these are Student's intervals exactly; for others they follow the bend, and
+say so when they have no end (Bates & Watts 1988, section 6.1).
 """
 
 from __future__ import annotations

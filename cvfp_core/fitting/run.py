@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.points import gather, refusal
 from cvfp_core.fitting.values import Fit, Points
 from cvfp_core.kinds import Fitter
+from cvfp_core.options import resolve
 from cvfp_core.registry import Registry, installed
 from cvfp_core.settings import Scalar
 
@@ -38,30 +39,31 @@ def fit_all(
     """
     registry = registry or installed()
     fits: list[Fit] = []
-    for name in laws:
-        fitter = registry.get(Fitter, name)
+    fitters = [registry.get(Fitter, name) for name in laws]
+    check_options(fitters, options)
+    for fitter in fitters:
         values = option_values(fitter, options)
         for points in grouped(records, fitter, by, values):
             fits += fit_points(fitter, points, values, registry)
     return fits
 
 
+def check_options(fitters: Sequence[Fitter], options: Mapping[str, Scalar | None] | None) -> None:
+    """Raises UsageError for an option that none of the laws takes."""
+    known = sorted({option.name for fitter in fitters for option in fitter.options})
+    for name in options or {}:
+        if name not in known:
+            laws = ", ".join(fitter.name for fitter in fitters)
+            raise UsageError(f"no option '{name}' for {laws}{suggestion(name, known)}; known: "
+                             f"{', '.join(known) or 'none'}")
+
+
 def option_values(fitter: Fitter, options: Mapping[str, Scalar | None] | None) -> dict[str, Scalar | None]:
     """The fitter's options with what was asked for; options of other laws are left to those."""
-    asked = options or {}
-    values = {option.name: asked.get(option.name, option.default) for option in fitter.options}
-    for option in fitter.options:
-        value = values[option.name]
-        if option.choices and value not in option.choices:
-            raise UsageError(f"option {option.name} of '{fitter.name}' must be one of "
-                             f"{', '.join(map(str, option.choices))}, not {value!r}")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and isinstance(option.default, int | float) and not number:
-            raise UsageError(f"option {option.name} of '{fitter.name}' must be a number, not {value!r}")
-        if option.minimum is not None and value is not None and not (number and value >= option.minimum):
-            raise UsageError(f"option {option.name} of '{fitter.name}' must be at least {option.minimum:g}, "
-                             f"not {value!r}")
-    return values
+    known = {option.name for option in fitter.options}
+    return resolve(fitter.name, fitter.options, {
+        name: value for name, value in (options or {}).items() if name in known and value is not None
+    })
 
 
 def _columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tuple[str, ...], str]:
@@ -81,12 +83,20 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
         return [replace(blank, status=refused[0], reason=refused[1])]
     try:
         if fitter.fit is not None:
-            return list(fitter.fit(points, options))
+            made = list(fitter.fit(points, options))
+            strange = next((each for each in made if not isinstance(each, Fit)), None)
+            if strange is not None or not made:
+                raise TypeError(f"fit must return fits, not {strange!r:.60}")
+            return made
         return [fit_curve(fitter, points)]
     except Exception as error:
-        owner = registry.owner(Fitter, fitter.name)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return [replace(blank, reason=f"fitter '{fitter.name}' of {owner.label} raised {reason}")]
+        return [replace(blank, reason=blame(fitter, error, registry))]
+
+
+def blame(fitter: Fitter, error: Exception, registry: Registry) -> str:
+    """Whose fitter failed, and how."""
+    owner = registry.owner(Fitter, fitter.name)
+    return f"fitter '{fitter.name}' of {owner.label} raised " + " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[str] = SERIES,
@@ -95,7 +105,8 @@ def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[st
 
     A group whose runs are all unusable is empty, but named.
     """
-    inputs, response = ("train_tokens",), "val_ppl"
+    inputs: tuple[str, ...] = ("train_tokens",)
+    response = "val_ppl"
     if fitter is not None:
         inputs, response = _columns(fitter, options or {})
     columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope if fitter else "series"]

@@ -200,7 +200,7 @@ def _small_solve(gram: Array, right: Array) -> Array:
     """gram^-1 right for (..., p, p) of p = 1, 2 in closed form, else by LAPACK; NaN or huge where singular."""
     with np.errstate(all="ignore"):
         if gram.shape[-1] == 1:
-            return right / gram[..., 0]
+            return np.asarray(right / gram[..., 0])
         if gram.shape[-1] == 2:
             det = gram[..., 0, 0] * gram[..., 1, 1] - gram[..., 0, 1] ** 2
             det = np.where(det > 1e-13 * gram[..., 0, 0] * gram[..., 1, 1], det, np.nan)
@@ -210,18 +210,16 @@ def _small_solve(gram: Array, right: Array) -> Array:
         size = np.einsum("...ii->...i", gram).max(axis=-1)[..., None, None]
         ridge = np.where(np.isfinite(size) & (size > 0), size, 1.0) * 1e-13 * np.eye(gram.shape[-1])
         usable = np.isfinite(gram).all(axis=(-1, -2), keepdims=True)
-        return np.linalg.solve(np.where(usable, gram, 0.0) + ridge, right[..., None])[..., 0]
+        return np.asarray(np.linalg.solve(np.where(usable, gram, 0.0) + ridge, right[..., None])[..., 0])
 
 
 @np.errstate(all="ignore")
 def sensitivities(curve: Curve, parameters: Array, goal: Goal) -> tuple[Array, Array]:
-    """(B, n, k) derivatives of the law and (B, k) of each goal's quantity, in search coordinates, at (B, k) parameters."""
-    u = curve.search(parameters)
-    rows, up, down = _steps(curve, u)
-    with np.errstate(all="ignore"):
-        law = _differences(lambda some, index: curve.fitted(curve.natural(some)), rows, up, down)
-        quantity = _differences(lambda some, index: goal.rows(index).quantity(curve, curve.natural(some))[:, None],
-                                rows, up, down)
+    """Derivatives in search coordinates, at (B, k) parameters: (B, n, k) of the law, (B, k) of each goal's quantity."""
+    rows, up, down = _steps(curve, curve.search(parameters))
+    law = _differences(lambda some, _: curve.fitted(curve.natural(some)), rows, up, down)
+    quantity = _differences(lambda some, index: goal.rows(index).quantity(curve, curve.natural(some))[:, None],
+                            rows, up, down)
     return law, quantity[:, 0]
 
 
@@ -290,7 +288,7 @@ def _within(u: Array, step: Array, low: Array, high: Array) -> Array:
         room = np.where(step < 0, (low - u) / step, np.where(step > 0, (high - u) / step, np.inf))
     room = np.where(np.isfinite(room) & (room > 0), room, np.inf)
     share = np.minimum(room.min(axis=1), 1.0)
-    return np.clip(u + share[:, None] * step, low, high)
+    return np.asarray(np.clip(u + share[:, None] * step, low, high))
 
 
 def _residuals(curve: Curve, targets: Array, weights: Array, goal: Goal | None, u: Array) -> Array:
@@ -319,7 +317,7 @@ def _jacobian(curve: Curve, targets: Array, weights: Array, goal: Goal | None, u
 
 
 def _steps(curve: Curve, u: Array) -> tuple[Array, Array, Array]:
-    """(2, k, B, k) search coordinates, each parameter in turn moved up and down inside its bounds; (B, k) both moves."""
+    """(2, k, B, k) search coordinates, each parameter in turn moved up and down within bounds; (B, k) both moves."""
     batch, k = u.shape
     size = 1e-6 * np.maximum(np.abs(u), 1e-2 * np.maximum(np.abs(u).max(axis=0), 1e-3))
     up, down = np.minimum(u + size, curve.high_u), np.maximum(u - size, curve.low_u)

@@ -1,4 +1,4 @@
-"""Which law: what the points can tell apart, and what each law would have predicted before the largest sizes were run."""
+"""Which law: what the points tell apart, and what each law would have predicted before the largest sizes were run."""
 
 from __future__ import annotations
 
@@ -115,13 +115,19 @@ class Choice:
 def choose(fitters: Sequence[Fitter], groups: Sequence[Points]) -> Choice:
     """The law for these series, which are taken to share it: each series has parameters of its own.
 
+    A law that cannot be computed, such as a stranger's that raises, is no candidate and said to have failed.
     From the law with the fewest parameters up, a richer one is taken if the F test over all series calls for it and its
     back-test does not speak against it; of two equally rich ones, that with the smaller back-test error.
     """
     scores: dict[str, list[Scores]] = {}
+    failed: dict[str, str] = {}
     for fitter in fitters:
         usable = [points for points in groups if len(points.sizes) > len(fitter.parameters)]
-        scores[fitter.name] = [score(fitter, points.inputs, np.log(points.response)[None, :]) for points in usable]
+        try:
+            scores[fitter.name] = [score(fitter, p.inputs, np.log(p.response)[None, :]) for p in usable]
+        except Exception as error:  # a stranger's function
+            scores[fitter.name] = []
+            failed[fitter.name] = f"failed: {type(error).__name__}"
     fitted = {name: each for name, each in scores.items() if each}
     if not fitted:
         return Choice(law=min(fitters, key=lambda f: len(f.parameters)).name, distinguishable=False, candidates=(),
@@ -135,7 +141,7 @@ def choose(fitters: Sequence[Fitter], groups: Sequence[Points]) -> Choice:
     rivals = []
     for name, each in scores.items():
         p = None if name == law or name not in totals else compare(totals[law], totals[name])
-        verdict = "chosen" if name == law else "too few sizes" if name not in totals else _verdict(
+        verdict = "chosen" if name == law else failed.get(name, "too few sizes") if name not in totals else _verdict(
             totals[law], totals[name], p)
         if verdict == "not distinguishable":
             rivals.append(name)

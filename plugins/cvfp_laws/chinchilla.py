@@ -8,13 +8,13 @@ so neither units nor the order of rows matter. One fit and 1,000 bootstrap fits 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cvfp_core.fitting.linear import aicc
 from cvfp_core.fitting.search import bounded_normal_equations
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Status
 from cvfp_core.settings import Scalar
 
 FORM = "L = E + A / N^alpha + B / D^beta"
@@ -62,7 +62,8 @@ def fit_surface(models: Array, tokens: Array, losses: Array, *, delta: float = D
         if done[np.argmin(value)]:
             break
     best = int(np.argmin(value))
-    return Surface(values=_natural(u[best : best + 1], data)[0], objective=float(value[best]), converged=bool(done[best]))
+    return Surface(values=_natural(u[best : best + 1], data)[0], objective=float(value[best]),
+                   converged=bool(done[best]))
 
 
 def bootstrap(models: Array, tokens: Array, losses: Array, best: Surface, *, delta: float = DELTA, count: int = 1000,
@@ -77,7 +78,7 @@ def bootstrap(models: Array, tokens: Array, losses: Array, best: Surface, *, del
 
 
 def _starts(data: _Data, kept: int = 2) -> Array:
-    """(kept, 5) search coordinates of the best exponents of a grid, with E, A, B by relative least squares, not below 0."""
+    """(kept, 5) search coordinates of a grid's best exponents, with E, A, B by relative least squares, not below 0."""
     # relative residuals: all columns over the losses; sums of products need each exponent once, not each pair
     size = EXPONENTS[:, None]
     relative = np.exp(-data.target)
@@ -181,15 +182,16 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     models, tokens = points.inputs.values()
     logarithm = str(options["loss"]).endswith("ppl")
     losses = np.log(points.response) if logarithm else points.response
-    blank = Fit(law="chinchilla", form=FORM, series=_label(points), status="failed", n=points.n, floor="E",
+    blank = Fit(law="chinchilla", form=FORM, series=_name(points), status="failed", n=points.n, floor="E",
                 sizes=len(points.sizes), left_out=points.left_out, points=points,
                 fitted_range=(float(tokens.min()), float(tokens.max())))
     if (losses <= 0).any():
-        return [_with(blank, "bad data", "the loss must be positive; a perplexity of 1 or less has none")]
+        return [replace(blank, status="bad data",
+                        reason="the loss must be positive; a perplexity of 1 or less has none")]
     for name, values in points.inputs.items():
         if len(np.unique(values)) < 3:
-            return [_with(blank, "not identifiable", f"{name} has {len(np.unique(values))} distinct value(s); the law "
-                                                     f"needs 3 of each, so add sizes")]
+            return [replace(blank, status="not identifiable",
+                            reason=f"{name} has {len(np.unique(values))} distinct value(s), needs 3; add sizes")]
     delta = np.inf if options["objective"] == "least-squares" else float(options["delta"] or DELTA)
     best = fit_surface(models, tokens, losses, delta=delta)
     count = int(options["bootstraps"] or 0)
@@ -209,11 +211,17 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     rss, total = float(residual @ residual), float(np.square(np.log(losses) - np.log(losses).mean()).sum())
     weak = [name for name, part in (("E", e), ("A", (a * models**-alpha).max()), ("B", (b * tokens**-beta).max()))
             if part < 1e-6 * losses.min()]
-    status, reason = ("at a bound", f"{', '.join(weak)} vanished: the points do not call for it; add sizes") if weak else (
-        ("converged", "") if best.converged else ("failed", "the search did not settle; the values are the best found"))
-    made = _with(blank, status, reason)
-    return [Fit(**{name: getattr(made, name) for name in Fit.__slots__} | {
-        "estimates": tuple(estimates), "dof": points.n - 5, "rss": rss, "sigma": float(np.sqrt(rss / (points.n - 5))),
-        "r_squared": 1 - rss / total if total > 0 else None,
-        "aicc": aicc(rss, points.n, 5) if not np.isfinite(delta) else None,
-    })]
+    status: Status = "converged" if best.converged else "failed"
+    reason = "" if best.converged else "the search did not settle; the values are the best found"
+    if weak:
+        status, reason = "at a bound", f"{', '.join(weak)} vanished: the points do not call for it; add sizes"
+    return [replace(
+        blank, status=status, reason=reason, estimates=tuple(estimates), dof=points.n - 5, rss=rss,
+        sigma=float(np.sqrt(rss / (points.n - 5))), r_squared=1 - rss / total if total > 0 else None,
+        aicc=None if np.isfinite(delta) else aicc(rss, points.n, 5),
+    )]
+
+
+def _name(points: Points) -> str:
+    labels = list(dict.fromkeys(str(label) for label in points.series))
+    return labels[0] if len(labels) == 1 else f"{len(labels)} series"

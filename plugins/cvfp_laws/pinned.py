@@ -72,7 +72,8 @@ def _shared(fitter: Fitter, groups: list[Points], usable: list[Points]) -> list[
         return float(total(np.array([floor]))[0]) - rss - allowed
 
     ends = [
-        bound if best == bound or excess(bound) <= 0 else float(optimize.brentq(excess, bound, best, xtol=1e-6 * ceiling))
+        bound if best == bound or excess(bound) <= 0
+        else float(optimize.brentq(excess, bound, best, xtol=1e-6 * ceiling))
         for bound in (0.0, ceiling)
     ]
     floor = Estimate(name="E", value=best, low=ends[0], high=ends[1], method="profile F",

@@ -82,7 +82,8 @@ def _change(slopes: Sequence[Array], y: Array, bend: _Bend, *, shared: int, widt
         return Estimate(name="change", value=value, note=note)
     error = float(np.sqrt(bend.variance * (weights @ weights)))
     half = t_quantile(bend.dof) * error
-    return Estimate(name="change", value=value, low=value - half, high=value + half, stderr=error, method="t", note=note)
+    return Estimate(name="change", value=value, low=value - half, high=value + half, stderr=error, method="t",
+                    note=note)
 
 
 def _bend(x: Array, y: Array) -> _Bend:
@@ -108,4 +109,4 @@ def _all(points: Points, bends: Array) -> Fit:
         Estimate(name="curvature", value=mean, low=mean - half, high=mean + half, stderr=error, method="t",
                  note=f"mean over {count} series, each counted once"),
         Estimate(name="bend upwards", value=float(up), note=f"of {count} series; exact sign test p = {p:.3g}"),
-    ), reason="series that share their validation text or sizes are not independent; the test takes them as if they were")
+    ), reason="the test takes series as independent, which those with the same sizes or validation text are not quite")
