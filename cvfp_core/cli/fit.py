@@ -91,7 +91,8 @@ def _print_law(console: Console, fitter: Fitter, fits: list[Fit]) -> None:
     from rich.text import Text
 
     console.print(Text.assemble((fitter.name, "bold"), f"  {fitter.form}"))
-    names = list(dict.fromkeys(e.name for each in fits for e in each.estimates))
+    fullest = sorted(fits, key=lambda each: -len(each.estimates))
+    names = list(dict.fromkeys(e.name for each in fullest for e in each.estimates))
     if fitter.function is not None or (len(fits) > 1 and len(names) <= 6):
         _print_series(console, fits, names)
     else:
@@ -104,18 +105,22 @@ def _print_series(console: Console, fits: list[Fit], names: list[str]) -> None:
     """A row for each fit, a column for each estimate."""
     from rich.text import Text
 
-    from cvfp_core.cli.numbers import joined, of, plain_table
+    from cvfp_core.cli.numbers import beside, joined, of, plain_table
 
     known = [{e.name: e for e in each.estimates} for each in fits]
     # exponents are what people look for: first
     names = sorted(names, key=lambda name: (not name.startswith("alpha"), names.index(name)))
     marks = any(each.status != "converged" for each in fits)
     squares = any(each.r_squared is not None for each in fits)
-    label = max([6, *(len(each.series) for each in fits)])
+    label = max(6, *(len(each.series) for each in fits)) if fits else 6
     taken = label + 2 + 4 + (8 if squares else 0) + (max(len(each.status) for each in fits) if marks else 0)
-    cells = joined([[of(each.get(name)) for name in names] for each in known], console, taken)
+    pairs = [[of(each.get(name)) for name in names] for each in known]
+    wide = beside(pairs, console, taken)
+    cells = joined(pairs, wide=wide)
+    marks = marks and wide  # in a narrow terminal the lines below the table say it
     table = plain_table([("series", "l"), ("n", "r"), *((name, "l") for name in names),
-                         *([("R²", "r")] if squares else []), *([("status", "l")] if marks else [])])
+                         *([("R²", "r")] if squares else []), *([("status", "l")] if marks else [])],
+                        gap=2 if wide else 1)
     for each, row in zip(fits, cells, strict=True):
         good = each.status == "converged"
         table.add_row(
@@ -139,7 +144,8 @@ def _print_one(console: Console, fit: Fit) -> None:
     table = plain_table([("", "l"), ("value", "r"), ("95 % interval", "l"), ("", "l")])
     for estimate in fit.estimates:
         value, ends = of(estimate)
-        table.add_row(Text(estimate.name), value, ends, Text(estimate.note or estimate.unit, style="dim"))
+        unit = "" if estimate.unit == "fraction" else estimate.unit
+        table.add_row(Text(estimate.name), value, Text(ends, no_wrap=True), Text(estimate.note or unit, style="dim"))
     if fit.estimates:
         console.print(table)
 
@@ -157,11 +163,18 @@ def _print_reasons(console: Console, fits: list[Fit]) -> None:
         if each.left_out and each.status != "too few points":
             lines.setdefault((f"left out: {', '.join(each.left_out)}", "dim"), []).append(each.series)
         if each.lack_of_fit_p is not None and each.lack_of_fit_p < 0.05:
-            text = f"seeds agree better than the law fits (lack of fit p = {each.lack_of_fit_p:.2g})"
+            text = f"runs of one size agree better than the law fits them (p = {each.lack_of_fit_p:.2g})"
             lines.setdefault((text, "yellow"), []).append(each.series)
     for (text, style), series in lines.items():
-        whose = "" if len(series) == len(fits) and len(fits) > 1 else f"{', '.join(series)}: "
+        whose = about(series, len(fits))
         console.print(Text(f"{whose}{text}", style=style))
+
+
+def about(series: list[str], count: int) -> str:
+    """Whom a line is about, as its beginning: nothing if all, names if few."""
+    if len(series) == count and count > 1:
+        return ""
+    return f"{', '.join(series)}: " if len(series) <= 3 else f"{len(series)} series: "
 
 
 def _print_sensitivity(console: Console, fit: Fit, varied: list[Variation]) -> None:

@@ -16,14 +16,16 @@ def short(value: float | None) -> str:
     if value is None:
         return "-"
     size = abs(value)
-    if size == 0:
-        return "0"
-    if size >= 1e6 or size < 1e-3:
+    if size < 1000 and size == int(size):
+        return f"{value:.0f}"
+    if size >= 1e6 or size < 1e-4:
         digits, power = f"{value:.2e}".split("e")
         return f"{digits}e{int(power)}"
     if size >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 10 else f"{value:.3f}"
+    if size >= 0.1:
+        return f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 10 else f"{value:.3f}"
+    return f"{value:.3g}"
 
 
 def interval(low: float | None, high: float | None, *, method: str | None) -> str:
@@ -37,26 +39,27 @@ def of(estimate: Estimate | None) -> tuple[str, str]:
     """The estimate's value and interval."""
     if estimate is None or estimate.value is None:
         return "-", ""
+    if estimate.unit == "fraction":
+        return f"{estimate.value:.1%}", ""
     return short(estimate.value), interval(estimate.low, estimate.high, method=estimate.method)
 
 
-def plain_table(headings: Sequence[tuple[str, str]], title: Text | None = None) -> Table:
-    """A table without lines; headings are (text, `l` or `r`)."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for text, side in headings:
+def plain_table(headings: Sequence[tuple[str, str]], *, gap: int = 2) -> Table:
+    """A table without lines; headings are (text, `l` or `r`). gap: blanks between columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    for index, (text, side) in enumerate(headings):
         table.add_column(Text(text), justify="right" if side == "r" else "left", header_style="bold",
-                         overflow="fold")
+                         overflow="fold", no_wrap=index == 0)
     return table
 
 
-def joined(rows: Sequence[Sequence[tuple[str, str]]], console: Console, taken: int) -> list[list[Text]]:
-    """Cells of (value, interval): side by side if the terminal is wide enough, else the interval below the value.
+def beside(rows: Sequence[Sequence[tuple[str, str]]], console: Console, taken: int) -> bool:
+    """Whether the terminal has room for (value, interval) cells side by side, next to `taken` columns of others."""
+    widths = [max(len(v) for v, _ in column) + max(len(i) for _, i in column) + 3 for column in zip(*rows, strict=True)]
+    return sum(widths) + taken <= console.width
 
-    taken: columns of the terminal that other columns need.
-    """
-    columns = list(zip(*rows, strict=True)) if rows else []
-    beside = [max(len(v) for v, _ in column) + max(len(i) for _, i in column) + 3 for column in columns]
-    if sum(beside) + taken <= console.width:
-        wide = [max(len(i) for _, i in column) for column in columns]
-        return [[Text.assemble(v, (f" {i:<{w}}", "dim")) for (v, i), w in zip(row, wide, strict=True)] for row in rows]
-    return [[Text.assemble(v, (f"\n{i}", "dim")) for v, i in row] for row in rows]
+
+def joined(rows: Sequence[Sequence[tuple[str, str]]], *, wide: bool) -> list[list[Text]]:
+    """Cells of (value, interval): side by side if wide, else the interval below the value."""
+    between = " " if wide else "\n"
+    return [[Text.assemble(v, (f"{between}{i}" if i else "", "dim")) for v, i in row] for row in rows]

@@ -68,6 +68,7 @@ def number(text: str) -> float:
 def _print(console: Console, forecast: Forecast, tokens: float) -> None:
     from rich.text import Text
 
+    from cvfp_core.cli.fit import about
     from cvfp_core.cli.numbers import interval, plain_table, short
 
     console.print(Text.assemble(("val_ppl", "bold"), f" at {tokens:,.0f} training tokens"))
@@ -85,7 +86,7 @@ def _print(console: Console, forecast: Forecast, tokens: float) -> None:
             if text:
                 lines.setdefault((text, style), []).append(each.series)
     for (text, style), series in lines.items():
-        whose = "" if len(series) == len(forecast.predictions) else f"{', '.join(series)}: "
+        whose = about(series, len(forecast.predictions))
         console.print(Text(f"{whose}{text}", style=style))
     if forecast.choice is not None:
         console.print()

@@ -151,8 +151,8 @@ def choose(fitters: Sequence[Fitter], groups: Sequence[Points]) -> Choice:
             folds=int(sum(np.isfinite(s.errors).sum() for s in each)), p_value=p, verdict=verdict,
         ))
     over = f" over {series} series" if series > 1 else ""
-    reason = f"not distinguishable from {', '.join(rivals)}{over}" if rivals else f"the points call for it{over}"
-    return Choice(law=law, distinguishable=not rivals, reason=reason, candidates=tuple(candidates))
+    reason = f"not distinguishable from {', '.join(rivals)}" if rivals else "preferred to laws with fewer parameters"
+    return Choice(law=law, distinguishable=not rivals, reason=reason + over, candidates=tuple(candidates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -49,7 +49,7 @@ def fit_log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list
     if not own and len(labels) > 2:
         for name, columns in (("leave-one-series-out", [0, 1, 2]), ("leave-one-series-out, no covariate", [0, 2])):
             estimates.append(Estimate(name=name, value=_left_out(design[:, columns], target, index), unit="fraction",
-                                      note="mean absolute error of series that were not fitted"))
+                                      note="of series not fitted"))
     beta = line.stderr(1)
     from scipy import special
 

@@ -78,20 +78,56 @@ def _shared(fitter: Fitter, groups: list[Points], usable: list[Points]) -> list[
     ]
     floor = Estimate(name="E", value=best, low=ends[0], high=ends[1], method="profile F",
                      note=f"shared by {len(usable)} series, {dof} degrees of freedom")
-    return [
-        _one(fitter, group, floor, best) if len(group.sizes) > 1 else
-        _refused(fitter, group, "too few points", "1 size, needs 2; add 1")
-        for group in groups
-    ]
+    fits = [fit_curve(fitter, group, given={"E": best}) for group in usable]
+    errors = _errors(fits, best, variance)
+    made = {each.series: _shared_fit(each, floor, error, dof) for each, error in zip(fits, errors, strict=True)}
+    return [made.get(str(group.series[0])) or _refused(fitter, group, "too few points", "1 size, needs 2; add 1")
+            for group in groups]
 
 
-def _one(fitter: Fitter, points: Points, floor: Estimate, best: float) -> Fit:
-    """The series' own A and alpha at the shared floor; their intervals take the floor as known, and say so."""
-    made = fit_curve(fitter, points, given={"E": best})
-    note = "E taken as known"
-    return replace(made, estimates=tuple(
-        floor if estimate.name == "E" else replace(estimate, note=note) for estimate in made.estimates
-    ), reason=made.reason or "intervals of A and alpha take the shared E as known")
+def _errors(fits: list[Fit], floor: float, variance: float) -> list[tuple[float, float]]:
+    """Standard errors of log A and alpha of each series when all share an unknown floor, from the joint curvature."""
+    blocks = []
+    for each in fits:
+        assert each.points is not None
+        x = np.log(each.points.inputs["train_tokens"])
+        above = (each.value("A") or 0.0) * np.exp((each.value("alpha") or 0.0) * x)
+        total = floor + above
+        share = above / total
+        blocks.append(np.stack([1 / total, share, share * (x - x.mean()), np.full_like(x, x.mean())], axis=1))
+    runs = sum(len(block) for block in blocks)
+    design = np.zeros((runs, 1 + 2 * len(fits)))
+    row = 0
+    for index, block in enumerate(blocks):
+        rows = slice(row, row + len(block))
+        design[rows, 0] = block[:, 0]
+        design[rows, 1 + 2 * index : 3 + 2 * index] = block[:, 1:3]
+        row += len(block)
+    length = np.sqrt(np.square(design).sum(axis=0))
+    spread = variance * np.linalg.pinv((design / length).T @ (design / length)) / np.outer(length, length)
+    errors = []
+    for index, block in enumerate(blocks):
+        at, centre = 1 + 2 * index, block[0, 3]
+        to_log_a = np.array([1.0, -centre])  # A is at one token, the level was at the centre
+        level = to_log_a @ spread[at : at + 2, at : at + 2] @ to_log_a
+        errors.append((float(np.sqrt(max(level, 0.0))), float(np.sqrt(max(spread[at + 1, at + 1], 0.0)))))
+    return errors
+
+
+def _shared_fit(fit: Fit, floor: Estimate, errors: tuple[float, float], dof: int) -> Fit:
+    """The series' fit with the shared floor, and t intervals that know the floor is uncertain."""
+    t = t_quantile(dof)
+    a, alpha = fit.value("A") or 0.0, fit.value("alpha") or 0.0
+    factor = float(np.exp(np.minimum(t * errors[0], 700)))
+    reached = floor.low is not None and floor.value == floor.low
+    return replace(fit, dof=dof, status="at a bound" if reached else "converged",
+                   reason="the shared E is at its bound 0: the points show no floor" if reached else "",
+                   estimates=(
+        floor,
+        Estimate(name="A", value=a, low=a / factor, high=a * factor, method="t"),
+        Estimate(name="alpha", value=alpha, low=alpha - t * errors[1], high=alpha + t * errors[1], stderr=errors[1],
+                 method="t"),
+    ))
 
 
 def _rss(curve: Curve, target: Array, floors: Array) -> Array:
