@@ -5,8 +5,8 @@ Only the standard library is imported here, so that a plugin's entry module stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,3 +116,94 @@ class Executor:
     name: str
     title: str
     run: Callable[[Sequence[Cell], Path, int, Emit], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One metric of one run over iterations or epochs; None marks a step without a finite value."""
+
+    phase: int
+    metric: str
+    steps: Sequence[int]
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRun:
+    """A run as an ingester found it: record columns under their names, more under its own, none where not measured."""
+
+    line: int
+    """Line or row it stands at, from 1."""
+    columns: Mapping[str, Any]
+    curves: tuple[Curve, ...] = ()
+    exact: bool = True
+    """False: the figures are rounded as a log prints them; an exact record of the same run is preferred."""
+    fingerprint: str | None = None
+    """Equal for two records of one run, whatever they were read from; by default made from all its figures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedAlpha:
+    """A scaling exponent that the input itself states, kept beside the records to compare with."""
+
+    line: int
+    variant: str
+    alpha: float
+    experiment: str | None = None
+    """None: of whichever experiment read at the same time states the same alpha to four digits."""
+    first_samples: int | None = None
+    last_samples: int | None = None
+    """The window it was fitted on; None for all sample sizes."""
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotUnderstood:
+    """A line or row that is neither data nor known noise, or that contradicts others: reported, never dropped."""
+
+    line: int
+    expected: str
+    found: str
+    file: str = ""
+    """Within a folder: the file it stands in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Input lines or rows that became part of a record, points of a curve, or are known to say nothing."""
+
+    record: int = 0
+    curve: int = 0
+    noise: int = 0
+
+
+Found = FoundRun | PublishedAlpha | NotUnderstood | Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """What a user says about the input."""
+
+    experiment: str | None = None
+    """Label for all runs, instead of the one the input gives itself."""
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """Record column -> what it is made from; applied to every row after the ingester."""
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    """Settings known by a name, of all plugins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingester:
+    """A way to read runs that were made elsewhere.
+
+    `matches(path, head)` looks at content: `head` is the first 64 KiB of a file, or None for a folder.
+    `read(path, options)` yields what it finds, as a stream; it raises IngestError where the input is malformed, and
+    nothing of that input is then kept.
+    """
+
+    name: str
+    title: str
+    matches: Callable[[Path, bytes | None], bool]
+    read: Callable[[Path, IngestOptions], Iterator[Found]]
+    general: bool = False
+    """True: reads anything of a general form (a table); asked only where no other ingester knows the content."""
