@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pluggy
 
 from cvfp_core.cells import Cell
-from cvfp_core.kinds import CorpusSource, Executor, Ingester, Preset, Template, VariantFamily
+from cvfp_core.kinds import CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
 
 hookspec = pluggy.HookspecMarker("cvfp")
 hookimpl = pluggy.HookimplMarker("cvfp")
@@ -42,6 +42,12 @@ def cvfp_presets() -> Iterable[Preset]:
 @hookspec
 def cvfp_templates() -> Iterable[Template]:
     """Markdown reports."""
+    raise NotImplementedError
+
+
+@hookspec
+def cvfp_fitters() -> Iterable[Fitter]:
+    """Laws that can be fitted to records."""
     raise NotImplementedError
 
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvfp_core.cells import Cell, Emit, Variant
+from cvfp_core.found import Found
 from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from cvfp_core.fitting.values import Fit, Points
     from cvfp_core.protocol.model import TwoPhaseModel
 
 
@@ -40,7 +43,7 @@ class VariantFamily:
     form: str
     """The names it answers to, as people read it: `{L}L_{d}d_{T}tok`."""
     parse: Callable[[str], Variant | None]
-    build: Callable[[Variant, Mapping[str, Scalar], torch.Tensor, torch.Generator], TwoPhaseModel]
+    build: Callable[[Variant, Mapping[str, Scalar | None], torch.Tensor, torch.Generator], TwoPhaseModel]
     """(variant, all options, frozen embeddings (V, d_e), CPU generator for the weights) -> model."""
     options: tuple[Option, ...] = ()
     phases: Literal[1, 2] = 2
@@ -109,8 +112,9 @@ class Template:
 class Executor:
     """A way to have cells executed: here, in several processes, on other machines.
 
-    `run(cells, folder, jobs, emit)` calls `cvfp_core.execute.execute_cell(cell, folder, emit)` once for every cell,
-    wherever it likes, and hands on every event; it returns when all are done.
+    `run(cells, folder, jobs, emit)` has `cvfp_core.execute.execute_cells(cells, folder, emit)` called, in as many places
+    as it likes, and hands on every event; it returns when all cells are done. Workers given the same cells and folder
+    share them out among themselves by locks.
     """
 
     name: str
@@ -119,65 +123,64 @@ class Executor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """One metric of one run over iterations or epochs; None marks a step without a finite value."""
+class Parameter:
+    """One parameter of a law: its name, unit, meaning and the values it may take."""
 
-    phase: int
-    metric: str
-    steps: Sequence[int]
-    values: Sequence[float | None]
+    name: str
+    meaning: str = ""
+    unit: str = ""
+    minimum: float = -inf
+    maximum: float = inf
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundRun:
-    """A run as an ingester found it: record columns under their names, more under its own, none where not measured."""
-
-    line: int
-    """Line or row it stands at, from 1."""
-    columns: Mapping[str, Any]
-    curves: tuple[Curve, ...] = ()
-    exact: bool = True
-    """False: the figures are rounded as a log prints them; an exact record of the same run is preferred."""
-    fingerprint: str | None = None
-    """Equal for two records of one run, whatever they were read from; by default made from all its figures."""
+    def __post_init__(self) -> None:
+        if not self.minimum < self.maximum:
+            raise ValueError(f"parameter '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedAlpha:
-    """A scaling exponent that the input itself states, kept beside the records to compare with."""
+class Fitter:
+    """A law that can be fitted to records: either a curve, given by its function, or code of its own, given by `fit`.
 
-    line: int
-    variant: str
-    alpha: float
-    experiment: str | None = None
-    """None: of whichever experiment read at the same time states the same alpha to four digits."""
-    first_samples: int | None = None
-    last_samples: int | None = None
-    """The window it was fitted on; None for all sample sizes."""
-    exact: bool = True
+    A curve gets all the rest from the core: a global optimum without start values, intervals, selection, back-test.
+    """
 
+    name: str
+    title: str
+    form: str
+    """As people write it: `PPL = E + A * tokens^alpha`."""
+    parameters: tuple[Parameter, ...]
+    scope: Literal["series", "experiment", "records"] = "series"
+    """What one fit is made from: a series, all series of an experiment, or all records."""
+    inputs: tuple[str, ...] = ("train_tokens",)
+    """Record columns the law is a function of."""
+    response: str = "val_ppl"
+    """Record column the law explains; residuals are those of its logarithm."""
+    minimum_points: int | None = None
+    """Sizes (or rows, beyond a series) below which there is nothing to fit; by default the number of parameters."""
+    floor: str | None = None
+    """The parameter that is the limit at infinite data; None: the law goes to zero."""
+    function: Callable[..., Any] | None = None
+    """A curve: `function(**inputs, **parameters)` -> response, with numpy arrays that broadcast."""
+    linear: tuple[str, ...] = ()
+    """Parameters the function is linear in; they are then solved for, not searched."""
+    starts: Callable[..., Mapping[str, Any]] | None = None
+    """`starts(**inputs)` -> values to search from, for every parameter not in `linear`; by default from the bounds."""
+    fit: Callable[[Points, Mapping[str, Scalar | None]], Sequence[Fit]] | None = None
+    """Code of its own: (points, options) -> one fit or several."""
+    options: tuple[Option, ...] = ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotUnderstood:
-    """A line or row that is neither data nor known noise, or that contradicts others: reported, never dropped."""
+    def __post_init__(self) -> None:
+        if (self.function is None) == (self.fit is None):
+            raise ValueError(f"fitter '{self.name}': give either `function` (a curve) or `fit` (code of its own)")
+        names = [parameter.name for parameter in self.parameters]
+        unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(f"fitter '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
 
-    line: int
-    expected: str
-    found: str
-    file: str = ""
-    """Within a folder: the file it stands in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """Input lines or rows that became part of a record, points of a curve, or are known to say nothing."""
-
-    record: int = 0
-    curve: int = 0
-    noise: int = 0
-
-
-Found = FoundRun | PublishedAlpha | NotUnderstood | Tally
+    @property
+    def least_points(self) -> int:
+        """Sizes (or rows) below which there is nothing to fit."""
+        return len(self.parameters) if self.minimum_points is None else self.minimum_points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,7 @@ class Settings:
 
     phase1: Phase1Settings = field(default_factory=Phase1Settings)
     phase2: Phase2Settings = field(default_factory=Phase2Settings)
-    model: Mapping[str, Scalar] = field(default_factory=dict)
+    model: Mapping[str, Scalar | None] = field(default_factory=dict)
     """Options of the variant's family; in a cell all of them, in a run file those that differ."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: matrix products under autocast; losses, contexts and metrics stay float32."""

@@ -1,1 +1,21 @@
-"""First-party plugin: local."""
+"""The `local` executor: cells on this machine, in this process or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cvfp_core import hookimpl
+from cvfp_core.cells import Cell, Emit
+from cvfp_core.kinds import Executor
+
+
+def _run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
+    from cvfp_local.processes import run
+
+    run(cells, folder, jobs, emit)
+
+
+@hookimpl
+def cvfp_executors() -> Iterable[Executor]:
+    yield Executor(name="local", title="on this machine, in --jobs processes", run=_run)

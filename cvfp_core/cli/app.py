@@ -1,0 +1,64 @@
+"""The commands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from cvfp_core import __version__
+from cvfp_core.cli import plugins, report, run, show
+from cvfp_core.errors import CvfpError
+
+app = typer.Typer(
+    name="cvfp",
+    help="Scaling-law analysis of language-model experiments: run the two-phase protocol, fit laws, write reports.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"cvfp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def command(name: str, function: Callable[..., None]) -> None:
+    """Registers a command whose errors end in one line: `cvfp: ...` and the error's exit code."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except CvfpError as error:
+            print(f"cvfp: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("cvfp: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output left: nobody to tell
+            raise typer.Exit(0) from None
+
+    app.command(name)(guarded)
+
+
+command("run", run.run)
+command("show", show.show)
+command("report", report.report)
+command("plugins", plugins.plugins)

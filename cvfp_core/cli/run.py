@@ -1,0 +1,143 @@
+"""`cvfp run`: a grid of cells, from a run file to a table of alphas."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cvfp_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from cvfp_core.cells import Cell
+    from cvfp_core.config import RunConfig
+    from cvfp_core.kinds import Corpus
+    from cvfp_core.registry import Registry
+
+
+def run(
+    run_file: Annotated[Path | None, typer.Argument(metavar="[RUN.toml]", help="The run file; without one, the default grid on the embedded corpus.")] = None,
+    variant: Annotated[list[str] | None, typer.Option("--variant", help="Variant such as 1L_128d_2tok; repeat for several.")] = None,
+    samples: Annotated[str | None, typer.Option("--samples", help="Sample sizes, comma-separated: 16,64,256.")] = None,
+    settings: Annotated[str | None, typer.Option("--settings", help="Settings preset, such as small or v3.")] = None,
+    corpus: Annotated[str | None, typer.Option("--corpus", help="Corpus source; its options by --set corpus.KEY=VALUE.")] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run file: phase1.learning_rate=0.001.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for experiments.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option("--name", help="Label of the experiment and its folder.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that share the grid.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan: cells, tokens, parameters, FLOPs, time.")] = False,
+    show_config: Annotated[bool, typer.Option("--show-config", help="Print the run file that would be used.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
+    template: Annotated[str | None, typer.Option("--template", hidden=True)] = None,
+) -> None:
+    """Train every cell of a grid and print the laws it follows.
+
+    Finished cells are skipped: run the same command again after an interruption, or twice at once, and it goes on.
+    """
+    if template is not None:
+        where = out / (name or "default")
+        raise UsageError(
+            f"`cvfp run` makes records and `cvfp report` writes them up: run first, then cvfp report {where} --template {template}"
+        )
+    from cvfp_core import config, grid, registry, store
+
+    if show_config:
+        print((run_file or config.DEFAULT).read_text(encoding="utf-8"), end="")
+        return
+    installed = registry.installed()
+    overrides = _overrides(
+        name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device
+    )
+    asked = config.read(run_file, overrides, [*([f'corpus.name="{corpus}"'] if corpus else []), *(set_ or [])], installed)
+    for each in asked.variants:
+        installed.variant(each)
+
+    from platformdirs import user_cache_path
+
+    from cvfp_core.corpora import load_corpus
+    from cvfp_core.kinds import Executor
+    from cvfp_core.protocol import device as devices
+
+    executor = installed.get(Executor, asked.executor)
+    where = devices.resolve(asked.device)
+    cache = Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
+    loaded = load_corpus(installed, asked.corpus, cache)
+    cells = grid.cells(asked, installed, loaded, where, cache)
+    if dry_run:
+        from cvfp_core.cli.plan import print_plan
+
+        print_plan(cells, installed, loaded, jobs, json_=json_)
+        return
+    folder = store.create(out / asked.name)
+    store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
+    pending = [cell for cell in cells if not store.finished(folder, cell.run_id)]
+
+    from cvfp_core.cli.progress import open_sink
+
+    with open_sink(cells, pending, json_=json_) as emit:
+        try:
+            if pending:
+                executor.run(pending, folder, jobs, emit)
+        except KeyboardInterrupt:
+            again = f"cvfp {shlex.join(sys.argv[1:])}"
+            print(f"cvfp: interrupted; what is finished is kept in {folder}, go on with: {again}", file=sys.stderr)
+            raise typer.Exit(130) from None
+    records = store.read(folder)
+    mine = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
+    if not json_:
+        from cvfp_core.cli.tables import print_records
+
+        print_records(mine, path=folder)
+    if not (mine["status"] == "ok").all():
+        raise typer.Exit(3)
+
+
+def _overrides(**given: Any) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if value is not None and value != []}
+
+
+def _sizes(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--samples takes whole numbers separated by commas, not '{text}'") from None
+
+
+def _manifest(
+    asked: RunConfig, cells: Sequence[Cell], corpus: Corpus, installed: Registry, jobs: int
+) -> dict[str, Any]:
+    """Versions, command, host, configuration and corpus of one command."""
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": ["cvfp", *sys.argv[1:]],
+        "folder": str(Path.cwd()),
+        "config": asked.written,
+        "settings": asked.settings.as_dict(),
+        "run_ids": [cell.run_id for cell in cells],
+        "jobs": jobs,
+        "device": cells[0].device,
+        "corpus": {"name": corpus.name, "hash": corpus.hash, "documents": corpus.num_documents,
+                   "train_tokens": len(corpus.train_tokens), "val_tokens": len(corpus.val_tokens),
+                   "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
+        "host": {"node": platform.node(), "platform": platform.platform(), "machine": platform.machine(),
+                 "cpus": os.cpu_count()},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("cvfp", "torch", "numpy", "polars", "tokenizers", "lmfit")},
+        "plugins": [{"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
+                    for plugin in installed.plugins],
+    }
+
+

@@ -1,0 +1,113 @@
+"""Least squares on a design matrix, with what repeats at a size tell about the residual variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from cvfp_core.fitting.values import Array
+
+POOLING_P = 0.25
+"""Lack of fit at least this likely by chance is pooled with the scatter of seeds (Bancroft 1964)."""
+
+
+def t_quantile(dof: float, confidence: float = 0.95) -> float:
+    """Student's two-sided critical value."""
+    return float(special.stdtrit(dof, 0.5 + confidence / 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variance:
+    """Residual variance of one run with its degrees of freedom, and the test of the law against seed scatter."""
+
+    value: float | None
+    dof: int
+    lack_of_fit_p: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Line:
+    """A linear least-squares solution: (p,) coefficients, (p, p) inverse of X'X, residual sum of squares."""
+
+    coefficients: Array
+    inverse: Array
+    residuals: Array
+    rss: float
+    r_squared: float | None
+    variance: Variance
+
+    def stderr(self, column: int) -> float | None:
+        """Standard error of a coefficient, None without residual degrees of freedom."""
+        if self.variance.value is None:
+            return None
+        return float(np.sqrt(self.variance.value * max(self.inverse[column, column], 0.0)))
+
+    def interval(self, column: int) -> tuple[float, float] | None:
+        """Student-t 95 % interval of a coefficient."""
+        error = self.stderr(column)
+        if error is None:
+            return None
+        half = t_quantile(self.variance.dof) * error
+        return float(self.coefficients[column] - half), float(self.coefficients[column] + half)
+
+
+def pooled_variance(residuals: Array, parameters: int, cells: Array) -> Variance:
+    """The variance of one run about a law with that many parameters.
+
+    cells: (n,) label of the size each run was made at. With repeats, the scatter of size means about the law is tested
+    against the scatter of seeds; if it is larger than chance explains, seeds are no evidence about the law, and the
+    variance is that of size means with (sizes - parameters) degrees of freedom.
+    """
+    n = len(residuals)
+    labels, index = np.unique(cells, return_inverse=True)
+    sizes, dof = len(labels), n - parameters
+    rss = float(residuals @ residuals)
+    if dof <= 0:
+        return Variance(value=None, dof=0)
+    if sizes == n or sizes < parameters:
+        return Variance(value=rss / dof, dof=dof)
+    means = np.bincount(index, residuals) / np.bincount(index)
+    pure = float(np.square(residuals - means[index]).sum())
+    misfit_dof, pure_dof = sizes - parameters, n - sizes
+    if misfit_dof == 0:
+        return Variance(value=pure / pure_dof, dof=pure_dof)
+    misfit = max(rss - pure, 0.0) / misfit_dof
+    if pure == 0:
+        return Variance(value=misfit, dof=misfit_dof, lack_of_fit_p=0.0 if misfit > 0 else 1.0)
+    p = float(special.fdtrc(misfit_dof, pure_dof, misfit / (pure / pure_dof)))
+    if p >= POOLING_P:
+        return Variance(value=rss / dof, dof=dof, lack_of_fit_p=p)
+    return Variance(value=misfit, dof=misfit_dof, lack_of_fit_p=p)
+
+
+def least_squares(design: Array, target: Array, cells: Array) -> Line | None:
+    """The solution for design (n, p) and target (n,); None if the columns cannot be told apart.
+
+    Columns are scaled to unit length first, so that units do not decide what is singular.
+    """
+    length = np.sqrt(np.square(design).sum(axis=0))
+    if design.shape[0] < design.shape[1] or (length == 0).any():
+        return None
+    left, singular, right = np.linalg.svd(design / length, full_matrices=False)
+    if singular[-1] < 1e-10 * singular[0]:
+        return None
+    coefficients = (right.T @ ((left.T @ target) / singular)) / length
+    inverse = (right.T / singular**2) @ right / np.outer(length, length)
+    residuals = target - design @ coefficients
+    rss = float(residuals @ residuals)
+    total = float(np.square(target - target.mean()).sum())
+    return Line(
+        coefficients=coefficients, inverse=inverse, residuals=residuals, rss=rss,
+        r_squared=1 - rss / total if total > 0 else None,
+        variance=pooled_variance(residuals, design.shape[1], cells),
+    )
+
+
+def aicc(rss: float, n: int, parameters: int) -> float | None:
+    """Corrected Akaike criterion; None where n is too small for it to exist. The variance counts as a parameter."""
+    k = parameters + 1
+    if n - k - 1 <= 0 or rss <= 0:
+        return None
+    return float(n * np.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1))

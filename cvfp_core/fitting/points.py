@@ -1,0 +1,76 @@
+"""Records -> the points a law may be fitted to, and what speaks against fitting them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from cvfp_core.errors import CvfpError
+from cvfp_core.fitting.values import Points, Status
+
+
+def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str]) -> Points:
+    """The usable runs of the records. What is left out is counted, not hidden.
+
+    Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
+    checkpoint of a run. by: the columns whose values name a series.
+    """
+    missing = [name for name in (*inputs, response, *by) if name not in records.columns]
+    if missing:
+        raise CvfpError(f"records have no column {', '.join(map(repr, missing))} (they have: "
+                        f"{', '.join(sorted(records.columns))})")
+    words = [name for name in (*inputs, response) if not records.schema[name].is_numeric()
+             and records.schema[name] not in (pl.Null, pl.Boolean)]
+    if words:
+        raise CvfpError(f"column {', '.join(map(repr, words))} holds no numbers, so no law can be fitted to it")
+    left_out: Counter[str] = Counter()
+    if "status" in records.columns:
+        for status in records.filter(pl.col("status") != "ok")["status"]:
+            left_out[str(status)] += 1
+        records = records.filter(pl.col("status") == "ok")
+    measured = records.drop_nulls([*inputs, response])
+    left_out["not measured"] = records.height - measured.height
+    content = [*by, *inputs, response, *(name for name in ("seed", "val_ppl", "train_ppl", "val_acc")
+                                         if name in records.columns and name not in (*inputs, response))]
+    distinct = measured.unique(content, keep="first", maintain_order=True)
+    left_out["identical"] = measured.height - distinct.height
+    if "run_id" in distinct.columns and "train_tokens" in distinct.columns:
+        last = distinct.sort("train_tokens", maintain_order=True).unique([*by, "run_id"], keep="last",
+                                                                         maintain_order=True)
+        left_out["earlier checkpoint"] = distinct.height - last.height
+        distinct = last
+    rows = distinct.sort(*inputs, *(name for name in ("seed", "run_id") if name in distinct.columns), nulls_last=True)
+    labels = rows.select(pl.concat_str([pl.col(name).cast(pl.String).fill_null("?") for name in by], separator=":"))
+    return Points(
+        inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
+        response=rows[response].cast(pl.Float64).to_numpy(),
+        series=np.asarray(labels.to_series().to_list(), dtype=object),
+        left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
+    )
+
+
+def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -> tuple[Status, str] | None:
+    """Why nothing can be fitted to the points, as a status and a reason with the remedy; None if something can."""
+    first = next(iter(points.inputs))
+    if points.n == 0:
+        return "too few points", f"no run with a usable {response}{_aside(points)}"
+    for name, values in (*points.inputs.items(), (response, points.response)):
+        bad = ~(np.isfinite(values) & (values > 0))
+        if bad.any():
+            shown = ", ".join(f"{value:g}" for value in values[bad][:3])
+            return "bad data", f"{name} must be positive and finite, found {shown}; mend or drop {bad.sum()} run(s)"
+    if points.n == 1:
+        return "too few points", f"1 run ({first} {points.inputs[first][0]:,.0f}): a law needs more{_aside(points)}"
+    count = len(points.sizes) if what == "sizes" else points.n
+    if what == "sizes" and count == 1:
+        return "not identifiable", f"all {points.n} runs have {first} {points.sizes[0]:,.0f}; add another size"
+    if count < least:
+        return "too few points", f"{count} {what}, needs {least}; add {least - count}{_aside(points)}"
+    return None
+
+
+def _aside(points: Points) -> str:
+    return f" (left out: {', '.join(points.left_out)})" if points.left_out else ""

@@ -1,0 +1,36 @@
+"""Checks what a user set against the options a plugin's item declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.kinds import Option
+from cvfp_core.settings import Scalar
+
+
+def resolve(owner: str, options: Sequence[Option], given: Mapping[str, Scalar]) -> dict[str, Scalar | None]:
+    """Every option's value: the given one, or the default.
+
+    owner: how the options are written, `corpus` or `model`. Raises UsageError for an unknown option (with the nearest
+    name), a value of another type than the default's, outside the choices, or below the minimum.
+    """
+    known = {option.name: option for option in options}
+    for name, value in given.items():
+        if name not in known:
+            near = suggestion(name, known)
+            raise UsageError(f"unknown key '{owner}.{name}'{near}; known: {', '.join(known) or 'none'}")
+        _check(f"{owner}.{name}", known[name], value)
+    return {option.name: given.get(option.name, option.default) for option in options}
+
+
+def _check(key: str, option: Option, value: Scalar) -> None:
+    if option.choices and value not in option.choices:
+        raise UsageError(f"{key} must be one of {', '.join(map(str, option.choices))}, not {value!r}")
+    if option.default is not None and not option.choices:
+        kind = type(option.default)
+        fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+        if not fits and not (kind is float and isinstance(value, int) and not isinstance(value, bool)):
+            raise UsageError(f"{key} must be a {kind.__name__}, not {value!r}")
+    if option.minimum is not None and (not isinstance(value, int | float) or value < option.minimum):
+        raise UsageError(f"{key} must be at least {option.minimum:g}, not {value!r}")

@@ -1,0 +1,147 @@
+"""Phase 2: tokens are predicted from frozen contexts, with early stopping on a fixed validation stream."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvfp_core.protocol.model import Diverged, TwoPhaseModel
+from cvfp_core.protocol.phase1 import batches
+from cvfp_core.settings import Phase2Settings
+
+_EVAL_TOKENS = 2048  # tokens a batch of validation: bounds the logits held at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stream:
+    """What predicts and what is predicted: row i of `windows` and `layers` predicts token i + 1."""
+
+    tokens: Tensor
+    """(N,)"""
+    windows: Tensor
+    """(N, T)"""
+    layers: Tensor
+    """(L, N, context_dim); a one-phase model has L = 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One epoch: perplexities, accuracy as a fraction, and whether validation improved."""
+
+    epoch: int
+    train_ppl: float
+    val_ppl: float
+    val_acc: float
+    improved: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase2Result:
+    """The best epoch by validation loss, and how many were trained."""
+
+    best: Epoch
+    epochs: int
+
+
+def learn_tokens(
+    model: TwoPhaseModel,
+    train: Stream,
+    val: Stream,
+    embeddings: Tensor,
+    settings: Phase2Settings,
+    *,
+    autocast: Callable[[], AbstractContextManager[object]],
+    report: Callable[[Epoch], None],
+) -> Phase2Result:
+    """Trains the model's Phase-2 parameters against the frozen head `embeddings` (V, d_e).
+
+    Stops after `patience` epochs without a lower validation loss. Raises Diverged when a loss is not finite.
+    """
+    parameters = list(model.phase2_parameters())
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    best: Epoch | None = None
+    best_loss, since_best = math.inf, 0
+    epoch = 0
+    for epoch in range(1, settings.epochs + 1):
+        train_loss = _train_epoch(model, train, embeddings, optimizer, parameters, settings, autocast)
+        if not math.isfinite(train_loss):
+            raise Diverged(f"phase 2 training loss is {train_loss} at epoch {epoch}")
+        val_loss, accuracy = evaluate(model, val, embeddings, autocast)
+        if not math.isfinite(val_loss):
+            raise Diverged(f"phase 2 validation loss is {val_loss} at epoch {epoch}")
+        improved = val_loss < best_loss
+        done = Epoch(
+            epoch=epoch,
+            train_ppl=perplexity(train_loss),
+            val_ppl=perplexity(val_loss),
+            val_acc=accuracy,
+            improved=improved,
+        )
+        report(done)
+        if improved:
+            best, best_loss, since_best = done, val_loss, 0
+        else:
+            since_best += 1
+            if since_best >= settings.patience:
+                break
+    assert best is not None  # the first epoch improves on infinity
+    if not math.isfinite(best.val_ppl):
+        raise Diverged(f"validation perplexity is {best.val_ppl} at the best epoch {best.epoch}")
+    return Phase2Result(best=best, epochs=epoch)
+
+
+def _train_epoch(
+    model: TwoPhaseModel,
+    stream: Stream,
+    embeddings: Tensor,
+    optimizer: torch.optim.Optimizer,
+    parameters: Iterable[torch.nn.Parameter],
+    settings: Phase2Settings,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> float:
+    """Mean cross-entropy over the epoch, measured while training; batches in stream order."""
+    predictions = len(stream.tokens) - 1
+    total = torch.zeros((), device=embeddings.device)
+    for rows in batches(predictions, settings.batch_tokens):
+        with autocast():
+            hidden = model.hidden(stream.layers[:, rows], stream.windows[rows])  # (B, d_e)
+            logits = hidden @ embeddings.T  # (B, V)
+        targets = stream.tokens[rows.start + 1 : rows.stop + 1]
+        loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
+        optimizer.step()
+        total += loss.detach() * len(targets)
+    return float(total) / predictions
+
+
+@torch.no_grad()
+def evaluate(
+    model: TwoPhaseModel,
+    stream: Stream,
+    embeddings: Tensor,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> tuple[float, float]:
+    """(mean cross-entropy, share of tokens predicted first) over a stream."""
+    predictions = len(stream.tokens) - 1
+    total = torch.zeros((), device=embeddings.device)
+    correct = torch.zeros((), dtype=torch.int64, device=embeddings.device)
+    for rows in batches(predictions, _EVAL_TOKENS):
+        with autocast():
+            hidden = model.hidden(stream.layers[:, rows], stream.windows[rows])
+            logits = hidden @ embeddings.T
+        targets = stream.tokens[rows.start + 1 : rows.stop + 1]
+        total += torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
+        correct += (logits.argmax(dim=1) == targets).sum()
+    return float(total) / predictions, int(correct) / predictions
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), infinite where that overflows."""
+    return math.exp(loss) if loss < 709 else math.inf

@@ -1,0 +1,238 @@
+"""A cell in, a record and its curves out: the protocol from top to bottom."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import cvfp_core
+from cvfp_core.cells import Cell, Emit, Event
+from cvfp_core.kinds import Corpus, VariantFamily
+from cvfp_core.protocol import device as devices
+from cvfp_core.protocol.effective_rank import effective_rank
+from cvfp_core.protocol.model import Diverged, TwoPhaseModel, parameter_count, token_windows
+from cvfp_core.protocol.phase1 import Sweep, learn_contexts
+from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
+from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
+from cvfp_core.records import CurvePoint, Record, RunResult
+
+
+def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> RunResult:
+    """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
+
+    emit hears of every iteration, epoch and phase. Same cell, same thread count: same metrics, bit for bit, on a CPU.
+    """
+    device = torch.device(cell.device)
+    devices.reset_peak_memory(device)
+    tell = _Teller(cell, emit)
+    autocast = _autocast(device, cell.settings.precision)
+    variant, settings = cell.variant, cell.settings
+
+    train_tokens = torch.from_numpy(corpus.sample(cell.num_samples).astype(np.int64)).to(device)
+    val_tokens = torch.from_numpy(corpus.val_tokens.astype(np.int64)).to(device)
+    embeddings = torch.from_numpy(corpus.embeddings)
+    weights = torch.Generator().manual_seed(cell.seed)
+    model = family.build(variant, settings.model, embeddings, weights).to(device)
+    embeddings = embeddings.to(device)
+    train_windows = token_windows(train_tokens, variant.num_input_tokens, corpus.vocab_size)  # (N, T)
+    val_windows = token_windows(val_tokens, variant.num_input_tokens, corpus.vocab_size)
+
+    two_phase = family.phases == 2
+    mode = settings.phase1.mode if two_phase else None
+    params_phase1 = parameter_count(model.phase1_parameters()) if mode == "trained" else 0
+    params_phase2 = parameter_count(model.phase2_parameters())
+    metrics: dict[str, Any] = {
+        "embed_dim": corpus.embed_dim,
+        "vocab_size": corpus.vocab_size,
+        "train_tokens": len(train_tokens),
+        "val_tokens": len(val_tokens),
+        "unigram_ppl": unigram_perplexity(corpus.sample(cell.num_samples), corpus.val_tokens, corpus.vocab_size),
+        "phase1_mode": mode,
+        "params_phase1": params_phase1,
+        "params_phase2": params_phase2,
+    }
+    try:
+        started = time.perf_counter()
+        if mode in ("trained", "untrained"):
+            found = _phase1(cell, model, train_windows, val_windows, autocast, tell)
+            metrics |= found.metrics
+            train_layers = layer_outputs(model, found.train, train_windows, settings.phase1.batch_tokens, autocast)
+            val_layers = layer_outputs(model, found.val, val_windows, settings.phase1.batch_tokens, autocast)
+            del found
+        else:
+            layers = variant.num_layers if two_phase else 0
+            train_layers, val_layers = (
+                torch.zeros((), device=device).expand(layers, len(windows), variant.context_dim)
+                for windows in (train_windows, val_windows)
+            )
+        if two_phase:
+            metrics["seconds_phase1"] = time.perf_counter() - started
+            tell.phase(1, metrics)
+        started = time.perf_counter()
+        outcome = learn_tokens(
+            model,
+            Stream(tokens=train_tokens, windows=train_windows, layers=train_layers),
+            Stream(tokens=val_tokens, windows=val_windows, layers=val_layers),
+            embeddings,
+            settings.phase2,
+            autocast=autocast,
+            report=tell.epoch,
+        )
+        metrics |= {
+            "epochs": outcome.epochs,
+            "best_epoch": outcome.best.epoch,
+            "train_ppl": outcome.best.train_ppl,
+            "val_ppl": outcome.best.val_ppl,
+            "val_acc": outcome.best.val_acc,
+            "seconds_phase2": time.perf_counter() - started,
+        }
+        metrics["flops"] = run_flops(
+            params_phase1, params_phase2, corpus.vocab_size * corpus.embed_dim,
+            len(train_tokens), len(val_tokens), metrics.get("phase1_iterations") or 0, outcome.epochs,
+        )
+        tell.phase(2, metrics)
+        status, reason = "ok", None
+    except Diverged as error:
+        status, reason = "diverged", str(error)
+    record = Record(
+        run_id=cell.run_id,
+        experiment=cell.experiment,
+        variant=variant.name,
+        family=variant.family,
+        num_layers=variant.num_layers,
+        context_dim=variant.context_dim,
+        num_input_tokens=variant.num_input_tokens,
+        seed=cell.seed,
+        settings=json.dumps(settings.as_dict(), sort_keys=True),
+        corpus=corpus.name,
+        corpus_hash=corpus.hash,
+        tokenizer=corpus.tokenizer,
+        num_samples=cell.num_samples,
+        peak_memory=devices.peak_memory(device),
+        device=devices.describe(device),
+        status=status,
+        reason=reason,
+        source=f"cvfp {cvfp_core.__version__}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **metrics,
+    )
+    return RunResult(record=record, curves=tuple(tell.curves))
+
+
+class _Phase1Found:
+    """Contexts of both streams and the record columns Phase 1 fills."""
+
+    def __init__(self, train: Tensor, val: Tensor, metrics: dict[str, Any]) -> None:
+        self.train, self.val, self.metrics = train, val, metrics
+
+
+def _phase1(
+    cell: Cell,
+    model: TwoPhaseModel,
+    train_windows: Tensor,
+    val_windows: Tensor,
+    autocast: Callable[[], AbstractContextManager[object]],
+    tell: _Teller,
+) -> _Phase1Found:
+    settings, width = cell.settings.phase1, cell.variant.context_dim
+    noise = torch.Generator(device=train_windows.device).manual_seed(cell.seed + 1)
+    result = learn_contexts(
+        model, train_windows, width, settings, generator=noise, autocast=autocast, report=tell.sweep
+    )
+    if settings.validation == "sequential":
+        val_contexts = sequential_contexts(model, val_windows, width)
+    else:
+        made = parallel_contexts(model, val_windows, width)
+        val_contexts = made.contexts
+        if made.repaired is None:
+            tell.warn("validation contexts were computed one by one: the context block does not forget its start")
+    return _Phase1Found(result.contexts, val_contexts, {
+        "phase1_iterations": result.last.iteration,
+        "phase1_censored": result.censored,
+        "convergence_rate": result.last.convergence_rate,
+        "cvfp_loss": result.last.cvfp_loss,
+        "diversity_loss": result.last.diversity_loss,
+        "train_er": effective_rank(result.contexts),
+        "val_er": effective_rank(val_contexts),
+    })
+
+
+class _Teller:
+    """Turns what the phases report into events and curve points."""
+
+    def __init__(self, cell: Cell, emit: Emit) -> None:
+        self.cell, self.emit = cell, emit
+        self.curves: list[CurvePoint] = []
+        self.since = time.perf_counter()
+
+    def sweep(self, sweep: Sweep) -> None:
+        self._step(1, sweep.iteration, "phase1_iteration", asdict(sweep))
+
+    def epoch(self, epoch: Epoch) -> None:
+        self._step(2, epoch.epoch, "phase2_epoch", asdict(epoch))
+
+    def phase(self, phase: int, metrics: dict[str, Any]) -> None:
+        self._emit("phase_finished", {"phase": phase, **metrics})
+        self.since = time.perf_counter()
+
+    def warn(self, text: str) -> None:
+        self._emit("warning", {"text": text})
+
+    def _step(self, phase: int, step: int, kind: Any, values: dict[str, Any]) -> None:
+        now = time.perf_counter()
+        values["seconds"], self.since = now - self.since, now
+        self._emit(kind, values)
+        self.curves += [
+            CurvePoint(phase=phase, step=step, metric=name, value=float(value) if math.isfinite(value) else None)
+            for name, value in values.items()
+            if name not in ("iteration", "epoch", "improved")
+        ]
+
+    def _emit(self, kind: Any, values: dict[str, Any]) -> None:
+        self.emit(Event(kind=kind, run_id=self.cell.run_id, values=values))
+
+
+def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager[object]]:
+    if precision == "float32":
+        return nullcontext
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def unigram_perplexity(train_tokens: np.ndarray, val_tokens: np.ndarray, vocab_size: int) -> float:
+    """Validation perplexity of the training tokens' unigram model, each count raised by one.
+
+    A model that does not beat it has learned nothing of order. The first validation token is not predicted.
+    """
+    counts = np.bincount(train_tokens, minlength=vocab_size).astype(np.float64) + 1.0
+    log_share = np.log(counts / counts.sum())
+    return float(np.exp(-log_share[val_tokens[1:]].mean()))
+
+
+def run_flops(
+    params_phase1: int,
+    params_phase2: int,
+    params_head: int,
+    train_tokens: int,
+    val_tokens: int,
+    iterations: int,
+    epochs: int,
+) -> float:
+    """Estimated floating-point operations of a run: 2 per parameter and token forward, 4 more backward.
+
+    The frozen head costs 2 forward and 2 backward. Iteration 1 of Phase 1 computes nothing. Norms, activations, ranks
+    and the optimizer are left out. Convention: arXiv:2001.08361, section 2.1.
+    """
+    phase1 = 6 * params_phase1 * train_tokens * max(iterations - 1, 0) + 2 * params_phase1 * (train_tokens + val_tokens)
+    train = (6 * params_phase2 + 4 * params_head) * train_tokens
+    val = 2 * (params_phase2 + params_head) * val_tokens
+    return float(phase1 + epochs * (train + val))

@@ -1,0 +1,74 @@
+"""Cells in this process, or in several that share the grid out among themselves by the store's locks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from cvfp_core.cells import Cell, Emit, Event
+from cvfp_core.errors import CvfpError
+from cvfp_core.execute import execute_cells
+
+
+def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
+    """Executes the cells in `jobs` processes, each with its share of the CPU's threads; 1: in this one.
+
+    Raises CvfpError if a process dies; what the others finished is stored.
+    """
+    jobs = min(jobs, len(cells))
+    if jobs <= 1:
+        execute_cells(cells, folder, emit)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    heard: Any = spawn.Queue()
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
+    workers = [
+        spawn.Process(target=_work, args=(tuple(cells), folder, threads, heard), name=f"cvfp-{index}", daemon=True)
+        for index in range(jobs)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        _listen(workers, heard, emit)
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+    dead = [worker for worker in workers if worker.exitcode != 0]
+    if dead:
+        raise CvfpError(
+            f"{len(dead)} of {jobs} processes died (exit code {dead[0].exitcode}); what is finished is kept, run the "
+            "same command again to go on"
+        )
+
+
+def _work(cells: Sequence[Cell], folder: Path, threads: int, heard: Any) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    execute_cells(cells, folder, heard.put)
+    heard.put(None)
+
+
+def _listen(workers: Sequence[BaseProcess], heard: Any, emit: Emit) -> None:
+    """Hands on events until every worker said it is done or is dead."""
+    done = 0
+    while done < len(workers):
+        try:
+            event: Event | None = heard.get(timeout=0.5)
+        except queue.Empty:
+            if not any(worker.is_alive() for worker in workers):
+                return
+            continue
+        if event is None:
+            done += 1
+        else:
+            emit(event)
+    for worker in workers:
+        worker.join()

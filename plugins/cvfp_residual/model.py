@@ -1,0 +1,128 @@
+"""The residual model: a context block trained in Phase 1, a token block trained in Phase 2.
+
+Symbols: B tokens, T input tokens, d_e embedding width, d_c context width, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cvfp_core.cells import Variant
+from cvfp_core.errors import UsageError
+from cvfp_core.settings import Scalar
+
+
+class FeedForward(nn.Module):
+    """`ReLU(W [a; b] + bias)`, or two Linears with GELU between, of two inputs that are never joined in memory."""
+
+    def __init__(self, width_a: int, width_b: int, width_out: int, options: Mapping[str, Scalar | None]) -> None:
+        super().__init__()
+        self.gelu = options["feed_forward"] == "gelu"
+        inner = int(options["expansion"] or 1) * width_out if self.gelu else width_out
+        self.from_a = nn.Linear(width_a, inner)
+        self.from_b = nn.Linear(width_b, inner, bias=False)
+        self.out = nn.Linear(inner, width_out) if self.gelu else None
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        inner = self.from_a(a) + self.from_b(b)
+        return F.relu(inner) if self.out is None else self.out(F.gelu(inner))
+
+
+class ContextLayer(nn.Module):
+    """`c <- LayerNorm(c + feed_forward([c; u]))`, c (B, d_c), u (B, T d_e)."""
+
+    def __init__(self, context_dim: int, window_dim: int, options: Mapping[str, Scalar | None]) -> None:
+        super().__init__()
+        self.feed_forward = FeedForward(context_dim, window_dim, context_dim, options)
+        self.norm = nn.LayerNorm(context_dim)
+
+    def forward(self, context: Tensor, window: Tensor) -> Tensor:
+        return self.norm(context + self.feed_forward(context, window))
+
+
+class TokenLayer(nn.Module):
+    """`t <- LayerNorm(R t + feed_forward([c; t]))`; R is a Linear where the widths differ, else the identity."""
+
+    def __init__(self, context_dim: int, width_in: int, width_out: int, options: Mapping[str, Scalar | None]) -> None:
+        super().__init__()
+        self.feed_forward = FeedForward(context_dim, width_in, width_out, options)
+        self.residual = nn.Identity() if width_in == width_out else nn.Linear(width_in, width_out)
+        self.norm = nn.LayerNorm(width_out)
+
+    def forward(self, context: Tensor, token: Tensor) -> Tensor:
+        return self.norm(self.residual(token) + self.feed_forward(context, token))
+
+
+class ResidualModel(nn.Module):
+    """See `cvfp_core.protocol.model.TwoPhaseModel` for the contract."""
+
+    table: Tensor
+
+    def __init__(
+        self, variant: Variant, options: Mapping[str, Scalar | None], embeddings: Tensor, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        layers, context_dim = variant.num_layers, variant.context_dim
+        embed_dim = embeddings.shape[1]
+        window_dim = embed_dim * variant.num_input_tokens
+        splits = int(options["num_splits"] or 1)
+        if context_dim % splits:
+            raise UsageError(f"model.num_splits = {splits} does not divide context_dim = {context_dim}")
+        # (V + 1, d_e): the normalised embeddings, then the zero vector that stands before the first token
+        self.register_buffer("table", torch.cat([F.layer_norm(embeddings, (embed_dim,)), embeddings.new_zeros(1, embed_dim)]))
+        self.context_blocks = nn.ModuleList(
+            nn.ModuleList(ContextLayer(context_dim // splits, window_dim, options) for _ in range(layers))
+            for _ in range(splits)
+        )
+        widths = [window_dim - (window_dim - embed_dim) * layer // layers for layer in range(layers + 1)]
+        self.token_block = nn.ModuleList(
+            TokenLayer(context_dim, width_in, width_out, options)
+            for width_in, width_out in zip(widths, widths[1:], strict=False)
+        )
+        std = float(options["init_std"] or 0.0)
+        context_std = options["context_init_std"]
+        _initialise(self.context_blocks, std if context_std is None else float(context_std), options, generator)
+        _initialise(self.token_block, std, options, generator)
+
+    def contexts(self, previous: Tensor, windows: Tensor) -> list[Tensor]:
+        window = self._embed(windows)
+        blocks = []  # per split, per layer: (B, d_c / splits)
+        for block, state in zip(self.context_blocks, previous.chunk(len(self.context_blocks), dim=1), strict=True):
+            outputs = []
+            for layer in block:
+                state = layer(state, window)
+                outputs.append(state)
+            blocks.append(outputs)
+        if len(blocks) == 1:
+            return blocks[0]
+        return [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
+
+    def hidden(self, contexts: Tensor, windows: Tensor) -> Tensor:
+        token = self._embed(windows)
+        for layer, context in zip(self.token_block, contexts, strict=True):
+            token = layer(context, token)
+        return token
+
+    def phase1_parameters(self) -> Iterable[nn.Parameter]:
+        return self.context_blocks.parameters()
+
+    def phase2_parameters(self) -> Iterable[nn.Parameter]:
+        return self.token_block.parameters()
+
+    def _embed(self, windows: Tensor) -> Tensor:
+        return self.table[windows].flatten(1)  # (B, T d_e), oldest token first
+
+
+def _initialise(
+    block: nn.Module, std: float, options: Mapping[str, Scalar | None], generator: torch.Generator
+) -> None:
+    with torch.no_grad():
+        for module in block.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.normal_(0.0, std, generator=generator)
+                if module.bias is not None:
+                    module.bias.normal_(0.0, float(options["bias_std"] or 0.0), generator=generator)
