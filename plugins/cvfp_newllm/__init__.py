@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Preset
+from cvfp_core.kinds import Ingester, Preset
 from cvfp_newllm.presets import PRESETS
 
 
