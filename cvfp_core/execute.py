@@ -61,9 +61,10 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     try:
         corpus = _corpus(cell.corpus, cell.cache, registry, corpora)
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell)
+        store.write(folder, result)
     except Exception as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
         result = _failed(cell, registry, error)
-    store.write(folder, result)
+        store.write(folder, result)
     row = asdict(result.record)
     observe("cvfp_run_finished", record=row)
     emit(Event(kind="run_finished", run_id=cell.run_id, values=row))

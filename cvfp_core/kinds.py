@@ -113,7 +113,7 @@ class Executor:
     """A way to have cells executed: here, in several processes, on other machines.
 
     `run(cells, folder, jobs, emit)` has `cvfp_core.execute.execute_cells(cells, folder, emit)` called, in as many places
-    as it likes, and hands on every event; it returns when all cells are done. Workers given the same cells and folder
+    as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done. Workers given the same cells and folder
     share them out among themselves by locks.
     """
 

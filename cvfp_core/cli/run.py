@@ -32,7 +32,7 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run file: phase1.learning_rate=0.001.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for experiments.")] = Path("runs"),
     name: Annotated[str | None, typer.Option("--name", help="Label of the experiment and its folder.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that share the grid.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes that share the grid; 0: as fits the machine.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan: cells, tokens, parameters, FLOPs, time.")] = False,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print the run file that would be used.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
@@ -74,7 +74,7 @@ def run(
     if dry_run:
         from cvfp_core.cli.plan import print_plan
 
-        print_plan(cells, installed, loaded, jobs, json_=json_)
+        print_plan(cells, installed, loaded, json_=json_)
         return
     folder = store.create(out / asked.name)
     store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))

@@ -12,7 +12,8 @@ def effective_rank(contexts: Tensor) -> float:
     """Entropy of the normalised singular values, exponentiated, as a fraction of the width.
 
     contexts: (tokens, context_dim), not centred, every token counted. The singular values are the roots of the
-    eigenvalues of the Gram matrix, in float64. Raises Diverged if a value is not finite.
+    eigenvalues of the Gram matrix, in float64. Contexts of nothing but zeros have rank 0. Raises Diverged if a value is
+    not finite.
     Source: Roy & Vetterli 2007.
     """
     tokens, width = contexts.shape
@@ -28,6 +29,9 @@ def effective_rank(contexts: Tensor) -> float:
     if not bool(torch.isfinite(gram).all()):
         raise Diverged("contexts are not finite")
     singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
-    share = singular / singular.sum()
+    total = float(singular.sum())
+    if total == 0.0:
+        return 0.0
+    share = singular / total
     entropy = -torch.special.xlogy(share, share).sum()
-    return float(entropy.exp()) / width
+    return min(float(entropy.exp()) / width, 1.0)  # rounding must not leave the range of a fraction

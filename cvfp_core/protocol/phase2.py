@@ -60,7 +60,8 @@ def learn_tokens(
 ) -> Phase2Result:
     """Trains the model's Phase-2 parameters against the frozen head `embeddings` (V, d_e).
 
-    Stops after `patience` epochs without a lower validation loss. Raises Diverged when a loss is not finite.
+    Stops after `patience` epochs without a lower validation loss. Raises Diverged when a loss is not finite, and when a
+    perplexity of the best epoch is not.
     """
     parameters = list(model.phase2_parameters())
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
@@ -90,8 +91,9 @@ def learn_tokens(
             if since_best >= settings.patience:
                 break
     assert best is not None  # the first epoch improves on infinity
-    if not math.isfinite(best.val_ppl):
-        raise Diverged(f"validation perplexity is {best.val_ppl} at the best epoch {best.epoch}")
+    for name, value in (("training", best.train_ppl), ("validation", best.val_ppl)):
+        if not math.isfinite(value):
+            raise Diverged(f"{name} perplexity is {value} at the best epoch {best.epoch}")
     return Phase2Result(best=best, epochs=epoch)
 
 

@@ -40,8 +40,8 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
 
     train_tokens = torch.from_numpy(corpus.sample(cell.num_samples).astype(np.int64)).to(device)
     val_tokens = torch.from_numpy(corpus.val_tokens.astype(np.int64)).to(device)
-    embeddings = torch.from_numpy(corpus.embeddings)
-    weights = torch.Generator().manual_seed(cell.seed)
+    embeddings = torch.as_tensor(corpus.embeddings, dtype=torch.float32)
+    weights = torch.Generator().manual_seed(2 * cell.seed)  # even; noise is odd: no two runs share a stream
     model = family.build(variant, settings.model, embeddings, weights).to(device)
     embeddings = embeddings.to(device)
     train_windows = token_windows(train_tokens, variant.num_input_tokens, corpus.vocab_size)  # (N, T)
@@ -49,7 +49,7 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
 
     two_phase = family.phases == 2
     mode = settings.phase1.mode if two_phase else None
-    params_phase1 = parameter_count(model.phase1_parameters()) if mode == "trained" else 0
+    params_context = parameter_count(model.phase1_parameters()) if mode in ("trained", "untrained") else 0
     params_phase2 = parameter_count(model.phase2_parameters())
     metrics: dict[str, Any] = {
         "embed_dim": corpus.embed_dim,
@@ -58,7 +58,7 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
         "val_tokens": len(val_tokens),
         "unigram_ppl": unigram_perplexity(corpus.sample(cell.num_samples), corpus.val_tokens, corpus.vocab_size),
         "phase1_mode": mode,
-        "params_phase1": params_phase1,
+        "params_phase1": params_context if mode == "trained" else 0,
         "params_phase2": params_phase2,
     }
     try:
@@ -97,8 +97,8 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
             "seconds_phase2": time.perf_counter() - started,
         }
         metrics["flops"] = run_flops(
-            params_phase1, params_phase2, corpus.vocab_size * corpus.embed_dim,
-            len(train_tokens), len(val_tokens), metrics.get("phase1_iterations") or 0, outcome.epochs,
+            params_context, params_phase2, corpus.vocab_size * corpus.embed_dim, len(train_tokens), len(val_tokens),
+            metrics.get("phase1_iterations") or 0, outcome.epochs, trained=mode == "trained",
         )
         tell.phase(2, metrics)
         status, reason = "ok", None
@@ -145,7 +145,7 @@ def _phase1(
     tell: _Teller,
 ) -> _Phase1Found:
     settings, width = cell.settings.phase1, cell.variant.context_dim
-    noise = torch.Generator(device=train_windows.device).manual_seed(cell.seed + 1)
+    noise = torch.Generator(device=train_windows.device).manual_seed(2 * cell.seed + 1)
     result = learn_contexts(
         model, train_windows, width, settings, generator=noise, autocast=autocast, report=tell.sweep
     )
@@ -219,20 +219,24 @@ def unigram_perplexity(train_tokens: np.ndarray, val_tokens: np.ndarray, vocab_s
 
 
 def run_flops(
-    params_phase1: int,
+    params_context: int,
     params_phase2: int,
     params_head: int,
     train_tokens: int,
     val_tokens: int,
     iterations: int,
     epochs: int,
+    *,
+    trained: bool = True,
 ) -> float:
     """Estimated floating-point operations of a run: 2 per parameter and token forward, 4 more backward.
 
-    The frozen head costs 2 forward and 2 backward. Iteration 1 of Phase 1 computes nothing. Norms, activations, ranks
-    and the optimizer are left out. Convention: arXiv:2001.08361, section 2.1.
+    The frozen head costs 2 forward and 2 backward. Iteration 1 of Phase 1 computes nothing; after the last one every
+    context layer is computed once for either stream, and the validation stream once more before that. Norms,
+    activations, ranks and the optimizer are left out. Convention: arXiv:2001.08361, section 2.1.
     """
-    phase1 = 6 * params_phase1 * train_tokens * max(iterations - 1, 0) + 2 * params_phase1 * (train_tokens + val_tokens)
+    sweep = (6 if trained else 2) * params_context * train_tokens
+    phase1 = sweep * max(iterations - 1, 0) + 2 * params_context * (train_tokens + 2 * val_tokens)
     train = (6 * params_phase2 + 4 * params_head) * train_tokens
     val = 2 * (params_phase2 + params_head) * val_tokens
     return float(phase1 + epochs * (train + val))

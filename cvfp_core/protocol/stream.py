@@ -26,10 +26,12 @@ PASSES = 8  # repairs before the rest is computed sequentially
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StreamContexts:
-    """Contexts (N, context_dim), and how many chunks were computed again; None: all, sequentially, as the block does not forget."""
+    """The contexts of a stream, and what they took."""
 
     contexts: Tensor
+    """(N, context_dim)"""
     repaired: int | None
+    """Chunks computed again; None: the block does not forget, and the stream was computed in order."""
 
 
 def sequential_contexts(model: TwoPhaseModel, windows: Tensor, context_dim: int) -> Tensor:

@@ -16,19 +16,21 @@ from cvfp_core.execute import execute_cells
 
 
 def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
-    """Executes the cells in `jobs` processes, each with its share of the CPU's threads; 1: in this one.
+    """Executes the cells in `jobs` processes, each with its share of the CPU's threads; 1: in this one; 0: as fits.
 
-    Raises CvfpError if a process dies; what the others finished is stored.
+    Several processes take the largest cells first, so that none is left alone with one at the end. Raises CvfpError if
+    a process dies; what the others finished is stored.
     """
-    jobs = min(jobs, len(cells))
+    jobs = min(jobs or fitting_jobs(cells), len(cells))
     if jobs <= 1:
         execute_cells(cells, folder, emit)
         return
     spawn = multiprocessing.get_context("spawn")
     heard: Any = spawn.Queue()
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
+    threads = max(1, _cpus() // jobs)
+    largest_first = tuple(sorted(cells, key=lambda cell: -cell.train_tokens))
     workers = [
-        spawn.Process(target=_work, args=(tuple(cells), folder, threads, heard), name=f"cvfp-{index}", daemon=True)
+        spawn.Process(target=_work, args=(largest_first, folder, threads, heard), name=f"cvfp-{index}", daemon=True)
         for index in range(jobs)
     ]
     for worker in workers:
@@ -46,6 +48,19 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
             f"{len(dead)} of {jobs} processes died (exit code {dead[0].exitcode}); what is finished is kept, run the "
             "same command again to go on"
         )
+
+
+def fitting_jobs(cells: Sequence[Cell]) -> int:
+    """One process on a GPU; on a CPU one a core, up to four.
+
+    Small models gain little from a second thread (1.3-1.5 times at width 128), and threads of one process wait for each
+    other on a machine that is busy with something else; processes do not.
+    """
+    return min(_cpus(), 4) if cells[0].device == "cpu" else 1
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _work(cells: Sequence[Cell], folder: Path, threads: int, heard: Any) -> None:

@@ -6,6 +6,7 @@ Symbols: B tokens, T input tokens, d_e embedding width, d_c context width, L lay
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,9 @@ class FeedForward(nn.Module):
         super().__init__()
         self.gelu = options["feed_forward"] == "gelu"
         inner = int(options["expansion"] or 1) * width_out if self.gelu else width_out
-        self.from_a = nn.Linear(width_a, inner)
-        self.from_b = nn.Linear(width_b, inner, bias=False)
-        self.out = nn.Linear(inner, width_out) if self.gelu else None
+        self.from_a = _linear(width_a, inner)
+        self.from_b = _linear(width_b, inner, bias=False)
+        self.out = _linear(inner, width_out) if self.gelu else None
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         inner = self.from_a(a) + self.from_b(b)
@@ -50,7 +51,7 @@ class TokenLayer(nn.Module):
     def __init__(self, context_dim: int, width_in: int, width_out: int, options: Mapping[str, Scalar | None]) -> None:
         super().__init__()
         self.feed_forward = FeedForward(context_dim, width_in, width_out, options)
-        self.residual = nn.Identity() if width_in == width_out else nn.Linear(width_in, width_out)
+        self.residual = nn.Identity() if width_in == width_out else _linear(width_in, width_out)
         self.norm = nn.LayerNorm(width_out)
 
     def forward(self, context: Tensor, token: Tensor) -> Tensor:
@@ -73,7 +74,8 @@ class ResidualModel(nn.Module):
         if context_dim % splits:
             raise UsageError(f"model.num_splits = {splits} does not divide context_dim = {context_dim}")
         # (V + 1, d_e): the normalised embeddings, then the zero vector that stands before the first token
-        self.register_buffer("table", torch.cat([F.layer_norm(embeddings, (embed_dim,)), embeddings.new_zeros(1, embed_dim)]))
+        normed = F.layer_norm(embeddings, (embed_dim,))
+        self.register_buffer("table", torch.cat([normed, embeddings.new_zeros(1, embed_dim)]))
         self.context_blocks = nn.ModuleList(
             nn.ModuleList(ContextLayer(context_dim // splits, window_dim, options) for _ in range(layers))
             for _ in range(splits)
@@ -81,7 +83,7 @@ class ResidualModel(nn.Module):
         widths = [window_dim - (window_dim - embed_dim) * layer // layers for layer in range(layers + 1)]
         self.token_block = nn.ModuleList(
             TokenLayer(context_dim, width_in, width_out, options)
-            for width_in, width_out in zip(widths, widths[1:], strict=False)
+            for width_in, width_out in pairwise(widths)
         )
         std = float(options["init_std"] or 0.0)
         context_std = options["context_init_std"]
@@ -115,6 +117,11 @@ class ResidualModel(nn.Module):
 
     def _embed(self, windows: Tensor) -> Tensor:
         return self.table[windows].flatten(1)  # (B, T d_e), oldest token first
+
+
+def _linear(width_in: int, width_out: int, *, bias: bool = True) -> nn.Linear:
+    """A Linear whose numbers `_initialise` is to draw; torch's own draw would take them from the global generator."""
+    return nn.Linear(width_in, width_out, bias=bias, device="meta").to_empty(device="cpu")
 
 
 def _initialise(

@@ -1,0 +1,107 @@
+"""Tokens, tokenizer and embeddings of a corpus in one file, named by the hash of what they are made from.
+
+A reader sees a whole entry or none: it is written beside its place and moved there, and carries a checksum. An entry
+that is torn, or of another format, is made anew. Two processes that want the same entry at once make it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from cvfp_core.errors import UsageError
+
+FORMAT = "cvfp-corpus-1"
+_ARRAYS = ("train_tokens", "document_ends", "val_tokens", "embeddings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Made:
+    """What is worth keeping: everything that takes time to make."""
+
+    vocab_size: int
+    train_tokens: np.ndarray
+    document_ends: np.ndarray
+    val_tokens: np.ndarray
+    embeddings: np.ndarray
+    """(V, embed_dim) float32; (0, 0) where they are read from a model's file anyway."""
+    tokenizer_json: str
+    """The tokenizer, to read tokens as text again."""
+
+    @property
+    def tokens_hash(self) -> str:
+        """Of the integers alone: floats may differ in their last bits from machine to machine."""
+        digest = hashlib.sha256()
+        for array in (self.train_tokens, self.document_ends, self.val_tokens):
+            digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+
+def fetch(folder: Path, name: str, make: Callable[[], Made]) -> Made:
+    """The entry of that name; made and kept if there is none that is whole.
+
+    Raises UsageError when the folder cannot be written.
+    """
+    entry = folder / f"{name}.safetensors"
+    found = read(entry)
+    if found is not None:
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{name}.lock"):
+            found = read(entry)  # another process may have made it meanwhile
+            if found is None:
+                found = make()
+                _write(entry, found)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{folder}: the cache of corpora cannot be written ({reason}); choose another") from error
+    return found
+
+
+def read(entry: Path) -> Made | None:
+    """The entry, or None if it is missing, torn, or not what it says it is."""
+    try:
+        with safe_open(entry, framework="np") as tensors:
+            facts = tensors.metadata() or {}
+            arrays = {name: tensors.get_tensor(name) for name in _ARRAYS}
+        if facts["checksum"] != _checksum(facts, arrays):
+            return None
+        return Made(vocab_size=int(facts["vocab_size"]), tokenizer_json=facts["tokenizer_json"], **arrays)
+    except Exception:  # whatever is wrong with it, the remedy is the same
+        return None
+
+
+def _write(entry: Path, made: Made) -> None:
+    for left in entry.parent.glob(f"{entry.stem}.*.part"):  # of a process that was killed; we hold the lock
+        left.unlink(missing_ok=True)
+    arrays = {name: np.ascontiguousarray(getattr(made, name)) for name in _ARRAYS}
+    facts = {"format": FORMAT, "vocab_size": str(made.vocab_size), "tokenizer_json": made.tokenizer_json}
+    part = entry.with_name(f"{entry.stem}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(save(arrays, metadata=facts | {"checksum": _checksum(facts, arrays)}))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, entry)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _checksum(facts: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps([FORMAT, facts["vocab_size"], facts["tokenizer_json"]]).encode())
+    for name in _ARRAYS:
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].data.cast("B") if arrays[name].size else b"")
+    return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""Tokens: a byte-level BPE trained here or a tokenizer read from a file; streams of documents joined by newlines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from cvfp_core.errors import UsageError
+
+BATCH = 256
+"""Documents encoded at once; bounds the memory of encodings, and keeps all cores busy."""
+
+
+def train_bpe(documents: list[str], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE of exactly that many tokens; every text decodes to itself. Source: arXiv:1508.07909, GPT-2.
+
+    Raises UsageError when the text has too few different words for so many merges.
+    """
+    characters = sum(map(len, documents))
+    if vocab_size > 256 + 4 * characters:  # a merge needs a byte; the trainer would allocate before it finds out
+        raise _too_large(vocab_size, f"{characters} characters of training text")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(pieces(documents), trainer, length=len(documents))
+    if tokenizer.get_vocab_size() < vocab_size:
+        raise _too_large(vocab_size, f"the training text gives at most {tokenizer.get_vocab_size()} tokens")
+    return tokenizer
+
+
+def _too_large(vocab_size: int, reason: str) -> UsageError:
+    return UsageError(f"corpus option 'vocab_size' is {vocab_size}, but {reason}; make it smaller, or give more text")
+
+
+def parse_tokenizer(content: bytes, name: str) -> Tokenizer:
+    """The tokenizer a tokenizer.json describes, without truncation and padding. Raises UsageError naming the file."""
+    try:
+        tokenizer = Tokenizer.from_str(content.decode())
+    except Exception as error:  # the Rust side raises bare Exception
+        found = " ".join(str(error).split())
+        raise UsageError(f"tokenizer {name}: expected a tokenizer.json, found: {found}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def vocabulary(tokenizer: Tokenizer) -> int:
+    """One more than the largest token id."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+
+def pieces(documents: list[str]) -> Iterator[str]:
+    """What is encoded one by one: the first document, then each other behind a newline; so prefixes stay prefixes."""
+    return (document if i == 0 else "\n" + document for i, document in enumerate(documents))
+
+
+def encode(tokenizer: Tokenizer, documents: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """((tokens,) int32, (documents,) int64 cumulative counts) of the documents joined by newlines."""
+    source = pieces(documents)
+    parts: list[np.ndarray] = []
+    while batch := list(islice(source, BATCH)):
+        encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+        parts += [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+    return np.concatenate(parts), np.cumsum([len(part) for part in parts], dtype=np.int64)

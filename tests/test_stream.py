@@ -1,0 +1,121 @@
+"""Contexts along a stream: the parallel computation against the sequential one, and the windows."""
+
+from contextlib import nullcontext
+
+import plain_protocol as plain
+import pytest
+import torch
+from made_runs import Scripted, made_model, made_windows, plain_blocks
+
+from cvfp_core.protocol.model import token_windows
+from cvfp_core.protocol.stream import CHUNK, layer_outputs, parallel_contexts, sequential_contexts
+
+TABLE = torch.randn(30, 6, generator=torch.Generator().manual_seed(1))
+ROTATION = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(2)))[0]
+
+
+def forgetting(previous, windows):
+    return torch.tanh(0.3 * previous @ ROTATION + TABLE[windows[:, -1]])
+
+
+def adding(previous, windows):
+    """Nothing is ever forgotten, and sums of whole numbers are exact."""
+    return previous + windows[:, -1:]
+
+
+def rotating(previous, windows):
+    return previous @ ROTATION + 0.1 * TABLE[windows[:, -1]]
+
+
+def both(make, count, *, chunk=8, warm_up=6):
+    model, windows = Scripted(contexts=make), made_windows(count)
+    return (
+        parallel_contexts(model, windows, 6, chunk=chunk, warm_up=warm_up),
+        sequential_contexts(model, windows, 6).detach(),
+    )
+
+
+@pytest.mark.parametrize("warm_up", [0, 1, 6, 20])
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 16, 29, 64, 101])
+@pytest.mark.parametrize("make", [forgetting, rotating, adding])
+def test_parallel_contexts_are_the_sequential_ones_at_every_length(make, count, warm_up):
+    """Chunks of 8: lengths around their borders; 20 tokens of warm-up are more than two chunks."""
+    made, expected = both(make, count, warm_up=warm_up)
+    assert made.contexts.shape == (count, 6)
+    torch.testing.assert_close(made.contexts, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+def test_parallel_contexts_of_a_residual_block_are_the_sequential_ones(count):
+    model, windows = made_model("2L_12d_2tok"), made_windows(count, num_input_tokens=2)
+    made = parallel_contexts(model, windows, 12)
+    torch.testing.assert_close(made.contexts, sequential_contexts(model, windows, 12), rtol=0, atol=1e-4)
+
+
+def test_a_forgetting_block_needs_no_repair_after_enough_warm_up():
+    made, _ = both(forgetting, 200, warm_up=20)
+    assert made.repaired == 0
+
+
+def test_a_block_that_forgets_slower_than_the_warm_up_is_repaired():
+    made, expected = both(forgetting, 200, warm_up=2)
+    assert made.repaired is not None
+    assert made.repaired > 0
+    torch.testing.assert_close(made.contexts, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "repaired"), [(40, True), (200, False)])
+def test_a_block_that_forgets_nothing_gives_the_exact_sequence(count, repaired):
+    """Five chunks are repaired one after the other; twenty-five are too many, and the stream is computed in order."""
+    made, expected = both(adding, count)
+    assert (made.repaired is not None) == repaired
+    assert torch.equal(made.contexts, expected)
+
+
+def test_a_warm_up_never_reaches_behind_the_first_token():
+    """A model that counts tokens: with a warm-up longer than what came before, counts would be off."""
+    made = parallel_contexts(
+        Scripted(contexts=lambda previous, _: previous + 1), made_windows(20), 1, chunk=4, warm_up=50
+    )
+    assert made.contexts.flatten().tolist() == list(range(1, 21))
+    assert made.repaired == 0
+
+
+def test_sequential_contexts_are_those_of_the_plain_protocol():
+    embeddings = torch.randn(30, 8, generator=torch.Generator().manual_seed(4))
+    model, windows = made_model("3L_12d_2tok", embeddings=embeddings), made_windows(60, num_input_tokens=2)
+    block, _ = plain_blocks(model)
+    u = plain.windows(windows[:, -1].tolist(), embeddings.double(), 2)
+    expected = torch.stack(plain.sequential(block, u, 12))
+    torch.testing.assert_close(sequential_contexts(model, windows, 12).double(), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 4, 10, 11, 100])
+def test_the_cache_reads_the_context_before_and_zero_for_the_first_token(batch_tokens):
+    """Not circular, unlike the sweeps of Phase 1; and every layer is kept."""
+    model = Scripted(contexts=lambda previous, _: [previous, previous + 1])
+    contexts = torch.arange(1.0, 12.0).repeat(3, 1).T
+    layers = layer_outputs(model, contexts, made_windows(11), batch_tokens, nullcontext)
+    before = torch.arange(0.0, 11.0).repeat(3, 1).T
+    assert torch.equal(layers, torch.stack([before, before + 1]))
+    assert not layers.requires_grad
+
+
+def test_every_layer_is_cached_as_in_the_plain_protocol():
+    embeddings = torch.randn(30, 8, generator=torch.Generator().manual_seed(4))
+    model, windows = made_model("3L_12d_2tok", embeddings=embeddings), made_windows(25, num_input_tokens=2)
+    contexts = torch.randn(25, 12, generator=torch.Generator().manual_seed(6))
+    block, _ = plain_blocks(model)
+    u = plain.windows(windows[:, -1].tolist(), embeddings.double(), 2)
+    expected = plain.cached_layers(block, u, list(contexts.double()))
+    layers = layer_outputs(model, contexts, windows, 10, nullcontext)
+    assert layers.shape == (3, 25, 12)
+    for i, token in enumerate(expected):
+        torch.testing.assert_close(layers[:, i].double(), torch.stack(token), rtol=0, atol=1e-5)
+
+
+def test_windows_end_with_their_token_and_are_padded_before_the_first():
+    tokens = torch.tensor([5, 6, 7])
+    assert token_windows(tokens, 1, 30).tolist() == [[5], [6], [7]]
+    assert token_windows(tokens, 3, 30).tolist() == [[30, 30, 5], [30, 5, 6], [5, 6, 7]]
+    assert token_windows(tokens, 5, 30).shape == (3, 5)
