@@ -21,7 +21,7 @@ _PUBLISHED = {
 }
 """Published experiments by folder, by file, and by the output folder their log names."""
 _PRESET_OF = {"matrix": "v1"}
-_SAYS_NOTHING = {"output", "log", "logs", "stdout", "console", "out", "run", "results", "nohup", "notebook"}
+_SAYS_NOTHING = {"detailed_results", "summary", "alpha_progression", "output", "log", "logs", "stdout", "console", "out", "run", "results", "nohup", "notebook"}
 
 
 def label(path: Path, output: str | None, options: IngestOptions) -> str:
