@@ -47,7 +47,7 @@ def test_the_record_is_that_of_the_plain_protocol(name, changed):
         plain.windows(stream, embeddings, cell.variant.num_input_tokens) for stream in (tokens, corpus.val_tokens)
     )
     contexts, history, censored = plain.phase1(
-        context_block, u, *random_numbers(len(u), 12, settings.phase1, cell.seed + 1), settings.phase1
+        context_block, u, *random_numbers(len(u), 12, settings.phase1, 2 * cell.seed + 1), settings.phase1
     )
     val_contexts = plain.sequential(context_block, v, 12)
     epochs, best = plain.phase2(
