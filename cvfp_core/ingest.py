@@ -19,6 +19,8 @@ from cvfp_core.registry import Registry
 from cvfp_core.rows import Rows
 from cvfp_core.spool import Spool
 
+_ORDER = ("experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed")
+"""As a store returns records."""
 _SHOWN = 20
 """Lines of a file kept to show; the others are counted."""
 
@@ -37,6 +39,8 @@ class FileReport:
     """The first of them: file, line, what was expected, what stands there."""
     refused: int = 0
     """Of the reported: rows that are no record (a value out of range, a column missing)."""
+    alphas: int = 0
+    """Scaling exponents it states."""
     problem: str | None = None
     """Why nothing of it was taken, if nothing was."""
 
@@ -113,7 +117,8 @@ def ingest(
     for name, message in stated.unlinked:
         files = [_with_message(file, message) if file.name == name else file for file in files]
     return Ingested(
-        records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
+        records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)).sort(_ORDER, nulls_last=True, maintain_order=True),
+        published=stated.frame, files=tuple(files),
         skipped=tuple(skipped), duplicates=duplicates, _spool=spool, _runs=kept,
     )
 
@@ -158,7 +163,7 @@ class _Reader:
         self.published += stated
         messages += [f"{source.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN]]
         return replace(
-            report, runs=batch.count, lines=Tally(record=record, curve=curve, noise=noise), messages=tuple(messages),
+            report, runs=batch.count, alphas=len(stated), lines=Tally(record=record, curve=curve, noise=noise), messages=tuple(messages),
             reported=reported + len(batch.refused), refused=len(batch.refused),
         )
 
