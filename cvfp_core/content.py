@@ -68,7 +68,7 @@ def merge(records: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Duplicate, ...]]:
         one["source"] = "; also ".join(sources)
         merged.append(one)
         duplicates += [
-            Duplicate(run_id=one["run_id"], kept=_place(rows[0]), also=_place(row)) for row in rows[1:]
+            Duplicate(run_id=str(one["run_id"]), kept=_place(rows[0]), also=_place(row)) for row in rows[1:]
         ]
     together = pl.concat([
         records.filter(~pl.col("content").is_duplicated()), pl.DataFrame(merged, schema=records.schema)

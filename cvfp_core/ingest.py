@@ -10,7 +10,7 @@ import polars as pl
 
 from cvfp_core import mapping as columns_mapping
 from cvfp_core import published, sources
-from cvfp_core.content import Duplicate, add_identity, merge, unique_ids
+from cvfp_core.content import Duplicate, merge, unique_ids
 from cvfp_core.errors import CvfpError, IngestError, UsageError
 from cvfp_core.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_core.kinds import Ingester, IngestOptions, Preset
@@ -57,7 +57,7 @@ class Ingested:
     """Files inside given folders that no ingester knows, with the reason."""
     duplicates: tuple[Duplicate, ...]
     _spool: Spool
-    _runs: Mapping[int, str]
+    _runs: pl.DataFrame
 
     @property
     def failed(self) -> tuple[FileReport, ...]:
@@ -109,17 +109,16 @@ def ingest(
         else:
             files.append(reader.read(source, source.ingester))
     _require_mapped(options.mapping, rows)
-    records, duplicates = merge(add_identity(rows.frame()))
+    records, duplicates = merge(rows.take())
     records = unique_ids(records)
     stated = published.link(reader.published, records)
-    kept = dict(records.select("_run", "run_id").iter_rows())
-    records = published.beside(records, stated.frame)
+    records = published.beside(records, stated.frame).sort(_ORDER, nulls_last=True, maintain_order=True)
     for name, message in stated.unlinked:
         files = [_with_message(file, message) if file.name == name else file for file in files]
     return Ingested(
-        records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)).sort(_ORDER, nulls_last=True, maintain_order=True),
-        published=stated.frame, files=tuple(files),
-        skipped=tuple(skipped), duplicates=duplicates, _spool=spool, _runs=kept,
+        records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
+        skipped=tuple(skipped), duplicates=duplicates, _spool=spool,
+        _runs=records.select(pl.col("_run").alias("run"), "run_id"),
     )
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from cvfp_core import mapping as columns_mapping
 from cvfp_core import options
 from cvfp_core.cells import Variant
-from cvfp_core.content import safe
+from cvfp_core.content import add_identity, safe
 from cvfp_core.errors import UsageError
 from cvfp_core.found import FoundRun
 from cvfp_core.kinds import IngestOptions, VariantFamily
@@ -19,9 +19,9 @@ from cvfp_core.lines import shown
 from cvfp_core.records import SCHEMA, conform
 from cvfp_core.registry import Registry
 
-_BATCH = 2000
+_BATCH = 500
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
-        "_given_id": pl.String, "_name": pl.String, "_line": pl.Int64}
+        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
 
 
 class Rows:
@@ -47,11 +47,13 @@ class Rows:
         self._next += 1
         return self._next - 1
 
-    def frame(self) -> pl.DataFrame:
-        """The rows in the record schema, with the columns inputs have beside it."""
-        if not self._frames:
-            return pl.DataFrame(schema=SCHEMA | {name: dtype() for name, dtype in _OWN.items()})
-        return pl.concat(self._frames, how="diagonal_relaxed")
+    def take(self) -> pl.DataFrame:
+        """The rows in the record schema, with the columns inputs have beside it; they are handed over, not kept."""
+        frames, self._frames = self._frames, []
+        if not frames:
+            own = {name: dtype() for name, dtype in _OWN.items()}
+            return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
+        return pl.concat(frames, how="diagonal_relaxed")
 
     def variant(self, name: str) -> Variant | None:
         """The variant of that name, if a family knows it."""
@@ -110,7 +112,7 @@ class Batch:
         made = conform(_frame(rows))
         for refusal in made.rejected:
             self.refused.append((rows[refusal.row]["_line"], _refusal(refusal.column, refusal.reason, rows[refusal.row])))
-        self.frames.append(made.records)
+        self.frames.append(add_identity(made.records))
         self.count += made.records.height
 
     def _derive(self, row: dict[str, Any]) -> None:

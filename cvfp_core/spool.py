@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +12,8 @@ import polars as pl
 from cvfp_core.found import Curve
 from cvfp_core.records import CURVE_SCHEMA
 
-_PART = 500_000
-"""Points in a part; about 15 MB in memory."""
+_PART = 200_000
+"""Points in a part; about 5 MB in memory."""
 _IN_MEMORY = 2
 """Parts kept before the rest goes to disk."""
 
@@ -43,18 +43,18 @@ class Spool:
         if len(self._runs) >= _PART:
             self._close()
 
-    def frames(self, run_ids: Mapping[int, str]) -> Iterator[pl.DataFrame]:
-        """The curves of the runs that are kept, in the curve schema, part by part; every run is whole in one part."""
+    def frames(self, runs: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The curves of the runs that are kept, in the curve schema, part by part; every run is whole in one part.
+
+        runs: their numbers as `run`, their names as `run_id`.
+        """
         self._close()
         names = pl.DataFrame(
             {"code": list(self._metrics.values()), "metric": list(self._metrics)},
             schema={"code": pl.UInt16, "metric": pl.String},
         )
-        runs = pl.DataFrame(
-            {"run": list(run_ids), "run_id": list(run_ids.values())}, schema={"run": pl.UInt64, "run_id": pl.String}
-        )
         for part in self._parts:
-            frame = pl.read_ipc(part, memory_map=False) if isinstance(part, Path) else part
+            frame = pl.read_ipc(part) if isinstance(part, Path) else part
             joined = frame.join(runs, on="run", how="inner", maintain_order="left")
             joined = joined.join(names, on="code", how="left", maintain_order="left")
             finite = pl.when(pl.col("value").is_finite()).then(pl.col("value"))

@@ -23,7 +23,8 @@ class Stored:
 
 def into(folder: Path, made: Ingested) -> Stored:
     """Writes the records and their curves; content that the store holds already, under any label, is left alone."""
-    records, known = made.records, ()
+    records = made.records
+    known: tuple[Duplicate, ...] = ()
     if store.is_store(folder):
         before = store.read(folder)
         records, known = _new(records, before)

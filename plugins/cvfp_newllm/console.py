@@ -62,10 +62,10 @@ class _Reader:
                     noise += 1
                     continue
                 word = words[0]
-                if word == "Iter" and grammar.iteration(words, number):
+                if word == "Iter" and grammar.iteration(words):
                     curve += 1
                     continue
-                if word == "Epoch" and grammar.epoch(words, number):
+                if word == "Epoch" and grammar.epoch(words):
                     curve += 1
                     continue
                 kind = grammar.line(words, line, number)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from copy import deepcopy
+from dataclasses import replace
 from math import nan
+from typing import Any
 
 from cvfp_core.found import NotUnderstood, PublishedAlpha
 from cvfp_newllm.logged import LoggedRun, Setting
@@ -21,6 +22,20 @@ def plain(words: list[str], line: str) -> str:
     """The line without indentation and without a leading sign (an arrow, a tick, whatever a wrong encoding made of it)."""
     text = line.strip()
     return text if words[0][0].isascii() else text[len(words[0]):].lstrip() or text
+
+
+def _unusual_epoch(words: list[str]) -> list[Any]:
+    """[epoch, train_ppl, val_ppl, acc, seconds] of an epoch's line in another order, or with more or less in it."""
+    values: dict[str, float] = {}
+    seconds = nan
+    for word in words[2:]:
+        name, equals, value = word.partition("=")
+        if equals:
+            values[name] = number(value)
+        elif word[0] == "[" and word[-2:] == "s]":
+            seconds = float(word[1:-2])
+    step = int(words[1].split("/")[0].rstrip(":"))
+    return [step, values["train_ppl"], values["val_ppl"], values.get("acc", nan), seconds]
 
 
 class Grammar:
@@ -55,7 +70,7 @@ class Grammar:
             "Iter": "'Iter K: conv=P% loss=X [Ts]'", "Epoch": "'Epoch K: train_ppl=X val_ppl=X acc=P% [Ts]'",
         }.get(words[0], "a line of a new-llm log")
 
-    def iteration(self, words: list[str], at: int) -> bool:
+    def iteration(self, words: list[str]) -> bool:
         """Takes `Iter 2: conv=0% loss=-0.2118 [3.3s]`; False if the line is not so."""
         run = self.run
         if run is None or run.phase2_started:
@@ -105,22 +120,20 @@ class Grammar:
             run.er_values.append(values["val_er"] / 100)
         return True
 
-    def epoch(self, words: list[str], at: int) -> bool:
+    def epoch(self, words: list[str]) -> bool:
         """Takes `Epoch 1: train_ppl=75.0 val_ppl=591.7 acc=18.3% [1.9s] *`; False if the line is not so."""
         run = self.run
         if run is None or len(words) < 3:
             return False
         try:
-            step = int(words[1].split("/")[0].rstrip(":"))
-            values: dict[str, float] = {}
-            seconds = nan
-            for word in words[2:]:
-                name, equals, value = word.partition("=")
-                if equals:
-                    values[name] = number(value)
-                elif word[0] == "[" and word[-2:] == "s]":
-                    seconds = float(word[1:-2])
-            train_ppl, val_ppl, acc = values["train_ppl"], values["val_ppl"], values.get("acc", nan)
+            if len(words) in (6, 7) and words[2][:10] == "train_ppl=" and words[3][:8] == "val_ppl=" and (
+                words[4][:4] == "acc=" and words[4][-1] == "%" and words[5][-2:] == "s]"
+            ):
+                step = int(words[1][:-1])
+                train_ppl, val_ppl = float(words[2][10:]), float(words[3][8:])
+                acc, seconds = round(float(words[4][4:-1]) / 100, 12), float(words[5][1:-2])
+            else:
+                step, train_ppl, val_ppl, acc, seconds = _unusual_epoch(words)
         except (ValueError, KeyError):
             return False
         if not 0 < step < 10**9 or train_ppl < 0 or val_ppl < 0 or not (acc != acc or 0.0 <= acc <= 1.0):
@@ -138,7 +151,7 @@ class Grammar:
     def begin(self, line: int) -> LoggedRun:
         self.announced = None
         self.finish()
-        self.run = LoggedRun(line=line, setting=deepcopy(self.at))
+        self.run = LoggedRun(line=line, setting=self._here())
         return self.run
 
     def announce(self, line: int, num_samples: int | None = None) -> None:
@@ -151,7 +164,7 @@ class Grammar:
     def finish(self) -> None:
         """Hands over the run being read; it has ended or the log has."""
         if self.announced is not None:
-            self.run, self.announced = LoggedRun(line=self.announced, setting=deepcopy(self.at)), None
+            self.run, self.announced = LoggedRun(line=self.announced, setting=self._here()), None
         if self.run is None:
             return
         run, self.run = self.run, None
@@ -165,7 +178,10 @@ class Grammar:
             ))
         self.pending.append(run)
 
-    def fail(self, status: str, reason: str, line: int) -> str:
+    def _here(self) -> Setting:
+        return replace(self.at, printed=dict(self.at.printed))
+
+    def fail(self, status: str, reason: str) -> str:
         if self.announced is not None:
             self.begin(self.announced)
         if self.run is None or self.run.best or self.run.result:

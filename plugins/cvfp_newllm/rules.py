@@ -1,5 +1,6 @@
 """One rule a kind of line: the pattern, and what it changes. Rules are looked up by a line's first word."""
 
+# ruff: noqa: ARG001  (every rule takes the same three arguments)
 from __future__ import annotations
 
 import re
@@ -342,11 +343,11 @@ def earlier(log: Grammar, match: Match, line: int) -> str:
 
 
 def interrupted(log: Grammar, match: Match, line: int) -> str:
-    return log.fail("interrupted", match[0].strip()[:200], line)
+    return log.fail("interrupted", match[0].strip()[:200])
 
 
 def failed(log: Grammar, match: Match, line: int) -> str:
-    return log.fail("failed", match[0].strip()[:200], line)
+    return log.fail("failed", match[0].strip()[:200])
 
 
 def _rules(*pairs: tuple[str, Handler]) -> tuple[tuple[re.Pattern[str], Handler], ...]:
