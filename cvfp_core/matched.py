@@ -79,17 +79,27 @@ class Comparison:
 
 def compare(left: pl.DataFrame, right: pl.DataFrame, column: str = "val_ppl") -> Comparison:
     """The two groups of usable runs at matched sizes; paired log-ratios, Student t over sizes."""
-    a, b = _by_size(left, column), _by_size(right, column)
-    sizes = np.array(sorted(a.keys() & b.keys()))
-    logs = np.array([b[size] - a[size] for size in sizes])
+    sizes, logs = paired(left, right, column)
+    ends = [(float(group["size"].max() or np.nan), float(group[column].min() or np.nan))  # type: ignore[arg-type]
+            for group in (left, right)]
     return Comparison(
         left=label(left), right=label(right), sizes=sizes, ratios=np.exp(logs),
         measured=inference.mean(logs, method="paired log-ratios at matched sizes, t interval"),
         trend=inference.slope(np.log(sizes), logs) if len(sizes) > 2 else Measured(estimate=None),
-        differences=differences(left, right),
-        largest=(max(a, default=float("nan")), max(b, default=float("nan"))),
-        best=tuple(float(np.exp(min(each.values(), default=float("nan")))) for each in (a, b)),  # type: ignore[arg-type]
+        differences=differences(left, right), largest=(ends[0][0], ends[1][0]), best=(ends[0][1], ends[1][1]),
     )
+
+
+def paired(left: pl.DataFrame, right: pl.DataFrame, column: str, *, log: bool = True) -> tuple[Array, Array]:
+    """(n,) sizes both groups have, ascending, and (n,) the right's metric minus the left's, means over seeds.
+
+    log: of logarithms.
+    """
+    value = pl.col(column).log() if log else pl.col(column)
+    a, b = (dict(group.drop_nulls(["size", column]).group_by("size").agg(value.mean()).iter_rows())
+            for group in (left, right))
+    sizes = np.array(sorted(a.keys() & b.keys()))
+    return sizes, np.array([b[size] - a[size] for size in sizes])
 
 
 def label(group: pl.DataFrame) -> str:
@@ -98,22 +108,18 @@ def label(group: pl.DataFrame) -> str:
     return str(labels[0]) if len(labels) == 1 else f"{len(labels)} series"
 
 
-def _by_size(group: pl.DataFrame, column: str) -> dict[float, float]:
-    """Mean logarithm of the column at each size."""
-    rows = group.drop_nulls(["size", column]).filter(pl.col(column) > 0)
-    return dict(rows.group_by("size").agg(pl.col(column).log().mean()).iter_rows())
-
-
 def differences(left: pl.DataFrame, right: pl.DataFrame) -> tuple[Difference, ...]:
     """Everything in which the groups' settings, models and data differ.
 
-    A setting that only one group states counts: whether it differs is not known. Labels and machines do not count.
+    A setting that only one group states counts: whether it differs is not known. What only one group says of its data
+    does not, nor do labels and machines.
     """
     a, b = traits(left), traits(right)
     assumed = _assumed(left) | _assumed(right)
     found = [
         Difference(name=name, left=a.get(name), right=b.get(name), assumed=name in assumed)
-        for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)
+        for name in dict.fromkeys([*a, *b])
+        if a.get(name) != b.get(name) and (name not in DATA or (name in a and name in b))
     ]
     if not any(each.name in IDENTITY for each in found) and (one := _one(left, "variant")) != (
             other := _one(right, "variant")) and not _described(left, right):
