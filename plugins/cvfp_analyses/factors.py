@@ -14,7 +14,7 @@ from cvfp_core.findings import Caveat, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.fitting.values import Array
 from cvfp_core.inference import Measured
-from cvfp_core.matched import IDENTITY, differences, label, paired, series_effects, strata
+from cvfp_core.matched import IDENTITY, Group, differences, groups, paired, series_effects, strata
 from cvfp_core.verdicts import Direction, Judged
 
 RANK = "points per doubling"
@@ -55,15 +55,16 @@ def _both(runs: pl.DataFrame, factor: str, rank: _Claim, perplexity: _Claim) -> 
     found = []
     for column, (claimed, question, claim) in (("val_er", rank), ("val_ppl", perplexity)):
         rows = runs.drop_nulls([factor, column])
-        clean = strata(rows, factor)
-        made = _clean(rows, clean, factor, column, claimed, question, claim) if clean else \
-            _confounded(rows, factor, column, question, claim)
+        every = groups(rows)
+        clean = strata(every, factor)
+        made = _clean(every, clean, factor, column, claimed, question, claim) if clean else \
+            _confounded(every, factor, column, question, claim)
         found.append(made)
     return found
 
 
 def _clean(
-    rows: pl.DataFrame, clean: list[list[pl.DataFrame]], factor: str, column: str, claimed: Direction, question: str,
+    every: list[Group], clean: list[list[Group]], factor: str, column: str, claimed: Direction, question: str,
     claim: str,
 ) -> Finding:
     """Among series that differ in nothing else: slope over the factor's logarithm, series as points."""
@@ -72,9 +73,9 @@ def _clean(
     stratum: list[int] = []
     table: list[tuple[str | int | float | None, ...]] = []
     for number, group in enumerate(clean):
-        effects = series_effects(pl.concat(group), {column: column == "val_ppl"})
+        effects = series_effects(pl.concat([each.runs for each in group]), {column: column == "val_ppl"})
         for name, value in zip(effects.series, effects.values[column], strict=True):
-            level = next(float(series[factor][0]) for series in group if label(series) == name)
+            level = next(float(each.traits[factor]) for each in group if each.label == name)
             x.append(float(np.log2(level)))
             y.append(float(value) * (1 if column == "val_ppl" else 100))
             stratum.append(number)
@@ -86,9 +87,9 @@ def _clean(
         over = ""
         caveats.append(Caveat(text="One pair of configurations: the scatter between runs is only seen over sizes."))
     names = {row[1] for row in table}
-    apart = [name for name in rows["series"].unique(maintain_order=True) if name not in names]
+    apart = [each.label for each in every if each.label not in names]
     if apart:
-        caveats.append(Caveat(text="Left out, as nothing else differs from them in {factor} alone: {series}.",
+        caveats.append(Caveat(text="Left out, as no other configuration differs from them in {factor} alone: {series}.",
                               values={"factor": factor, "series": ", ".join(apart)}))
     unit = PERPLEXITY if column == "val_ppl" else RANK
     return finding(
@@ -103,25 +104,24 @@ def _difference(column: str) -> str:
     return "log PPL" if column == "val_ppl" else "points"
 
 
-def _pair(left: pl.DataFrame, right: pl.DataFrame, factor: str, column: str) -> Measured:
-    """Two groups of usable runs at matched sizes, per doubling of the factor."""
+def _pair(left: Group, right: Group, factor: str, column: str) -> Measured:
+    """Two groups at matched sizes, per doubling of the factor."""
     _, values = paired(left, right, column, log=column == "val_ppl")
-    doublings = np.log2(float(right[factor][0]) / float(left[factor][0]))
+    doublings = np.log2(float(right.traits[factor]) / float(left.traits[factor]))
     scaled: Array = values * (1 if column == "val_ppl" else 100) / doublings
     return inference.mean(scaled, method="paired differences at matched sizes, t interval")
 
 
-def _confounded(rows: pl.DataFrame, factor: str, column: str, question: str, claim: str) -> Finding:
+def _confounded(every: list[Group], factor: str, column: str, question: str, claim: str) -> Finding:
     """No two series differ in the factor alone: the nearest pair, marked, with what else differs; all pairs as a table.
 
     Nearest: first the fewest other differences in the variant, then the fewest in all.
     """
-    groups = [group for _, group in rows.group_by("series", maintain_order=True)]
     pairs = []
-    for left, right in combinations(groups, 2):
-        if left[factor][0] == right[factor][0]:
+    for pair in combinations(every, 2):
+        low, high = sorted(pair, key=lambda each: each.traits[factor])
+        if low.traits[factor] == high.traits[factor]:
             continue
-        low, high = (left, right) if left[factor][0] < right[factor][0] else (right, left)
         others = [each for each in differences(low, high) if each.name != factor]
         sizes, values = paired(low, high, column, log=column == "val_ppl")
         if len(sizes):
@@ -130,7 +130,7 @@ def _confounded(rows: pl.DataFrame, factor: str, column: str, question: str, cla
     pairs.sort(key=lambda each: each[0])
     unit = PERPLEXITY if column == "val_ppl" else RANK
     if not pairs:
-        levels = ", ".join(map(str, sorted(set(rows[factor])))) or "none"
+        levels = ", ".join(map(str, sorted({each.traits[factor] for each in every}))) or "none"
         return finding(
             Measured(estimate=None), Judged(verdict="inconclusive", p_value=None), key=column, question=question,
             claim=claim, values={"factor": factor, "groups": 0, "confounded_with": None}, unit=unit,
@@ -142,14 +142,14 @@ def _confounded(rows: pl.DataFrame, factor: str, column: str, question: str, cla
     confounded = Judged(verdict="confounded", p_value=measured.p_value)
     return finding(
         measured, confounded, key=column, question=question, claim=claim, unit=unit,
-        values={"factor": factor, "groups": 0, "left": label(low), "right": label(high),
+        values={"factor": factor, "groups": 0, "left": low.label, "right": high.label,
                 "confounded_with": differing(others)},
         caveats=[Caveat(
             text="{left} and {right}, the nearest pair, also differ in: {names}.",
-            values={"left": label(low), "right": label(high), "names": differing(others)}), *assumed(others)],
+            values={"left": low.label, "right": high.label, "names": differing(others)}), *assumed(others)],
         table=Table(
             columns=("series", "compared with", "matched sizes", f"difference ({_difference(column)})",
                      "also differ in"),
-            rows=tuple((label(a), label(b), count, value * (1 if column == "val_ppl" else 100), differing(rest))
+            rows=tuple((a.label, b.label, count, value * (1 if column == "val_ppl" else 100), differing(rest))
                        for _, a, b, rest, count, value in pairs[:20])),
     )

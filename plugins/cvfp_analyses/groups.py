@@ -13,7 +13,7 @@ from cvfp_core import verdicts
 from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.inference import Measured
-from cvfp_core.matched import Comparison, compare
+from cvfp_core.matched import Comparison, compare, groups
 from cvfp_core.verdicts import Judged
 
 MOST = 200
@@ -23,8 +23,7 @@ _SAME = ("variant", "size", "seed", "val_ppl", "train_ppl", "val_er", "val_acc")
 
 def pairs(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
     """Every two series at the sizes both have."""
-    groups = [group for _, group in runs.group_by("series", maintain_order=True)]
-    every = [compare(left, right) for left, right in combinations(groups, 2)]
+    every = [compare(left, right) for left, right in combinations(groups(runs), 2)]
     if len(every) > MOST:
         every = [each for each in every if not each.confounded]
     return [_pair(each) for each in every]
