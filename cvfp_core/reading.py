@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from cvfp_core import store
 from cvfp_core.errors import CvfpError
+from cvfp_core.records import CURVE_SCHEMA
 from cvfp_core.registry import Registry, installed
 
 
@@ -18,7 +20,21 @@ def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.
     Raises CvfpError if a path has no runs, or something in it that looks like data cannot be read: an analysis of what
     is left over would be of other runs than asked for. `cvfp ingest PATH --into STORE` goes on without it.
     """
+    return read_runs(paths, registry).records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Runs:
+    """Records, and the curves of those that have some."""
+
+    records: pl.DataFrame
+    curves: pl.DataFrame
+
+
+def read_runs(paths: Sequence[Path], registry: Registry | None = None, *, with_curves: bool = False) -> Runs:
+    """The records of all paths as `read_records` gives them; their curves only if asked for."""
     frames = [store.read(path) for path in paths if store.is_store(path)]
+    curves = [store.read_curves(path) for path in paths if with_curves and store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
     if logs:
         from cvfp_core.ingest import ingest
@@ -31,8 +47,13 @@ def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.
             what = made.skipped[0] if made.skipped else "nothing in it is a run"
             raise CvfpError(f"no runs in '{logs[0]}': {what}")
         frames.append(made.records)
+        if with_curves:
+            curves.append(made.curves)
     records = pl.concat(frames, how="diagonal_relaxed")
     if "content" in records.columns:
         again = pl.col("content").is_not_null() & ~pl.col("content").is_first_distinct()
         records = records.filter(~again)
-    return records.unique("run_id", keep="first", maintain_order=True)
+    records = records.unique("run_id", keep="first", maintain_order=True)
+    every = pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *curves])
+    once = every.unique(["run_id", "phase", "step", "metric"], keep="first", maintain_order=True)
+    return Runs(records=records, curves=once.filter(pl.col("run_id").is_in(records["run_id"].implode())))
