@@ -162,7 +162,7 @@ def _text(value: object) -> str:
 def _refusal(column: str, reason: str, row: dict[str, Any]) -> str:
     value = row.get(column)
     if column != "variant" or value:
-        return f"'{column}' {reason}, found {shown(str(value)) if isinstance(value, str) else value!r:.60}"
+        return f"'{column}' {reason}, found {shown(value) if isinstance(value, str) else repr(value)[:60]}"
     known = [f"{name} = {row[name]}" for name in ("num_layers", "context_dim", "num_input_tokens") if row.get(name)]
     return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
             "give what lacks with --map context_dim=768 or --map \"variant='name'\"")
