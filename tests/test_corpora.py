@@ -140,7 +140,7 @@ def test_every_embedded_document_has_at_least_1500_characters() -> None:
     found = documents.embedded(options("embedded"), Path())
     assert min(map(len, found)) >= 1500
     assert np.median([len(document) for document in found]) < 2500
-    assert 400_000 < sum(map(len, found)) < 800_000
+    assert 300_000 < sum(map(len, found)) < 700_000
     assert len(set(found)) == len(found)
 
 
