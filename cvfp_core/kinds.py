@@ -112,9 +112,9 @@ class Template:
 class Executor:
     """A way to have cells executed: here, in several processes, on other machines.
 
-    `run(cells, folder, jobs, emit)` has `cvfp_core.execute.execute_cells(cells, folder, emit)` called, in as many places
-    as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done. Workers given the same cells and folder
-    share them out among themselves by locks.
+    `run(cells, folder, jobs, emit)` has `cvfp_core.execute.execute_cells(cells, folder, emit)` called, in as many
+    places as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done. Workers
+    given the same cells and folder share them out among themselves by locks.
     """
 
     name: str
@@ -139,9 +139,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitter:
-    """A law that can be fitted to records: either a curve, given by its function, or code of its own, given by `fit`.
+    """A law that can be fitted to records: a curve, given by its function, or code of its own, given by `fit`.
 
     A curve gets all the rest from the core: a global optimum without start values, intervals, selection, back-test.
+    With both, `fit` makes the fits and the function predicts.
     """
 
     name: str
@@ -152,7 +153,7 @@ class Fitter:
     scope: Literal["series", "experiment", "records"] = "series"
     """What one fit is made from: a series, all series of an experiment, or all records."""
     inputs: tuple[str, ...] = ("train_tokens",)
-    """Record columns the law is a function of."""
+    """Record columns the law is a function of; `{option}` stands for the column an option names."""
     response: str = "val_ppl"
     """Record column the law explains; residuals are those of its logarithm."""
     minimum_points: int | None = None
@@ -166,12 +167,12 @@ class Fitter:
     starts: Callable[..., Mapping[str, Any]] | None = None
     """`starts(**inputs)` -> values to search from, for every parameter not in `linear`; by default from the bounds."""
     fit: Callable[[Points, Mapping[str, Scalar | None]], Sequence[Fit]] | None = None
-    """Code of its own: (points, options) -> one fit or several."""
+    """Code of its own: (points, options) -> one fit or several; called with points that passed all checks."""
     options: tuple[Option, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.function is None) == (self.fit is None):
-            raise ValueError(f"fitter '{self.name}': give either `function` (a curve) or `fit` (code of its own)")
+        if self.function is None and self.fit is None:
+            raise ValueError(f"fitter '{self.name}': give `function` (a curve) or `fit` (code of its own)")
         names = [parameter.name for parameter in self.parameters]
         unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
         if unknown or len(set(names)) < len(names):

@@ -43,7 +43,7 @@ class Record:
     num_samples: int | None = _column("documents", "training documents")
     train_tokens: int | None = _column("tokens", "training tokens")
     val_tokens: int | None = _column("tokens", "validation tokens")
-    unigram_ppl: float | None = _column("", "validation perplexity of the training unigram model: a floor for any model")
+    unigram_ppl: float | None = _column("", "validation perplexity of the training unigram model")
     # phase 1
     phase1_mode: str | None = _column("", "trained, or a control: untrained, zero-context")
     phase1_iterations: int | None = _column("", "iterations until converged or stopped")

@@ -1,7 +1,7 @@
 """Entry points -> plugins -> one immutable Registry. The only user of pluggy's PluginManager.
 
-pluggy is silent about a misspelt hook, a forgotten `@hookimpl`, a second entry point of one name, and whose exception it
-was. The registry is not: it names the plugin, its distribution and version, what failed, and how to disable it.
+pluggy is silent about a misspelt hook, a forgotten `@hookimpl`, a second entry point of one name, and whose exception
+it was. The registry is not: it names the plugin, its distribution and version, what failed, and how to disable it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,14 @@
     fits = cvfp_core.fitting.fit_all(records, laws=["power-law", "saturating"])
 """
 
-from cvfp_core.fitting.run import fit_all, fit_series
+from cvfp_core.fitting.auto import Forecast, predict_all
+from cvfp_core.fitting.predict import Prediction
+from cvfp_core.fitting.run import SERIES, fit_all, fit_series
+from cvfp_core.fitting.selection import Candidate, Choice
+from cvfp_core.fitting.sensitivity import Variation, sensitivity
 from cvfp_core.fitting.values import Estimate, Fit, Points
 
-__all__ = ["Estimate", "Fit", "Points", "fit_all", "fit_series"]
+__all__ = [
+    "SERIES", "Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "Variation", "fit_all",
+    "fit_series", "predict_all", "sensitivity",
+]

@@ -20,10 +20,13 @@ def t_quantile(dof: float, confidence: float = 0.95) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variance:
-    """Residual variance of one run with its degrees of freedom, and the test of the law against seed scatter."""
+    """Residual variance with its degrees of freedom, and the test of the law against the scatter of seeds."""
 
     value: float | None
+    """What parameters vary with."""
     dof: int
+    new_run: float | None = None
+    """Variance of one further run about the law: seed scatter and the law's own misfit."""
     lack_of_fit_p: float | None = None
 
 
@@ -66,20 +69,20 @@ def pooled_variance(residuals: Array, parameters: int, cells: Array) -> Variance
     rss = float(residuals @ residuals)
     if dof <= 0:
         return Variance(value=None, dof=0)
+    pooled = rss / dof
     if sizes == n or sizes < parameters:
-        return Variance(value=rss / dof, dof=dof)
+        return Variance(value=pooled, dof=dof, new_run=pooled)
     means = np.bincount(index, residuals) / np.bincount(index)
-    pure = float(np.square(residuals - means[index]).sum())
     misfit_dof, pure_dof = sizes - parameters, n - sizes
+    pure = float(np.square(residuals - means[index]).sum()) / pure_dof
     if misfit_dof == 0:
-        return Variance(value=pure / pure_dof, dof=pure_dof)
-    misfit = max(rss - pure, 0.0) / misfit_dof
-    if pure == 0:
-        return Variance(value=misfit, dof=misfit_dof, lack_of_fit_p=0.0 if misfit > 0 else 1.0)
-    p = float(special.fdtrc(misfit_dof, pure_dof, misfit / (pure / pure_dof)))
+        return Variance(value=pure, dof=pure_dof, new_run=pure)
+    misfit = max(rss - pure * pure_dof, 0.0) / misfit_dof
+    p = float(special.fdtrc(misfit_dof, pure_dof, misfit / pure)) if pure > 0 else float(misfit == 0)
     if p >= POOLING_P:
-        return Variance(value=rss / dof, dof=dof, lack_of_fit_p=p)
-    return Variance(value=misfit, dof=misfit_dof, lack_of_fit_p=p)
+        return Variance(value=pooled, dof=dof, new_run=pooled, lack_of_fit_p=p)
+    new_run = pure + max(misfit - pure, 0.0) * sizes / n
+    return Variance(value=misfit, dof=misfit_dof, new_run=new_run, lack_of_fit_p=p)
 
 
 def least_squares(design: Array, target: Array, cells: Array) -> Line | None:

@@ -42,12 +42,16 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
                                                                          maintain_order=True)
         left_out["earlier checkpoint"] = distinct.height - last.height
         distinct = last
-    rows = distinct.sort(*inputs, *(name for name in ("seed", "run_id") if name in distinct.columns), nulls_last=True)
-    labels = rows.select(pl.concat_str([pl.col(name).cast(pl.String).fill_null("?") for name in by], separator=":"))
+    label = pl.concat_str([pl.col(name).cast(pl.String).fill_null("?") for name in by], separator=":")
+    order = {name: index for index, name in enumerate(dict.fromkeys(records.select(label).to_series()))}
+    distinct = distinct.with_columns(label.alias("_series"))
+    distinct = distinct.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))
+    rows = distinct.sort("_order", *inputs, *(name for name in ("seed", "run_id") if name in distinct.columns),
+                         nulls_last=True)
     return Points(
         inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
         response=rows[response].cast(pl.Float64).to_numpy(),
-        series=np.asarray(labels.to_series().to_list(), dtype=object),
+        series=np.asarray(rows["_series"].to_list(), dtype=object),
         left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
     )
 
@@ -58,10 +62,12 @@ def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -
     if points.n == 0:
         return "too few points", f"no run with a usable {response}{_aside(points)}"
     for name, values in (*points.inputs.items(), (response, points.response)):
-        bad = ~(np.isfinite(values) & (values > 0))
+        positive = name in (first, response)
+        bad = ~np.isfinite(values) | (positive & (values <= 0))
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in values[bad][:3])
-            return "bad data", f"{name} must be positive and finite, found {shown}; mend or drop {bad.sum()} run(s)"
+            need = "positive and finite" if positive else "finite"
+            return "bad data", f"{name} must be {need}, found {shown}; mend or drop {bad.sum()} run(s)"
     if points.n == 1:
         return "too few points", f"1 run ({first} {points.inputs[first][0]:,.0f}): a law needs more{_aside(points)}"
     count = len(points.sizes) if what == "sizes" else points.n

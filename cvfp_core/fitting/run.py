@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from cvfp_core.errors import CvfpError
+from cvfp_core.errors import CvfpError, UsageError, suggestion
+from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.points import gather, refusal
 from cvfp_core.fitting.values import Fit, Points
 from cvfp_core.kinds import Fitter
+from cvfp_core.options import resolve
 from cvfp_core.registry import Registry, installed
 from cvfp_core.settings import Scalar
 
@@ -37,12 +39,37 @@ def fit_all(
     """
     registry = registry or installed()
     fits: list[Fit] = []
-    for name in laws:
-        fitter = registry.get(Fitter, name)
-        values = {option.name: option.default for option in fitter.options} | dict(options or {})
-        for points in _groups(records, fitter, by):
+    fitters = [registry.get(Fitter, name) for name in laws]
+    check_options(fitters, options)
+    for fitter in fitters:
+        values = option_values(fitter, options)
+        for points in grouped(records, fitter, by, values):
             fits += fit_points(fitter, points, values, registry)
     return fits
+
+
+def check_options(fitters: Sequence[Fitter], options: Mapping[str, Scalar | None] | None) -> None:
+    """Raises UsageError for an option that none of the laws takes."""
+    known = sorted({option.name for fitter in fitters for option in fitter.options})
+    for name in options or {}:
+        if name not in known:
+            laws = ", ".join(fitter.name for fitter in fitters)
+            raise UsageError(f"no option '{name}' for {laws}{suggestion(name, known)}; known: "
+                             f"{', '.join(known) or 'none'}")
+
+
+def option_values(fitter: Fitter, options: Mapping[str, Scalar | None] | None) -> dict[str, Scalar | None]:
+    """The fitter's options with what was asked for; options of other laws are left to those."""
+    known = {option.name for option in fitter.options}
+    return resolve(fitter.name, fitter.options, {
+        name: value for name, value in (options or {}).items() if name in known and value is not None
+    })
+
+
+def _columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tuple[str, ...], str]:
+    """The record columns of the law's inputs and its response, with the options' columns filled in."""
+    names = {name: str(value) for name, value in options.items()}
+    return tuple(each.format(**names) for each in fitter.inputs), fitter.response.format(**names)
 
 
 def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None], registry: Registry) -> list[Fit]:
@@ -50,32 +77,50 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
     blank = Fit(law=fitter.name, form=fitter.form, series=_label(points), floor=fitter.floor, status="failed",
                 n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
     what = "sizes" if fitter.scope == "series" else "runs"
-    refused = refusal(points, response=fitter.response, least=fitter.least_points, what=what)
+    _, response = _columns(fitter, options)
+    refused = refusal(points, response=response, least=fitter.least_points, what=what)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
     try:
         if fitter.fit is not None:
-            return list(fitter.fit(points, options))
-        raise NotImplementedError("curves")
+            made = list(fitter.fit(points, options))
+            strange = next((each for each in made if not isinstance(each, Fit)), None)
+            if strange is not None or not made:
+                raise TypeError(f"fit must return fits, not {strange!r:.60}")
+            return made
+        return [fit_curve(fitter, points)]
     except Exception as error:
-        owner = registry.owner(Fitter, fitter.name)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return [replace(blank, reason=f"fitter '{fitter.name}' of {owner.label} raised {reason}")]
+        return [replace(blank, reason=blame(fitter, error, registry))]
 
 
-def _groups(records: pl.DataFrame, fitter: Fitter, by: Sequence[str]) -> Iterator[Points]:
-    """The points of each fit the law's scope asks for; a series whose runs are all unusable is an empty one."""
-    columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope]
+def blame(fitter: Fitter, error: Exception, registry: Registry) -> str:
+    """Whose fitter failed, and how."""
+    owner = registry.owner(Fitter, fitter.name)
+    return f"fitter '{fitter.name}' of {owner.label} raised " + " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[str] = SERIES,
+            options: Mapping[str, Scalar | None] | None = None) -> list[Points]:
+    """The points of each fit the law's scope asks for; of each series if no law is given.
+
+    A group whose runs are all unusable is empty, but named.
+    """
+    inputs: tuple[str, ...] = ("train_tokens",)
+    response = "val_ppl"
+    if fitter is not None:
+        inputs, response = _columns(fitter, options or {})
+    columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope if fitter else "series"]
     missing = [name for name in columns if name not in records.columns]
     if missing:
         raise CvfpError(f"records have no column {', '.join(map(repr, missing))} to group by")
-    groups = records.group_by(columns, maintain_order=True) if columns else [((), records)]
-    for key, group in groups:
-        points = gather(group, fitter.inputs, fitter.response, by)
+    every = []
+    for key, group in records.group_by(columns, maintain_order=True) if columns else [((), records)]:
+        points = gather(group, inputs, response, by)
         if points.n == 0:
             label = ":".join("?" if value is None else str(value) for value in key) or "all records"
             points = replace(points, series=np.asarray([label], dtype=object))
-        yield points
+        every.append(points)
+    return every
 
 
 def _label(points: Points) -> str:

@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Points:
-    """The measured values a law is fitted to, one entry a run, ordered by the first input."""
+    """The measured values a law is fitted to, one entry a run, by series, ordered by the inputs."""
 
     inputs: Mapping[str, Array]
     """(n,) float64 each, by column."""

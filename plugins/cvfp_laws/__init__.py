@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Fitter, Parameter
+from cvfp_core.kinds import Fitter, Option, Parameter
 from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:
@@ -19,6 +19,66 @@ def _power_law(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit
     return fit(points, options)
 
 
+def _pinned(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.pinned import fit
+
+    return fit(PINNED, points, options)
+
+
+def _windows(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.windows import fit
+
+    return fit(points, options)
+
+
+def _log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.covariates import fit_log_linear
+
+    return fit_log_linear(points, options)
+
+
+def _linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.covariates import fit_linear
+
+    return fit_linear(points, options)
+
+
+def _chinchilla(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    from cvfp_laws.chinchilla import fit
+
+    return fit(points, options)
+
+
+def _exponents(train_tokens: Any) -> Mapping[str, Any]:  # noqa: ARG001
+    import numpy as np
+
+    return {"alpha": -np.geomspace(0.005, 5.0, 60)}
+
+
+def _exp_decay(train_tokens: Any, E: Any, A: Any, b: Any, c: Any) -> Any:
+    import numpy as np
+
+    return E + A * np.exp(-b * train_tokens**c)
+
+
+def _exp_decay_starts(train_tokens: Any) -> Mapping[str, Any]:
+    """c from a slow to a fast bend, b so that the exponent at the centre of the points runs from 0.01 to 30."""
+    import numpy as np
+
+    power = np.geomspace(0.02, 3.0, 14)
+    centre = np.exp(np.log(train_tokens).mean() * power)
+    return {"b": np.geomspace(0.01 / centre.max(), 30 / centre.min(), 120), "c": power}
+
+
+def _hill_starts(train_tokens: Any) -> Mapping[str, Any]:
+    import numpy as np
+
+    return {"t0": np.exp(np.log(train_tokens).mean()) * np.geomspace(1e-3, 1e4, 22), "b": np.geomspace(0.05, 5.0, 14)}
+
+
+_FLOOR = Parameter(name="E", meaning="perplexity at infinite data", minimum=0)
+_SIZE = Parameter(name="A", meaning="what data can still remove, at one token", minimum=0)
+
 POWER_LAW = Fitter(
     name="power-law",
     title="straight line on log-log axes, no floor",
@@ -27,10 +87,142 @@ POWER_LAW = Fitter(
         Parameter(name="A", meaning="perplexity at one token", minimum=0),
         Parameter(name="alpha", meaning="scaling exponent"),
     ),
+    function=lambda train_tokens, A, alpha: A * train_tokens**alpha,
+    linear=("A",),
+    starts=_exponents,
     fit=_power_law,
+)
+SATURATING = Fitter(
+    name="saturating",
+    title="power law on top of a floor",
+    form="PPL = E + A * tokens^alpha",
+    parameters=(_FLOOR, _SIZE, Parameter(name="alpha", meaning="scaling exponent above the floor", maximum=0)),
+    function=lambda train_tokens, E, A, alpha: E + A * train_tokens**alpha,
+    linear=("E", "A"),
+    floor="E",
+    starts=_exponents,
+)
+EXP_DECAY = Fitter(
+    name="exp-decay",
+    title="stretched exponential on top of a floor",
+    form="PPL = E + A * exp(-b * tokens^c)",
+    parameters=(
+        _FLOOR,
+        Parameter(name="A", meaning="what data can remove in all", minimum=0),
+        Parameter(name="b", meaning="rate", minimum=0),
+        Parameter(name="c", meaning="stretching exponent", minimum=0.02),
+    ),
+    function=_exp_decay,
+    linear=("E", "A"),
+    floor="E",
+    starts=_exp_decay_starts,
+)
+HILL = Fitter(
+    name="hill",
+    title="sigmoid in log tokens on top of a floor",
+    form="PPL = E + A / (1 + (tokens / t0)^b)",
+    parameters=(
+        _FLOOR,
+        Parameter(name="A", meaning="what data can remove in all", minimum=0),
+        Parameter(name="t0", meaning="tokens that remove half of it", unit="tokens", minimum=1),
+        Parameter(name="b", meaning="steepness", minimum=0),
+    ),
+    function=lambda train_tokens, E, A, t0, b: E + A / (1 + (train_tokens / t0) ** b),
+    linear=("E", "A"),
+    floor="E",
+    starts=_hill_starts,
+)
+
+
+PINNED = Fitter(
+    name="pinned-floor",
+    title="saturating with the floor given, or shared by the series of an experiment",
+    form="PPL = E + A * tokens^alpha, E given or shared",
+    parameters=SATURATING.parameters,
+    scope="experiment",
+    minimum_points=2,
+    function=SATURATING.function,
+    linear=SATURATING.linear,
+    floor="E",
+    starts=_exponents,
+    fit=_pinned,
+    options=(Option(name="E", default=None, help="the floor; without it the series share a fitted one", minimum=0),),
+)
+WINDOWS = Fitter(
+    name="sliding-window",
+    title="alpha over windows of consecutive sizes, its change, and whether the curves bend",
+    form="alpha of PPL = A * tokens^alpha over windows of consecutive sizes",
+    parameters=(
+        Parameter(name="alpha 1...", meaning="scaling exponent of each window"),
+        Parameter(name="change", meaning="last minus first alpha"),
+        Parameter(name="curvature", meaning="quadratic term of log PPL over log tokens"),
+    ),
+    scope="records",
+    minimum_points=3,
+    fit=_windows,
+    options=(Option(name="window", default=4, help="sizes in a window", minimum=3),),
+)
+_COVARIATE = Option(name="covariate", default="val_er", help="a record column; fractions are taken as percentages")
+LOG_LINEAR = Fitter(
+    name="log-linear-er",
+    title="power law shared by all series, with a metric of the run as covariate",
+    form="log PPL = alpha * log(tokens) + beta * ValER(%) + gamma",
+    parameters=(
+        Parameter(name="alpha", meaning="scaling exponent"),
+        Parameter(name="beta", meaning="effect of one point of the covariate on log perplexity", unit="per point"),
+        Parameter(name="gamma", meaning="constant"),
+    ),
+    scope="records",
+    inputs=("train_tokens", "{covariate}"),
+    minimum_points=4,
+    fit=_log_linear,
+    options=(
+        _COVARIATE,
+        Option(name="intercepts", default="shared", help="one gamma, or one a series", choices=("shared", "series")),
+    ),
+)
+LINEAR = Fitter(
+    name="linear-er",
+    title="straight line of perplexity over effective rank, fitted or given",
+    form="PPL = a + b * ValER(%)",
+    parameters=(Parameter(name="a", meaning="perplexity at rank 0"), Parameter(name="b", unit="per point")),
+    scope="records",
+    inputs=("{covariate}",),
+    minimum_points=3,
+    fit=_linear,
+    options=(
+        _COVARIATE,
+        Option(name="a", default=None, help="evaluate this line instead of fitting one (500 was proposed)"),
+        Option(name="b", default=None, help="its slope (-4 was proposed)"),
+    ),
+)
+CHINCHILLA = Fitter(
+    name="chinchilla",
+    title="loss over model size and data, Huber on log loss",
+    form="L(N, D) = E + A / N^alpha + B / D^beta",
+    parameters=(
+        Parameter(name="E", meaning="loss at infinite size and data", unit="nat", minimum=0),
+        Parameter(name="A", minimum=0), Parameter(name="alpha", meaning="exponent of model size", minimum=0),
+        Parameter(name="B", minimum=0), Parameter(name="beta", meaning="exponent of data", minimum=0),
+    ),
+    scope="records",
+    inputs=("{size}", "{data}"),
+    response="{loss}",
+    minimum_points=6,
+    floor="E",
+    fit=_chinchilla,
+    options=(
+        Option(name="size", default="params_phase2", help="column of model sizes N"),
+        Option(name="data", default="train_tokens", help="column of training tokens D"),
+        Option(name="loss", default="val_ppl", help="column of losses; of one that ends in ppl the logarithm is taken"),
+        Option(name="objective", default="huber", help="what is minimised", choices=("huber", "least-squares")),
+        Option(name="delta", default=1e-3, help="where Huber turns from square to straight", minimum=0),
+        Option(name="bootstraps", default=1000, help="resamples for the intervals; 0: none", minimum=0),
+        Option(name="seed", default=0, help="of the resamples"),
+    ),
 )
 
 
 @hookimpl
 def cvfp_fitters() -> Iterable[Fitter]:
-    return [POWER_LAW]
+    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CHINCHILLA]

@@ -32,6 +32,7 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:  # n
         p_value = float(2 * special.stdtr(line.variance.dof, -abs(alpha) / error)) if error > 0 else 0.0
         half = (ends[1] - alpha) / error * np.hypot(line.stderr(1), error * centre) if error > 0 else 0.0
         a_ends = (float(np.exp(log_a - half)), float(np.exp(log_a + half)))
+        reason = _bend(sizes, points)
     if alpha > 0:
         status, reason = "rises", "val_ppl rises with train_tokens, so this is no scaling law; check the runs"
     return [Fit(
@@ -45,6 +46,18 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:  # n
             Estimate(name="alpha", value=alpha, stderr=error, **_ends(ends)),
         ),
     )]
+
+
+def _bend(sizes: np.ndarray, points: Points) -> str:
+    """A caution if the logarithms do not lie on a line (t test of the quadratic term, 5 %)."""
+    centred = sizes - sizes.mean()
+    design = np.stack([centred**2, centred, np.ones_like(sizes)], axis=1)
+    parabola = least_squares(design, np.log(points.response), sizes)
+    ends = parabola.interval(0) if parabola else None
+    if ends is None or ends[0] <= 0 <= ends[1]:
+        return ""
+    way = "flattens" if ends[0] > 0 else "steepens"
+    return f"the log-log curve {way} (p < 0.05), so alpha changes with size; compare laws before extrapolating"
 
 
 def _ends(ends: tuple[float, float] | None) -> dict[str, float | str]:

@@ -1,0 +1,156 @@
+"""Predictions for all series of some records, with the law given or chosen from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cvfp_core.errors import UsageError
+from cvfp_core.fitting.predict import Prediction, predict
+from cvfp_core.fitting.run import SERIES, check_options, fit_points, grouped, option_values
+from cvfp_core.fitting.selection import Choice, choose, widening
+from cvfp_core.fitting.values import Points
+from cvfp_core.kinds import Fitter
+from cvfp_core.registry import Registry, installed
+from cvfp_core.settings import Scalar
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A prediction for each series, and the choice of law they share; None if the law was given."""
+
+    choice: Choice | None
+    predictions: tuple[Prediction, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and templates."""
+        return {"choice": self.choice.as_dict() if self.choice else None,
+                "predictions": [each.as_dict() for each in self.predictions]}
+
+
+def predict_all(
+    records: pl.DataFrame,
+    tokens: float,
+    law: str = AUTO,
+    *,
+    by: Sequence[str] = SERIES,
+    options: Mapping[str, Scalar | None] | None = None,
+    registry: Registry | None = None,
+) -> Forecast:
+    """What each series will be at that many training tokens.
+
+    law: a curve's name, or `auto`: the series are taken to share a form, chosen from all their points.
+    """
+    if not (np.isfinite(tokens) and tokens > 0):
+        raise UsageError(f"tokens must be a positive number, not {tokens}")
+    registry = registry or installed()
+    given = None if law == AUTO else registry.get(Fitter, law)
+    if given is not None and (given.function is None or given.inputs != ("train_tokens",)):
+        fit = [name for name, each in registry.items(Fitter).items() if _predicts(each)]
+        raise UsageError(f"law '{law}' does not predict from tokens; those that do: {AUTO}, {', '.join(fit)}")
+    every = grouped(records, given, by)
+    if given is None:
+        return _automatic(every, tokens, registry)
+    check_options([given], options)
+    values = option_values(given, options)
+    fits = [fit for points in every for fit in fit_points(given, points, values, registry)]
+    return Forecast(choice=None, predictions=tuple(predict(fit, given, {"train_tokens": tokens}) for fit in fits))
+
+
+def candidates(registry: Registry) -> list[Fitter]:
+    """The laws `auto` chooses from: curves over training tokens that need nothing given."""
+    return [fitter for fitter in registry.items(Fitter).values() if _predicts(fitter) and not fitter.options]
+
+
+def _predicts(fitter: Fitter) -> bool:
+    return (fitter.scope == "series" and fitter.function is not None and fitter.inputs == ("train_tokens",)
+            and fitter.response == "val_ppl")
+
+
+def _automatic(every: Sequence[Points], tokens: float, registry: Registry) -> Forecast:
+    laws = candidates(registry)
+    choice = choose(laws, [points for points in every if points.n and _sound(points)])
+    return Forecast(choice=choice, predictions=tuple(_series(points, choice, laws, tokens, registry)
+                                                     for points in every))
+
+
+def _sound(points: Points) -> bool:
+    values = np.concatenate([points.response, *points.inputs.values()])
+    return bool(np.isfinite(values).all() and (values > 0).all() and len(points.sizes) > 1)
+
+
+def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: float, registry: Registry) -> Prediction:
+    by_name = {fitter.name: fitter for fitter in laws}
+    law = by_name[choice.law]
+    if len(points.sizes) < law.least_points:
+        law = min(laws, key=lambda fitter: (fitter.least_points, len(fitter.parameters)))
+    at = {"train_tokens": tokens}
+    prediction = predict(fit_points(law, points, {}, registry)[0], law, at)
+    if prediction.value is None:
+        return prediction
+    carriers = interval_laws(law, laws, points)
+    if not carriers:
+        return replace(
+            prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
+            reason=f"{len(points.sizes)} sizes cannot tell whether there is a floor, so there is no interval; "
+                   f"add sizes, or name a law to assume its form",
+        )
+    target = np.log(points.response)[None, :]
+    others = [
+        widen(prediction if carrier is law else predict(fit_points(carrier, points, {}, registry)[0], carrier, at),
+              prediction.value, float(widening(carrier, points.inputs, target)[0]))
+        for carrier in carriers
+    ]
+    names = " and ".join(carrier.name for carrier in carriers)
+    return replace(
+        prediction, interval_law=names,
+        mean_low=_least([o.mean_low for o in others]), mean_high=_most([o.mean_high for o in others]),
+        run_low=_least([o.run_low for o in others]), run_high=_most([o.run_high for o in others]),
+        warnings=tuple(dict.fromkeys(w for o in (prediction, *others) for w in o.warnings)),
+        reason=prediction.reason if law in carriers else
+        f"the points do not rule out a floor; the interval is that of {names}",
+    )
+
+
+def interval_laws(law: Fitter, laws: Sequence[Fitter], points: Points) -> list[Fitter]:
+    """The laws whose intervals, taken together, a prediction by the chosen law carries; none if the points are too few.
+
+    A law without a floor never has the last word, and a rich one may have been chosen by chance: the interval is that
+    of the simplest law with a floor and, if it has one too, of the law chosen.
+    """
+    able = [f for f in laws if f.floor is not None and len(points.sizes) > len(f.parameters)]
+    if not able:
+        return []
+    simplest = min(able, key=lambda f: len(f.parameters))
+    return [simplest, law] if law in able and law is not simplest else [simplest]
+
+
+def widen(prediction: Prediction, value: float, factor: float) -> Prediction:
+    """The prediction with its intervals stretched about the value, on a logarithmic scale."""
+    if factor <= 1 or not np.isfinite(factor):
+        return prediction
+
+    def stretch(end: float | None) -> float | None:
+        return None if end is None else value * (end / value) ** factor
+
+    return replace(
+        prediction, mean_low=stretch(prediction.mean_low), mean_high=stretch(prediction.mean_high),
+        run_low=stretch(prediction.run_low), run_high=stretch(prediction.run_high),
+        warnings=(*prediction.warnings, f"intervals are {factor:.2g} times wider, as the back-test missed by so much"),
+    )
+
+
+def _least(ends: Sequence[float | None]) -> float | None:
+    known = [end for end in ends if end is not None]
+    return min(known) if len(known) == len(ends) else None
+
+
+def _most(ends: Sequence[float | None]) -> float | None:
+    known = [end for end in ends if end is not None]
+    return max(known) if len(known) == len(ends) else None

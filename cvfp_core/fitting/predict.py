@@ -1,0 +1,82 @@
+"""A fitted law at other inputs: value, interval of the mean, interval of one new run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cvfp_core.fitting.curve_fit import pin, solve_points
+from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.search import Goal
+from cvfp_core.fitting.values import Fit
+from cvfp_core.kinds import Fitter
+
+FAR = 10.0
+"""Times the largest size fitted, beyond which a prediction carries a warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a law says of a size. The mean interval is of the law's value, the run interval of one further run."""
+
+    series: str
+    law: str
+    inputs: Mapping[str, float]
+    value: float | None = None
+    mean_low: float | None = None
+    mean_high: float | None = None
+    run_low: float | None = None
+    run_high: float | None = None
+    distance: float | None = None
+    """Of the first input, as a multiple of the largest size fitted."""
+    interval_law: str = ""
+    """The law whose uncertainty the intervals carry, where that is another."""
+    reason: str = ""
+    """Why there is no value or no interval, or a caution."""
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and templates."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return plain | {"inputs": dict(self.inputs), "warnings": list(self.warnings)}
+
+
+def predict(fit: Fit, fitter: Fitter, inputs: Mapping[str, float]) -> Prediction:
+    """What the fitted law says at the inputs, with 95 % profile intervals."""
+    blank = Prediction(series=fit.series, law=fit.law, inputs=dict(inputs), reason=fit.reason)
+    if fit.points is None or not fit.usable or fitter.function is None:
+        return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
+    given = {e.name: e.value for e in fit.estimates if e.method == "given" and e.value is not None}
+    pinned = pin(fitter, given)
+    at = {name: np.array([float(inputs[name])]) for name in pinned.inputs}
+    first = pinned.inputs[0]
+    distance = float(at[first][0] / fit.points.sizes[-1])
+    values = np.array([[fit.value(p.name) for p in pinned.parameters]], dtype=float)
+    value = float(Curve(pinned, fit.points.inputs).values(values, at)[0, 0])
+    warnings = tuple(w for w in (_far(distance, first), _rises(fit)) if w)
+    blank = replace(blank, value=value, distance=distance, warnings=warnings)
+    solved = solve_points(pinned, fit.points)
+    if solved.variance.value is None:
+        return replace(blank, reason=f"{fit.sizes} sizes for {len(pinned.parameters)} parameters: no interval")
+    goal = Goal(target=np.zeros(2), weight=np.ones(2), parameter=np.full(2, -1), log=np.zeros(2, dtype=bool), inputs=at)
+    mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, -np.inf), high=np.full(2, np.inf))
+    return replace(blank, mean_low=_value(mean[0]), mean_high=_value(mean[1]), run_low=_value(run[0]),
+                   run_high=_value(run[1]))
+
+
+def _value(end: float) -> float | None:
+    """A limit on the scale of the response; None where there is none."""
+    return float(np.exp(end)) if np.isfinite(end) and abs(end) < 300 else None
+
+
+def _far(distance: float, name: str) -> str:
+    if distance <= FAR:
+        return ""
+    return f"{distance:.3g} times the largest {name} fitted: no interval covers a change of law out there"
+
+
+def _rises(fit: Fit) -> str:
+    return fit.reason if fit.status == "rises" else ""

@@ -1,0 +1,229 @@
+"""Which law: what the points tell apart, and what each law would have predicted before the largest sizes were run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.linear import aicc
+from cvfp_core.fitting.profiles import run_ends
+from cvfp_core.fitting.search import solve
+from cvfp_core.fitting.values import Array, Points
+from cvfp_core.kinds import Fitter
+
+SIGNIFICANT = 0.05
+"""A law with more parameters is taken if the F test against the simpler one is below this."""
+WORSE_BACKTEST = 1.5
+"""...and its back-test error is at most this many times the simpler one's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """How a law does on (B, n) targets: sums of squares, and errors of what it would have predicted."""
+
+    parameters: int
+    rss: Array
+    """(B,)"""
+    dof: int
+    errors: Array
+    """(B, F) log error of the next size, in the fold that ends before it; NaN where the law cannot be fitted yet."""
+    aicc: Array
+    """(B,) NaN where it does not exist."""
+
+
+def score(fitter: Fitter, inputs: Mapping[str, Array], targets: Array) -> Scores:
+    """The law's scores on (B, n) logarithms of responses at the same inputs.
+
+    The back-test is rolling-origin: for every m, the law is fitted to the m smallest sizes and predicts the next one.
+    Folds start at three sizes and at as many as the law has parameters.
+    """
+    curve = Curve(fitter, inputs)
+    count, n = len(fitter.parameters), targets.shape[1]
+    first = next(iter(inputs.values()))
+    sizes = np.unique(first)
+    rss = solve(curve, targets).rss
+    errors = np.full((len(targets), max(len(sizes) - 3, 0)), np.nan)
+    for fold, m in enumerate(range(3, len(sizes))):
+        if m >= count:
+            seen = first <= sizes[m - 1]
+            past = solve(curve, targets, weights=np.broadcast_to(seen.astype(float), targets.shape))
+            ahead = first == sizes[m]
+            with np.errstate(invalid="ignore"):
+                errors[:, fold] = (curve.fitted(past.parameters) - targets)[:, ahead].mean(axis=1)
+    values = [aicc(float(each), n, count) for each in rss]
+    return Scores(parameters=count, rss=rss, dof=n - count, errors=errors,
+                  aicc=np.array([np.nan if each is None else each for each in values]))
+
+
+def widening(fitter: Fitter, inputs: Mapping[str, Array], targets: Array) -> Array:
+    """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next."""
+    curve = Curve(fitter, inputs)
+    first = next(iter(inputs.values()))
+    sizes = np.unique(first)
+    factor = np.ones(len(targets))
+    for m in range(len(fitter.parameters) + 1, len(sizes)):
+        seen, ahead = first <= sizes[m - 1], first == sizes[m]
+        weights = np.broadcast_to(seen.astype(float), targets.shape)
+        past = solve(curve, targets, weights=weights)
+        dof = int(seen.sum()) - len(fitter.parameters)
+        at = {name: values[ahead][:1] for name, values in inputs.items()}
+        centre, low, high = run_ends(curve, targets, weights, past, at, variance=past.rss / dof, dof=dof)
+        miss = targets[:, ahead].mean(axis=1) - centre
+        factor = np.maximum(factor, np.maximum(miss / (high - centre), miss / (low - centre)))
+    return factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A law as a candidate: its scores over all series it was tried on."""
+
+    law: str
+    parameters: int
+    series: int
+    """Series it could be fitted to with a degree of freedom left."""
+    aicc: float | None = None
+    """Summed over the series; None if it does not exist for one of them."""
+    backtest: float | None = None
+    """Mean absolute error of the next size, as a fraction; None without a fold."""
+    folds: int = 0
+    p_value: float | None = None
+    """F test of the chosen law against this one, or of this one against it, whichever has more parameters."""
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The law chosen, and which others the points do not rule out."""
+
+    law: str
+    distinguishable: bool
+    reason: str
+    candidates: tuple[Candidate, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and templates."""
+        plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        plain["candidates"] = [{name: getattr(each, name) for name in Candidate.__slots__} for each in self.candidates]
+        return plain
+
+
+def choose(fitters: Sequence[Fitter], groups: Sequence[Points]) -> Choice:
+    """The law for these series, which are taken to share it: each series has parameters of its own.
+
+    A law that cannot be computed, such as a stranger's that raises, is no candidate and said to have failed.
+    From the law with the fewest parameters up, a richer one is taken if the F test over all series calls for it and its
+    back-test does not speak against it; of two equally rich ones, that with the smaller back-test error.
+    """
+    scores: dict[str, list[Scores]] = {}
+    failed: dict[str, str] = {}
+    for fitter in fitters:
+        usable = [points for points in groups if len(points.sizes) > len(fitter.parameters)]
+        try:
+            scores[fitter.name] = [score(fitter, p.inputs, np.log(p.response)[None, :]) for p in usable]
+        except Exception as error:  # a stranger's function
+            scores[fitter.name] = []
+            failed[fitter.name] = f"failed: {type(error).__name__}"
+    fitted = {name: each for name, each in scores.items() if each}
+    if not fitted:
+        return Choice(law=min(fitters, key=lambda f: len(f.parameters)).name, distinguishable=False, candidates=(),
+                      reason="too few sizes to compare laws; the simplest is shown")
+    series = max(len(each) for each in fitted.values())
+    # a law that fits fewer series than another is compared on those alone, so it cannot win for all
+    full = {name: each for name, each in fitted.items() if len(each) == series}
+    totals = {name: _total(each) for name, each in full.items()}
+    law = decide(totals)
+    candidates = []
+    rivals = []
+    for name, each in scores.items():
+        p = None if name == law or name not in totals else compare(totals[law], totals[name])
+        verdict = "chosen" if name == law else failed.get(name, "too few sizes") if name not in totals else _verdict(
+            totals[law], totals[name], p)
+        if verdict == "not distinguishable":
+            rivals.append(name)
+        candidates.append(Candidate(
+            law=name, parameters=next(len(f.parameters) for f in fitters if f.name == name), series=len(each),
+            aicc=_number(sum(float(s.aicc[0]) for s in each)) if each else None, backtest=_error(each),
+            folds=int(sum(np.isfinite(s.errors).sum() for s in each)), p_value=p, verdict=verdict,
+        ))
+    over = f" over {series} series" if series > 1 else ""
+    reason = f"not distinguishable from {', '.join(rivals)}" if rivals else "preferred to laws with fewer parameters"
+    return Choice(law=law, distinguishable=not rivals, reason=reason + over, candidates=tuple(candidates))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Total:
+    """Sums of a law's scores over series, each with its own parameters."""
+
+    parameters: int
+    rss: float
+    dof: int
+    errors: Array
+    """All folds of all series, in one order for every law; NaN where there is none."""
+
+
+def _total(scores: Sequence[Scores]) -> Total:
+    return Total(parameters=sum(s.parameters for s in scores), rss=float(sum(s.rss[0] for s in scores)),
+                 dof=sum(s.dof for s in scores), errors=np.concatenate([s.errors[0] for s in scores]))
+
+
+def decide(totals: Mapping[str, Total]) -> str:
+    """The name of the law chosen; totals in any order."""
+    order = sorted(totals, key=lambda name: (totals[name].parameters, totals[name].rss, name))
+    best = order[0]
+    for name in order[1:]:
+        if totals[name].dof > 0 and _beats(totals[name], totals[best]):
+            best = name
+    return best
+
+
+def _beats(rich: Total, simple: Total) -> bool:
+    """Whether a law at least as rich as another is to be taken instead of it."""
+    theirs, ours = _common(simple.errors, rich.errors)
+    if rich.parameters == simple.parameters:
+        return bool(ours < theirs)  # the other one fits better: only what it would have predicted can speak against it
+    return compare(simple, rich) < SIGNIFICANT and not ours > WORSE_BACKTEST * theirs
+
+
+def compare(one: Total, other: Total) -> float:
+    """p value of the F test between two laws; 1 where the richer one explains no more or has no degree of freedom."""
+    simple, rich = sorted((one, other), key=lambda total: total.parameters)
+    extra = rich.parameters - simple.parameters
+    if extra == 0 or rich.dof <= 0 or simple.rss <= rich.rss:
+        return 1.0
+    if rich.rss <= 0:
+        return 0.0
+    return float(special.fdtrc(extra, rich.dof, (simple.rss - rich.rss) / extra / (rich.rss / rich.dof)))
+
+
+def _verdict(chosen: Total, other: Total, p: float | None) -> str:
+    """What the points say of a law that was not chosen."""
+    if other.parameters > chosen.parameters:
+        return "not distinguishable"  # it contains what was chosen, or explains no more
+    if other.parameters < chosen.parameters:
+        return "ruled out" if p is not None and p < SIGNIFICANT else "not distinguishable"
+    # of equal richness: as likely within what AIC calls a strong difference
+    n = chosen.parameters + chosen.dof
+    return "not distinguishable" if n * np.log(max(other.rss, 1e-300) / max(chosen.rss, 1e-300)) < 4 else "ruled out"
+
+
+def _common(one: Array, other: Array) -> tuple[float, float]:
+    """Mean absolute errors of two laws over the folds that both have; NaN without any."""
+    both = np.isfinite(one) & np.isfinite(other)
+    if not both.any():
+        return float("nan"), float("nan")
+    return float(np.abs(one[both]).mean()), float(np.abs(other[both]).mean())
+
+
+def _error(scores: Sequence[Scores]) -> float | None:
+    errors = np.concatenate([s.errors[0] for s in scores]) if scores else np.empty(0)
+    errors = errors[np.isfinite(errors)]
+    return float(np.abs(np.expm1(errors)).mean()) if len(errors) else None
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,138 @@
+"""The saturating law with its floor given, or shared by the series of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from scipy import optimize
+
+from cvfp_core.fitting.curve_fit import fit_curve
+from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.linear import t_quantile
+from cvfp_core.fitting.search import Goal, solve
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points
+from cvfp_core.kinds import Fitter
+from cvfp_core.settings import Scalar
+
+BELOW = 0.9999
+"""The floor is searched up to this share of the smallest perplexity."""
+
+
+def fit(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+    """A fit for each series of the experiment, all with the same floor."""
+    labels = list(dict.fromkeys(str(label) for label in points.series))
+    groups = [points.take(points.series == label) for label in labels]
+    floor = options["E"]
+    if floor is not None:
+        return [_given(fitter, group, float(floor)) for group in groups]
+    usable = [group for group in groups if len(group.sizes) > 1]
+    if sum(group.n for group in usable) <= 2 * len(usable) + 1:
+        return [_refused(fitter, group, "too few points", "the shared floor leaves no residual; add sizes or give E")
+                for group in groups]
+    return _shared(fitter, groups, usable)
+
+
+def _refused(fitter: Fitter, points: Points, status: str, reason: str) -> Fit:
+    return Fit(law=fitter.name, form=fitter.form, series=str(points.series[0]), status=status, reason=reason,
+               floor=fitter.floor, n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
+
+
+def _given(fitter: Fitter, points: Points, floor: float) -> Fit:
+    lowest = float(points.response.min())
+    if not 0 <= floor < lowest:
+        return _refused(fitter, points, "bad data", f"E {floor:g} must be at least 0 and below the lowest value "
+                                                    f"{lowest:g}")
+    if len(points.sizes) < 2:
+        return _refused(fitter, points, "too few points", "1 size, needs 2; add 1")
+    return fit_curve(fitter, points, given={"E": floor})
+
+
+def _shared(fitter: Fitter, groups: list[Points], usable: list[Points]) -> list[Fit]:
+    ceiling = BELOW * min(float(group.response.min()) for group in usable)
+    curves = [(Curve(fitter, group.inputs), np.log(group.response)) for group in usable]
+
+    def total(floors: Array) -> Array:
+        return np.sum([_rss(curve, target, floors) for curve, target in curves], axis=0)
+
+    low, high = 0.0, ceiling
+    for _ in range(6):  # each round keeps the neighbours of the best of 33
+        grid = np.linspace(low, high, 33)
+        at = int(np.argmin(total(grid)))
+        low, high = grid[max(at - 1, 0)], grid[min(at + 1, 32)]
+    best = float(grid[at])
+    rss = float(total(np.array([best]))[0])
+    runs = sum(group.n for group in usable)
+    dof = runs - 2 * len(usable) - 1
+    variance = rss / dof
+    allowed = t_quantile(dof) ** 2 * max(variance, 1e-20)
+
+    def excess(floor: float) -> float:
+        return float(total(np.array([floor]))[0]) - rss - allowed
+
+    ends = [
+        bound if best == bound or excess(bound) <= 0
+        else float(optimize.brentq(excess, bound, best, xtol=1e-6 * ceiling))
+        for bound in (0.0, ceiling)
+    ]
+    floor = Estimate(name="E", value=best, low=ends[0], high=ends[1], method="profile F",
+                     note=f"shared by {len(usable)} series, {dof} degrees of freedom")
+    fits = [fit_curve(fitter, group, given={"E": best}) for group in usable]
+    errors = _errors(fits, best, variance)
+    made = {each.series: _shared_fit(each, floor, error, dof) for each, error in zip(fits, errors, strict=True)}
+    return [made.get(str(group.series[0])) or _refused(fitter, group, "too few points", "1 size, needs 2; add 1")
+            for group in groups]
+
+
+def _errors(fits: list[Fit], floor: float, variance: float) -> list[tuple[float, float]]:
+    """Standard errors of log A and alpha of each series when all share an unknown floor, from the joint curvature."""
+    blocks = []
+    for each in fits:
+        assert each.points is not None
+        x = np.log(each.points.inputs["train_tokens"])
+        above = (each.value("A") or 0.0) * np.exp((each.value("alpha") or 0.0) * x)
+        total = floor + above
+        share = above / total
+        blocks.append(np.stack([1 / total, share, share * (x - x.mean()), np.full_like(x, x.mean())], axis=1))
+    runs = sum(len(block) for block in blocks)
+    design = np.zeros((runs, 1 + 2 * len(fits)))
+    row = 0
+    for index, block in enumerate(blocks):
+        rows = slice(row, row + len(block))
+        design[rows, 0] = block[:, 0]
+        design[rows, 1 + 2 * index : 3 + 2 * index] = block[:, 1:3]
+        row += len(block)
+    length = np.sqrt(np.square(design).sum(axis=0))
+    spread = variance * np.linalg.pinv((design / length).T @ (design / length)) / np.outer(length, length)
+    errors = []
+    for index, block in enumerate(blocks):
+        at, centre = 1 + 2 * index, block[0, 3]
+        to_log_a = np.array([1.0, -centre])  # A is at one token, the level was at the centre
+        level = to_log_a @ spread[at : at + 2, at : at + 2] @ to_log_a
+        errors.append((float(np.sqrt(max(level, 0.0))), float(np.sqrt(max(spread[at + 1, at + 1], 0.0)))))
+    return errors
+
+
+def _shared_fit(fit: Fit, floor: Estimate, errors: tuple[float, float], dof: int) -> Fit:
+    """The series' fit with the shared floor, and t intervals that know the floor is uncertain."""
+    t = t_quantile(dof)
+    a, alpha = fit.value("A") or 0.0, fit.value("alpha") or 0.0
+    factor = float(np.exp(np.minimum(t * errors[0], 700)))
+    reached = floor.low is not None and floor.value == floor.low
+    return replace(fit, dof=dof, status="at a bound" if reached else "converged",
+                   reason="the shared E is at its bound 0: the points show no floor" if reached else "",
+                   estimates=(
+        floor,
+        Estimate(name="A", value=a, low=a / factor, high=a * factor, method="t"),
+        Estimate(name="alpha", value=alpha, low=alpha - t * errors[1], high=alpha + t * errors[1], stderr=errors[1],
+                 method="t"),
+    ))
+
+
+def _rss(curve: Curve, target: Array, floors: Array) -> Array:
+    """(B,) sums of squares of the series' power laws above each floor."""
+    count = len(floors)
+    goal = Goal(target=floors, weight=np.ones(count), parameter=np.zeros(count, dtype=int),
+                log=np.zeros(count, dtype=bool))
+    return solve(curve, np.repeat(target[None, :], count, axis=0), goal=goal, tries=2).rss

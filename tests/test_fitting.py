@@ -1,0 +1,368 @@
+"""Fits, intervals, selection and bad input, on made-up records with known answers."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laws_data import made, power
+
+from cvfp_core import fitting, hookimpl, registry
+from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.fitting import fit_all, fit_series, predict_all, sensitivity
+from cvfp_core.fitting.curve_fit import solve_points
+from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
+from cvfp_core.kinds import Fitter, Parameter
+
+TOKENS = 6e4 * 2.0 ** np.arange(6)
+CURVES = ("power-law", "saturating", "exp-decay", "hill")
+
+
+def law(name):
+    return registry.installed().get(Fitter, name)
+
+
+def strangers(*fitters):
+    """A registry with the first-party laws and a plugin that adds these."""
+    module = SimpleNamespace(cvfp_fitters=hookimpl(lambda: list(fitters)))
+    point = SimpleNamespace(name="strange", value="strange", load=lambda: module,
+                            dist=SimpleNamespace(metadata={"Name": "cvfp-strange"}, version="3.1", name="cvfp-strange"))
+    return registry.load([*registry.entry_points(group="cvfp"), point])
+
+
+# --- known truths are recovered -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("name", "truth"), [
+    ("power-law", {"A": 1e5, "alpha": -0.5}),
+    ("saturating", {"E": 90.0, "A": 1e6, "alpha": -0.7}),
+    ("exp-decay", {"E": 50.0, "A": 3000.0, "b": 0.02, "c": 0.35}),
+    ("hill", {"E": 40.0, "A": 900.0, "t0": 3e5, "b": 0.9}),
+])
+def test_noiseless_curves_give_back_their_parameters(name, truth):
+    ppl = law(name).function(TOKENS, *truth.values())
+    (fit,) = fit_series(made(TOKENS, ppl), name)
+    assert fit.status == "converged"
+    for parameter, value in truth.items():
+        assert fit.value(parameter) == pytest.approx(value, rel=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.0, 0.9), st.floats(-1.5, -0.1), st.floats(1e-3, 1e6), st.floats(1.0, 1e8), st.integers(0, 999))
+def test_the_optimum_does_not_depend_on_the_units_of_tokens_and_loss(share, alpha, loss_unit, token_unit, seed):
+    tokens = 2.0 ** np.arange(6)
+    ppl = power(tokens, alpha=alpha, a=1 - share, floor=share, noise=0.01, seed=seed)
+    fits = [fit_series(made(1000 * tokens, ppl))[0],
+            fit_series(made(1000 * round(token_unit) * tokens, loss_unit * ppl))[0]]
+    assert fits[0].value("alpha") == pytest.approx(fits[1].value("alpha"), rel=1e-6)
+    curve = law("saturating")
+    rss = [float(solve_points(curve, fit.points).optimum.rss[0]) for fit in fits]
+    assert rss[0] == pytest.approx(rss[1], rel=1e-6, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("seed", range(4))
+def test_lmfit_started_anywhere_finds_nothing_better(name, seed):
+    """lmfit's own least squares from random starts, with the law's function as an lmfit model."""
+    fitter = law(name)
+    (fit,) = fit_series(made(TOKENS, power(TOKENS, alpha=-0.6, a=6e5, floor=80, noise=0.01, seed=seed)), name)
+    polished = lmfit_result(fit, fitter)
+    assert fit.rss <= polished.chisqr * (1 + 1e-6)
+    model, rng = as_model(fitter), np.random.default_rng(seed)
+    scale = {"E": 60.0, "A": 5e5, "alpha": -0.5, "b": 0.5, "c": 0.3, "t0": 1e4}
+    for _ in range(5):
+        start = model.make_params(**{p.name: scale[p.name] * rng.uniform(0.5, 1.5) for p in fitter.parameters})
+        with np.errstate(all="ignore"):
+            theirs = model.fit(np.log(fit.points.response), start, train_tokens=TOKENS, method="least_squares",
+                               nan_policy="omit", max_nfev=2000)
+        assert fit.rss <= theirs.chisqr * (1 + 1e-6)
+
+
+def test_an_lmfit_model_is_a_law_too():
+    from lmfit.models import PowerLawModel
+
+    borrowed = from_model(PowerLawModel(), name="lmfit-power", title="lmfit's power law", form="A x^k")
+    ppl = power(TOKENS, noise=0.01)
+    (fit,) = fit_all(made(TOKENS, ppl), ["lmfit-power"], registry=strangers(borrowed))
+    (own,) = fit_series(made(TOKENS, ppl))
+    assert fit.value("exponent") == pytest.approx(own.value("alpha"), rel=1e-5)
+
+
+def test_the_linear_law_profiled_gives_students_interval():
+    """A profile of a law linear in log space must be the t interval the closed form gives."""
+    records = made(TOKENS, power(TOKENS, noise=0.02))
+    exact = fit_series(records)[0].estimate("alpha")
+    plain = Fitter(name="line", title="", form="", parameters=law("power-law").parameters,
+                   function=law("power-law").function, linear=("A",), starts=law("power-law").starts)
+    profiled = fit_all(records, ["line"], registry=strangers(plain))[0].estimate("alpha")
+    assert profiled.method == "profile F"
+    assert [profiled.value, profiled.low, profiled.high] == pytest.approx([exact.value, exact.low, exact.high], rel=1e-4)
+
+
+def test_intervals_of_the_saturating_law_cover_the_truth():
+    """A small version of benchmarks/coverage.py: 95 % of 300, less four standard errors of chance."""
+    from benchmarks_path import coverage
+
+    result = coverage().simulate((100.0, 1e5, -0.5), 0.02, 5, 300, 1)
+    assert 0.90 <= result["saturating alpha"]
+    assert 0.90 <= result["auto run"]
+    assert result["power-law run"] < 0.3  # what the floor is there to prevent
+
+
+# --- repeats --------------------------------------------------------------------------------------------------------
+
+def test_seeds_that_scatter_as_the_law_does_are_pooled():
+    tokens = np.repeat(TOKENS, 3)
+    (fit,) = fit_series(made(tokens, power(tokens, noise=0.02, seed=3)))
+    assert (fit.n, fit.sizes, fit.dof) == (18, 6, 16)
+    assert fit.lack_of_fit_p > 0.25
+
+
+def test_seeds_that_agree_about_a_bent_curve_do_not_narrow_the_interval():
+    tokens = np.repeat(TOKENS, 3)
+    (fit,) = fit_series(made(tokens, power(tokens, floor=150, noise=0.001, seed=3)))
+    (once,) = fit_series(made(TOKENS, power(TOKENS, floor=150)))
+    assert fit.lack_of_fit_p < 1e-6
+    assert fit.dof == 4
+    assert fit.estimate("alpha").stderr == pytest.approx(once.estimate("alpha").stderr, rel=0.05)
+
+
+def test_checkpoints_of_one_run_are_one_run():
+    records = made(TOKENS, power(TOKENS)).with_columns(run_id=pl.lit("one"))
+    (fit,) = fit_series(records)
+    assert fit.status == "too few points"
+    assert "5 earlier checkpoint" in fit.left_out
+    assert "1 run" in fit.reason
+
+
+def test_the_same_records_loaded_twice_count_once():
+    records = made(TOKENS, power(TOKENS, noise=0.02))
+    again = records.with_columns(run_id=pl.col("run_id") + "-again")
+    (fit,) = fit_series(pl.concat([records, again]))
+    assert fit.n == 6
+    assert "6 identical" in fit.left_out
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", [*CURVES, "pinned-floor", "sliding-window", "chinchilla", "log-linear-er", "linear-er"])
+@pytest.mark.parametrize(("tokens", "ppl"), [
+    ([], []),
+    ([1000], [50.0]),
+    ([1000, 2000], [50.0, 40.0]),
+    ([1000, 1000, 1000], [50.0, 40.0, 45.0]),
+    ([1000, 2000, 4000, 8000], [50.0, 40.0, -3.0, 20.0]),
+    ([1000, 2000, 4000, 8000], [50.0, 40.0, math.inf, 20.0]),
+    ([1000, 2000, 4000, 8000], [50.0, math.nan, 30.0, 20.0]),
+    ([1000, 2000, 4000, 8000, 16000], [20.0, 30.0, 40.0, 50.0, 60.0]),
+    ([1000, 2000, 4000, 8000, 16000], [50.0] * 5),
+    ([1000, 2000, 4000, 8000, 16000], [1.0] * 5),
+    ([1, 2, 3, 4, 5, 10**15], [1e300, 1e200, 1e100, 1.0, 1e-100, 1e-300]),
+])
+def test_bad_input_is_a_status_with_a_reason(name, tokens, ppl):
+    extra = {"val_er": [0.7 + 0.01 * i for i in range(len(ppl))],
+             "params_phase2": [1000 * (i + 1) for i in range(len(ppl))]}
+    for fit in fit_all(made(tokens, ppl, **extra), [name]):
+        json.dumps(fit.as_dict(), allow_nan=False)  # no number that is none
+        if fit.status != "converged":
+            assert fit.reason
+        for estimate in fit.estimates:
+            assert estimate.value is None or math.isfinite(estimate.value)
+
+
+def test_two_sizes_give_a_line_without_interval_and_one_run_is_refused():
+    (line,) = fit_series(made([1000, 4000], [100.0, 50.0]))
+    assert line.status == "no interval"
+    assert line.value("alpha") == pytest.approx(-0.5)
+    assert line.estimate("alpha").low is None
+    assert line.estimate("alpha").method is None
+    (one,) = fit_series(made([1000], [100.0]))
+    assert (one.status, one.estimates) == ("too few points", ())
+    assert "1 run" in one.reason
+
+
+def test_three_parameters_through_three_points_have_no_interval():
+    (fit,) = fit_series(made(TOKENS[:3], power(TOKENS[:3], floor=100)), "saturating")
+    assert fit.status == "no interval"
+    assert all(estimate.low is None for estimate in fit.estimates)
+
+
+def test_a_rising_series_is_called_so():
+    (fit,) = fit_series(made(TOKENS, TOKENS[:6] ** 0.3))
+    assert fit.status == "rises"
+
+
+def test_failed_runs_are_counted_not_fitted():
+    records = made(TOKENS, power(TOKENS)).with_columns(
+        status=pl.when(pl.col("train_tokens") == 60000).then(pl.lit("diverged")).otherwise(pl.lit("ok")))
+    (fit,) = fit_series(records)
+    assert fit.n == 5
+    assert fit.left_out == ("1 diverged",)
+
+
+def test_a_bent_curve_warns_who_fits_a_line_to_it():
+    (fit,) = fit_series(made(TOKENS, power(TOKENS, floor=150, noise=0.003)))
+    assert "flattens" in fit.reason
+    (straight,) = fit_series(made(TOKENS, power(TOKENS, noise=0.01, seed=2)))
+    assert straight.reason == ""
+
+
+def test_unknown_names_are_errors_that_name_what_there_is():
+    records = made(TOKENS, power(TOKENS))
+    with pytest.raises(UsageError, match="did you mean 'saturating'"):
+        fit_series(records, "saturatin")
+    with pytest.raises(UsageError, match="no option 'F'.*known: E"):
+        fit_all(records, ["pinned-floor"], options={"F": 3})
+    with pytest.raises(CvfpError, match="no column 'nonsense'"):
+        fit_all(records, ["log-linear-er"], options={"covariate": "nonsense"})
+    with pytest.raises(CvfpError, match="no column 'nonsense'"):
+        fit_all(records, by=["nonsense"])
+    with pytest.raises(CvfpError, match="holds no numbers"):
+        fit_all(records, ["linear-er"], options={"covariate": "variant"})
+
+
+# --- selection and prediction ---------------------------------------------------------------------------------------
+
+def test_the_choice_and_the_prediction_are_the_same_whatever_comes_later():
+    """Nothing beyond the points given can reach the choice: it is a function of them alone."""
+    full = power(TOKENS, floor=120, a=4e5, alpha=-0.6, noise=0.004, seed=5)
+    seen = predict_all(made(TOKENS[:5], full[:5]), TOKENS[5])
+    assert seen.as_dict() == predict_all(made(TOKENS[:5], full[:5]), TOKENS[5]).as_dict()
+    assert seen.predictions[0].run_low < full[5] < seen.predictions[0].run_high
+
+
+def test_a_clear_floor_is_found_and_a_straight_line_is_not_called_certain():
+    tokens = 6e4 * 2.0 ** np.arange(8)
+    bent = predict_all(made(tokens, power(tokens, floor=100, noise=0.005)), 10 * tokens[-1])
+    assert bent.choice.law == "saturating"
+    straight = predict_all(made(tokens, power(tokens, noise=0.005, seed=1)), 10 * tokens[-1])
+    assert straight.choice.law == "power-law"
+    assert not straight.choice.distinguishable
+    (prediction,) = straight.predictions
+    assert prediction.interval_law == "saturating"
+    assert "do not rule out a floor" in prediction.reason
+
+
+def test_far_predictions_warn_and_three_sizes_get_no_interval():
+    far = predict_all(made(TOKENS, power(TOKENS, noise=0.01)), 11 * TOKENS[-1]).predictions[0]
+    assert any("11 times" in warning for warning in far.warnings)
+    three = predict_all(made(TOKENS[:3], power(TOKENS[:3], noise=0.01)), 1e6).predictions[0]
+    assert three.value is not None
+    assert three.run_low is None
+    assert "cannot tell" in three.reason
+
+
+def test_the_new_run_interval_holds_the_mean_interval():
+    for name in CURVES:
+        (each,) = predict_all(made(TOKENS, power(TOKENS, floor=60, noise=0.01)), 1e7, name).predictions
+        assert each.run_low <= each.mean_low <= each.value <= each.mean_high <= each.run_high
+
+
+def test_leaving_out_a_size_and_other_objectives_are_reported():
+    (fit,) = fit_series(made(TOKENS, power(TOKENS)), "power-law")
+    varied = sensitivity(fit, law("power-law"))
+    assert len(varied) == 3 + 6
+    for each in varied:  # a noiseless law is the same by every objective
+        assert each.values == pytest.approx((1e5, -0.5), rel=1e-3)
+
+
+def test_a_shared_floor_is_found_over_series():
+    records = pl.concat([
+        made(TOKENS[:4], power(TOKENS[:4], floor=100, a=1e5, alpha=-0.5), variant="1L_64d_1tok"),
+        made(TOKENS[:4], power(TOKENS[:4], floor=100, a=3e5, alpha=-0.6), variant="1L_96d_1tok"),
+    ])
+    first, second = fit_all(records, ["pinned-floor"])
+    assert first.value("E") == second.value("E") == pytest.approx(100, rel=1e-3)
+    assert first.value("alpha") == pytest.approx(-0.5, rel=1e-2)
+    assert second.value("alpha") == pytest.approx(-0.6, rel=1e-2)
+    (given,) = fit_all(records.head(4), ["pinned-floor"], options={"E": 100})
+    assert given.estimate("E").method == "given"
+    assert given.value("alpha") == pytest.approx(-0.5, rel=1e-5)
+    (above,) = fit_all(records.head(4), ["pinned-floor"], options={"E": 1e6})
+    assert above.status == "bad data"
+
+
+# --- a stranger's fitter --------------------------------------------------------------------------------------------
+
+def log_power():
+    return Fitter(
+        name="log-power", title="a power of the logarithm", form="PPL = A * log(tokens)^-b",
+        parameters=(Parameter(name="A", minimum=0), Parameter(name="b", minimum=0, maximum=20)),
+        function=lambda train_tokens, A, b: A * np.log(train_tokens) ** -b,
+    )
+
+
+def test_a_strangers_ten_lines_get_fit_interval_selection_backtest_and_report():
+    found = strangers(log_power())
+    ppl = 1e7 * np.log(TOKENS) ** -4.5 * np.exp(0.003 * np.random.default_rng(0).standard_normal(6))
+    (fit,) = fit_all(made(TOKENS, ppl), ["log-power"], registry=found)
+    b = fit.estimate("b")
+    assert (fit.status, fit.dof, b.method) == ("converged", 4, "profile F")
+    assert b.low < 4.5 < b.high
+    forecast = predict_all(made(TOKENS, ppl), 1e7, registry=found)
+    mine = next(each for each in forecast.choice.candidates if each.law == "log-power")
+    assert (mine.folds, mine.aicc is not None, mine.backtest < 0.02) == (3, True, True)
+    (own,) = predict_all(made(TOKENS, ppl), 1e7, "log-power", registry=found).predictions
+    assert own.run_low < own.value < own.run_high
+    assert len(sensitivity(fit, log_power())) == 9
+    assert json.loads(json.dumps(fit.as_dict()))["estimates"][1]["name"] == "b"
+
+
+@pytest.mark.parametrize("function", [
+    lambda train_tokens, A, b: 1 / 0,
+    lambda train_tokens, A, b: [1, 2],
+    lambda train_tokens, A: A,
+    lambda train_tokens, A, b: "text",
+    lambda train_tokens, A, b: np.full_like(train_tokens * A, np.nan),
+    lambda train_tokens, A, b: -A - b - train_tokens,
+])
+def test_a_strangers_broken_function_is_a_failed_fit_that_names_its_owner(function):
+    broken = Fitter(name="broken", title="", form="", function=function,
+                    parameters=(Parameter(name="A", minimum=0), Parameter(name="b", minimum=0)))
+    found = strangers(broken)
+    records = made(TOKENS, power(TOKENS, noise=0.01))
+    (fit,) = fit_all(records, ["broken"], registry=found)
+    assert fit.status == "failed"
+    assert "plugin 'strange' (cvfp-strange 3.1)" in fit.reason or "not positive and finite" in fit.reason
+    forecast = predict_all(records, 1e7, registry=found)  # the rest goes on
+    assert forecast.predictions[0].value is not None
+    (alone,) = predict_all(records, 1e7, "broken", registry=found).predictions
+    assert alone.value is None
+
+
+def test_a_strangers_own_code_may_raise_or_return_nonsense():
+    def boom(points, options):
+        raise RuntimeError("no idea")
+
+    for code, text in ((boom, "RuntimeError: no idea"), (lambda p, o: [], "TypeError"), (lambda p, o: [3], "TypeError")):
+        odd = Fitter(name="odd", title="", form="", parameters=(), fit=code)
+        (fit,) = fit_all(made(TOKENS, power(TOKENS)), ["odd"], registry=strangers(odd))
+        assert fit.status == "failed"
+        assert text in fit.reason
+        assert "cvfp-strange 3.1" in fit.reason
+
+
+def test_every_installed_law_keeps_the_contract():
+    """What each law promises in its descriptor holds for what it returns."""
+    rng = np.random.default_rng(0)
+    extra = {"val_er": 0.7 + 0.1 * rng.random(6), "params_phase2": [int(v) for v in 1e5 * 2.0 ** rng.integers(0, 5, 6)]}
+    records = pl.concat([made(TOKENS, power(TOKENS, floor=80, noise=0.02, seed=i), variant=f"1L_{i}d_1tok",
+                              **{name: list(values) for name, values in extra.items()}) for i in (1, 2)])
+    for name, fitter in registry.installed().items(Fitter).items():
+        assert fitter.title and fitter.form, name
+        fits = fit_all(records, [name])
+        assert fits, name
+        again = fit_all(records, [name])
+        assert [fit.as_dict() for fit in fits] == [fit.as_dict() for fit in again], name  # same input, same bytes
+        for fit in fits:
+            assert fit.law == name
+            assert fit.status in ("converged", "at a bound", "not identifiable"), (name, fit.status, fit.reason)
+            json.dumps(fit.as_dict(), allow_nan=False)
+            for each in fit.estimates:
+                if each.low is not None and each.value is not None:
+                    assert each.low <= each.value, (name, each)
+                if each.high is not None and each.value is not None:
+                    assert each.value <= each.high, (name, each)
