@@ -12,8 +12,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ingesting import DATA, LOG, read, registry, rows, write
-from test_newllm_log import RUN
 from typer.testing import CliRunner
 
 from cvfp_core import reading, store, storing
@@ -22,6 +20,8 @@ from cvfp_core.found import Found, FoundRun
 from cvfp_core.ingest import ingest
 from cvfp_core.kinds import Ingester, IngestOptions
 from cvfp_core.registry import PluginInfo, Registry
+from ingesting import DATA, LOG, read, registry, rows, write
+from test_newllm_log import RUN
 
 # choosing by content
 
@@ -58,8 +58,10 @@ def _greedy(name: str, read_: object = None) -> Ingester:
     def nothing(_path: Path, _options: IngestOptions) -> Iterator[Found]:
         yield FoundRun(line=1, columns={"variant": "x", "val_ppl": 2.0})
 
-    return Ingester(name=name, title="everything", matches=lambda path, head: head is not None and path.suffix != ".csv",
-                    read=read_ or nothing)  # type: ignore[arg-type]
+    return Ingester(
+        name=name, title="everything", matches=lambda path, head: head is not None and path.suffix != ".csv",
+        read=read_ or nothing,  # type: ignore[arg-type]
+    )
 
 
 def test_a_file_two_ingesters_know_is_a_failure_that_names_both_and_format_decides() -> None:
@@ -138,7 +140,10 @@ def test_binary_junk_between_lines_is_reported_not_fatal(tmp_path: Path) -> None
     assert not any(ord(sign) < 32 for message in made.files[0].messages for sign in message)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n\n", b"\x00" * 5000, os.urandom(5000), b"[", b"{", b"PAR1", b"\xff\xfe"])
+JUNK = bytes(i * i * 167 % 251 for i in range(5000))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n\n", b"\x00" * 5000, JUNK, b"[", b"{", b"PAR1", b"\xff\xfe"])
 def test_files_with_nothing_in_them_are_named_failures(tmp_path: Path, content: bytes) -> None:
     made = read(write(tmp_path, content))
     assert made.records.is_empty()
@@ -210,7 +215,8 @@ def test_the_same_content_is_stored_once_and_both_sources_are_named(tmp_path: Pa
 def test_names_in_the_input_cannot_leave_the_store(tmp_path: Path) -> None:
     path = write(tmp_path, "variant,experiment,run_id,val_ppl\n../../x,../..,../../../evil,2.0\n/abs,e,,3.0\n", "a.csv")
     storing.into(tmp_path / "in" / "store", read(path))
-    outside = [each for each in tmp_path.rglob("*") if each.is_file() and "store" not in each.parts[len(tmp_path.parts):]]
+    inside = tmp_path / "in" / "store"
+    outside = [each for each in tmp_path.rglob("*") if each.is_file() and inside not in each.parents]
     assert outside == [path]
     assert store.read(tmp_path / "in" / "store").height == 2
 
@@ -288,8 +294,8 @@ def test_what_is_stored_can_be_shown_and_mapped_again(tmp_path: Path) -> None:
 
 def test_a_column_of_mixed_types_is_judged_value_by_value(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps([
-        {"variant": "a", "train_tokens": 5}, {"variant": "b", "train_tokens": "x"}, {"variant": "c", "train_tokens": 7.0},
-        {"variant": "d", "train_tokens": 7.5}, {"variant": "e", "train_tokens": True}, {"variant": "f", "train_tokens": [1]},
+        {"variant": name, "train_tokens": value}
+        for name, value in zip("abcdef", (5, "x", 7.0, 7.5, True, [1]), strict=True)
     ]), "a.json")
     made = read(path)
     assert made.records.select("variant", "train_tokens").rows() == [("a", 5), ("c", 7)]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from ingesting import DATA, lines_of, read, rows, write
 
 from cvfp_core import mapping
 from cvfp_core.errors import UsageError
+from ingesting import DATA, lines_of, read, rows, write
 
 CSV = DATA / "tables" / "runs.csv"
 MAP = {"variant": "model", "num_samples": "samples", "train_tokens": "tokens", "val_ppl": "exp(eval_loss)",
@@ -41,8 +41,8 @@ def test_a_perplexity_that_is_no_number_is_a_diverged_record() -> None:
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet", "columns.json"])
 def test_every_form_of_a_table_gives_the_same_records(tmp_path: Path, suffix: str) -> None:
     table = pl.DataFrame({
-        "variant": ["a", "a", "b"], "train_tokens": [10, 20, 30], "val_ppl": [5.5, 4.0, 3.25], "val_acc": [0.1, 0.2, None],
-        "lab": ["x", "y", "z"],
+        "variant": ["a", "a", "b"], "train_tokens": [10, 20, 30], "val_ppl": [5.5, 4.0, 3.25],
+        "val_acc": [0.1, 0.2, None], "lab": ["x", "y", "z"],
     })
     path = tmp_path / f"made.{suffix}"
     if suffix == "csv":
@@ -118,7 +118,8 @@ def test_a_mapping_that_is_none_is_a_usage_error(text: str) -> None:
 def test_the_last_evaluation_of_a_trainer_state_is_the_record() -> None:
     made = read(DATA / "trainers")
     (row,) = rows(made)
-    assert (row["variant"], row["experiment"], row["train_tokens"], row["epochs"]) == ("tiny-gpt", "trainers", 10_000, 2)
+    assert (row["variant"], row["experiment"]) == ("tiny-gpt", "trainers")
+    assert (row["train_tokens"], row["epochs"]) == (10_000, 2)
     assert row["val_ppl"] == pytest.approx(math.exp(3.0))
     assert row["flops"] == 123456.0
     evaluations = made.curves.filter(metric="eval_loss").select("step", "value").rows()
@@ -169,4 +170,5 @@ def _write_events(path: Path, scalars: list[tuple[str, int, float]]) -> None:
         for event in events:
             data = event.SerializeToString()
             header = struct.pack("<Q", len(data))
-            file.write(header + struct.pack("<I", masked_crc32c(header)) + data + struct.pack("<I", masked_crc32c(data)))
+            checks = [struct.pack("<I", masked_crc32c(part)) for part in (header, data)]
+            file.write(header + checks[0] + data + checks[1])

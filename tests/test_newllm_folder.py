@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from ingesting import DATA, LOG, SHARED, needs_shared, read, rows
 
 FOLDER = LOG.parent

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from ingesting import DATA, LOG, lines_of, read, rows, write
 
 RUN = """\
@@ -28,7 +29,8 @@ def test_a_run_has_every_figure_its_log_prints() -> None:
         "experiment": "v9", "variant": "1L_64d_2tok", "num_samples": 5, "train_tokens": 6001, "val_tokens": 1000,
         "phase1_iterations": 4, "phase1_censored": False, "convergence_rate": 0.99, "train_er": 0.819, "val_er": 0.815,
         "epochs": 3, "best_epoch": 2, "train_ppl": 500.5, "val_ppl": 600.3, "val_acc": 0.115,
-        "seconds_phase1": 3.0, "seconds_phase2": 3.0, "device": "cuda (GPU X, 10.0GB)", "vocab_size": 100, "embed_dim": 8,
+        "seconds_phase1": 3.0, "seconds_phase2": 3.0, "device": "cuda (GPU X, 10.0GB)", "vocab_size": 100,
+        "embed_dim": 8,
         "status": "ok",
     }
     assert {name: first[name] for name in expected} == expected
@@ -150,7 +152,8 @@ def test_a_preset_is_not_used_where_the_log_contradicts_it(tmp_path: Path) -> No
 
 
 def test_a_preset_gives_the_settings_a_log_does_not_print(tmp_path: Path) -> None:
-    made = read(write(tmp_path, RUN.replace("30 iterations", "60 iterations").replace("4 epochs", "20 epochs"), "1130_v3.txt"))
+    text = RUN.replace("30 iterations", "60 iterations").replace("4 epochs", "20 epochs")
+    made = read(write(tmp_path, text, "1130_v3.txt"))
     settings = json.loads(made.records["settings"][0])
     assert (settings["phase1"]["dist_reg_weight"], settings["phase1"]["batch_tokens"]) == (0.9, 5000)
     assert settings["model"]["feed_forward"] == "relu"

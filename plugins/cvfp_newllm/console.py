@@ -118,7 +118,9 @@ class _Reader:
             if columns.get(name) is None:
                 columns[name] = value
         columns["experiment"] = labels.experiment_of(experiment, run.variant, run.setting.tag)
-        yield FoundRun(line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns))
+        yield FoundRun(
+            line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns)
+        )
 
     def _labelled(self, alpha: PublishedAlpha) -> PublishedAlpha:
         experiment = labels.label(self.path, self.grammar.output, self.options)

@@ -10,7 +10,7 @@ from typing import Any
 from cvfp_core.found import Curve
 
 EMBEDDING_NORM = 2
-"""The scripts left the embedding's LayerNorm (weight and bias, this many times embed_dim) trainable; it never trained."""
+"""The scripts left the embedding's LayerNorm (weight and bias: 2 embed_dim) trainable; it never trained."""
 
 
 @dataclass(slots=True, kw_only=True)
