@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +25,10 @@ def ingest(
         Path | None, typer.Option("--into", metavar="STORE", help="Store the records in this folder.")
     ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Read with this ingester; by default content decides.")
+        str | None, typer.Option("--format", metavar="NAME", help="Read with this ingester; else content decides.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs, not the folder's.")
+        str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs.")
     ] = None,
     map_: Annotated[
         list[str] | None,
@@ -160,8 +162,10 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
     runs = made.records.height
     alphas = f", {made.published.height} published exponents" if made.published.height else ""
     console.print(f"\n{runs:,} runs{alphas} from {_plural(len(made.files), 'input')}")
-    for each in (*made.duplicates, *(stored.known if stored else ())):
-        console.print(Text(f"the same run twice, kept once: {each.kept} and {each.also}", style="yellow"))
+    twice = (*made.duplicates, *(stored.known if stored else ()))
+    pairs = Counter((_file(each.kept), _file(each.also)) for each in twice)
+    for (kept, also), count in pairs.items():
+        console.print(Text(f"{_plural(count, 'run')} of {also} are in {kept} already: kept once", style="yellow"))
     if stored is not None:
         console.print(Text.assemble(
             f"{stored.written:,} stored in {into}\nnext: ", (f"cvfp report {into} -o report.md", "bold")))
@@ -192,6 +196,11 @@ def _print_messages(console: Any, made: Ingested) -> None:
         console.print(Text(f"skipped: {skipped}", style="dim"))
     if len(made.skipped) > 5:
         console.print(f"and {len(made.skipped) - 5:,} more files that no ingester knows", style="dim")
+
+
+def _file(place: str) -> str:
+    """The file of a place such as `logs/a.txt:12`, or of a record's source."""
+    return re.sub(r"(?::\d+| \(.*)$", "", place)
 
 
 def _plural(count: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cvfp_core.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_core.kinds import IngestOptions
@@ -45,6 +46,8 @@ class _Reader:
     def __init__(self, path: Path, options: IngestOptions) -> None:
         self.path, self.options = path, options
         self.grammar = Grammar()
+        self.labels: dict[str | None, str] = {}
+        self.facts: dict[tuple[Any, ...], tuple[dict[str, Any], str | None]] = {}
 
     def read(self) -> Iterator[Found]:
         grammar = self.grammar
@@ -109,8 +112,8 @@ class _Reader:
 
     def _found(self, run: LoggedRun) -> Iterator[Found]:
         columns = run.columns()
-        experiment = labels.label(self.path, self.grammar.output, self.options)
-        facts, contradiction = labels.provenance(experiment, run.setting.printed, self.options)
+        experiment = self._experiment()
+        facts, contradiction = self._provenance(experiment, run.setting.printed)
         if contradiction:
             yield NotUnderstood(line=run.line, expected=contradiction.rpartition(": ")[0],
                                 found=contradiction.rpartition(": ")[2])
@@ -122,8 +125,20 @@ class _Reader:
             line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns)
         )
 
+    def _experiment(self) -> str:
+        output = self.grammar.output
+        if output not in self.labels:
+            self.labels[output] = labels.label(self.path, output, self.options)
+        return self.labels[output]
+
+    def _provenance(self, experiment: str, printed: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        key = (experiment, *printed.items())
+        if key not in self.facts:
+            self.facts[key] = labels.provenance(experiment, printed, self.options)
+        return self.facts[key]
+
     def _labelled(self, alpha: PublishedAlpha) -> PublishedAlpha:
-        experiment = labels.label(self.path, self.grammar.output, self.options)
+        experiment = self._experiment()
         return PublishedAlpha(
             line=alpha.line, variant=alpha.variant, alpha=alpha.alpha, exact=False,
             experiment=labels.experiment_of(experiment, alpha.variant, None),

@@ -76,12 +76,11 @@ class Grammar:
         run = self.run
         if run is None or run.phase2_started:
             return False
+        if len(words) != 5 or words[2][:5] != "conv=" or words[3][:5] != "loss=":
+            return self._unusual_iteration(words)
+        _, index, conv, loss_, time = words
         try:
-            if len(words) == 5 and words[2][:5] == "conv=" and words[3][:5] == "loss=":
-                step = int(words[1][:-1])
-                rate, loss, seconds = float(words[2][5:-1]), float(words[3][5:]), float(words[4][1:-2])
-            else:
-                return self._unusual_iteration(words)
+            step, rate, loss, seconds = int(index[:-1]), float(conv[5:-1]), float(loss_[5:]), float(time[1:-2])
         except ValueError:
             return False
         if not 0 < step < 10**9 or not 0.0 <= rate <= 100.0:
@@ -97,14 +96,17 @@ class Grammar:
 
     def _unusual_iteration(self, words: list[str]) -> bool:
         run, text = self.run, " ".join(words)
-        match = re.match(r"Iter (\d{1,9})(?:/\d+)?: (.*)", text)
+        match = re.match(r"Iter (\d{1,9})(?:/\d+)?: (.*)", text, re.ASCII)
         if match is None or run is None:
             return False
         step, rest = int(match[1]), match[2]
         if rest == "random init":
             run.last_iteration = step
             return True
-        values = {name.lower(): float(value) for name, value in _PAIR.findall(rest.replace("%", ""))}
+        try:
+            values = {name.lower(): float(value) for name, value in _PAIR.findall(rest.replace("%", ""))}
+        except ValueError:
+            return False
         if not values or not values.keys() <= {"conv", "loss", "er", "val_er", "cvfp", "div"} or step < 1:
             return False
         time = _SECONDS.search(rest)
@@ -115,7 +117,7 @@ class Grammar:
         run.iterations.append(step)
         run.convergence.append(values.get("conv", nan) / 100)
         run.losses.append(loss)
-        run.seconds.append(float(time[1]) if time else nan)
+        run.seconds.append(float(time[1]) if time and time[1].count(".") < 2 else nan)
         if "val_er" in values:
             run.er_steps.append(step)
             run.er_values.append(values["val_er"] / 100)

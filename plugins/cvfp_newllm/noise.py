@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-_BARS_AND_TOOLS = (
-    r"[\W_]{3,}$",  # rulers
-    r".{0,300}\d+%.*\[\d+:\d\d.*\]\s*$",  # download and progress bars
+_BARS = (
+    r".{0,300}\d%.*\[\d+:\d\d.*\]\s*$",  # download and progress bars
     r".{0,300}\[\d+:\d\d(?::\d\d)?,.*(?:B/s|it/s|s/it|examples/s)\]\s*$",
+)
+_TOOLS = (
+    r"[\W_]{3,}$",  # rulers
     r"remote: |Unpacking objects: |(?:Receiving|Enumerating|Counting|Compressing) objects: |Resolving deltas: ",
     r"From (?:https?://|git@)|[0-9a-f]{7,40}\.\.\.?[0-9a-f]{7,40}\s|Updating [0-9a-f]{7}",
     r"Fast-forward$|Already up to date",
@@ -32,5 +34,5 @@ _SCRIPT = (
     r"(?:RESULTS|DETAILED RESULTS|SUMMARY|RESULTS SUMMARY|ALPHA PROGRESSION ANALYSIS|COMPARISON)\b",
     r"(?:Config|Samples|Window)\s{2,}\S.*$|Best (?:PPL|Acc):\s|change: -?\d",
 )
-KNOWN = re.compile("|".join(f"(?:{each})" for each in _BARS_AND_TOOLS + _SCRIPT))
+KNOWN = re.compile("|".join(f"(?:{each})" for each in _SCRIPT + _TOOLS + _BARS))
 """Matched against a line without its indentation and without a leading sign that is not ASCII."""

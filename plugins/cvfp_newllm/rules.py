@@ -421,7 +421,7 @@ RULES: dict[str, tuple[tuple[re.Pattern[str], Handler], ...]] = {
         (r"num_layers=\d+, ", sizes),
         (r"\w+ \(\d+L/\d+d/\d+tok\) +-?\d+\.\d+ +[\d.]+ +[\d.]+%$", earlier),
         (r"(?:KeyboardInterrupt\b.*|\^C)$", interrupted),
-        (r"(?:[\w.]+\.)?\w*(?:Error|Exception)(?::.*)?$", failed),
+        (r"[\w.]*(?:Error|Exception)(?::.*)?$", failed),
         (r"Killed$", failed),
     ),
 }
