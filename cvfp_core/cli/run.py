@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -68,15 +69,15 @@ def run(
         )
     from cvfp_core import config, grid, registry, store
 
-    if show_config:
-        print((run_file or config.DEFAULT).read_text(encoding="utf-8"), end="")
-        return
-    installed = registry.installed()
     overrides = _overrides(
         name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device
     )
-    assignments = [*([f'corpus.name="{corpus}"'] if corpus else []), *(set_ or [])]
+    assignments = [*([f"corpus.name={json.dumps(corpus)}"] if corpus else []), *(set_ or [])]
+    installed = registry.installed()
     asked = config.read(run_file, overrides, assignments, installed)
+    if show_config:
+        print(config.as_toml(asked.written) if overrides or assignments else config.text(run_file), end="")
+        return
     for each in asked.variants:
         installed.variant(each)
 
