@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ class Geometric(BaseModel):
         try:
             return tuple(round(self.initial * self.multiplier**i) for i in range(self.window + self.windows - 1))
         except OverflowError:
-            raise UsageError("samples: the sizes grow without bound; take a smaller multiplier or fewer windows") from None
+            raise UsageError("samples grow without bound: take a smaller multiplier or fewer windows") from None
 
 
 class Matrix(BaseModel):

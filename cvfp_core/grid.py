@@ -23,7 +23,8 @@ def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, ca
     largest = max(config.samples)
     if largest > corpus.num_documents:
         raise UsageError(
-            f"{largest} samples asked for; corpus '{corpus.name}' has {corpus.num_documents} training documents: take fewer"
+            f"{largest} samples asked for; corpus '{corpus.name}' has {corpus.num_documents} training documents, "
+            "take fewer"
         )
     made = []
     variants = [registry.variant(name) for name in config.variants]
