@@ -100,6 +100,8 @@ def run(
     folder = store.create(out / asked.name)
     store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
     pending = [cell for cell in cells if not store.finished(folder, cell.run_id)]
+    for cell in pending:
+        store.forget_failure(folder, cell.run_id)  # what failed before is tried again
 
     from cvfp_core.cli.progress import open_sink
 
