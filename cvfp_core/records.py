@@ -7,7 +7,7 @@ columns that are missing are null.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -143,8 +143,14 @@ def conform(loose: pl.DataFrame) -> Conformed:
     Missing columns become null; a value that is not of its column's type or out of its range, and a missing required
     one, reject the row. A perplexity that is NaN or infinite makes the row a diverged record with a null perplexity.
     """
-    rows = loose.to_dicts()
-    extra = [name for name in loose.columns if name not in SCHEMA]
+    return conform_rows(loose.to_dicts(), {name: kind for name, kind in loose.schema.items() if name not in SCHEMA})
+
+
+def conform_rows(rows: Sequence[dict[str, Any]], extra: Mapping[str, pl.DataType]) -> Conformed:
+    """As `conform`, for rows that are no frame yet; extra: the columns the schema does not know, and their types.
+
+    Unlike a frame, rows keep values of several types in one column, so that the one that is wrong can be named.
+    """
     rejected: list[Rejection] = []
     kept: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
@@ -153,8 +159,8 @@ def conform(loose: pl.DataFrame) -> Conformed:
             kept.append(row)
         else:
             rejected.append(Rejection(row=index, column=problem[0], value=problem[1], reason=problem[2]))
-    schema = SCHEMA | {name: loose.schema[name] for name in extra}
-    records = pl.DataFrame([{name: row.get(name) for name in schema} for row in kept], schema=schema)
+    schema = SCHEMA | dict(extra)
+    records = pl.DataFrame([{name: row.get(name) for name in schema} for row in kept], schema=schema, strict=False)
     return Conformed(records=records, rejected=tuple(rejected))
 
 

@@ -25,7 +25,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.records import CURVE_SCHEMA, SCHEMA, RunResult, conform
+from cvfp_core.records import CURVE_SCHEMA, SCHEMA, RunResult, conform_rows
 
 MARKER = "cvfp-store.json"
 FORMAT = 1
@@ -99,11 +99,7 @@ def read(path: Path) -> pl.DataFrame:
     files = [file for folder in _require(path) for file in sorted((folder / "records").glob("*.json"))]
     rows = [_read_record(file) for file in files]
     extra = sorted({name for row in rows for name in row} - set(SCHEMA))
-    loose = pl.DataFrame(
-        {name: [row.get(name) for row in rows] for name in (*SCHEMA, *extra)},
-        schema_overrides=SCHEMA, strict=False, infer_schema_length=None,
-    )
-    made = conform(loose)
+    made = conform_rows(rows, {name: pl.Series([row.get(name) for row in rows], strict=False).dtype for name in extra})
     if made.rejected:
         bad = made.rejected[0]
         raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
