@@ -16,6 +16,14 @@ class UsageError(CvfpError):
     exit_code = 2
 
 
+class IngestError(CvfpError):
+    """A file that cannot be read as what it is: line number, what was expected, what stands there."""
+
+    def __init__(self, line: int, expected: str, found: str, file: str = "") -> None:
+        place = f"{file}:{line}" if file else f"line {line}"
+        super().__init__(f"{place}: expected {expected}, found {found}")
+
+
 class PluginError(CvfpError):
     """A plugin broke one of the registry's rules; the text says whose it is."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pluggy
 
 from cvfp_core.cells import Cell
-from cvfp_core.kinds import CorpusSource, Executor, Fitter, Preset, Template, VariantFamily
+from cvfp_core.kinds import CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
 
 hookspec = pluggy.HookspecMarker("cvfp")
 hookimpl = pluggy.HookimplMarker("cvfp")
@@ -24,6 +24,12 @@ def cvfp_variants() -> Iterable[VariantFamily]:
 @hookspec
 def cvfp_corpora() -> Iterable[CorpusSource]:
     """Sources of text, tokens and frozen embeddings."""
+    raise NotImplementedError
+
+
+@hookspec
+def cvfp_ingesters() -> Iterable[Ingester]:
+    """Ways to read runs that were made elsewhere."""
     raise NotImplementedError
 
 

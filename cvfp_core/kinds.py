@@ -5,13 +5,14 @@ Only the standard library is imported here, so that a plugin's entry module stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvfp_core.cells import Cell, Emit, Variant
+from cvfp_core.found import Found
 from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ class Template:
 class Executor:
     """A way to have cells executed: here, in several processes, on other machines.
 
-    `run(cells, folder, jobs, emit)` has `cvfp_core.execute.execute_cells(cells, folder, emit)` called, in as many places
-    as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done. Workers given the same cells and folder
-    share them out among themselves by locks.
+    `run(cells, folder, jobs, emit)` has `cvfp_core.execute.execute_cells(cells, folder, emit)` called, in as many
+    places as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done. Workers
+    given the same cells and folder share them out among themselves by locks.
     """
 
     name: str
@@ -181,3 +182,32 @@ class Fitter:
     def least_points(self) -> int:
         """Sizes (or rows) below which there is nothing to fit."""
         return len(self.parameters) if self.minimum_points is None else self.minimum_points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """What a user says about the input."""
+
+    experiment: str | None = None
+    """Label for all runs, instead of the one the input gives itself."""
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """Record column -> what it is made from; applied to every row after the ingester."""
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    """Settings known by a name, of all plugins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingester:
+    """A way to read runs that were made elsewhere.
+
+    `matches(path, head)` looks at content: `head` is the first 64 KiB of a file, or None for a folder.
+    `read(path, options)` yields what it finds, as a stream; it raises IngestError where the input is malformed, and
+    nothing of that input is then kept.
+    """
+
+    name: str
+    title: str
+    matches: Callable[[Path, bytes | None], bool]
+    read: Callable[[Path, IngestOptions], Iterator[Found]]
+    general: bool = False
+    """True: reads anything of a general form (a table); asked only where no other ingester knows the content."""

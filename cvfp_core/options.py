@@ -9,7 +9,7 @@ from cvfp_core.kinds import Option
 from cvfp_core.settings import Scalar
 
 
-def resolve(owner: str, options: Sequence[Option], given: Mapping[str, Scalar]) -> dict[str, Scalar | None]:
+def resolve(owner: str, options: Sequence[Option], given: Mapping[str, Scalar | None]) -> dict[str, Scalar | None]:
     """Every option's value: the given one, or the default.
 
     owner: how the options are written, `corpus` or `model`. Raises UsageError for an unknown option (with the nearest
@@ -20,7 +20,8 @@ def resolve(owner: str, options: Sequence[Option], given: Mapping[str, Scalar]) 
         if name not in known:
             near = suggestion(name, known)
             raise UsageError(f"unknown key '{owner}.{name}'{near}; known: {', '.join(known) or 'none'}")
-        _check(f"{owner}.{name}", known[name], value)
+        if value is not None:
+            _check(f"{owner}.{name}", known[name], value)
     return {option.name: given.get(option.name, option.default) for option in options}
 
 

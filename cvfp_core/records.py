@@ -43,7 +43,7 @@ class Record:
     num_samples: int | None = _column("documents", "training documents")
     train_tokens: int | None = _column("tokens", "training tokens")
     val_tokens: int | None = _column("tokens", "validation tokens")
-    unigram_ppl: float | None = _column("", "validation perplexity of the training unigram model: a floor for any model")
+    unigram_ppl: float | None = _column("", "validation perplexity of the training unigram model")
     # phase 1
     phase1_mode: str | None = _column("", "trained, or a control: untrained, zero-context")
     phase1_iterations: int | None = _column("", "iterations until converged or stopped")
@@ -143,58 +143,94 @@ def conform(loose: pl.DataFrame) -> Conformed:
     Missing columns become null; a value that is not of its column's type or out of its range, and a missing required
     one, reject the row. A perplexity that is NaN or infinite makes the row a diverged record with a null perplexity.
     """
-    rows = loose.to_dicts()
-    extra = [name for name in loose.columns if name not in SCHEMA]
-    rejected: list[Rejection] = []
-    kept: list[dict[str, Any]] = []
-    for index, row in enumerate(rows):
-        problem = _conform_row(row)
-        if problem is None:
-            kept.append(row)
-        else:
-            rejected.append(Rejection(row=index, column=problem[0], value=problem[1], reason=problem[2]))
-    schema = SCHEMA | {name: loose.schema[name] for name in extra}
-    records = pl.DataFrame([{name: row.get(name) for name in schema} for row in kept], schema=schema)
-    return Conformed(records=records, rejected=tuple(rejected))
+    height = loose.height
+    rejected: dict[int, Rejection] = {}
 
+    def reject(bad: pl.Series, column: str, reason: str) -> None:
+        for row in bad.fill_null(False).arg_true().to_list():
+            if row not in rejected:
+                rejected[row] = Rejection(row=row, column=column, value=loose[column][row] if column in loose.columns
+                                          else None, reason=reason)
 
-def _conform_row(row: dict[str, Any]) -> tuple[str, Any, str] | None:
-    """Casts the row's values in place; returns (column, value, reason) of the first that cannot be a record's."""
-    for name in ("val_ppl", "train_ppl"):
-        value = row.get(name)
-        if isinstance(value, float) and not math.isfinite(value):
-            row[name] = None
-            if row.get("status") in (None, "ok"):
-                row["status"] = "diverged"
-                row["reason"] = f"{name} is {value}"
-    if row.get("status") is None:
-        row["status"] = "ok"
+    given = {name: loose[name] for name in loose.columns}
+    _mark_diverged(given, height)
     for name in REQUIRED:
-        if not row.get(name):
-            return name, row.get(name), "is missing"
-    if row["status"] not in ("ok", "diverged", "failed", "interrupted"):
-        return "status", row["status"], "is not one of ok, diverged, failed, interrupted"
+        values = given.get(name)
+        missing = pl.Series([True] * height, dtype=pl.Boolean) if values is None else _empty(values)
+        reject(missing, name, "is missing")
+    status = given["status"]
+    reject(~status.is_in(["ok", "diverged", "failed", "interrupted"]), "status",
+           "is not one of ok, diverged, failed, interrupted")
+    made: dict[str, pl.Series] = {}
     for name, dtype in SCHEMA.items():
-        value = row.get(name)
-        if value is None:
+        if name not in given:
+            made[name] = pl.Series(name, [None] * height, dtype=dtype)
             continue
-        cast = _cast(value, dtype)
-        if cast is None:
-            return name, value, f"is not a finite {dtype}"
-        row[name] = cast
-        if name in _POSITIVE and not cast > 0:
-            return name, value, "must be above 0"
-        if name in _FRACTION and not 0 <= cast <= 1:
-            return name, value, "must be a fraction from 0 to 1"
-        if name in _NOT_NEGATIVE and cast < 0:
-            return name, value, "must not be negative"
-    return None
+        cast = _cast(given[name], dtype)
+        reject(given[name].is_not_null() & cast.is_null(), name, f"is not a finite {dtype}")
+        if name in _POSITIVE:
+            reject(cast <= 0, name, "must be above 0")
+        if name in _FRACTION:
+            reject((cast < 0) | (cast > 1), name, "must be a fraction from 0 to 1")
+        if name in _NOT_NEGATIVE:
+            reject(cast < 0, name, "must not be negative")
+        made[name] = cast.alias(name)
+    made |= {name: values for name, values in given.items() if name not in SCHEMA}
+    records = pl.DataFrame(list(made.values())) if height else pl.DataFrame(schema={n: v.dtype for n, v in made.items()})
+    if rejected:
+        records = records.filter(~pl.Series(range(height), dtype=pl.Int64).is_in(list(rejected)))
+    return Conformed(records=records, rejected=tuple(rejected[row] for row in sorted(rejected)))
 
 
-def _cast(value: Any, dtype: pl.DataType) -> Any:
-    """The value as its column's Python type, or None where that would change it."""
+def _mark_diverged(given: dict[str, pl.Series], height: int) -> None:
+    """Sets null what is no finite perplexity, and the status and reason of its row if they say nothing yet."""
+    given["status"] = given["status"].fill_null("ok") if "status" in given and given["status"].dtype == pl.String else (
+        pl.Series("status", ["ok"] * height, dtype=pl.String) if "status" not in given
+        or given["status"].null_count() == height else given["status"].cast(pl.String, strict=False).fill_null("ok")
+    )
+    for name in ("val_ppl", "train_ppl"):
+        values = given.get(name)
+        if values is None or not values.dtype.is_float():
+            continue
+        bad = (values.is_nan() | values.is_infinite()).fill_null(False)
+        if not bad.any():
+            continue
+        mark = bad & (given["status"] == "ok")
+        why = pl.Series("reason", [f"{name} is {value}" for value in values.to_list()], dtype=pl.String)
+        before = given.get("reason", pl.Series("reason", [None] * height, dtype=pl.String)).cast(pl.String, strict=False)
+        given["reason"] = why.zip_with(mark, before)
+        given["status"] = pl.Series("status", ["diverged"] * height, dtype=pl.String).zip_with(mark, given["status"])
+        given[name] = values.zip_with(~bad, pl.Series([None] * height, dtype=values.dtype))
+
+
+def _empty(values: pl.Series) -> pl.Series:
+    return values.is_null() | (values == "") if values.dtype == pl.String else values.is_null()
+
+
+def _cast(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """The values as their column's type, null where that would change them."""
+    height = len(values)
+    nothing = pl.Series(values.name, [None] * height, dtype=dtype)
+    if values.dtype == dtype and dtype != pl.Float64:
+        return values
+    if values.dtype == pl.Object or values.dtype.is_nested():
+        return pl.Series(values.name, [_cast_one(value, dtype) for value in values.to_list()], dtype=dtype)
     if dtype == pl.String:
-        return str(value)
+        return values.cast(pl.String, strict=False)
+    if dtype == pl.Boolean or not values.dtype.is_numeric():
+        return nothing
+    if values.dtype.is_float():
+        values = values.zip_with(values.is_finite().fill_null(False), pl.Series([None] * height, dtype=values.dtype))
+        if dtype == pl.Int64:
+            values = values.zip_with((values == values.floor()).fill_null(False), pl.Series([None] * height,
+                                                                                           dtype=values.dtype))
+    return values.cast(dtype, strict=False)
+
+
+def _cast_one(value: Any, dtype: pl.DataType) -> Any:
+    """One value of a column of mixed types as its column's Python type, or None where that would change it."""
+    if value is None or dtype == pl.String:
+        return None if value is None else str(value)
     if dtype == pl.Boolean:
         return value if isinstance(value, bool) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -1,7 +1,7 @@
 """Entry points -> plugins -> one immutable Registry. The only user of pluggy's PluginManager.
 
-pluggy is silent about a misspelt hook, a forgotten `@hookimpl`, a second entry point of one name, and whose exception it
-was. The registry is not: it names the plugin, its distribution and version, what failed, and how to disable it.
+pluggy is silent about a misspelt hook, a forgotten `@hookimpl`, a second entry point of one name, and whose exception
+it was. The registry is not: it names the plugin, its distribution and version, what failed, and how to disable it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import pluggy
 from cvfp_core import hookspecs
 from cvfp_core.cells import Variant
 from cvfp_core.errors import PluginError, UsageError, suggestion, unknown
-from cvfp_core.kinds import CorpusSource, Executor, Fitter, Preset, Template, VariantFamily
+from cvfp_core.kinds import CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
 
 GROUP = "cvfp"
 
 HOOKS: dict[str, type] = {
     "cvfp_variants": VariantFamily,
     "cvfp_corpora": CorpusSource,
+    "cvfp_ingesters": Ingester,
     "cvfp_presets": Preset,
     "cvfp_templates": Template,
     "cvfp_fitters": Fitter,
@@ -34,6 +35,7 @@ HOOKS: dict[str, type] = {
 TITLES: dict[type, str] = {
     VariantFamily: "variant family",
     CorpusSource: "corpus",
+    Ingester: "ingester",
     Preset: "settings preset",
     Template: "template",
     Fitter: "fitter",

@@ -35,7 +35,7 @@ def create(folder: Path) -> Path:
         for part in ("records", "curves", "manifests", "locks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         if not (folder / MARKER).exists():
-            _write(folder / MARKER, lambda path: path.write_text(json.dumps({"store": "cvfp", "format": FORMAT}) + "\n"))
+            _write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
         with tempfile.TemporaryFile(dir=folder / "records"):
             pass
     except OSError as error:

@@ -114,7 +114,7 @@ def test_ultrachat_has_the_settings_of_the_published_experiments() -> None:
 
 
 def test_the_embedded_corpus_has_the_size_its_text_promises(embedded: Corpus) -> None:
-    # CPython 3.11 gives 111,320 and 13,219 tokens in 223 documents; other versions carry other text.
+    # CPython 3.11 gives 92,715 and 12,245 tokens in 188 documents; other versions carry other text.
     assert embedded.name == "embedded"
     assert embedded.tokenizer == "bpe-2000"
     assert embedded.vocab_size == 2000
@@ -131,7 +131,7 @@ def test_the_embedded_corpus_has_the_size_its_text_promises(embedded: Corpus) ->
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the figures are those of CPython 3.11's text")
 def test_at_vocabulary_2048_the_embedded_corpus_has_the_measured_tokens(tmp_path: Path) -> None:
-    corpus = load("embedded", tmp_path, vocab_size=2048, embeddings="random")
+    corpus = load("embedded", tmp_path, vocab_size=2048, embeddings="random", repeats="kept")
     assert len(corpus.train_tokens) == pytest.approx(110_648, rel=0.005)
     assert len(corpus.val_tokens) == pytest.approx(13_140, rel=0.005)
 
@@ -140,7 +140,7 @@ def test_every_embedded_document_has_at_least_1500_characters() -> None:
     found = documents.embedded(options("embedded"), Path())
     assert min(map(len, found)) >= 1500
     assert np.median([len(document) for document in found]) < 2500
-    assert 400_000 < sum(map(len, found)) < 800_000
+    assert 300_000 < sum(map(len, found)) < 700_000
     assert len(set(found)) == len(found)
 
 
@@ -180,7 +180,7 @@ def test_tokens_and_hash_do_not_depend_on_the_number_of_threads(embedded: Corpus
     other = entries.read(entry)
     assert other is not None
     np.testing.assert_array_equal(other.train_tokens, embedded.train_tokens)
-    np.testing.assert_allclose(other.embeddings, embedded.embeddings, atol=1e-4)
+    np.testing.assert_array_equal(other.embeddings, embedded.embeddings)
 
 
 # --- documents ---
@@ -276,6 +276,18 @@ def test_a_limit_on_training_documents_leaves_validation_as_it_is() -> None:
     assert val == found[80:]
 
 
+def test_tokenizer_and_embeddings_see_no_validation_text(tmp_path: Path) -> None:
+    def corpus(last: str) -> Corpus:
+        file = tmp_path / "lines.txt"
+        file.write_text("\n\n".join([*(f"the cat number {i} sat on the mat" for i in range(20)), last]))
+        return load("text", tmp_path / "cache", path=str(file), order="kept", validation=1, **SMALL)
+
+    one, other = corpus("the cat sat"), corpus("zebras, zebras, zebras, zebras, zebras")
+    np.testing.assert_array_equal(one.train_tokens, other.train_tokens)
+    np.testing.assert_array_equal(one.embeddings, other.embeddings)
+    assert one.hash != other.hash
+
+
 # --- tokens ---
 
 
@@ -344,17 +356,23 @@ def test_ppmi_agrees_with_its_definition(window: int) -> None:
     np.testing.assert_allclose(found, naive_ppmi(stream.tolist(), 14, window), atol=1e-12)
 
 
-@pytest.mark.parametrize("dense_up_to", [3000, 0], ids=["dense solver", "Lanczos"])
-def test_embeddings_keep_the_angles_of_the_truncated_svd(dense_up_to: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "DENSE_UP_TO", dense_up_to)
+def test_co_occurrences_counted_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = np.random.default_rng(4).integers(0, 9, size=100).astype(np.int32)
+    whole = embeddings.co_occurrences(stream, 9).toarray()
+    monkeypatch.setattr(embeddings, "BLOCK", 7)
+    np.testing.assert_array_equal(embeddings.co_occurrences(stream, 9).toarray(), whole)
+
+
+@pytest.mark.parametrize("width", [20, 10], ids=["dense solver", "Lanczos"])
+def test_embeddings_keep_the_angles_of_the_truncated_svd(width: int) -> None:
     stream = np.random.default_rng(2).integers(0, 59, size=1000).astype(np.int32)
-    found = embeddings.ppmi_svd(stream, 60, 10)
+    found = embeddings.ppmi_svd(stream, 60, width)
     u, s, _ = np.linalg.svd(naive_ppmi(stream.tolist(), 60, 2))
-    rows = (u * s)[:-1, :10]  # the last token does not occur
+    rows = (u * s)[:-1, :width]  # the last token does not occur
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(found[:-1] @ found[:-1].T, rows @ rows.T, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    np.testing.assert_array_equal(found, embeddings.ppmi_svd(stream, 60, 10))
+    np.testing.assert_array_equal(found, embeddings.ppmi_svd(stream, 60, width))
 
 
 def test_words_used_alike_get_embeddings_alike() -> None:
@@ -425,9 +443,8 @@ def test_a_damaged_entry_is_made_anew(stories: Path, tmp_path: Path, damage: str
     content = bytearray(entry.read_bytes())
     if damage == "one bit":
         content[-5] ^= 1
-    entry.write_bytes({
-        "half": content[: len(content) // 2], "empty": b"", "one bit": content, "another file": b"hello" * 100,
-    }[damage])
+    damaged = {"half": content[: len(content) // 2], "empty": b"", "one bit": content, "another file": b"hello" * 100}
+    entry.write_bytes(bytes(damaged[damage]))
     assert entries.read(entry) is None
     assert_same(first, load("text", cache, path=str(stories), **SMALL))
     assert entries.read(entry) is not None

@@ -133,13 +133,15 @@ def test_an_impossible_value_names_its_option(
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_a_text_with_fewer_directions_than_dimensions_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "two.txt"
-    file.write_text("\n\n".join(["ababababab", "babababab", "abab"] * 4))
+@pytest.mark.parametrize("embed_dim", [100, 40], ids=["dense solver", "Lanczos"])
+@pytest.mark.parametrize("text", ["ab" * 6, "a" * 9])
+def test_a_text_with_fewer_directions_than_dimensions_is_refused(tmp_path: Path, text: str, embed_dim: int) -> None:
+    file = tmp_path / "few.txt"
+    file.write_text("\n\n".join([text, text[1:], text[2:]] * 4))
     chosen = SOURCES["text"]
     options: dict[str, Scalar | None] = {option.name: option.default for option in chosen.options}
-    options |= {"path": str(file), "vocab_size": 258, "embed_dim": 100}
-    with pytest.raises(UsageError, match=r"the co-occurrences of the training text have only \d directions"):
+    options |= {"path": str(file), "vocab_size": 257, "embed_dim": embed_dim}
+    with pytest.raises(UsageError, match=r"'embed_dim' is \d+, but .* have only \d directions"):
         chosen.load(options, tmp_path)
 
 

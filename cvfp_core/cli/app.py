@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cvfp_core import __version__
-from cvfp_core.cli import plugins, report, run, show
+from cvfp_core.cli import fit, ingest, laws, plugins, predict, report, run, show
 from cvfp_core.errors import CvfpError
 
 app = typer.Typer(
@@ -59,6 +59,10 @@ def command(name: str, function: Callable[..., None]) -> None:
 
 
 command("run", run.run)
+command("ingest", ingest.ingest)
 command("show", show.show)
+command("fit", fit.fit)
+command("predict", predict.predict)
+command("laws", laws.laws)
 command("report", report.report)
 command("plugins", plugins.plugins)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,7 +56,7 @@ def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, jso
         f"{corpus.vocab_size:,}: {sum(row['flops'] for row in rows):.1e} FLOPs, "
         f"{_time(sum(row['seconds'] for row in rows))} in one process at most"
     )
-    console.print("at most: every Phase 1 runs to its iteration limit and every Phase 2 to its epoch limit; time from a "
+    console.print("at most: every Phase 1 runs to its iteration limit, every Phase 2 to its epoch limit; time from a "
                   "calibration of a few seconds on this machine", style="dim")
 
 

@@ -18,7 +18,7 @@ def plugins(
     """List plugins: where each comes from, what it adds, and why a broken one is broken."""
     found = registry.load().plugins
     if json_:
-        print(json.dumps([{**asdict(plugin), "adds": [list(each) for each in plugin.adds]} for plugin in found], indent=1))
+        print(json.dumps([asdict(plugin) for plugin in found], indent=1))
         return
     from rich.console import Console
     from rich.table import Table

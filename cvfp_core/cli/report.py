@@ -11,7 +11,9 @@ from cvfp_core.errors import UsageError
 
 
 def report(
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="A folder that `cvfp run` made, or logs.")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH...", help="A folder that `cvfp run` made, or logs.")
+    ] = None,
     template: Annotated[str, typer.Option("--template", help="Template by name, or a file ending in .j2.")] = "summary",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; without it, stdout.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,

@@ -22,18 +22,36 @@ if TYPE_CHECKING:
 
 
 def run(
-    run_file: Annotated[Path | None, typer.Argument(metavar="[RUN.toml]", help="The run file; without one, the default grid on the embedded corpus.")] = None,
-    variant: Annotated[list[str] | None, typer.Option("--variant", help="Variant such as 1L_128d_2tok; repeat for several.")] = None,
+    run_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN.toml]", help="Run file; without one, the default grid on the embedded corpus."),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option("--variant", help="Variant such as 1L_128d_2tok; repeat for several."),
+    ] = None,
     samples: Annotated[str | None, typer.Option("--samples", help="Sample sizes, comma-separated: 16,64,256.")] = None,
     settings: Annotated[str | None, typer.Option("--settings", help="Settings preset, such as small or v3.")] = None,
-    corpus: Annotated[str | None, typer.Option("--corpus", help="Corpus source; its options by --set corpus.KEY=VALUE.")] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option("--corpus", help="Corpus source; its options by --set corpus.KEY=VALUE."),
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run file: phase1.learning_rate=0.001.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run file: phase1.learning_rate=0.001."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for experiments.")] = Path("runs"),
     name: Annotated[str | None, typer.Option("--name", help="Label of the experiment and its folder.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes that share the grid; 0: as fits the machine.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan: cells, tokens, parameters, FLOPs, time.")] = False,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", min=0, help="Processes that share the grid; 0: as fits the machine."),
+    ] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the plan: cells, tokens, parameters, FLOPs, time."),
+    ] = False,
     show_config: Annotated[bool, typer.Option("--show-config", help="Print the run file that would be used.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
     template: Annotated[str | None, typer.Option("--template", hidden=True)] = None,
@@ -45,7 +63,8 @@ def run(
     if template is not None:
         where = out / (name or "default")
         raise UsageError(
-            f"`cvfp run` makes records and `cvfp report` writes them up: run first, then cvfp report {where} --template {template}"
+            "`cvfp run` makes records and `cvfp report` writes them up: run first, then "
+            f"cvfp report {where} --template {template}"
         )
     from cvfp_core import config, grid, registry, store
 
@@ -56,7 +75,8 @@ def run(
     overrides = _overrides(
         name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device
     )
-    asked = config.read(run_file, overrides, [*([f'corpus.name="{corpus}"'] if corpus else []), *(set_ or [])], installed)
+    assignments = [*([f'corpus.name="{corpus}"'] if corpus else []), *(set_ or [])]
+    asked = config.read(run_file, overrides, assignments, installed)
     for each in asked.variants:
         installed.variant(each)
 
@@ -67,10 +87,10 @@ def run(
     from cvfp_core.protocol import device as devices
 
     executor = installed.get(Executor, asked.executor)
-    where = devices.resolve(asked.device)
+    device = devices.resolve(asked.device)
     cache = Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
     loaded = load_corpus(installed, asked.corpus, cache)
-    cells = grid.cells(asked, installed, loaded, where, cache)
+    cells = grid.cells(asked, installed, loaded, device, cache)
     if dry_run:
         from cvfp_core.cli.plan import print_plan
 

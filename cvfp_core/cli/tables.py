@@ -14,7 +14,7 @@ from rich.text import Text
 from cvfp_core import records as schema
 from cvfp_core.fitting import Fit, fit_series
 
-ALPHA_NOTE = "alpha: PPL = A * tokens^alpha, least squares on logarithms, Student-t 95 % interval"
+ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
 
 
 def print_records(records: pl.DataFrame, *, path: Path) -> None:

@@ -42,7 +42,8 @@ class Phase1Result:
 
 def diversity_loss(contexts: Tensor) -> Tensor:
     """Minus the Frobenius norm of the batch around its mean, over the number of tokens B; contexts (B, d)."""
-    return -torch.linalg.vector_norm(contexts - contexts.mean(dim=0)) / contexts.shape[0]
+    norm: Tensor = torch.linalg.vector_norm(contexts - contexts.mean(dim=0))
+    return -norm / contexts.shape[0]
 
 
 def learn_contexts(
@@ -87,7 +88,7 @@ def learn_contexts(
                 diversity = diversity_loss(made)
                 loss = (1 - weight) * movement + weight * diversity
             if optimizer is not None:
-                (loss / num_batches).backward()
+                torch.autograd.backward(loss / num_batches)
             made, moved = made.detach(), moved.detach()
             fresh[rows] = made
             settled = (moved < settings.convergence_threshold).sum()

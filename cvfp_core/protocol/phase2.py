@@ -116,7 +116,7 @@ def _train_epoch(
         targets = stream.tokens[rows.start + 1 : rows.stop + 1]
         loss = torch.nn.functional.cross_entropy(logits.float(), targets)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
         optimizer.step()
         total += loss.detach() * len(targets)

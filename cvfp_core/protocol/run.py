@@ -101,9 +101,9 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
             metrics.get("phase1_iterations") or 0, outcome.epochs, trained=mode == "trained",
         )
         tell.phase(2, metrics)
-        status, reason = "ok", None
+        reason = None
     except Diverged as error:
-        status, reason = "diverged", str(error)
+        reason = str(error)
     record = Record(
         run_id=cell.run_id,
         experiment=cell.experiment,
@@ -120,7 +120,7 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
         num_samples=cell.num_samples,
         peak_memory=devices.peak_memory(device),
         device=devices.describe(device),
-        status=status,
+        status="ok" if reason is None else "diverged",
         reason=reason,
         source=f"cvfp {cvfp_core.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -89,7 +89,7 @@ def cvfp_corpora() -> Iterable[CorpusSource]:
                     help="paragraphs are grouped into documents of at least this many characters",
                 ),
                 Option(
-                    name="repeats", default="kept", choices=("kept", "dropped"),
+                    name="repeats", default="dropped", choices=("kept", "dropped"),
                     help="paragraphs that occur again: a fifth of the text, so some of it stands in both parts",
                 ),
                 *shared_options(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,4 +104,4 @@ def _refuse_mismatch(asked: Recipe, vocab_size: int, table: np.ndarray) -> None:
 def _name(source: str, options: Options) -> str:
     """What records call the corpus: its source, and the last part of what it was read from."""
     place = options.get("path") or options.get("dataset")
-    return f"{source}:{local_path(str(place)).resolve().name}" if place else source
+    return f"{source}:{os.path.basename(os.path.abspath(local_path(str(place))))}" if place else source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,7 +118,7 @@ def model_files(asked: str) -> list[Path]:
 
 def title(asked: str) -> str:
     """What a record calls a tokenizer that was read: the last part of its name, not where it lies."""
-    path = local_path(asked).resolve()
+    path = Path(os.path.abspath(local_path(asked)))
     return path.parent.name if path.name == "tokenizer.json" else path.stem if path.suffix == ".json" else path.name
 
 

@@ -1,0 +1,195 @@
+"""`cvfp ingest`: records from logs and tables of runs made elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cvfp_core.ingest import FileReport, Ingested
+    from cvfp_core.storing import Stored
+
+_MESSAGES = 10
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs, tables, or folders of them.")],
+    into: Annotated[Path | None, typer.Option("--into", metavar="STORE", help="Store the records in this folder.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="Read with this ingester, instead of choosing by content.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs, instead of the folder's name.")
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="COLUMN=SOURCE", help="What a record column is made from: val_ppl=eval_ppl, "
+                     "val_ppl='exp(eval_loss)', val_acc='percent(acc)', seed=42; or a saved mapping file."),
+    ] = None,
+    save_map: Annotated[
+        Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Make any line or file that is not accounted for an error; store nothing then.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print records, counts and messages as JSON.")] = False,
+) -> None:
+    """Read runs made elsewhere: logs, result folders, tables, trainer states, exports.
+
+    Prints one row a series, then what became of every line. Files are told apart by content; `cvfp plugins` lists the
+    ingesters. Exit code 3: some files or rows could not be taken, the others were.
+    """
+    from cvfp_core import mapping as columns_mapping
+    from cvfp_core import registry
+    from cvfp_core.ingest import ingest as read
+
+    mapping = columns_mapping.read(map_ or [])
+    if save_map is not None:
+        columns_mapping.save(save_map, mapping)
+    made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping)
+    if strict:
+        made.require_complete()
+    stored = None
+    if into is not None and not made.records.is_empty():
+        from cvfp_core.storing import into as write
+
+        stored = write(into, made)
+    if json_:
+        print(_as_json(made, stored))
+    else:
+        _print_series(made.records)
+        _print_account(made, stored, into)
+    if made.failed:
+        raise typer.Exit(1 if made.records.is_empty() else 3)
+
+
+def _as_json(made: Ingested, stored: Stored | None) -> str:
+    from dataclasses import asdict
+
+    return json.dumps({
+        "records": made.records.to_dicts(),
+        "published": made.published.to_dicts(),
+        "files": [asdict(file) for file in made.files],
+        "skipped": list(made.skipped),
+        "duplicates": [asdict(each) for each in (*made.duplicates, *(stored.known if stored else ()))],
+        "stored": stored.written if stored else None,
+    }, indent=1, ensure_ascii=False, default=str)
+
+
+def _print_series(records: pl.DataFrame) -> None:
+    """One row a series: the ranges of its metrics over sample sizes, and its exponents, stated and fitted."""
+    if records.is_empty():
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cvfp_core.fitting import fit_series
+    from cvfp_core.records import series
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    wide = console.width >= 98
+    fits = {fit.series: fit.value("alpha") for fit in fit_series(records)}
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if console.width >= 108 else 1, 0, 0))
+    table.add_column("series", header_style="bold", no_wrap=True)
+    headings = ["samples", "alpha\npublished", "alpha\nfitted", "P1 iter", *(["train ER\n%"] if wide else []),
+                "val ER\n%", *(["train PPL"] if wide else []), "val PPL", "acc\n%"]
+    for heading in headings:
+        table.add_column(heading, justify="right", header_style="bold", no_wrap=True)
+    for group in series(records):
+        experiment, variant = group["experiment"][0], group["variant"][0]
+        published = group["published_alpha"][0] if "published_alpha" in group.columns else None
+        censored = bool(group["phase1_censored"].fill_null(False).any())
+        ok = group.filter(group["status"] == "ok")
+        table.add_row(
+            Text(f"{experiment} {variant}"), _range(group, "num_samples", 0), _alpha(published),
+            _alpha(fits.get(f"{experiment}:{variant}")),
+            _range(group, "phase1_iterations", 0) + ("+" if censored else " "),
+            *([_range(group, "train_er", 1, 100)] if wide else []), _range(group, "val_er", 1, 100),
+            *([_range(ok, "train_ppl", 0)] if wide else []), _range(ok, "val_ppl", 0), _range(ok, "val_acc", 0, 100),
+        )
+    console.print(table)
+    if records["phase1_censored"].fill_null(False).any():
+        console.print("+ stopped before converging: a lower bound", style="dim")
+    if not wide:
+        console.print("train ER and PPL: with --json, or 98 columns", style="dim")
+
+
+def _range(group: pl.DataFrame, name: str, digits: int, scale: float = 1.0) -> str:
+    values = group[name].drop_nulls()
+    if values.is_empty():
+        return "-"
+    ends = [f"{float(end) * scale:.{digits}f}" for end in (values.min(), values.max())]  # type: ignore[arg-type]
+    return ends[0] if ends[0] == ends[1] else "-".join(ends)
+
+
+def _alpha(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> None:
+    """What became of every line and file; messages, so on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=True, highlight=False, width=120, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("input", header_style="bold", overflow="fold")
+    for heading in ("read as", "runs", "record", "curve", "noise", "reported"):
+        table.add_column(heading, header_style="bold", justify="left" if heading == "read as" else "right", no_wrap=True)
+    for file in made.files[:30]:
+        table.add_row(Text(file.name), *_counts(file))
+    console.print()
+    console.print(table)
+    if len(made.files) > 30:
+        console.print(f"and {len(made.files) - 30:,} more", style="dim")
+    _print_messages(console, made)
+    runs = made.records.height
+    alphas = f", {made.published.height} published exponents" if made.published.height else ""
+    console.print(f"\n{runs:,} runs{alphas} from {_plural(len(made.files), 'input')}")
+    for each in (*made.duplicates, *(stored.known if stored else ())):
+        console.print(Text(f"the same run twice, kept once: {each.kept} and {each.also}", style="yellow"))
+    if stored is not None:
+        console.print(Text.assemble(
+            f"{stored.written:,} stored in {into}\nnext: ", (f"cvfp report {into} -o report.md", "bold")))
+    elif runs:
+        console.print(Text("to keep them: add --into STORE", style="dim"))
+
+
+def _counts(file: FileReport) -> list[str]:
+    if file.problem:
+        return [file.ingester or "-", "failed", "", "", "", ""]
+    lines = file.lines
+    return [file.ingester or "-", *(f"{n:,}" for n in (file.runs, lines.record, lines.curve, lines.noise, file.reported))]
+
+
+def _print_messages(console: Any, made: Ingested) -> None:
+    from rich.text import Text
+
+    for file in made.files:
+        if file.problem:
+            console.print(Text(f"cvfp: {file.problem}", style="red"))
+    messages = [message for file in made.files for message in file.messages]
+    reported = sum(file.reported for file in made.files)
+    for message in messages[:_MESSAGES]:
+        console.print(Text(f"reported: {message}", style="yellow"))
+    if reported > _MESSAGES:
+        console.print(f"and {reported - _MESSAGES:,} more", style="dim")
+    for skipped in made.skipped[:5]:
+        console.print(Text(f"skipped: {skipped}", style="dim"))
+    if len(made.skipped) > 5:
+        console.print(f"and {len(made.skipped) - 5:,} more files that no ingester knows", style="dim")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,191 @@
+"""Runs made elsewhere -> records: one ingester a path, every line accounted for, one gate, each content once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from cvfp_core import mapping as columns_mapping
+from cvfp_core import published, sources
+from cvfp_core.content import Duplicate, merge, unique_ids
+from cvfp_core.errors import CvfpError, IngestError, UsageError
+from cvfp_core.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.kinds import Ingester, IngestOptions, Preset
+from cvfp_core.records import CURVE_SCHEMA, SCHEMA
+from cvfp_core.registry import Registry
+from cvfp_core.rows import Rows
+from cvfp_core.spool import Spool
+
+_ORDER = ("experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed")
+"""As a store returns records."""
+_SHOWN = 20
+"""Lines of a file kept to show; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReport:
+    """What became of one file or folder: every line is counted in one of the four numbers."""
+
+    name: str
+    ingester: str | None
+    runs: int = 0
+    lines: Tally = Tally()
+    reported: int = 0
+    """Lines or rows that were not understood, contradict others, or are no record."""
+    messages: tuple[str, ...] = ()
+    """The first of them: file, line, what was expected, what stands there."""
+    refused: int = 0
+    """Of the reported: rows that are no record (a value out of range, a column missing)."""
+    alphas: int = 0
+    """Scaling exponents it states."""
+    problem: str | None = None
+    """Why nothing of it was taken, if nothing was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ingested:
+    """Records of runs made elsewhere, in the record schema, each content once, with an account of the input."""
+
+    records: pl.DataFrame
+    published: pl.DataFrame
+    """Scaling exponents that the input states: `published.SCHEMA`."""
+    files: tuple[FileReport, ...]
+    skipped: tuple[str, ...]
+    """Files inside given folders that no ingester knows, with the reason."""
+    duplicates: tuple[Duplicate, ...]
+    _spool: Spool
+    _runs: pl.DataFrame
+
+    @property
+    def failed(self) -> tuple[FileReport, ...]:
+        """The files of which something that looks like data was not taken."""
+        return tuple(file for file in self.files if file.problem or file.refused)
+
+    @property
+    def curves(self) -> pl.DataFrame:
+        """All curves, long, in the curve schema; `curve_parts` needs less memory."""
+        return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *self.curve_parts()])
+
+    def curve_parts(self) -> Iterator[pl.DataFrame]:
+        """The curves in parts of bounded size; the curves of one run are in one part."""
+        return self._spool.frames(self._runs)
+
+    def require_complete(self) -> Ingested:
+        """This; raises CvfpError naming the first line or file that is not accounted for, if any is."""
+        messages = [file.problem for file in self.files if file.problem]
+        messages += [message for file in self.files for message in file.messages]
+        messages += self.skipped
+        if messages:
+            count = sum(file.reported + bool(file.problem) for file in self.files) + len(self.skipped)
+            more = f" (and {count - 1} more)" if count > 1 else ""
+            raise CvfpError(f"{messages[0]}{more}; nothing was stored")
+        return self
+
+
+def ingest(
+    paths: Sequence[Path],
+    registry: Registry,
+    *,
+    format_: str | None = None,
+    experiment: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+) -> Ingested:
+    """Everything the paths hold, read by the one ingester that knows each. A bad file is reported, not raised.
+
+    Raises UsageError for an unknown format, or a mapped column that no input has.
+    """
+    options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset))
+    rows, spool = Rows(registry), Spool()
+    reader = _Reader(registry, options, rows, spool)
+    files, skipped = [], []
+    for source in sources.find(paths, registry, format_):
+        if source.ingester is None and not source.asked:
+            skipped.append(f"{source.name}: {source.problem}")
+        elif source.ingester is None:
+            files.append(FileReport(name=source.name, ingester=None, problem=f"{source.name}: {source.problem}"))
+        else:
+            files.append(reader.read(source, source.ingester))
+    _require_mapped(options.mapping, rows)
+    records, duplicates = merge(rows.take())
+    records = unique_ids(records)
+    stated = published.link(reader.published, records)
+    records = published.beside(records, stated.frame).sort(_ORDER, nulls_last=True, maintain_order=True)
+    for name, message in stated.unlinked:
+        files = [_with_message(file, message) if file.name == name else file for file in files]
+    return Ingested(
+        records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
+        skipped=tuple(skipped), duplicates=duplicates, _spool=spool,
+        _runs=records.select(pl.col("_run").alias("run"), "run_id"),
+    )
+
+
+class _Reader:
+    """Reads one source after the other into shared rows and curves."""
+
+    def __init__(self, registry: Registry, options: IngestOptions, rows: Rows, spool: Spool) -> None:
+        self.registry, self.options, self.rows, self.spool = registry, options, rows, spool
+        self.published: list[tuple[str, PublishedAlpha]] = []
+
+    def read(self, source: sources.Source, ingester: Ingester) -> FileReport:
+        owner = self.registry.owner(Ingester, ingester.name)
+        batch = self.rows.batch(source.name, f"{source.name} ({ingester.name}, {owner.name} {owner.version})")
+        report = FileReport(name=source.name, ingester=ingester.name)
+        stated: list[tuple[str, PublishedAlpha]] = []
+        messages: list[str] = []
+        record = curve = noise = reported = 0
+        try:
+            for item in ingester.read(source.path, self.options):
+                if isinstance(item, FoundRun):
+                    self.spool.add(batch.add(item, self.options), item.curves)
+                elif isinstance(item, Tally):
+                    record, curve, noise = record + item.record, curve + item.curve, noise + item.noise
+                elif isinstance(item, PublishedAlpha):
+                    stated.append((source.name, item))
+                else:
+                    reported += 1
+                    if len(messages) < _SHOWN:
+                        messages.append(_message(source.name, item))
+            batch.close()
+        except IngestError as error:
+            return replace(report, problem=f"{source.name}{_join(str(error))}")
+        except CvfpError as error:
+            return replace(report, problem=f"{source.name}: {error}")
+        except OSError as error:
+            return replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}")
+        except Exception as error:  # a plugin's fault must not cost the other files
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            return replace(report, problem=f"{source.name}: ingester '{ingester.name}' of {owner.label} failed: {what}")
+        self.rows.keep(batch)
+        self.published += stated
+        messages += [f"{source.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN]]
+        return replace(
+            report, runs=batch.count, alphas=len(stated), lines=Tally(record=record, curve=curve, noise=noise), messages=tuple(messages),
+            reported=reported + len(batch.refused), refused=len(batch.refused),
+        )
+
+
+def _message(name: str, item: NotUnderstood) -> str:
+    place = f"{name}/{item.file}" if item.file else name
+    return f"{place}:{item.line}: expected {item.expected}, found {item.found}"
+
+
+def _join(text: str) -> str:
+    """How an error of a file's line continues the file's name."""
+    if text.startswith("line "):
+        return ":" + text.removeprefix("line ")
+    return "/" + text
+
+
+def _with_message(file: FileReport, message: str) -> FileReport:
+    return replace(file, messages=(*file.messages, message), reported=file.reported + 1)
+
+
+def _require_mapped(mapping: Mapping[str, str], rows: Rows) -> None:
+    for target, source in mapping.items():
+        column = columns_mapping.source_column(source)
+        if column is not None and column not in rows.seen and rows.seen:
+            raise UsageError(f"--map {target}={source}: no input has a column '{column}'; there are: "
+                             f"{', '.join(sorted(rows.seen)[:40])}")

@@ -1,0 +1,168 @@
+"""Found runs -> loose rows -> the gate, in batches: what was mapped, derived and refused on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from cvfp_core import mapping as columns_mapping
+from cvfp_core import options
+from cvfp_core.cells import Variant
+from cvfp_core.content import add_identity, safe
+from cvfp_core.errors import UsageError
+from cvfp_core.found import FoundRun
+from cvfp_core.kinds import IngestOptions, VariantFamily
+from cvfp_core.lines import shown
+from cvfp_core.records import SCHEMA, conform
+from cvfp_core.registry import Registry
+
+_BATCH = 500
+_OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
+        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
+
+
+class Rows:
+    """All rows that passed the gate, file by file; a file that failed leaves none."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.seen: set[str] = set()
+        """Columns as the inputs call them."""
+        self._frames: list[pl.DataFrame] = []
+        self._next = 0
+        self._variants: dict[str, Variant | None] = {}
+        self._settings: dict[tuple[str, str], str] = {}
+
+    def batch(self, name: str, source: str) -> Batch:
+        """Where the rows of one file go; `keep` takes them over."""
+        return Batch(self, name, source)
+
+    def keep(self, batch: Batch) -> None:
+        self._frames += batch.frames
+
+    def number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def take(self) -> pl.DataFrame:
+        """The rows in the record schema, with the columns inputs have beside it; they are handed over, not kept."""
+        frames, self._frames = self._frames, []
+        if not frames:
+            own = {name: dtype() for name, dtype in _OWN.items()}
+            return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
+        return pl.concat(frames, how="diagonal_relaxed")
+
+    def variant(self, name: str) -> Variant | None:
+        """The variant of that name, if a family knows it."""
+        if name not in self._variants:
+            try:
+                self._variants[name] = self.registry.variant(name)
+            except UsageError:
+                self._variants[name] = None
+        return self._variants[name]
+
+    def with_model(self, settings: str, family: str) -> str:
+        """Settings with every option of the family, as a run of the protocol has them."""
+        if (settings, family) not in self._settings:
+            made = json.loads(settings)
+            known = self.registry.items(VariantFamily).get(family)
+            if known is not None:
+                made["model"] = options.resolve("model", known.options, made.get("model", {}))
+            self._settings[settings, family] = json.dumps(made, sort_keys=True)
+        return self._settings[settings, family]
+
+
+class Batch:
+    """The rows of one file on their way through the gate."""
+
+    def __init__(self, rows: Rows, name: str, source: str) -> None:
+        self.rows, self.name, self.source = rows, name, source
+        self.frames: list[pl.DataFrame] = []
+        self.refused: list[tuple[int, str]] = []
+        self.count = 0
+        self._pending: list[dict[str, Any]] = []
+
+    def add(self, found: FoundRun, asked: IngestOptions) -> int:
+        """Takes a run; returns its number, which its curves go by."""
+        row = dict(found.columns)
+        self.rows.seen.update(row)
+        columns_mapping.apply(asked.mapping, row)
+        self._derive(row)
+        row.setdefault("experiment", self.name.rpartition("/")[2].partition(".")[0])
+        given = row.pop("run_id", None)
+        number = self.rows.number()
+        row |= {
+            "source": row.get("source") or self.source, "run_id": "-",
+            "_given_id": safe(str(given)) if given else None, "_run": number, "_order": number, "_exact": found.exact,
+            "_curves": bool(found.curves), "_fingerprint": found.fingerprint, "_name": self.name, "_line": found.line,
+        }
+        self._pending.append(row)
+        if len(self._pending) >= _BATCH:
+            self.close()
+        return number
+
+    def close(self) -> None:
+        """Sends what waits through the gate."""
+        if not self._pending:
+            return
+        rows, self._pending = self._pending, []
+        made = conform(_frame(rows))
+        for refusal in made.rejected:
+            self.refused.append((rows[refusal.row]["_line"], _refusal(refusal.column, refusal.reason, rows[refusal.row])))
+        self.frames.append(add_identity(made.records))
+        self.count += made.records.height
+
+    def _derive(self, row: dict[str, Any]) -> None:
+        """Fills what follows from the rest: the variant's name from its sizes, its sizes from its name."""
+        sizes = [row.get(name) for name in ("num_layers", "context_dim", "num_input_tokens")]
+        if not row.get("variant") and all(isinstance(size, int) for size in sizes):
+            row["variant"] = "{}L_{}d_{}tok".format(*sizes)
+        known = self.rows.variant(str(row["variant"])) if row.get("variant") else None
+        if known is not None:
+            for name, value in (("family", known.family), ("num_layers", known.num_layers),
+                                ("context_dim", known.context_dim), ("num_input_tokens", known.num_input_tokens)):
+                if row.get(name) is None:
+                    row[name] = value
+        settings = row.get("settings")
+        if isinstance(settings, Mapping):
+            row["settings"] = json.dumps(settings, sort_keys=True)
+        elif isinstance(settings, str) and str(row.get("settings_source", "")).startswith("preset"):
+            row["settings"] = self.rows.with_model(settings, str(row.get("family")))
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """The rows as a loose frame: a column of the schema that holds mixed types stays as it is, others become text."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    series = []
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if name in _OWN:
+            series.append(pl.Series(name, values, dtype=_OWN[name]))
+            continue
+        try:
+            made = pl.Series(name, values, strict=True)
+            if made.dtype.is_nested() or made.dtype in (pl.Object, pl.Binary):
+                raise TypeError(name)
+        except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
+            if name in SCHEMA:
+                made = pl.Series(name, values, dtype=pl.Object)
+            else:
+                made = pl.Series(name, [None if value is None else _text(value) for value in values], dtype=pl.String)
+        series.append(made)
+    return pl.DataFrame(series)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _refusal(column: str, reason: str, row: dict[str, Any]) -> str:
+    value = row.get(column)
+    if column != "variant" or value:
+        return f"'{column}' {reason}, found {shown(str(value)) if isinstance(value, str) else value!r:.60}"
+    known = [f"{name} = {row[name]}" for name in ("num_layers", "context_dim", "num_input_tokens") if row.get(name)]
+    return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
+            "give what lacks with --map context_dim=768 or --map \"variant='name'\"")

@@ -1,0 +1,127 @@
+"""Reads a console log line by line, by what each line says; nothing is assumed about what stands around it.
+
+The scripts printed several variants of most lines over the weeks, and notebooks saved them with download bars, warnings
+and git output in between. Runs are told apart by their phases: `[Phase 1]` begins one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from cvfp_core.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.kinds import IngestOptions
+from cvfp_core.lines import read_lines, shown
+from cvfp_newllm import labels
+from cvfp_newllm.grammar import Grammar, plain
+from cvfp_newllm.logged import LoggedRun, fingerprint
+from cvfp_newllm.noise import KNOWN
+
+_SIGNS = re.compile(
+    rb"\[Phase [12]\] \S+|conv=\d+% loss=|train_ppl=\S+ val_ppl=|TokenBlock only: [\d,]+/|--- Experiment: \d+ samples"
+)
+_REMEMBERED = 4096
+"""Distinct noise lines kept, so that the next of the same text costs one look-up."""
+
+
+def matches(path: Path, head: bytes | None) -> bool:
+    """Whether a file's first 64 KiB hold a line that only these scripts print (UTF-16 included)."""
+    del path
+    if head is None:
+        return False
+    return _SIGNS.search(head if b"\x00" not in head[:200] else head.replace(b"\x00", b"")) is not None
+
+
+def read(path: Path, options: IngestOptions) -> Iterator[Found]:
+    """The runs of a log, in order; published alphas; every line that was not understood; how many lines were what."""
+    reader = _Reader(path, options)
+    yield from reader.read()
+
+
+class _Reader:
+    def __init__(self, path: Path, options: IngestOptions) -> None:
+        self.path, self.options = path, options
+        self.grammar = Grammar()
+
+    def read(self) -> Iterator[Found]:
+        grammar = self.grammar
+        known_noise: set[str] = set()
+        record = curve = noise = 0
+        number, after_ruler, in_traceback = 0, False, False
+        for first, step, lines in read_lines(self.path):
+            number = first - step
+            for line in lines:
+                number += step
+                if line in known_noise:
+                    noise += 1
+                    after_ruler = line[:2] == "=="
+                    continue
+                words = line.split()
+                if not words:
+                    noise += 1
+                    continue
+                word = words[0]
+                if word == "Iter" and grammar.iteration(words):
+                    curve += 1
+                    continue
+                if word == "Epoch" and grammar.epoch(words):
+                    curve += 1
+                    continue
+                kind = grammar.line(words, line, number)
+                if grammar.pending:
+                    yield from self._events()
+                if kind == "record":
+                    record += 1
+                elif kind == "curve":
+                    curve += 1
+                elif in_traceback and line[0] in " \t":
+                    noise += 1
+                elif KNOWN.match(plain(words, line)):
+                    noise += 1
+                    if len(known_noise) < _REMEMBERED and not words[0].startswith("Traceback"):
+                        known_noise.add(line)
+                elif words[0] == "Traceback":
+                    noise += 1
+                    in_traceback = True
+                    continue
+                elif after_ruler and kind is None and not any(sign in line for sign in "=%"):
+                    noise += 1  # the title of a section
+                else:
+                    yield NotUnderstood(line=number, expected=grammar.expected(words), found=shown(line))
+                in_traceback = in_traceback and line[0] in " \t"
+                after_ruler = line[:2] == "=="
+        grammar.finish()
+        yield from self._events()
+        yield Tally(record=record, curve=curve, noise=noise)
+
+    def _events(self) -> Iterator[Found]:
+        events, self.grammar.pending = self.grammar.pending, []
+        for event in events:
+            if isinstance(event, LoggedRun):
+                yield from self._found(event)
+            elif isinstance(event, PublishedAlpha):
+                yield self._labelled(event)
+            else:
+                yield event
+
+    def _found(self, run: LoggedRun) -> Iterator[Found]:
+        columns = run.columns()
+        experiment = labels.label(self.path, self.grammar.output, self.options)
+        facts, contradiction = labels.provenance(experiment, run.setting.printed, self.options)
+        if contradiction:
+            yield NotUnderstood(line=run.line, expected=contradiction.rpartition(": ")[0],
+                                found=contradiction.rpartition(": ")[2])
+        for name, value in facts.items():
+            if columns.get(name) is None:
+                columns[name] = value
+        columns["experiment"] = labels.experiment_of(experiment, run.variant, run.setting.tag)
+        yield FoundRun(line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns))
+
+    def _labelled(self, alpha: PublishedAlpha) -> PublishedAlpha:
+        experiment = labels.label(self.path, self.grammar.output, self.options)
+        return PublishedAlpha(
+            line=alpha.line, variant=alpha.variant, alpha=alpha.alpha, exact=False,
+            experiment=labels.experiment_of(experiment, alpha.variant, None),
+            first_samples=alpha.first_samples, last_samples=alpha.last_samples,
+        )

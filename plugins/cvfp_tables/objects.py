@@ -1,0 +1,104 @@
+"""JSON and JSON lines: one object a run. NaN and Infinity are read as such; they make a run diverged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cvfp_core.errors import IngestError
+from cvfp_core.found import Found, NotUnderstood, Tally
+from cvfp_core.kinds import IngestOptions
+from cvfp_core.lines import CUT, encoding, read_lines, shown, text_of
+from cvfp_tables.delimited import run
+
+_BIGGEST = 512 << 20
+"""Bytes of a JSON document, which has to be read at once; JSON lines have no limit."""
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Whether a file begins a JSON document that holds a list of objects, or columns of lists."""
+    del path
+    text = text_of(head).lstrip("\ufeff \t\r\n")
+    if text.startswith("["):
+        return text[1:].lstrip()[:1] in ("{", "]")
+    return text.startswith("{") and not _is_lines(text) and text[1:].lstrip()[:1] == '"'
+
+
+def matches_lines(path: Path, head: bytes) -> bool:
+    """Whether a file's first line is a JSON object, and another follows or its name says so."""
+    text = text_of(head).lstrip("\ufeff \t\r\n")
+    return text.startswith("{") and (_is_lines(text) or (path.suffix.lower() in (".jsonl", ".ndjson") and "\n" not in text))
+
+
+def _is_lines(text: str) -> bool:
+    first, newline, rest = text.partition("\n")
+    try:
+        whole = isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+    return whole and bool(newline) and rest.lstrip()[:1] in ("{", "") and (bool(rest.strip()) or first.count("{") == 1)
+
+
+def read(path: Path, options: IngestOptions) -> Iterator[Found]:
+    """One run an object of the list; columns of equal length are turned into rows."""
+    if path.stat().st_size > _BIGGEST:
+        raise IngestError(1, f"a JSON document of at most {_BIGGEST >> 20} MiB; longer ones as JSON lines", "a longer one")
+    with path.open("rb") as file:
+        head = file.read(4096)
+    text = path.read_text(encoding=encoding(head), errors="replace").removeprefix("\ufeff")
+    try:
+        made = json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = text.splitlines() or [""]
+        line = lines[min(error.lineno, len(lines)) - 1]
+        raise IngestError(error.lineno, f"JSON ({error.msg[:1].lower()}{error.msg[1:]})", shown(line)) from None
+    except (ValueError, RecursionError) as error:
+        raise IngestError(1, "JSON", str(error)) from None
+    items = _items(made)
+    count = 0
+    for number, item in enumerate(items, 1):
+        if isinstance(item, dict):
+            count += 1
+            yield run(number, item, path, options)
+        else:
+            yield NotUnderstood(line=number, expected="an object", found=shown(json.dumps(item)))
+    yield Tally(record=count)
+
+
+def _items(made: Any) -> list[Any]:
+    if isinstance(made, list):
+        return made
+    lists = [value for value in made.values() if isinstance(value, list)] if isinstance(made, dict) else []
+    if isinstance(made, dict) and lists and len(lists) == len(made) and len({len(value) for value in lists}) == 1:
+        return [dict(zip(made, cells, strict=True)) for cells in zip(*made.values(), strict=True)]
+    if isinstance(made, dict) and len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
+        return lists[0]
+    if isinstance(made, dict):
+        return [made]
+    raise IngestError(1, "a list of objects", type(made).__name__)
+
+
+def read_lines_of(path: Path, options: IngestOptions) -> Iterator[Found]:
+    """One run a line; a line that is no object (a torn last one) is reported, the others are kept."""
+    count = noise = 0
+    for first, step, lines in read_lines(path):
+        for index, line in enumerate(lines):
+            number = first + index * step
+            text = line.removeprefix("\ufeff").strip()
+            if not text:
+                noise += 1
+                continue
+            try:
+                item = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                why = "a line of at most 64 KiB" if text.endswith(CUT.strip()) else f"JSON ({error})"
+                yield NotUnderstood(line=number, expected=why, found=shown(text))
+                continue
+            if not isinstance(item, dict):
+                yield NotUnderstood(line=number, expected="an object", found=shown(text))
+                continue
+            count += 1
+            yield run(number, item, path, options)
+    yield Tally(record=count, noise=noise)

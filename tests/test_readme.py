@@ -1,0 +1,38 @@
+"""The README says what is true: its commands are CI's, and every command of the program stands in it."""
+
+from pathlib import Path
+
+from typer.main import get_command
+
+from cvfp_core.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt "
+TESTS = INSTALL + '-e ".[test]" && .venv/bin/python -m pytest'
+RUN = INSTALL + ". && .venv/bin/cvfp run"
+
+
+def test_the_two_commands_of_the_readme_are_these():
+    assert TESTS in README
+    assert RUN in README
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert TESTS in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_every_command_has_help_and_stands_in_the_readme():
+    commands = get_command(app).commands
+    assert {"run", "show", "report", "plugins"} <= set(commands)
+    for name, command in commands.items():
+        assert command.help, name
+        assert f"cvfp {name}" in README, name
+
+
+def test_every_entry_of_the_architecture_exists():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for name in (path.name for path in (ROOT / "plugins").iterdir() if path.is_dir() and path.name.startswith("cvfp_")):
+        assert name in text, name
+    for path in (ROOT / "cvfp_core").glob("*.py"):
+        assert path.name in text or path.name == "__init__.py", path.name
