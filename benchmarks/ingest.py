@@ -44,11 +44,13 @@ def write_log(path: Path, lines: int, longer: int = 1) -> int:
             text += [f"  Iter {k}: conv={min(99, k // longer)}% loss=-{k / (9000 + run % 7):.4f} [2.{k % 10}s]\n"
                      for k in range(2, 50 * longer + 1)]
             text += [NOISE.format(n=run)] * (longer * 4 - 4)
-            text.append(f"  → Converged at iter {50 * longer}\n  Done: 99% converged\n  Collecting cache (parallel)...\n"
+            text.append(f"  → Converged at iter {50 * longer}\n  Done: 99% converged\n"
+                        "  Collecting cache (parallel)...\n"
                         "  Cache collected (parallel) [2.7s]\n  ER: train=81.9%, val=81.5%\n"
                         "✓ Training TokenBlock only: 2,953,728/43,322,880 parameters\n\n"
                         f"[Phase 2] {run * 1000:,} train / 31,024 val tokens, 20 epochs\n")
-            text += [f"  Epoch {k}: train_ppl={9000 / k:.1f} val_ppl={9000 / k + run % 100:.1f} acc=1{k % 10}.0% [1.9s] ★\n"
+            text += [f"  Epoch {k}: train_ppl={9000 / k:.1f} val_ppl={9000 / k + run % 100:.1f} "
+                     f"acc=1{k % 10}.0% [1.9s] ★\n"
                      for k in range(1, 16)]
             text.append(f"  → Early stop at epoch 16\n  Best: epoch 15, ppl={9000 / 15 + run % 100:.1f}, acc=15.0%\n"
                         f"  Result: PPL={9000 / 15 + run % 100:.1f}, Acc=15.0%\n\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +32,7 @@ class FileReport:
     name: str
     ingester: str | None
     runs: int = 0
-    lines: Tally = Tally()
+    lines: Tally = field(default_factory=Tally)
     reported: int = 0
     """Lines or rows that were not understood, contradict others, or are no record."""
     messages: tuple[str, ...] = ()
@@ -162,7 +162,8 @@ class _Reader:
         self.published += stated
         messages += [f"{source.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN]]
         return replace(
-            report, runs=batch.count, alphas=len(stated), lines=Tally(record=record, curve=curve, noise=noise), messages=tuple(messages),
+            report, runs=batch.count, alphas=len(stated), messages=tuple(messages),
+            lines=Tally(record=record, curve=curve, noise=noise),
             reported=reported + len(batch.refused), refused=len(batch.refused),
         )
 

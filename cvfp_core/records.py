@@ -176,7 +176,7 @@ def conform(loose: pl.DataFrame) -> Conformed:
             reject(cast < 0, name, "must not be negative")
         made[name] = cast.alias(name)
     made |= {name: values for name, values in given.items() if name not in SCHEMA}
-    records = pl.DataFrame(list(made.values())) if height else pl.DataFrame(schema={n: v.dtype for n, v in made.items()})
+    records = pl.DataFrame(list(made.values()))
     if rejected:
         records = records.filter(~pl.Series(range(height), dtype=pl.Int64).is_in(list(rejected)))
     return Conformed(records=records, rejected=tuple(rejected[row] for row in sorted(rejected)))
@@ -200,10 +200,8 @@ def _column_of(name: str, values: list[Any]) -> pl.Series:
 
 def _mark_diverged(given: dict[str, pl.Series], height: int) -> None:
     """Sets null what is no finite perplexity, and the status and reason of its row if they say nothing yet."""
-    given["status"] = given["status"].fill_null("ok") if "status" in given and given["status"].dtype == pl.String else (
-        pl.Series("status", ["ok"] * height, dtype=pl.String) if "status" not in given
-        or given["status"].null_count() == height else given["status"].cast(pl.String, strict=False).fill_null("ok")
-    )
+    texts = {name: _texts(given.get(name), name, height) for name in ("status", "reason")}
+    given["status"] = texts["status"].fill_null("ok")
     for name in ("val_ppl", "train_ppl"):
         values = given.get(name)
         if values is None or not values.dtype.is_float():
@@ -213,10 +211,15 @@ def _mark_diverged(given: dict[str, pl.Series], height: int) -> None:
             continue
         mark = bad & (given["status"] == "ok")
         why = pl.Series("reason", [f"{name} is {value}" for value in values.to_list()], dtype=pl.String)
-        before = given.get("reason", pl.Series("reason", [None] * height, dtype=pl.String)).cast(pl.String, strict=False)
-        given["reason"] = why.zip_with(mark, before)
+        given["reason"] = texts["reason"] = why.zip_with(mark, texts["reason"])
         given["status"] = pl.Series("status", ["diverged"] * height, dtype=pl.String).zip_with(mark, given["status"])
         given[name] = values.zip_with(~bad, pl.Series([None] * height, dtype=values.dtype))
+
+
+def _texts(values: pl.Series | None, name: str, height: int) -> pl.Series:
+    if values is None:
+        return pl.Series(name, [None] * height, dtype=pl.String)
+    return _cast(values, pl.String())
 
 
 def _empty(values: pl.Series) -> pl.Series:

@@ -19,12 +19,14 @@ _MESSAGES = 10
 
 def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs, tables, or folders of them.")],
-    into: Annotated[Path | None, typer.Option("--into", metavar="STORE", help="Store the records in this folder.")] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="STORE", help="Store the records in this folder.")
+    ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Read with this ingester, instead of choosing by content.")
+        str | None, typer.Option("--format", metavar="NAME", help="Read with this ingester; by default content decides.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs, instead of the folder's name.")
+        str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs, not the folder's.")
     ] = None,
     map_: Annotated[
         list[str] | None,
@@ -35,7 +37,7 @@ def ingest(
         Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Make any line or file that is not accounted for an error; store nothing then.")
+        bool, typer.Option("--strict", help="Make anything not accounted for an error, and store nothing.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print records, counts and messages as JSON.")] = False,
 ) -> None:
@@ -146,7 +148,8 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("input", header_style="bold", overflow="fold")
     for heading in ("read as", "runs", "record", "curve", "noise", "reported"):
-        table.add_column(heading, header_style="bold", justify="left" if heading == "read as" else "right", no_wrap=True)
+        justify = "left" if heading == "read as" else "right"
+        table.add_column(heading, header_style="bold", justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for file in made.files[:30]:
         table.add_row(Text(file.name), *_counts(file))
     console.print()
@@ -169,8 +172,8 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
 def _counts(file: FileReport) -> list[str]:
     if file.problem:
         return [file.ingester or "-", "failed", "", "", "", ""]
-    lines = file.lines
-    return [file.ingester or "-", *(f"{n:,}" for n in (file.runs, lines.record, lines.curve, lines.noise, file.reported))]
+    counts = (file.runs, file.lines.record, file.lines.curve, file.lines.noise, file.reported)
+    return [file.ingester or "-", *(f"{count:,}" for count in counts)]
 
 
 def _print_messages(console: Any, made: Ingested) -> None:

@@ -21,6 +21,8 @@ from cvfp_newllm.noise import KNOWN
 _SIGNS = re.compile(
     rb"\[Phase [12]\] \S+|conv=\d+% loss=|train_ppl=\S+ val_ppl=|TokenBlock only: [\d,]+/|--- Experiment: \d+ samples"
 )
+_TITLES = 3
+"""Lines after a ruler that may be the title of a section."""
 _REMEMBERED = 4096
 """Distinct noise lines kept, so that the next of the same text costs one look-up."""
 
@@ -48,14 +50,14 @@ class _Reader:
         grammar = self.grammar
         known_noise: set[str] = set()
         record = curve = noise = 0
-        number, after_ruler, in_traceback = 0, False, False
+        number, titles, in_traceback = 0, 0, False
         for first, step, lines in read_lines(self.path):
             number = first - step
             for line in lines:
                 number += step
                 if line in known_noise:
                     noise += 1
-                    after_ruler = line[:2] == "=="
+                    titles = _TITLES if line[:2] == "==" else titles and titles - 1
                     continue
                 words = line.split()
                 if not words:
@@ -85,12 +87,12 @@ class _Reader:
                     noise += 1
                     in_traceback = True
                     continue
-                elif after_ruler and kind is None and not any(sign in line for sign in "=%"):
+                elif titles and kind is None and not any(sign in line for sign in "=%"):
                     noise += 1  # the title of a section
                 else:
                     yield NotUnderstood(line=number, expected=grammar.expected(words), found=shown(line))
                 in_traceback = in_traceback and line[0] in " \t"
-                after_ruler = line[:2] == "=="
+                titles = _TITLES if line[:2] == "==" else titles and titles - 1
         grammar.finish()
         yield from self._events()
         yield Tally(record=record, curve=curve, noise=noise)
@@ -116,7 +118,9 @@ class _Reader:
             if columns.get(name) is None:
                 columns[name] = value
         columns["experiment"] = labels.experiment_of(experiment, run.variant, run.setting.tag)
-        yield FoundRun(line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns))
+        yield FoundRun(
+            line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns)
+        )
 
     def _labelled(self, alpha: PublishedAlpha) -> PublishedAlpha:
         experiment = labels.label(self.path, self.grammar.output, self.options)

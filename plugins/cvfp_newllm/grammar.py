@@ -19,7 +19,7 @@ _CHECKED = 10_000
 
 
 def plain(words: list[str], line: str) -> str:
-    """The line without indentation and without a leading sign (an arrow, a tick, whatever a wrong encoding made of it)."""
+    """The line without indentation and without a leading sign: an arrow, a tick, whatever an encoding made of it."""
     text = line.strip()
     return text if words[0][0].isascii() else text[len(words[0]):].lstrip() or text
 
@@ -39,7 +39,7 @@ def _unusual_epoch(words: list[str]) -> list[Any]:
 
 
 class Grammar:
-    """Everything a log has said so far. `line` returns what a line is: record, curve, or None if it is not understood."""
+    """Everything a log has said so far. `line` says what a line is: record, curve, or None if it is not understood."""
 
     def __init__(self) -> None:
         self.at = Setting()
@@ -55,7 +55,8 @@ class Grammar:
         first = text.split(None, 1)[0]
         rules = RULES.get(first)
         if rules is None:
-            rules = RULES["#digits"] if first[0].isdigit() else RULES["#bracket"] if first[0] == "[" else RULES["#other"]
+            kind = "#digits" if first[0].isdigit() else "#bracket" if first[0] == "[" else "#other"
+            rules = RULES[kind]
         for pattern, handler in rules:
             if match := pattern.match(text):
                 try:
