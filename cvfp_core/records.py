@@ -7,7 +7,7 @@ columns that are missing are null.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -180,6 +180,22 @@ def conform(loose: pl.DataFrame) -> Conformed:
     if rejected:
         records = records.filter(~pl.Series(range(height), dtype=pl.Int64).is_in(list(rejected)))
     return Conformed(records=records, rejected=tuple(rejected[row] for row in sorted(rejected)))
+
+
+def conform_rows(rows: Sequence[Mapping[str, Any]]) -> Conformed:
+    """As `conform`, for rows that are no frame yet: a column may mix types, and the value that is wrong is named."""
+    names = dict.fromkeys([*SCHEMA, *sorted({name for row in rows for name in row})])
+    return conform(pl.DataFrame([_column_of(name, [row.get(name) for row in rows]) for name in names]))
+
+
+def _column_of(name: str, values: list[Any]) -> pl.Series:
+    """The values as their column's type if all are of it, else as they are."""
+    if name not in SCHEMA:
+        return pl.Series(name, values, strict=False)
+    try:
+        return pl.Series(name, values, dtype=SCHEMA[name])
+    except (TypeError, OverflowError):
+        return pl.Series(name, values, dtype=pl.Object)
 
 
 def _mark_diverged(given: dict[str, pl.Series], height: int) -> None:

@@ -78,5 +78,14 @@ def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -
     return None
 
 
+def rising(points: Points) -> bool:
+    """Whether the response rises with the first input, by the slope of logarithms; flat is not rising."""
+    x, y = np.log(next(iter(points.inputs.values()))), np.log(points.response)
+    return bool((x - x.mean()) @ y / max(np.ptp(x), 1e-300) > 1e-9)
+
+
+RISES = "val_ppl rises with train_tokens, so this is no scaling law; check the runs"
+
+
 def _aside(points: Points) -> str:
     return f" (left out: {', '.join(points.left_out)})" if points.left_out else ""
