@@ -148,6 +148,19 @@ def test_the_same_records_loaded_twice_count_once():
     assert "6 identical" in fit.left_out
 
 
+def test_an_identical_rerun_under_another_label_is_no_further_evidence():
+    er = [0.7, 0.72, 0.71, 0.73, 0.75, 0.74]
+    records = made(TOKENS, power(TOKENS, floor=90, noise=0.02), val_er=er)
+    again = records.with_columns(experiment=pl.lit("rerun"), run_id=pl.col("run_id") + "-again")
+    both = pl.concat([records, again])
+    (once,), (twice,) = (fit_all(each, ["log-linear-er"]) for each in (records, both))
+    assert (once.n, twice.n) == (6, 6)
+    assert "6 identical" in twice.left_out
+    assert once.estimate("beta") == twice.estimate("beta")
+    assert predict_all(records, 1e7).choice.candidates == predict_all(both, 1e7).choice.candidates
+    assert len(fit_series(both)) == 2
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(
