@@ -34,8 +34,10 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
     measured = records.drop_nulls([*inputs, response])
     left_out["not measured"] = records.height - measured.height
     # the same measurements under another label are no further evidence, so the label is not looked at
-    content = [*(name for name in by if name != "experiment"), *inputs, response, *(name for name in ("seed", "val_ppl", "train_ppl", "val_acc")
-                                         if name in records.columns and name not in (*inputs, response))]
+    columns = (*inputs, response)
+    content = [*(name for name in by if name != "experiment"), *columns]
+    content += [name for name in ("seed", "val_ppl", "train_ppl", "val_acc")
+                if name in records.columns and name not in columns]
     distinct = measured.unique(content, keep="first", maintain_order=True)
     left_out["identical"] = measured.height - distinct.height
     if "run_id" in distinct.columns and "train_tokens" in distinct.columns:
