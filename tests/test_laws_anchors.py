@@ -3,15 +3,17 @@
 import numpy as np
 import polars as pl
 import pytest
-from cvfp_laws.chinchilla import bootstrap, fit_surface
-from laws_data import SHARED, made, needs_shared
 
-from cvfp_core.fitting import fit_all, predict_all
+from cvfp_core.fitting import fit_all
+from cvfp_core.fitting.auto import candidates
 from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.run import grouped
+from cvfp_core.fitting.selection import choose
 from cvfp_core.kinds import Fitter
 from cvfp_core.records import SCHEMA
 from cvfp_core.registry import installed
+from cvfp_laws.chinchilla import bootstrap, fit_surface
+from laws_data import SHARED, made, needs_shared
 
 pytestmark = needs_shared
 PUBLISHED = {"E": (1.81722, 1e-4), "A": (477.8, 1e-3), "B": (2143.4, 1e-3), "alpha": (0.34731, 1e-4),
@@ -99,9 +101,7 @@ def test_the_automatic_choice_predicts_small_gpts_about_as_well_as_the_best_law(
         solved = [solve_points(installed().get(Fitter, name), points) for points in grouped(records)]
         predicted = np.array([s.curve.values(s.optimum.parameters, at)[0, 0] for s in solved])
         errors[name] = float(np.abs(predicted / actual - 1).mean())
-    forecast = predict_all(records, 192)
-    errors["auto"] = float(np.abs([each.value / truth - 1 for each, truth in
-                                   zip(forecast.predictions, actual, strict=True)]).mean())
-    assert all(each.run_low < truth < each.run_high for each, truth in zip(forecast.predictions, actual, strict=True))
-    assert errors["auto"] <= 1.1 * min(errors.values())
-    assert errors["power-law"] > 2 * errors["auto"]
+    choice = choose(candidates(installed()), grouped(records))
+    assert errors[choice.law] <= 1.1 * min(errors.values())
+    assert errors["power-law"] > 2 * errors[choice.law]
+    assert next(each for each in choice.candidates if each.law == "power-law").verdict == "ruled out"

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 import typer
-from laws_data import made, power
 from typer.testing import CliRunner
 
 from cvfp_core import reading
@@ -16,6 +15,7 @@ from cvfp_core.cli.fit import fit, settings
 from cvfp_core.cli.laws import laws
 from cvfp_core.cli.predict import number, predict
 from cvfp_core.errors import UsageError
+from laws_data import made, power
 
 TOKENS = 6e4 * 2.0 ** np.arange(5)
 

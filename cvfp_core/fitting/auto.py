@@ -75,11 +75,18 @@ def _predicts(fitter: Fitter) -> bool:
 
 def _automatic(every: Sequence[Points], tokens: float, registry: Registry) -> Forecast:
     laws = candidates(registry)
-    choice = choose(laws, [points for points in every if points.n and _sound(points)])
+    choice = choose(laws, _distinct([points for points in every if points.n and _sound(points)]))
     failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
     laws = [fitter for fitter in laws if fitter.name not in failed]
     return Forecast(choice=choice, predictions=tuple(_series(points, choice, laws, tokens, registry)
                                                      for points in every))
+
+
+def _distinct(every: Sequence[Points]) -> list[Points]:
+    """The series without copies of one another under other labels: a copy is no further evidence."""
+    seen = {(points.response.tobytes(), *(v.tobytes() for v in points.inputs.values())): points
+            for points in reversed(every)}
+    return list(reversed(seen.values()))
 
 
 def _sound(points: Points) -> bool:
