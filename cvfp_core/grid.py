@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from cvfp_core import options
 from cvfp_core.cells import Cell, Variant
 from cvfp_core.config import RunConfig
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import Corpus, VariantFamily
+from cvfp_core.kinds import Corpus, Preset, VariantFamily
 from cvfp_core.registry import Registry
 from cvfp_core.settings import Scalar
 
@@ -17,8 +18,8 @@ from cvfp_core.settings import Scalar
 def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, cache: Path) -> tuple[Cell, ...]:
     """Every (seed, variant, sample size), small sizes first, so that a table fills up early.
 
-    Raises UsageError for an unknown variant, a model option its family does not have or that does not go
-    with it, more samples than the corpus has.
+    Raises UsageError for an unknown variant, a model option that no family has or that does not go with a
+    variant, more samples than the corpus has.
     """
     largest = max(config.samples)
     if largest > corpus.num_documents:
@@ -28,7 +29,7 @@ def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, ca
         )
     made = []
     variants = [registry.variant(name) for name in config.variants]
-    models = {variant.name: _model_options(variant, config, registry) for variant in variants}
+    models = _model_options(variants, config, registry)
     for seed in config.seeds:
         for num_samples in config.samples:
             for variant in variants:
@@ -47,10 +48,26 @@ def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, ca
     return tuple(made)
 
 
-def _model_options(variant: Variant, config: RunConfig, registry: Registry) -> dict[str, Scalar | None]:
-    """Every option of the variant's family, checked against the variant too."""
-    family = registry.get(VariantFamily, variant.family)
-    resolved = options.resolve("model", family.options, config.settings.model)
-    if family.check is not None:
-        family.check(variant, resolved)
+def _model_options(
+    variants: Sequence[Variant], config: RunConfig, registry: Registry
+) -> dict[str, dict[str, Scalar | None]]:
+    """By variant, every option of its family; of those given a family takes the ones it has.
+
+    One that no family of the grid has is an error, unless it comes with the preset, which was not made for this grid.
+    """
+    families = {variant.family: registry.get(VariantFamily, variant.family) for variant in variants}
+    given = config.settings.model
+    known = {option.name for family in families.values() for option in family.options}
+    preset = registry.get(Preset, config.preset).overrides.get("model", {}) if config.preset else {}
+    for name in given:
+        if name not in known and name not in preset:
+            raise options.unknown_key("model", name, known)
+    resolved = {}
+    for variant in variants:
+        family = families[variant.family]
+        names = {option.name for option in family.options}
+        mine = {name: value for name, value in given.items() if name in names}
+        resolved[variant.name] = options.resolve("model", family.options, mine)
+        if family.check is not None:
+            family.check(variant, resolved[variant.name])
     return resolved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 from cvfp_core.errors import UsageError, shown, suggestion
@@ -19,11 +19,16 @@ def resolve(owner: str, options: Sequence[Option], given: Mapping[str, Scalar | 
     known = {option.name: option for option in options}
     for name, value in given.items():
         if name not in known:
-            near = suggestion(name, known)
-            raise UsageError(f"unknown key '{owner}.{name}'{near}; known: {', '.join(known) or 'none'}")
+            raise unknown_key(owner, name, known)
         if value is not None:
             _check(f"{owner}.{name}", known[name], value)
     return {option.name: given.get(option.name, option.default) for option in options}
+
+
+def unknown_key(owner: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for an option that is not there: the nearest name, all there are."""
+    names = sorted(known)
+    return UsageError(f"unknown key '{owner}.{name}'{suggestion(name, names)}; known: {', '.join(names) or 'none'}")
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -1,12 +1,14 @@
 """What is wrong with a run file or its options is said in one line, with exit code 2, before anything is written."""
 
 import tomllib
+from dataclasses import replace
 
 import made_grids
 import pytest
 from typer.testing import CliRunner
 
 from cvfp_core import config, grid, registry
+from cvfp_core.cells import Variant
 from cvfp_core.cli.app import app
 from cvfp_core.config import Geometric, Matrix
 from cvfp_core.corpora import load_corpus
@@ -52,8 +54,8 @@ SET = {
     "phase2.epoch=1": "unknown key 'phase2.epoch'; did you mean 'epochs'?; known: learning_rate, ",
     "varients=['x']": f"unknown key 'varients'; did you mean 'variants'?; known: {ALL_KEYS}",
     "phase3.epochs=1": "unknown key 'phase3'; did you mean 'phase2'?",
-    "model.num_split=2": "unknown key 'model.num_split'; did you mean 'num_splits'?; known: feed_forward, ",
-    "corpus.pth=x": "unknown key 'corpus.pth'; did you mean 'path'?; known: path, ",
+    "model.num_split=2": "unknown key 'model.num_split'; did you mean 'num_splits'?; known: bias_std, ",
+    "corpus.pth=x": "unknown key 'corpus.pth'; did you mean 'path'?; known: document, ",
     "samples={initial=4, multipler=2}": "unknown key 'samples.multipler'; did you mean 'multiplier'?; known: initial, ",
     "matrix={num_layer=[1]}": "unknown key 'matrix.num_layer'; did you mean 'num_layers'?; known: num_layers, ",
     "settings=v33": "unknown settings preset 'v33'; did you mean 'v3'?; installed: small, v1, ",
@@ -297,3 +299,27 @@ def test_an_option_that_does_not_exist_and_an_error_inside_a_corpus_are_told_apa
     with pytest.raises(registry.PluginError, match=r"plugin 'p' \(made-p 2\): corpus 'odd' failed: KeyError: 'lost'"):
         load_corpus(broken, config.CorpusChoice(name="odd"), tmp_path)
 
+
+def test_each_family_takes_the_options_it_has_and_one_that_none_has_is_refused(installed, tmp_path):
+    file = made_grids.corpus(tmp_path)
+    families = dict(installed.items(VariantFamily))
+    families["bare"] = replace(families["residual"], name="bare", options=(), check=None, parse=parse_bare)
+    both = replace(installed, _items={**installed._items, VariantFamily: families})
+    choice = config.CorpusChoice(name="text", options={"path": str(file), "vocab_size": 300, "embed_dim": 16})
+    loaded = load_corpus(both, choice, tmp_path)
+
+    def models(*assignments, variants):
+        asked = read(both, *assignments, variants=variants, samples=[4])
+        return [dict(cell.settings.model) for cell in grid.cells(asked, both, loaded, "cpu", tmp_path)]
+
+    bare, residual = models("model.num_splits=2", variants=["bare_1L_8d_1tok", "1L_8d_1tok"])
+    assert bare == {}
+    assert residual["num_splits"] == 2
+    assert residual["init_std"] == installed.get(Preset, "small").overrides["model"]["init_std"]
+    assert models(variants=["bare_1L_8d_1tok"]) == [{}]
+    with pytest.raises(UsageError, match=r"unknown key 'model\.num_splits'; known: none"):
+        models("model.num_splits=2", variants=["bare_1L_8d_1tok"])
+
+
+def parse_bare(name):
+    return Variant.parse(name, family="bare", prefix="bare_")
