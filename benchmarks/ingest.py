@@ -62,7 +62,7 @@ def write_log(path: Path, lines: int, longer: int = 1) -> int:
 
 def measure(path: Path) -> dict[str, float]:
     """Seconds, runs and peak memory of ingesting the log in this process."""
-    from cvfp_core.ingest import ingest
+    from cvfp_core.ingesting.run import ingest
     from cvfp_core.registry import installed
 
     registry = installed()

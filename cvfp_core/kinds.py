@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvfp_core.cells import Cell, Emit, Variant
-from cvfp_core.found import Found
+from cvfp_core.ingesting.found import Found
 from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:

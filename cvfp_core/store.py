@@ -25,7 +25,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.records import CURVE_SCHEMA, SCHEMA, RunResult, conform_rows
+from cvfp_core.records import CURVE_SCHEMA, RunResult, conform_rows
 
 MARKER = "cvfp-store.json"
 FORMAT = 1

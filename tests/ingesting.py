@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cvfp_core.ingest import Ingested, ingest
+from cvfp_core.ingesting.run import Ingested, ingest
 from cvfp_core.registry import Registry, installed
 
 DATA = Path(__file__).parent / "data"

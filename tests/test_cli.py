@@ -3,11 +3,11 @@
 import json
 import re
 
-import made_grids
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import made_grids
 from cvfp_core import store
 from cvfp_core.cli.app import app
 from cvfp_core.records import Record, RunResult

@@ -3,10 +3,10 @@
 import tomllib
 from dataclasses import replace
 
-import made_grids
 import pytest
 from typer.testing import CliRunner
 
+import made_grids
 from cvfp_core import config, grid, registry
 from cvfp_core.cells import Variant
 from cvfp_core.cli.app import app

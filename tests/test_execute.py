@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 
-import made_grids
-import made_plugins
 import pytest
 
+import made_grids
+import made_plugins
 from cvfp_core import store
 
 MACHINE = {"seconds_phase1", "seconds_phase2", "created", "peak_memory", "device"}

@@ -14,10 +14,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from cvfp_core import reading, store, storing
+from cvfp_core import reading, store
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.found import Found, FoundRun
-from cvfp_core.ingest import ingest
+from cvfp_core.ingesting import storing
+from cvfp_core.ingesting.found import Found, FoundRun
+from cvfp_core.ingesting.run import ingest
 from cvfp_core.kinds import Ingester, IngestOptions
 from cvfp_core.registry import PluginInfo, Registry
 from ingesting import DATA, LOG, read, registry, rows, write

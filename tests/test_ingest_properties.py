@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.lines import encoding, read_lines
+from cvfp_core.ingesting.lines import encoding, read_lines
 from cvfp_core.records import SCHEMA
 from ingesting import DATA, read
 

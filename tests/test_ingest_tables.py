@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cvfp_core import mapping
 from cvfp_core.errors import UsageError
+from cvfp_core.ingesting import mapping
 from ingesting import DATA, lines_of, read, rows, write
 
 CSV = DATA / "tables" / "runs.csv"

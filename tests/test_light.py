@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import made_grids
 import pytest
 
+import made_grids
 from cvfp_core import store
 from cvfp_core.records import Record, RunResult
 

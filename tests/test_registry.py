@@ -4,10 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-import made_plugins
 import pytest
 from typer.testing import CliRunner
 
+import made_plugins
 from cvfp_core import registry
 from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.cli.app import app

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     import polars as pl
 
-    from cvfp_core.ingest import FileReport, Ingested
-    from cvfp_core.storing import Stored
+    from cvfp_core.ingesting.run import FileReport, Ingested
+    from cvfp_core.ingesting.storing import Stored
 
 _MESSAGES = 10
 
@@ -48,9 +48,9 @@ def ingest(
     Prints one row a series, then what became of every line. Files are told apart by content; `cvfp plugins` lists the
     ingesters. Exit code 3: some files or rows could not be taken, the others were.
     """
-    from cvfp_core import mapping as columns_mapping
     from cvfp_core import registry
-    from cvfp_core.ingest import ingest as read
+    from cvfp_core.ingesting import mapping as columns_mapping
+    from cvfp_core.ingesting.run import ingest as read
 
     mapping = columns_mapping.read(map_ or [])
     if save_map is not None:
@@ -60,7 +60,7 @@ def ingest(
         made.require_complete()
     stored = None
     if into is not None and not made.records.is_empty():
-        from cvfp_core.storing import into as write
+        from cvfp_core.ingesting.storing import into as write
 
         stored = write(into, made)
     if json_:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.found import Curve, Found, FoundRun, NotUnderstood, Tally
+from cvfp_core.ingesting.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_core.kinds import IngestOptions
 from cvfp_trainers import figures
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import polars as pl
 
-from cvfp_core import mapping as columns_mapping
-from cvfp_core import published, sources
-from cvfp_core.content import Duplicate, merge, unique_ids
 from cvfp_core.errors import CvfpError, IngestError, UsageError
-from cvfp_core.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting import mapping as columns_mapping
+from cvfp_core.ingesting import published, sources
+from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
+from cvfp_core.ingesting.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting.rows import Rows
+from cvfp_core.ingesting.spool import Spool
 from cvfp_core.kinds import Ingester, IngestOptions, Preset
 from cvfp_core.records import CURVE_SCHEMA, SCHEMA
 from cvfp_core.registry import Registry
-from cvfp_core.rows import Rows
-from cvfp_core.spool import Spool
 
 _ORDER = ("experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed")
 """As a store returns records."""

@@ -8,14 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from cvfp_core import mapping as columns_mapping
 from cvfp_core import options
 from cvfp_core.cells import Variant
-from cvfp_core.content import add_identity, safe
 from cvfp_core.errors import UsageError
-from cvfp_core.found import FoundRun
+from cvfp_core.ingesting import mapping as columns_mapping
+from cvfp_core.ingesting.content import add_identity, safe
+from cvfp_core.ingesting.found import FoundRun
+from cvfp_core.ingesting.lines import shown
 from cvfp_core.kinds import IngestOptions, VariantFamily
-from cvfp_core.lines import shown
 from cvfp_core.records import SCHEMA, conform
 from cvfp_core.registry import Registry
 
