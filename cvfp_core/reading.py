@@ -37,7 +37,7 @@ def read_runs(paths: Sequence[Path], registry: Registry | None = None, *, with_c
     curves = [store.read_curves(path) for path in paths if with_curves and store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
     if logs:
-        from cvfp_core.ingest import ingest
+        from cvfp_core.ingesting.run import ingest
 
         made = ingest(logs, registry or installed())
         for file in made.failed:
