@@ -59,6 +59,8 @@ class Cell:
     device: str
     cache: Path
     """Folder where corpora are cached; the run needs no other."""
+    stop_rules: tuple[str, ...] = ()
+    """Rules that may end the run early. A run they end is no result, so they are not part of the run id."""
 
     @property
     def run_id(self) -> str:

@@ -10,15 +10,17 @@ from cvfp_core import options
 from cvfp_core.cells import Cell, Variant
 from cvfp_core.config import RunConfig
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import Corpus, Preset, VariantFamily
+from cvfp_core.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.registry import Registry
 from cvfp_core.settings import Scalar
 
 
-def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, cache: Path) -> tuple[Cell, ...]:
+def cells(
+    config: RunConfig, registry: Registry, corpus: Corpus, device: str, cache: Path, stop_rules: Sequence[str] = ()
+) -> tuple[Cell, ...]:
     """Every (seed, variant, sample size), small sizes first, so that a table fills up early.
 
-    Raises UsageError for an unknown variant, a model option that no family has or that does not go with a
+    Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
     variant, more samples than the corpus has.
     """
     largest = max(config.samples)
@@ -27,6 +29,7 @@ def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, ca
             f"{largest} samples asked for; corpus '{corpus.name}' has {corpus.num_documents} training documents, "
             "take fewer"
         )
+    rules = tuple(registry.get(StopRule, name).name for name in dict.fromkeys(stop_rules))
     made = []
     variants = [registry.variant(name) for name in config.variants]
     models = _model_options(variants, config, registry)
@@ -44,6 +47,7 @@ def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, ca
                     seed=seed,
                     device=device,
                     cache=cache,
+                    stop_rules=rules,
                 ))
     return tuple(made)
 

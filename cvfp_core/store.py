@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -68,10 +68,16 @@ def write_record(folder: Path, row: dict[str, Any]) -> None:
     _write(folder / "records" / f"{_safe(row['run_id'])}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def finished(folder: Path, run_id: str) -> bool:
-    """Whether the run needs no further work: its record is there and is not of a failure."""
+def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> bool:
+    """Whether the run needs no further work: its record is there and is not of a failure.
+
+    A run that a stop rule ended is finished where that rule is asked for again, and not where it is not.
+    """
     path = folder / "records" / f"{_safe(run_id)}.json"
-    return path.exists() and _read_record(path).get("status") in ("ok", "diverged")
+    if not path.exists():
+        return False
+    record = _read_record(path)
+    return record.get("status") in ("ok", "diverged") or record.get("stopped_by") in stop_rules
 
 
 def recorded(folder: Path, run_id: str) -> bool:
@@ -79,10 +85,10 @@ def recorded(folder: Path, run_id: str) -> bool:
     return (folder / "records" / f"{_safe(run_id)}.json").exists()
 
 
-def forget_failure(folder: Path, run_id: str) -> None:
+def forget_failure(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> None:
     """Removes the record of a run that needs further work, so that it is made again; not while a process makes it."""
     with suppress(Timeout), lock(folder, run_id).acquire(timeout=0):
-        if not finished(folder, run_id):
+        if not finished(folder, run_id, stop_rules):
             (folder / "records" / f"{_safe(run_id)}.json").unlink(missing_ok=True)
 
 
