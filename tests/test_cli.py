@@ -150,7 +150,7 @@ def test_what_a_report_cannot_be_made_from_or_written_to_is_said(trained, tmp_pa
     )
     assert line(runs, "--template", "nowhere.j2", code=2) == "cvfp: template file 'nowhere.j2' does not exist"
     assert line(runs, "--template", tmp_path / "latin.j2", code=1).endswith("not UTF-8: byte 0xe9 at offset 3")
-    assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}': expected a folder")
+    assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}'")
     assert line(tmp_path / "nowhere", code=1).startswith(f"cvfp: no runs in '{tmp_path / 'nowhere'}'")
     assert line(code=2).startswith("cvfp: nothing to report on: give a folder")
     assert line(runs, "-o", tmp_path / "no" / "report.md", code=2).startswith(
