@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from cvfp_laws.chinchilla import bootstrap, fit_surface
 
 from cvfp_core.fitting import fit_series, predict_all
 from cvfp_core.fitting.curve_fit import solve_points
@@ -24,6 +23,7 @@ from cvfp_core.fitting.search import solve
 from cvfp_core.kinds import Fitter
 from cvfp_core.records import Record, frame
 from cvfp_core.registry import installed
+from cvfp_laws.chinchilla import bootstrap, fit_surface
 
 
 def timed(what: Callable[[], object], repeats: int = 30) -> tuple[float, float]:

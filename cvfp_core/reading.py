@@ -21,7 +21,7 @@ def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.
     frames = [store.read(path) for path in paths if store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
     if logs:
-        from cvfp_core.ingest import ingest
+        from cvfp_core.ingesting.run import ingest
 
         made = ingest(logs, registry or installed())
         for file in made.failed:

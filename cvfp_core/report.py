@@ -81,8 +81,12 @@ def render(template: Path, data: View) -> str:
     except UndefinedError as error:
         raise CvfpError(f"{template}: line {_line(error, template)}: {error.message}; the names are: "
                         f"{', '.join(sorted(data))}") from None
-    except TemplateError as error:
-        raise CvfpError(f"{template}: line {_line(error, template)}: {error.message}") from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise CvfpError(f"{template}: not UTF-8: byte 0x{byte:02x} at offset {error.start}") from None
+    except Exception as error:  # a template is a program of the user's: whatever it raises has a line in it
+        text = str(error) if isinstance(error, TemplateError) else f"{type(error).__name__}: {error}"
+        raise CvfpError(f"{template}: line {_line(error, template)}: {text}") from None
 
 
 def _line(error: BaseException, template: Path) -> int | str:

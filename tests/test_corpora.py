@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cvfp_corpora import cache as entries
-from cvfp_corpora import cvfp_corpora, documents, embeddings, recipe, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -23,6 +21,8 @@ from tokenizers import Tokenizer
 from cvfp_core import registry
 from cvfp_core.kinds import Corpus, CorpusSource
 from cvfp_core.settings import Scalar
+from cvfp_corpora import cache as entries
+from cvfp_corpora import cvfp_corpora, documents, embeddings, recipe, tokens
 
 SOURCES = {source.name: source for source in cvfp_corpora()}
 Options = dict[str, Scalar | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -68,15 +69,15 @@ def run(
         )
     from cvfp_core import config, grid, registry, store
 
-    if show_config:
-        print((run_file or config.DEFAULT).read_text(encoding="utf-8"), end="")
-        return
-    installed = registry.installed()
     overrides = _overrides(
         name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device
     )
-    assignments = [*([f'corpus.name="{corpus}"'] if corpus else []), *(set_ or [])]
+    assignments = [*([f"corpus.name={json.dumps(corpus)}"] if corpus else []), *(set_ or [])]
+    installed = registry.installed()
     asked = config.read(run_file, overrides, assignments, installed)
+    if show_config:
+        print(config.as_toml(asked.written) if overrides or assignments else config.text(run_file), end="")
+        return
     for each in asked.variants:
         installed.variant(each)
 
@@ -99,6 +100,8 @@ def run(
     folder = store.create(out / asked.name)
     store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
     pending = [cell for cell in cells if not store.finished(folder, cell.run_id)]
+    for cell in pending:
+        store.forget_failure(folder, cell.run_id)  # what failed before is tried again
 
     from cvfp_core.cli.progress import open_sink
 
