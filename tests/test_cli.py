@@ -4,26 +4,13 @@ import json
 import re
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import made_grids
 from cvfp_core import store
 from cvfp_core.cli.app import app
 from cvfp_core.records import Record, RunResult
-
-torch.set_num_threads(1)
-
-
-def invoke(*arguments, folder, code=0):
-    """What `cvfp` with the arguments printed, in this process."""
-    result = CliRunner().invoke(
-        app, [str(each) for each in arguments], env={"CVFP_CACHE": str(folder / "cache"), "COLUMNS": "120"}
-    )
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.stderr
-    return result
+from made_grids import in_process as invoke
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +137,8 @@ def test_what_a_report_cannot_be_made_from_or_written_to_is_said(trained, tmp_pa
     )
     assert line(runs, "--template", "nowhere.j2", code=2) == "cvfp: template file 'nowhere.j2' does not exist"
     assert line(runs, "--template", tmp_path / "latin.j2", code=1).endswith("not UTF-8: byte 0xe9 at offset 3")
-    assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}': expected a folder")
-    assert line(tmp_path / "nowhere", code=1).startswith(f"cvfp: no runs in '{tmp_path / 'nowhere'}'")
+    assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}': ")
+    assert str(tmp_path / "nowhere") in line(tmp_path / "nowhere", code=1)
     assert line(code=2).startswith("cvfp: nothing to report on: give a folder")
     assert line(runs, "-o", tmp_path / "no" / "report.md", code=2).startswith(
         f"cvfp: cannot write '{tmp_path / 'no' / 'report.md'}': No such file"
@@ -190,8 +177,7 @@ def test_events_are_json_lines_and_nothing_else_stands_on_stdout(place):
 
 
 def test_without_a_terminal_progress_is_one_plain_line_a_phase_on_stderr(place):
-    done = made_grids.cvfp("run", *made_grids.options(place, samples="4,8"), folder=place)
-    assert done.returncode == 0
+    done = invoke("run", *made_grids.options(place, samples="4,8"), folder=place)
     lines = done.stderr.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         f"[{n}/2] 1L_16d_1tok, {size} samples" for n, size in ((1, 4), (1, 4), (2, 8), (2, 8))
