@@ -213,11 +213,18 @@ def test_finished_cells_are_skipped_and_only_new_sizes_are_run(place):
     assert [strict_json(line)["event"] for line in events] == ["run_skipped"] * 3
 
 
-def test_another_setting_is_another_cell(place):
+def test_other_settings_do_not_enter_an_experiment(place):
     invoke("run", *made_grids.options(place, samples="4"), folder=place)
-    other = invoke("run", *made_grids.options(place, samples="4"), "--set", "phase2.epochs=1", folder=place)
-    assert "finished before" not in other.stderr
-    assert sorted(store.read(place / "runs" / "default")["epochs"]) == [1, 2]
+    kept = store.read(place / "runs" / "default")
+    other = [*made_grids.options(place, samples="4"), "--set", "phase2.epochs=1"]
+    refused = invoke("run", *other, folder=place, code=2)
+    assert refused.stderr == (
+        "cvfp: experiment 'default' has runs of 1L_16d_1tok made otherwise: phase2.epochs is 2 there and 1 here; "
+        "choose another label with --name\n"
+    )
+    assert store.read(place / "runs" / "default").equals(kept)
+    invoke("run", *other, "--name", "short", folder=place)
+    assert store.read(place / "runs")["epochs"].to_list() == [2, 1]
 
 
 def test_a_diverged_cell_is_a_record_with_a_reason_and_exit_code_3(place):
