@@ -13,6 +13,7 @@ import polars as pl
 from cvfp_core import inference
 from cvfp_core.fitting.values import Array
 from cvfp_core.inference import Measured
+from cvfp_core.settings import flatten
 
 IDENTITY = ("family", "num_layers", "context_dim", "num_input_tokens", "embed_dim")
 """Record columns a variant is made of."""
@@ -56,7 +57,7 @@ def group(runs: pl.DataFrame) -> Group:
     """The runs as one group, named by their series."""
     labels = list(dict.fromkeys(runs["series"].to_list()))
     traits = {name: _one(runs, name) for name in (*IDENTITY, *DATA) if name in runs.columns}
-    settings = [_flat(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
+    settings = [flatten(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
     for name in sorted({name for each in settings for name in each}):
         values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings))
         traits[name] = json.loads(values[0]) if len(values) == 1 else " / ".join(values)
@@ -75,13 +76,6 @@ def groups(runs: pl.DataFrame) -> list[Group]:
 def _one(runs: pl.DataFrame, column: str) -> Any:
     values = [value for value in dict.fromkeys(runs[column].to_list()) if value is not None]
     return None if not values else values[0] if len(values) == 1 else " / ".join(map(str, sorted(values)))
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _assumed(runs: pl.DataFrame, traits: Iterable[str]) -> set[str]:
