@@ -200,14 +200,14 @@ def test_a_failure_is_tried_again_by_the_next_command(place, monkeypatch):
 
 
 def test_a_failing_observer_is_named_and_the_run_goes_on(place, monkeypatch):
-    made_plugins.install(place / "site", "aloud", (
+    made_plugins.install(place / "site", "shouting", (
         "from cvfp_core import hookimpl\n"
         "@hookimpl\ndef cvfp_run_finished(record):\n    raise ValueError(record['status'])"
     ))
     options = made_grids.options(place, samples="4")
     monkeypatch.syspath_prepend(str(place / "site"))
     done = made_grids.in_process("run", *options, folder=place)
-    assert "warning: plugin 'aloud' (made-aloud 1.2.3): cvfp_run_finished failed: ValueError: ok" in done.stderr
+    assert "warning: plugin 'shouting' (made-shouting 1.2.3): cvfp_run_finished failed: ValueError: ok" in done.stderr
     assert results(place)["status"].to_list() == ["ok"]
 
 
