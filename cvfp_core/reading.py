@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from cvfp_core import store
+from cvfp_core import sources, store
 from cvfp_core.errors import CvfpError
+from cvfp_core.records import CURVE_SCHEMA
 from cvfp_core.registry import Registry, installed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFile:
+    """A file the records come from, by content."""
+
+    name: str
+    ingester: str | None
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSource:
+    """A store, file or folder of logs, with the runs found in it; `problem`: why nothing of it was taken."""
+
+    name: str
+    ingester: str | None
+    runs: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """Records with an account of where they come from."""
+
+    records: pl.DataFrame
+    sources: tuple[InputSource, ...]
+    duplicates: int
+    """Runs that were read more than once."""
+    files: Callable[[], list[InputFile]]
+    """The files, hashed when asked for."""
+    curves: Callable[[], pl.DataFrame]
+    """All curves in `records.CURVE_SCHEMA`, read when asked for."""
 
 
 def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.DataFrame:
@@ -18,12 +55,23 @@ def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.
     Raises CvfpError if a path has no runs, or something in it that looks like data cannot be read: an analysis of what
     is left over would be of other runs than asked for. `cvfp ingest PATH --into STORE` goes on without it.
     """
-    frames = [store.read(path) for path in paths if store.is_store(path)]
+    return read(paths, registry).records
+
+
+def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
+    """The records of all paths as `read_records` gives them, their curves, and the files behind them."""
+    registry = registry or installed()
+    stores = [path for path in paths if store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
+    frames = [store.read(path) for path in stores]
+    found = [InputSource(name=_name(path), ingester="store", runs=frame.height)
+             for path, frame in zip(stores, frames, strict=True)]
+    curves: list[Callable[[], pl.DataFrame]] = [lambda path=path: store.read_curves(path) for path in stores]  # type: ignore[misc]
+    duplicates = 0
     if logs:
         from cvfp_core.ingest import ingest
 
-        made = ingest(logs, registry or installed())
+        made = ingest(logs, registry)
         for file in made.failed:
             reason = file.problem or file.messages[-1]
             raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
@@ -31,8 +79,45 @@ def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.
             what = made.skipped[0] if made.skipped else "nothing in it is a run"
             raise CvfpError(f"no runs in '{logs[0]}': {what}")
         frames.append(made.records)
-    records = pl.concat(frames, how="diagonal_relaxed")
+        curves.append(lambda: made.curves)
+        found += [InputSource(name=file.name, ingester=file.ingester, runs=file.runs) for file in made.files]
+        found += [InputSource(name=name, ingester=None, problem=problem)
+                  for name, _, problem in (text.partition(": ") for text in made.skipped)]
+        duplicates = sum(file.runs for file in made.files) - made.records.height
+    together = pl.concat(frames, how="diagonal_relaxed")
+    records = together
     if "content" in records.columns:
         again = pl.col("content").is_not_null() & ~pl.col("content").is_first_distinct()
         records = records.filter(~again)
-    return records.unique("run_id", keep="first", maintain_order=True)
+    records = records.unique("run_id", keep="first", maintain_order=True)
+    return Inputs(
+        records=records, sources=tuple(found), duplicates=duplicates + together.height - records.height,
+        files=lambda: [_hashed(*each) for each in _files(stores, logs, registry)],
+        curves=lambda: pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]),
+    )
+
+
+def _files(stores: Sequence[Path], logs: Sequence[Path], registry: Registry) -> Iterator[tuple[Path, str, str]]:
+    """(path, name, ingester) of every file the records were read from, in order."""
+    for path in stores:
+        for file in sorted(path.glob("records/*.json")) or sorted(path.glob("*/records/*.json")):
+            yield file, f"{_name(path)}/{file.relative_to(path).as_posix()}", "store"
+    for source in sources.find(logs, registry):
+        if source.ingester is None:
+            continue
+        if source.path.is_file():
+            yield source.path, source.name, source.ingester.name
+            continue
+        for file in sorted(source.path.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                yield file, f"{source.name}/{file.relative_to(source.path).as_posix()}", source.ingester.name
+
+
+def _hashed(path: Path, name: str, ingester: str) -> InputFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return InputFile(name=name, ingester=ingester, sha256=digest, size=path.stat().st_size)
+
+
+def _name(path: Path) -> str:
+    return path.name or path.absolute().name or "."
