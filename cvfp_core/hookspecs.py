@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pluggy
 
 from cvfp_core.cells import Cell
-from cvfp_core.kinds import CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
+from cvfp_core.kinds import Analysis, CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
 
 hookspec = pluggy.HookspecMarker("cvfp")
 hookimpl = pluggy.HookimplMarker("cvfp")
@@ -48,6 +48,12 @@ def cvfp_templates() -> Iterable[Template]:
 @hookspec
 def cvfp_fitters() -> Iterable[Fitter]:
     """Laws that can be fitted to records."""
+    raise NotImplementedError
+
+
+@hookspec
+def cvfp_analyses() -> Iterable[Analysis]:
+    """Questions asked of records and fits."""
     raise NotImplementedError
 
 

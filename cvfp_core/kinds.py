@@ -5,7 +5,7 @@ Only the standard library is imported here, so that a plugin's entry module stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -17,8 +17,10 @@ from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
     import torch
 
+    from cvfp_core.findings import Finding
     from cvfp_core.fitting.values import Fit, Points
     from cvfp_core.protocol.model import TwoPhaseModel
 
@@ -188,6 +190,24 @@ class Fitter:
     def least_points(self) -> int:
         """Sizes (or rows) below which there is nothing to fit."""
         return len(self.parameters) if self.minimum_points is None else self.minimum_points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A question asked of records and fits: what is claimed, and whether the data says so.
+
+    `analyse(records, fits)` gets the usable runs (see `matched.usable`) and the fits of `laws`, and returns findings;
+    the core corrects them for their number, over all analyses. It is not called if no run has one of the columns.
+    """
+
+    name: str
+    title: str
+    """The question, as a reader asks it."""
+    analyse: Callable[[pl.DataFrame, Sequence[Fit]], Iterable[Finding]]
+    columns: tuple[str, ...] = ("val_ppl",)
+    """Record columns without which there is nothing to analyse."""
+    laws: tuple[str, ...] = ()
+    """Names of the laws whose fits it reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

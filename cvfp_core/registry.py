@@ -19,7 +19,7 @@ import pluggy
 from cvfp_core import hookspecs
 from cvfp_core.cells import Variant
 from cvfp_core.errors import PluginError, UsageError, suggestion, unknown
-from cvfp_core.kinds import CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
+from cvfp_core.kinds import Analysis, CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
 
 GROUP = "cvfp"
 
@@ -30,6 +30,7 @@ HOOKS: dict[str, type] = {
     "cvfp_presets": Preset,
     "cvfp_templates": Template,
     "cvfp_fitters": Fitter,
+    "cvfp_analyses": Analysis,
     "cvfp_executors": Executor,
 }
 TITLES: dict[type, str] = {
@@ -39,6 +40,7 @@ TITLES: dict[type, str] = {
     Preset: "settings preset",
     Template: "template",
     Fitter: "fitter",
+    Analysis: "analysis",
     Executor: "executor",
 }
 _HOOK_NAMES = tuple(name for name in vars(hookspecs) if name.startswith("cvfp_"))

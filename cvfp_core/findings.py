@@ -1,0 +1,197 @@
+"""Findings: claims about records, each with what the data says of it.
+
+    findings = test_all(records, fits, registry)
+
+Claims are messages with {named} places, so that a report can say them in another language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import polars as pl
+
+from cvfp_core import verdicts
+from cvfp_core.fitting import Fit, fit_all
+from cvfp_core.kinds import Analysis
+from cvfp_core.matched import usable
+from cvfp_core.registry import Registry
+from cvfp_core.verdicts import Verdict
+
+Plain = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caveat:
+    """What a reader must know beside the numbers: a message and the values of its places."""
+
+    text: str
+    values: Mapping[str, Plain] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text.format(**self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What a finding is made from, row by row; the headings are messages."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Plain, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureSeries:
+    """Points under one label; low and high, where given, are the ends of their intervals."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...] = ()
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure as plain data; who draws it decides how. The labels of the axes are messages.
+
+    `intervals`: one series a row, whose x is the estimate and low and high the ends along x.
+    """
+
+    kind: Literal["scatter", "lines", "intervals"]
+    x_label: str
+    y_label: str
+    log_x: bool = False
+    log_y: bool = False
+    series: tuple[FigureSeries, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One claim, tested."""
+
+    analysis: str
+    """Name of the analysis it comes from."""
+    key: str
+    """Unique among the findings of the analysis."""
+    question: str
+    claim: str
+    values: Mapping[str, Plain]
+    """Of the places in question and claim, and other figures worth quoting."""
+    verdict: Verdict
+    estimate: float | None
+    low: float | None
+    high: float | None
+    """Ends of the 95 % interval, not corrected for the number of findings."""
+    unit: str
+    n: int
+    """What counts as independent: series, or pairs of runs; the method says which."""
+    method: str
+    p_value: float | None
+    """Of the test the verdict rests on."""
+    p_adjusted: float | None = None
+    """Corrected for all findings on these records; set by `test_all`."""
+    caveats: tuple[str | Caveat, ...] = ()
+    table: Table | None = None
+    figure: Figure | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; every caveat as text and values."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["values"] = dict(self.values)
+        plain["caveats"] = [
+            {"text": each, "values": {}} if isinstance(each, str) else {"text": each.text, "values": dict(each.values)}
+            for each in self.caveats
+        ]
+        for name in ("table", "figure"):
+            plain[name] = _lists(asdict(plain[name])) if plain[name] is not None else None
+        return plain
+
+
+def _lists(value: Any) -> Any:
+    """The value with lists where it has tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(each) for key, each in value.items()}
+    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+NOT_MEASURED = "No run has {columns}."
+FAILED = "{whose} failed: {error}"
+
+
+def test_all(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> list[Finding]:
+    """The findings of every analysis on these records, corrected for their number (see `verdicts.adjusted`).
+
+    Laws an analysis reads and `fits` lacks are fitted. An analysis that raises becomes a finding without a verdict that
+    says whose it is.
+    """
+    runs = usable(records)
+    known = list(fits)
+    wanted = dict.fromkeys(law for analysis in registry.items(Analysis).values() for law in analysis.laws)
+    missing = [law for law in wanted if law not in {fit.law for fit in known}]
+    if missing and runs.height:
+        known += fit_all(records, missing, registry=registry)
+    found = [
+        finding
+        for analysis in registry.items(Analysis).values()
+        for finding in _findings(analysis, runs, [fit for fit in known if fit.law in analysis.laws], registry)
+    ]
+    p_values = [each.p_value if verdicts.rests_on_p(each.verdict) else None for each in found]
+    count = sum(p is not None for p in p_values)
+    return [
+        _settled(finding, p, count) for finding, p in zip(found, verdicts.adjusted(p_values), strict=True)
+    ]
+
+
+test_all.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks of its name
+
+
+def _settled(finding: Finding, p_adjusted: float | None, count: int) -> Finding:
+    """The finding with its corrected p; a verdict that does not survive the correction is withdrawn, and says so."""
+    finding = replace(finding, p_adjusted=p_adjusted)
+    if p_adjusted is None or p_adjusted <= verdicts.LEVEL or finding.verdict not in ("supported", "contradicted"):
+        return finding
+    caveat = Caveat(
+        text="Taken alone it would be {verdict} (p = {p:.2g}); corrected for {count} findings on these runs it is not.",
+        values={"verdict": finding.verdict, "p": finding.p_value, "count": count},
+    )
+    return replace(finding, verdict="inconclusive", caveats=(*finding.caveats, caveat))
+
+
+def _findings(analysis: Analysis, runs: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> list[Finding]:
+    missing = [name for name in analysis.columns if name not in runs.columns or runs[name].null_count() == runs.height]
+    if missing:
+        return [_without_verdict(analysis, "not measured", NOT_MEASURED, {"columns": ", ".join(missing)})]
+    try:
+        return _checked(analysis, list(analysis.analyse(runs, fits)))
+    except Exception as error:
+        owner = registry.owner(Analysis, analysis.name)
+        return [_without_verdict(analysis, "failed", FAILED, {
+            "whose": f"analysis '{analysis.name}' of {owner.label}",
+            "error": " ".join(f"{type(error).__name__}: {error}".split()),
+        })]
+
+
+def _checked(analysis: Analysis, made: list[Finding]) -> list[Finding]:
+    """The findings under the analysis's name. Raises TypeError or ValueError for what no report could print."""
+    keys: set[str] = set()
+    for each in made:
+        if not isinstance(each, Finding):
+            raise TypeError(f"analyse must return findings, not {each!r:.60}")
+        if each.key in keys:
+            raise ValueError(f"two findings have the key '{each.key}'")
+        keys.add(each.key)
+        for text in (each.question, each.claim):
+            text.format(**each.values)
+        for caveat in each.caveats:
+            str(caveat)
+    return [replace(each, analysis=analysis.name) for each in made]
+
+
+def _without_verdict(analysis: Analysis, key: str, text: str, values: Mapping[str, Plain]) -> Finding:
+    return Finding(
+        analysis=analysis.name, key=key, question=analysis.title, claim=text, values=values, verdict="inconclusive",
+        estimate=None, low=None, high=None, unit="", n=0, method="", p_value=None,
+    )
