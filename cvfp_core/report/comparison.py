@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from cvfp_core import matched
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.report.names import ComparisonView, EstimateView
 from cvfp_core.report.series import usable
-
-_DESCRIBES = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "num_layers", "context_dim", "embed_dim",
-              "num_input_tokens")
-"""Columns beside the settings in which two groups may differ."""
-
 
 def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
     """The groups named a and b. Raises UsageError for a name that is no experiment, variant or experiment:variant.
@@ -37,7 +32,9 @@ def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
     return {
         "a": a, "b": b, "matched_by": by, "pairs": pairs,
         "ratio": _exponentiated(mean) if mean else None, "p_value": _p_value(logs),
-        "er_difference": _mean("val_er", np.asarray(ranks)), "differences": list(_differences(left, right)),
+        "er_difference": _mean("val_er", np.asarray(ranks)),
+        "differences": [{"name": each.name, "a": each.left, "b": each.right, "assumed": each.assumed}
+                        for each in matched.differences(left, right)],
         "settings_known": bool(known),
         "unmatched": left.height + right.height - 2 * len(pairs),
     }
@@ -107,30 +104,3 @@ def _p_value(logs: np.ndarray) -> float | None:
 
     t = abs(logs.mean()) / (logs.std(ddof=1) / np.sqrt(len(logs)))
     return float(2 * special.stdtr(len(logs) - 1, -t))
-
-
-def _differences(left: pl.DataFrame, right: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """What the groups do not share: every setting and descriptive column whose sets of values differ."""
-    ours, theirs = _values(left), _values(right)
-    for name in sorted(ours.keys() | theirs.keys()):
-        a, b = ours.get(name, set()), theirs.get(name, set())
-        if a != b and a and b:
-            yield {"name": name, "a": sorted(a), "b": sorted(b)}
-
-
-def _values(records: pl.DataFrame) -> dict[str, set[str]]:
-    values: dict[str, set[str]] = {}
-    for name in _DESCRIBES:
-        values[name] = {str(value) for value in records[name].drop_nulls().unique()}
-    for text in records["settings"].drop_nulls().unique():
-        for name, value in _flat(json.loads(text)):
-            values.setdefault(name, set()).add(json.dumps(value) if not isinstance(value, str) else value)
-    return values
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value

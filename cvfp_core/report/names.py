@@ -187,7 +187,7 @@ class ComparisonView(TypedDict):
     ratio: Annotated[EstimateView | None, "geometric mean of val_ppl of b over a, t interval over the pairs"]
     p_value: Annotated[float | None, "of the ratio being 1, paired t test on logarithms"]
     er_difference: Annotated[EstimateView | None, "mean of val_er of b minus a"]
-    differences: Annotated[list[dict[str, Any]], "settings that differ: `name`, `a`, `b` (lists of values)"]
+    differences: Annotated[list[dict[str, Any]], "what differs: `name`, `a`, `b` (none: not known), `assumed`"]
     settings_known: Annotated[bool, "whether both groups state their settings"]
     unmatched: Annotated[int, "runs of either group without a partner"]
 
