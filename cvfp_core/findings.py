@@ -15,10 +15,11 @@ import polars as pl
 
 from cvfp_core import verdicts
 from cvfp_core.fitting import Fit, fit_all
+from cvfp_core.inference import Measured
 from cvfp_core.kinds import Analysis
 from cvfp_core.matched import usable
 from cvfp_core.registry import Registry
-from cvfp_core.verdicts import Verdict
+from cvfp_core.verdicts import Judged, Verdict
 
 Plain = str | int | float | bool | None
 
@@ -108,6 +109,29 @@ class Finding:
         for name in ("table", "figure"):
             plain[name] = _lists(asdict(plain[name])) if plain[name] is not None else None
         return plain
+
+
+def finding(
+    measured: Measured,
+    judged: Judged,
+    *,
+    key: str,
+    question: str,
+    claim: str,
+    values: Mapping[str, Plain] | None = None,
+    unit: str,
+    over: str = "",
+    caveats: Sequence[str | Caveat] = (),
+    table: Table | None = None,
+    figure: Figure | None = None,
+) -> Finding:
+    """The finding of one estimate. over: what n counts, added to the method. `test_all` fills in the analysis."""
+    return Finding(
+        analysis="", key=key, question=question, claim=claim, values=values or {}, verdict=judged.verdict,
+        estimate=measured.estimate, low=measured.low, high=measured.high, unit=unit, n=measured.n,
+        method=", ".join(part for part in (measured.method, over) if part), p_value=judged.p_value,
+        caveats=tuple(caveats), table=table, figure=figure,
+    )
 
 
 def _lists(value: Any) -> Any:

@@ -9,7 +9,18 @@ from collections.abc import Iterable
 import pluggy
 
 from cvfp_core.cells import Cell
-from cvfp_core.kinds import Analysis, CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
+from cvfp_core.kinds import (
+    Analysis,
+    CorpusSource,
+    Executor,
+    Fitter,
+    Ingester,
+    Light,
+    Preset,
+    StopRule,
+    Template,
+    VariantFamily,
+)
 
 hookspec = pluggy.HookspecMarker("cvfp")
 hookimpl = pluggy.HookimplMarker("cvfp")
@@ -54,6 +65,18 @@ def cvfp_fitters() -> Iterable[Fitter]:
 @hookspec
 def cvfp_analyses() -> Iterable[Analysis]:
     """Questions asked of records and fits."""
+    raise NotImplementedError
+
+
+@hookspec
+def cvfp_lights() -> Iterable[Light]:
+    """Thresholds that judge a run after Phase 1."""
+    raise NotImplementedError
+
+
+@hookspec
+def cvfp_stop_rules() -> Iterable[StopRule]:
+    """Reasons to end a run during Phase 1."""
     raise NotImplementedError
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
 
 import numpy as np
@@ -66,8 +67,7 @@ def spearman(x: Array, y: Array) -> Measured:
     made = _correlated(rho, n, factor=1 + rho**2 / 2, method=method)
     if n > EXACT:
         return made
-    orders = np.array(list(permutations(right)))
-    every = (orders - right.mean()) @ (left - left.mean())
+    every = (right[_orders(n)] - right.mean()) @ (left - left.mean())
     seen = abs((right - right.mean()) @ (left - left.mean()))
     p = float((np.abs(every) >= seen * (1 - 1e-12) - 1e-12).mean())
     return Measured(estimate=rho, low=made.low, high=made.high, dof=made.dof, p_value=p, n=n, method=method)
@@ -115,3 +115,24 @@ def slope(x: Array, y: Array, strata: Array | None = None) -> Measured:
         return Measured(estimate=value, n=len(x), method=method)
     rest = right - value * left
     return student(value, float(np.sqrt(rest @ rest / dof / spread)), dof, n=len(x), method=method)
+
+
+def order_test(x: Array, y: Array, *, draws: int = 5000) -> float | None:
+    """One-sided p of x and y rising together, from the orders y may have; all of them for up to 8 pairs, else `draws`.
+
+    None where either does not vary. The draws are always the same.
+    """
+    left = x - x.mean() if len(x) else x
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    if len(x) <= EXACT:
+        return float(((y[_orders(len(y))] @ left) >= y @ left - 1e-12).mean())
+    random = np.random.default_rng(0)
+    every = np.array([random.permutation(y) for _ in range(draws)]) @ left
+    return float((1 + (every >= y @ left - 1e-12).sum()) / (draws + 1))
+
+
+@cache
+def _orders(n: int) -> Array:
+    """(n!, n) every order of n things."""
+    return np.array(list(permutations(range(n))))

@@ -211,6 +211,56 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Light:
+    """A judgement of a finished Phase 1 by one metric: green, yellow or red, before Phase 2 is paid for."""
+
+    name: str
+    """As thresholds are overridden: `val_er.red=0.7`."""
+    title: str
+    metric: str
+    """A record column, or the difference of two: `train_er - val_er`."""
+    better: Literal["higher", "lower"]
+    green: float
+    """Better than this is green; if lower is better, this itself is too."""
+    red: float
+    """Worse than this is red; what is neither is yellow."""
+    percent: bool = False
+    """The metric is a fraction that people quote in percent."""
+
+    def __post_init__(self) -> None:
+        if (self.green < self.red) if self.better == "higher" else (self.green > self.red):
+            raise ValueError(f"light '{self.name}': red {self.red:g} must be worse than green {self.green:g}, "
+                             f"as {self.better} is better")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration:
+    """What one iteration of Phase 1 measured; None: not measured."""
+
+    iteration: int
+    convergence_rate: float | None = None
+    loss: float | None = None
+    cvfp_loss: float | None = None
+    diversity_loss: float | None = None
+    val_er: float | None = None
+    """Measured only at the iterations a stop rule asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRule:
+    """A reason to end Phase 1, and with it the run, before it has converged.
+
+    `stops(iterations)` is asked after every iteration, with all there were; it returns why to stop, or None to go on.
+    """
+
+    name: str
+    title: str
+    stops: Callable[[Sequence[Iteration]], str | None]
+    val_er_at: tuple[int, ...] = ()
+    """Iterations after which it needs the effective rank of the validation contexts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
     """What a user says about the input."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,61 @@ def usable(records: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(rank.alias("_rank")).sort("_rank", "size", "seed", "run_id", nulls_last=True).drop("_rank")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Group:
+    """Usable runs that are compared as one, and what they were made with."""
+
+    label: str
+    runs: pl.DataFrame
+    traits: Mapping[str, Any]
+    """Model, data and settings (`section.name`) -> value; several values as text. What is not known is not there."""
+    assumed: frozenset[str]
+    """Settings that come from a preset and not from the log, by the mark ingesters leave in `settings_source`."""
+
+
+def group(runs: pl.DataFrame) -> Group:
+    """The runs as one group, named by their series."""
+    labels = list(dict.fromkeys(runs["series"].to_list()))
+    traits = {name: _one(runs, name) for name in (*IDENTITY, *DATA) if name in runs.columns}
+    settings = [_flat(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
+    for name in sorted({name for each in settings for name in each}):
+        values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings))
+        traits[name] = json.loads(values[0]) if len(values) == 1 else " / ".join(values)
+    if traits.get("context_dim") is None:
+        traits["variant"] = _one(runs, "variant")
+    known = {name: value for name, value in traits.items() if value is not None}
+    return Group(label=str(labels[0]) if len(labels) == 1 else f"{len(labels)} series", runs=runs, traits=known,
+                 assumed=frozenset(_assumed(runs, known)))
+
+
+def groups(runs: pl.DataFrame) -> list[Group]:
+    """Each series of the usable runs as a group."""
+    return [group(each) for _, each in runs.group_by("series", maintain_order=True)]
+
+
+def _one(runs: pl.DataFrame, column: str) -> Any:
+    values = [value for value in dict.fromkeys(runs[column].to_list()) if value is not None]
+    return None if not values else values[0] if len(values) == 1 else " / ".join(map(str, sorted(values)))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _assumed(runs: pl.DataFrame, traits: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    marks = runs["settings_source"].to_list() if "settings_source" in runs.columns else []
+    for mark in dict.fromkeys(each for each in marks if each is not None):
+        preset, _, rest = str(mark).partition(";")
+        if preset.startswith("preset "):
+            logged = {part.strip() for part in rest.partition("logged:")[2].split(",")}
+            found |= {name for name in traits if "." in name and name not in logged}
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """A setting in which two groups differ; None: not known for that group."""
@@ -49,6 +104,20 @@ class Difference:
     right: Any
     assumed: bool = False
     """A value comes from a preset known by name, not from the run itself."""
+
+
+def differences(left: Group, right: Group) -> tuple[Difference, ...]:
+    """Everything in which the groups' models, data and settings differ.
+
+    A setting that only one group states counts: whether it differs is not known. What only one group says of its data
+    does not, nor do labels and machines.
+    """
+    a, b = left.traits, right.traits
+    return tuple(
+        Difference(name=name, left=a.get(name), right=b.get(name), assumed=name in left.assumed | right.assumed)
+        for name in dict.fromkeys([*a, *b])
+        if a.get(name) != b.get(name) and (name not in DATA or (name in a and name in b))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,88 +146,37 @@ class Comparison:
         return len(self.differences) > 1
 
 
-def compare(left: pl.DataFrame, right: pl.DataFrame, column: str = "val_ppl") -> Comparison:
-    """The two groups of usable runs at matched sizes; paired log-ratios, Student t over sizes."""
-    a, b = _by_size(left, column), _by_size(right, column)
-    sizes = np.array(sorted(a.keys() & b.keys()))
-    logs = np.array([b[size] - a[size] for size in sizes])
+def compare(left: Group, right: Group, column: str = "val_ppl") -> Comparison:
+    """The two groups at matched sizes; paired log-ratios, Student t over sizes."""
+    sizes, logs = paired(left, right, column)
+    ends = [(max(each.runs["size"].to_list(), default=np.nan),
+             min((value for value in each.runs[column].to_list() if value is not None), default=np.nan))
+            for each in (left, right)]
     return Comparison(
-        left=label(left), right=label(right), sizes=sizes, ratios=np.exp(logs),
+        left=left.label, right=right.label, sizes=sizes, ratios=np.exp(logs),
         measured=inference.mean(logs, method="paired log-ratios at matched sizes, t interval"),
         trend=inference.slope(np.log(sizes), logs) if len(sizes) > 2 else Measured(estimate=None),
-        differences=differences(left, right),
-        largest=(max(a, default=float("nan")), max(b, default=float("nan"))),
-        best=tuple(float(np.exp(min(each.values(), default=float("nan")))) for each in (a, b)),  # type: ignore[arg-type]
+        differences=differences(left, right), largest=(ends[0][0], ends[1][0]), best=(ends[0][1], ends[1][1]),
     )
 
 
-def label(group: pl.DataFrame) -> str:
-    """The group's series, or how many it has."""
-    labels = group["series"].unique(maintain_order=True).to_list()
-    return str(labels[0]) if len(labels) == 1 else f"{len(labels)} series"
+def paired(left: Group, right: Group, column: str, *, log: bool = True) -> tuple[Array, Array]:
+    """(n,) sizes both groups have, ascending, and (n,) the right's metric minus the left's, means over seeds.
 
-
-def _by_size(group: pl.DataFrame, column: str) -> dict[float, float]:
-    """Mean logarithm of the column at each size."""
-    rows = group.drop_nulls(["size", column]).filter(pl.col(column) > 0)
-    return dict(rows.group_by("size").agg(pl.col(column).log().mean()).iter_rows())
-
-
-def differences(left: pl.DataFrame, right: pl.DataFrame) -> tuple[Difference, ...]:
-    """Everything in which the groups' settings, models and data differ.
-
-    A setting that only one group states counts: whether it differs is not known. Labels and machines do not count.
+    log: of logarithms.
     """
-    a, b = traits(left), traits(right)
-    assumed = _assumed(left) | _assumed(right)
-    found = [
-        Difference(name=name, left=a.get(name), right=b.get(name), assumed=name in assumed)
-        for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)
-    ]
-    if not any(each.name in IDENTITY for each in found) and (one := _one(left, "variant")) != (
-            other := _one(right, "variant")) and not _described(left, right):
-        found.insert(0, Difference(name="variant", left=one, right=other))
-    return tuple(found)
+    a, b = (_means(each.runs, column, log=log) for each in (left, right))
+    sizes = sorted(a.keys() & b.keys())
+    return np.array(sizes), np.array([b[size] - a[size] for size in sizes])
 
 
-def _described(left: pl.DataFrame, right: pl.DataFrame) -> bool:
-    """Whether the columns say what the variants are, so that their names need not be compared."""
-    return all(group["context_dim"].null_count() == 0 for group in (left, right))
-
-
-def traits(group: pl.DataFrame) -> dict[str, Any]:
-    """The group's settings, `section.name` -> value, and what its models and data are; several values as text."""
-    made: dict[str, Any] = {name: _one(group, name) for name in (*IDENTITY, *DATA) if name in group.columns}
-    settings = [_flat(json.loads(text)) for text in group["settings"].drop_nulls().unique(maintain_order=True)]
-    for name in sorted({name for each in settings for name in each}):
-        values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings))
-        made[name] = json.loads(values[0]) if len(values) == 1 else " / ".join(values)
-    return {name: value for name, value in made.items() if value is not None}
-
-
-def _one(group: pl.DataFrame, column: str) -> Any:
-    values = group[column].drop_nulls().unique(maintain_order=True).to_list()
-    return None if not values else values[0] if len(values) == 1 else " / ".join(map(str, sorted(values)))
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _assumed(group: pl.DataFrame) -> set[str]:
-    """Settings that come from a preset and not from the log, by the mark ingesters leave in `settings_source`."""
-    if "settings_source" not in group.columns:
-        return set()
-    found: set[str] = set()
-    for mark in group["settings_source"].drop_nulls().unique():
-        preset, _, rest = str(mark).partition(";")
-        if preset.startswith("preset "):
-            logged = {part.strip() for part in rest.partition("logged:")[2].split(",")}
-            found |= {name for name in traits(group) if "." in name and name not in logged}
-    return found
+def _means(runs: pl.DataFrame, column: str, *, log: bool) -> dict[float, float]:
+    """The column's mean at each size."""
+    values: dict[float, list[float]] = {}
+    for size, value in zip(runs["size"].to_list(), runs[column].to_list(), strict=True):
+        if value is not None:
+            values.setdefault(size, []).append(np.log(value) if log else value)
+    return {size: float(np.mean(each)) for size, each in values.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -221,14 +239,10 @@ def _linked(rows: pl.DataFrame) -> list[str]:
     return best
 
 
-def strata(runs: pl.DataFrame, factor: str) -> list[list[pl.DataFrame]]:
-    """The series, grouped so that within a group nothing differs but the factor; groups of one are left out."""
-    groups: dict[str, list[pl.DataFrame]] = {}
-    for _, series in runs.group_by("series", maintain_order=True):
-        rest = {name: value for name, value in traits(series).items() if name != factor}
-        groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(series)
-    return [group for group in groups.values() if len(_levels(group, factor)) > 1]
-
-
-def _levels(group: Sequence[pl.DataFrame], factor: str) -> set[Any]:
-    return {_one(series, factor) for series in group} - {None}
+def strata(every: Iterable[Group], factor: str) -> list[list[Group]]:
+    """The groups, sorted so that within a stratum nothing differs but the factor; strata of one level are left out."""
+    made: dict[str, list[Group]] = {}
+    for each in every:
+        rest = {name: value for name, value in each.traits.items() if name != factor and name not in ("val_tokens",)}
+        made.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(each)
+    return [stratum for stratum in made.values() if len({each.traits.get(factor) for each in stratum}) > 1]

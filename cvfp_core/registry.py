@@ -19,7 +19,18 @@ import pluggy
 from cvfp_core import hookspecs
 from cvfp_core.cells import Variant
 from cvfp_core.errors import PluginError, UsageError, suggestion, unknown
-from cvfp_core.kinds import Analysis, CorpusSource, Executor, Fitter, Ingester, Preset, Template, VariantFamily
+from cvfp_core.kinds import (
+    Analysis,
+    CorpusSource,
+    Executor,
+    Fitter,
+    Ingester,
+    Light,
+    Preset,
+    StopRule,
+    Template,
+    VariantFamily,
+)
 
 GROUP = "cvfp"
 
@@ -31,6 +42,8 @@ HOOKS: dict[str, type] = {
     "cvfp_templates": Template,
     "cvfp_fitters": Fitter,
     "cvfp_analyses": Analysis,
+    "cvfp_lights": Light,
+    "cvfp_stop_rules": StopRule,
     "cvfp_executors": Executor,
 }
 TITLES: dict[type, str] = {
@@ -41,6 +54,8 @@ TITLES: dict[type, str] = {
     Template: "template",
     Fitter: "fitter",
     Analysis: "analysis",
+    Light: "light",
+    StopRule: "stop rule",
     Executor: "executor",
 }
 _HOOK_NAMES = tuple(name for name in vars(hookspecs) if name.startswith("cvfp_"))

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from cvfp_analyses.stopping import STOP_RULES
+from cvfp_analyses.thresholds import LIGHTS
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Analysis
+from cvfp_core.kinds import Analysis, Light, StopRule
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,14 +28,47 @@ def _behind(module: str, function: str) -> Callable[[pl.DataFrame, Sequence[Fit]
     return analyse
 
 
+_ER = ("val_ppl", "val_er")
 ANALYSES = (
-    Analysis(name="alpha-er", title="Does alpha depend on effective rank?", columns=("val_ppl", "val_er"),
-             laws=("power-law",), analyse=_behind("effective_rank", "alpha_and_rank")),
+    Analysis(name="alpha-er", title="Does alpha depend on effective rank?", columns=_ER, laws=("power-law",),
+             analyse=_behind("effective_rank", "alpha_and_rank")),
     Analysis(name="er-ppl", title="Does Val ER tell which configuration has the lower perplexity at equal data?",
-             columns=("val_ppl", "val_er"), analyse=_behind("effective_rank", "rank_and_perplexity")),
+             columns=_ER, analyse=_behind("effective_rank", "rank_and_perplexity")),
+    Analysis(name="er-term", title="Does Val ER say more about perplexity than the amount of data does?", columns=_ER,
+             laws=("log-linear-er",), analyse=_behind("rank_term", "rank_term")),
+    Analysis(name="er-constant", title="Does Val ER stay the same when there is more data?", columns=_ER,
+             analyse=_behind("effective_rank", "rank_constant")),
+    Analysis(name="er-gap", title="Does Train ER tell Val ER?", columns=("train_er", "val_er"),
+             analyse=_behind("effective_rank", "rank_gap")),
+    Analysis(name="alpha-change", title="Does alpha change with the amount of data?", laws=("sliding-window",),
+             analyse=_behind("scaling", "change_of_alpha")),
+    Analysis(name="iterations-ppl", title="Do configurations that converge earlier end with lower perplexity?",
+             columns=("val_ppl", "phase1_iterations"), analyse=_behind("training", "iterations_and_perplexity")),
+    Analysis(name="train-val-ppl", title="Does training perplexity tell validation perplexity?",
+             columns=("val_ppl", "train_ppl"), analyse=_behind("training", "train_and_val_perplexity")),
+    Analysis(name="context-dim", title="What does a wider context do?", columns=("val_ppl", "context_dim"),
+             analyse=_behind("factors", "context_dim")),
+    Analysis(name="input-tokens", title="What do more input tokens do?", columns=("val_ppl", "num_input_tokens"),
+             analyse=_behind("factors", "num_input_tokens")),
+    Analysis(name="layers", title="What do more layers do?", columns=("val_ppl", "num_layers"),
+             analyse=_behind("factors", "num_layers")),
+    Analysis(name="groups", title="Which of two groups has the lower perplexity at equal data?",
+             analyse=_behind("groups", "pairs")),
+    Analysis(name="lights", title="Do the thresholds stop the worse runs?", analyse=_behind("decisions", "lights")),
+    Analysis(name="grid", title="Is the grid complete, and every run there once?", analyse=_behind("groups", "grid")),
 )
 
 
 @hookimpl
 def cvfp_analyses() -> Iterable[Analysis]:
     return ANALYSES
+
+
+@hookimpl
+def cvfp_lights() -> Iterable[Light]:
+    return LIGHTS
+
+
+@hookimpl
+def cvfp_stop_rules() -> Iterable[StopRule]:
+    return STOP_RULES

@@ -1,4 +1,4 @@
-"""What effective rank says: of the scaling exponent, of perplexity, of itself on other data."""
+"""What effective rank says: of the scaling exponent, of perplexity, of itself on more and on other data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from cvfp_analyses.thresholds import CONSTANT_MARGIN, LARGEST_GAP
+from cvfp_analyses.words import OVER, SEVERAL, by_series, left_out, mean_over_series, slope_over_series
 from cvfp_core import inference, verdicts
-from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table
+from cvfp_core.findings import Figure, FigureSeries, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.matched import series_effects
-
-SEVERAL = "The configurations differ in several settings: an association, not the effect of one of them."
 
 RANGES = "The exponents were fitted over different ranges of sizes, and an exponent depends on its range."
 
@@ -27,17 +27,12 @@ def alpha_and_rank(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:
             continue
         rows.append((fit.series, alpha.value, alpha.low, alpha.high, float(mine["val_er"][0])))
         ranges.add(fit.fitted_range)
-    alphas, er = np.array([row[1] for row in rows]), np.array([row[4] for row in rows])
-    measured = inference.pearson(er, alphas)
-    judged = verdicts.of_direction(measured, "rises")
-    caveats: list[str | Caveat] = [SEVERAL, *([RANGES] if len(ranges) > 1 else [])]
-    return [Finding(
-        analysis="alpha-er", key="correlation",
+    measured = inference.pearson(np.array([row[4] for row in rows]), np.array([row[1] for row in rows]))
+    return [finding(
+        measured, verdicts.of_direction(measured, "rises"), key="correlation",
         question="Does alpha depend on effective rank?",
         claim="The higher Val ER, the flatter the scaling: alpha and Val ER are positively correlated.",
-        values={"r": measured.estimate, "series": len(rows)},
-        verdict=judged.verdict, estimate=measured.estimate, low=measured.low, high=measured.high, unit="correlation",
-        n=measured.n, method=f"{measured.method}, over series", p_value=judged.p_value, caveats=tuple(caveats),
+        unit="correlation", over=OVER, caveats=[SEVERAL, *([RANGES] if len(ranges) > 1 else [])],
         table=Table(columns=("series", "alpha", "low", "high", "Val ER"), rows=tuple(rows)),
         figure=Figure(kind="scatter", x_label="Val ER", y_label="alpha", series=tuple(
             FigureSeries(label=name, x=(rank,), y=(value,), low=(low,), high=(high,))
@@ -49,27 +44,79 @@ def rank_and_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding
     """Correlation over series of rank and log perplexity, the effect of size taken off both."""
     effects = series_effects(runs, {"val_er": False, "val_ppl": True})
     er, ppl = 100 * effects.values["val_er"], effects.values["val_ppl"]
-    measured = inference.pearson(er, ppl)
-    judged = verdicts.of_direction(measured, "falls")
-    per_point = inference.slope(er, ppl) if len(er) > 1 else inference.Measured(estimate=None)
-    every = runs.drop_nulls(["val_er", "val_ppl"])
+    measured, per_point = inference.pearson(er, ppl), inference.slope(er, ppl)
+    every = runs.drop_nulls("val_er")
     raw = inference.pearson(every["val_er"].to_numpy(), np.log(every["val_ppl"].to_numpy()))
-    caveats: list[str | Caveat] = [SEVERAL]
-    if effects.left_out:
-        caveats.append(Caveat(text="Left out, as they share no size with the others: {series}.",
-                              values={"series": ", ".join(effects.left_out)}))
     rows = tuple((name, float(a), float(np.expm1(b))) for name, a, b in zip(effects.series, er, ppl, strict=True))
-    return [Finding(
-        analysis="er-ppl", key="matched",
+    return [finding(
+        measured, verdicts.of_direction(measured, "falls"), key="matched",
         question="Does Val ER tell which configuration has the lower perplexity at equal data?",
         claim="At equal training tokens, the higher Val ER, the lower Val PPL.",
-        values={"r": measured.estimate, "per_point": per_point.estimate, "per_point_low": per_point.low,
-                "per_point_high": per_point.high, "runs": effects.runs, "r_unmatched": raw.estimate,
-                "p_unmatched": raw.p_value},
-        verdict=judged.verdict, estimate=measured.estimate, low=measured.low, high=measured.high, unit="correlation",
-        n=measured.n, method=f"{measured.method}, over series, effect of size taken off", p_value=judged.p_value,
-        caveats=tuple(caveats),
+        values={"per_point": per_point.estimate, "per_point_low": per_point.low, "per_point_high": per_point.high,
+                "runs": effects.runs, "r_unmatched": raw.estimate, "p_unmatched": raw.p_value},
+        unit="correlation", over="over series, the effect of size taken off", caveats=[SEVERAL, *left_out(effects)],
         table=Table(columns=("series", "Val ER, points from mean", "Val PPL, relative to mean"), rows=rows),
         figure=Figure(kind="scatter", x_label="Val ER, points from mean", y_label="Val PPL, relative to mean",
                       series=tuple(FigureSeries(label=name, x=(a,), y=(b,)) for name, a, b in rows)),
     )]
+
+
+def rank_constant(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
+    """Mean over series of the change of Val ER per doubling of data, against a margin."""
+    measured, slopes, caveats = slope_over_series(runs, 100 * pl.col("val_er"))
+    ends = {name: runs.filter(pl.col("series") == name)["val_er"].drop_nulls() for name in slopes}
+    rows = tuple((name, each, float(ends[name].min()), float(ends[name].max()))  # type: ignore[arg-type]
+                 for name, each in slopes.items())
+    return [finding(
+        measured, verdicts.of_range(measured, -CONSTANT_MARGIN, CONSTANT_MARGIN), key="constant",
+        question="Does Val ER stay the same when there is more data?",
+        claim="Val ER changes by less than {margin} points per doubling of data.",
+        values={"margin": CONSTANT_MARGIN, "spread": max((row[3] - row[2] for row in rows), default=None)},
+        unit="points per doubling", over=OVER, caveats=caveats,
+        table=Table(columns=("series", "change per doubling, points", "lowest Val ER", "highest Val ER"), rows=rows),
+        figure=Figure(kind="lines", x_label="training tokens", y_label="Val ER", log_x=True, series=tuple(
+            FigureSeries(label=name, x=tuple(group["size"]), y=tuple(group["val_er"]))
+            for name in slopes
+            for group in [runs.filter(pl.col("series") == name).drop_nulls("val_er")])),
+    )]
+
+
+def rank_gap(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
+    """Training against validation rank: their correlation, their difference, and its change with data."""
+    both = runs.drop_nulls(["train_er", "val_er"])
+    question = "Does Train ER tell Val ER?"
+    names, train = by_series(both, pl.col("train_er"))
+    _, val = by_series(both, pl.col("val_er"))
+    related = inference.pearson(train, val)
+    raw = inference.pearson(both["train_er"].to_numpy(), both["val_er"].to_numpy())
+    gap = 100 * (pl.col("train_er") - pl.col("val_er"))
+    gaps = both.select(gap.alias("gap"))["gap"]
+    mean, caveats = mean_over_series(both, gap)
+    grown, slopes, one = slope_over_series(both, gap)
+    table = Table(columns=("series", "Train ER", "Val ER", "gap, points", "change per doubling, points"), rows=tuple(
+        (name, float(a), float(b), float(100 * (a - b)), slopes.get(name))
+        for name, a, b in zip(names, train, val, strict=True)))
+    values = {"gap": mean.estimate, "smallest": gaps.min(), "largest": gaps.max(), "runs": both.height,
+              "margin": LARGEST_GAP, "within": int((gaps <= LARGEST_GAP).sum())}
+    return [
+        finding(
+            related, verdicts.of_direction(related, "rises"), key="correlation", question=question,
+            claim="The higher Train ER, the higher Val ER.",
+            values={"r_runs": raw.estimate, "p_runs": raw.p_value, "runs": both.height}, unit="correlation",
+            over="over series means", table=table,
+            figure=Figure(kind="scatter", x_label="Train ER", y_label="Val ER", series=tuple(
+                FigureSeries(label=name, x=tuple(group["train_er"]), y=tuple(group["val_er"]))
+                for name in names for group in [both.filter(pl.col("series") == name)])),
+        ),
+        finding(
+            mean, verdicts.of_range(mean, -np.inf, LARGEST_GAP), key="gap", question=question,
+            claim="Train ER lies at most {margin} points above Val ER.", values=values, unit="points", over=OVER,
+            caveats=caveats,
+        ),
+        finding(
+            grown, verdicts.of_direction(grown, "rises"), key="gap over data",
+            question="Does the gap between Train ER and Val ER grow with data?",
+            claim="The gap between Train ER and Val ER grows with data.", values=values, unit="points per doubling",
+            over=OVER, caveats=one,
+        ),
+    ]

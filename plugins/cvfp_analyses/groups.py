@@ -1,0 +1,106 @@
+"""Group against group at equal data, and whether the grid of runs is complete and without repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+
+from cvfp_analyses.words import assumed, differing
+from cvfp_core import verdicts
+from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table, finding
+from cvfp_core.fitting import Fit
+from cvfp_core.inference import Measured
+from cvfp_core.matched import Comparison, compare, groups
+from cvfp_core.verdicts import Judged
+
+MOST = 200
+"""Pairs above which only those that differ in one setting become findings."""
+_SAME = ("variant", "size", "seed", "val_ppl", "train_ppl", "val_er", "val_acc")
+
+
+def pairs(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
+    """Every two series at the sizes both have."""
+    every = [compare(left, right) for left, right in combinations(groups(runs), 2)]
+    if len(every) > MOST:
+        every = [each for each in every if not each.confounded]
+    return [_pair(each) for each in every]
+
+
+def _pair(each: Comparison) -> Finding:
+    logs = each.measured
+    n = len(each.sizes)
+    relative = Measured(
+        estimate=_relative(logs.estimate), low=_relative(logs.low), high=_relative(logs.high), p_value=logs.p_value,
+        n=n, method=logs.method,
+    )
+    caveats: list[str | Caveat] = []
+    if each.confounded:
+        judged = Judged(verdict="confounded", p_value=logs.p_value)
+        caveats += [Caveat(text="They differ in: {names}.", values={"names": differing(each.differences)}),
+                    *assumed(each.differences)]
+    else:
+        judged = verdicts.of_direction(relative, "differs")
+    if n == 0:
+        caveats.append("They have no size in common: anything said of them would be an unmatched comparison.")
+    if each.largest[0] != each.largest[1]:
+        caveats.append(Caveat(
+            text="Unmatched: their lowest Val PPL are {best_left:.1f} and {best_right:.1f}, but their largest sizes "
+                 "{largest_left:,.0f} and {largest_right:,.0f} tokens.",
+            values={"best_left": each.best[0], "best_right": each.best[1], "largest_left": each.largest[0],
+                    "largest_right": each.largest[1]}))
+    if each.trend.p_value is not None and each.trend.p_value <= verdicts.LEVEL:
+        caveats.append(Caveat(text="The ratio changes with size, from {first:.3f} to {last:.3f}.",
+                              values={"first": float(each.ratios[0]), "last": float(each.ratios[-1])}))
+    return finding(
+        relative, judged, key=f"{each.left} vs {each.right}",
+        question="At equal data, which has the lower perplexity: {left} or {right}?",
+        claim="{left} and {right} differ in Val PPL at equal data.",
+        values={"left": each.left, "right": each.right, "ratio": None if n == 0 else float(np.exp(logs.estimate or 0)),
+                "sizes": n, "settings_that_differ": len(each.differences), "names": differing(each.differences)},
+        unit="relative", caveats=caveats,
+        table=Table(columns=("training tokens", "ratio of Val PPL"), rows=tuple(
+            (float(size), float(ratio)) for size, ratio in zip(each.sizes, each.ratios, strict=True))),
+        figure=Figure(kind="lines", x_label="training tokens", y_label="ratio of Val PPL", log_x=True, series=(
+            FigureSeries(label=f"{each.right} / {each.left}", x=tuple(each.sizes.tolist()),
+                         y=tuple(each.ratios.tolist())),)),
+    )
+
+
+def _relative(log: float | None) -> float | None:
+    return None if log is None else float(np.expm1(log))
+
+
+def grid(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
+    """Runs that are the same run under two labels, and sizes that some series of an experiment lack."""
+    again = runs.filter(pl.struct(_SAME).is_duplicated() & pl.col("train_ppl").is_not_null())
+    repeats = [tuple(group["run_id"]) for _, group in again.group_by(_SAME, maintain_order=True)]
+    extra = sum(len(each) - 1 for each in repeats)
+    missing: list[tuple[str, str, int]] = []
+    cells = 0
+    for (experiment,), group in runs.group_by("experiment", maintain_order=True):
+        sizes = sorted(set(group["size"]))
+        for (series,), mine in group.group_by("series", maintain_order=True):
+            cells += len(sizes)
+            missing += [(str(experiment), str(series), int(size)) for size in sizes if size not in set(mine["size"])]
+    common = set.intersection(*(set(group["size"]) for _, group in runs.group_by("series")))
+    count = Measured(estimate=float(extra), n=runs.height, method="count")
+    holes = Measured(estimate=float(len(missing)), n=cells, method="count")
+    return [
+        finding(
+            count, Judged(verdict="contradicted" if extra else "supported", p_value=None), key="repeats",
+            question="Is every run there once?", claim="No two runs are the same run under two labels.",
+            values={"runs": runs.height, "repeats": extra}, unit="runs",
+            caveats=[Caveat(text="Runs that are the same count twice in whatever is computed over runs.")] if extra
+            else [],
+            table=Table(columns=("run", "the same as"), rows=tuple((each[0], ", ".join(each[1:])) for each in repeats)),
+        ),
+        finding(
+            holes, Judged(verdict="contradicted" if missing else "supported", p_value=None), key="missing",
+            question="Is the grid complete?", claim="Every configuration was run at every size of its experiment.",
+            values={"cells": cells, "missing": len(missing), "common_sizes": len(common)}, unit="runs",
+            table=Table(columns=("experiment", "series", "training tokens"), rows=tuple(missing)),
+        ),
+    ]

@@ -1,0 +1,58 @@
+"""Whether the scaling exponent stays what it is when data grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from scipy import special
+
+from cvfp_core import verdicts
+from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table, finding
+from cvfp_core.fitting import Fit
+from cvfp_core.inference import Measured
+
+
+def change_of_alpha(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
+    """Curvature of log-log curves over all series, and the change of alpha between the windows of each."""
+    windows = [fit for fit in fits if fit.law == "sliding-window"]
+    question = "Does alpha change with the amount of data?"
+    found = []
+    for each in (fit for fit in windows if fit.series == "all series" and fit.status == "converged"):
+        bend, up = each.estimate("curvature"), each.value("bend upwards")
+        singles = [fit for fit in windows if fit is not each and fit.value("curvature") is not None]
+        measured = Measured(estimate=bend.value, low=bend.low, high=bend.high, stderr=bend.stderr, dof=each.dof,
+                            p_value=each.p_value, n=each.dof + 1, method="mean curvature, t interval; exact sign test")
+        found.append(finding(
+            measured, verdicts.of_direction(measured, "rises"), key="curvature", question=question,
+            claim="Log-log curves flatten: the more data, the closer alpha is to zero.",
+            values={"flattening": int(up or 0), "series": len(singles)}, unit="log PPL per squared log token",
+            over="over series", caveats=["Series of the same sizes and validation text are not quite independent."],
+            table=Table(columns=("series", "sizes", "curvature", "low", "high"), rows=tuple(
+                (fit.series, fit.sizes, fit.value("curvature"), fit.estimate("curvature").low,
+                 fit.estimate("curvature").high) for fit in singles)),
+            figure=Figure(kind="intervals", x_label="curvature", y_label="series", series=tuple(
+                FigureSeries(label=fit.series, x=(fit.value("curvature") or 0.0,),
+                             low=(fit.estimate("curvature").low,), high=(fit.estimate("curvature").high,))
+                for fit in singles)),
+        ))
+    return [*found, *(_windows(fit, question) for fit in windows if fit.value("change") is not None)]
+
+
+def _windows(fit: Fit, question: str) -> Finding:
+    change = fit.estimate("change")
+    alphas = [each for each in fit.estimates if each.name.startswith("alpha ")]
+    p = None
+    if change.value is not None and change.stderr and fit.dof:
+        p = float(2 * special.stdtr(fit.dof, -abs(change.value) / change.stderr))
+    measured = Measured(estimate=change.value, low=change.low, high=change.high, stderr=change.stderr, dof=fit.dof,
+                        p_value=p, n=fit.n, method="last minus first window, variance about a parabola, t interval")
+    return finding(
+        measured, verdicts.of_direction(measured, "rises"), key=f"windows {fit.series}", question=question,
+        claim="alpha of {series} gets closer to zero with more data: from {first:.3f} to {last:.3f}.",
+        values={"series": fit.series, "first": alphas[0].value or 0.0, "last": alphas[-1].value or 0.0,
+                "windows": len(alphas)},
+        unit="", over="over runs", caveats=[Caveat(text="The {note}.", values={"note": change.note})],
+        table=Table(columns=("window", "tokens", "alpha", "low", "high"), rows=tuple(
+            (number, each.note, each.value, each.low, each.high) for number, each in enumerate(alphas, 1))),
+    )

@@ -1,0 +1,33 @@
+"""Every number that was proposed, in one place. Source: the report on predicting Phase 2 from Phase 1, 2025-11-30.
+
+Standard library only: it is part of the shop window.
+"""
+
+from __future__ import annotations
+
+from cvfp_core.kinds import Light
+
+LIGHTS = (
+    Light(name="val_er", title="effective rank of validation contexts", metric="val_er", better="higher",
+          green=0.80, red=0.75, percent=True),
+    Light(name="phase1_iterations", title="iterations until converged", metric="phase1_iterations", better="lower",
+          green=25, red=30),
+    Light(name="er_gap", title="train ER above val ER", metric="train_er - val_er", better="lower",
+          green=0.02, red=0.05, percent=True),
+)
+
+LARGEST_GAP = 2.0
+"""Points of effective rank that training contexts are said to lie above validation contexts at most."""
+EFFECT_OF_A_POINT = -0.02
+"""Said effect of one point of Val ER on log perplexity, in log PPL = alpha log tokens + beta Val ER + gamma."""
+EFFECT_MARGIN = 0.01
+"""Our choice: a true effect within this of the said one would agree with it."""
+CONSTANT_MARGIN = 0.25
+"""Our choice: points per doubling of data below which effective rank counts as constant; one point over 16 times."""
+
+LOW_RANK_ITERATION, LOW_RANK = 20, 0.70
+"""Stop where Val ER is below this at this iteration."""
+STALLED_ITERATION, STALLED_FOR = 15, 5
+"""Stop where the convergence rate has not risen since this iteration; our choice: for so many iterations."""
+LOSS_WINDOW = 5
+"""Our choice: the loss is not falling if its mean over so many iterations is not below that of as many before."""
