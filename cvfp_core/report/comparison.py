@@ -34,7 +34,7 @@ def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
         "ratio": _exponentiated(mean) if mean else None, "p_value": _p_value(logs),
         "er_difference": _mean("val_er", np.asarray(ranks)),
         "differences": [{"name": each.name, "a": each.left, "b": each.right, "assumed": each.assumed}
-                        for each in matched.differences(left, right)],
+                        for each in matched.differences(_described(left), _described(right))],
         "settings_known": bool(known),
         "unmatched": left.height + right.height - 2 * len(pairs),
     }
@@ -50,6 +50,10 @@ def _group(records: pl.DataFrame, name: str) -> pl.DataFrame:
         names = [*dict.fromkeys(records["experiment"]), *dict.fromkeys(records["variant"]), *labels]
         raise UsageError(f"no runs are called '{name}'{suggestion(name, names)}; there are: {', '.join(names)}")
     return chosen
+
+
+def _described(runs: pl.DataFrame) -> matched.Group:
+    return matched.group(runs.with_columns(series=pl.concat_str("experiment", pl.lit(":"), "variant")))
 
 
 def _pairs(left: pl.DataFrame, right: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:

@@ -79,22 +79,22 @@ def _svg(figure: Figure) -> str:
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
-def _panels(count: int, *, width: float = 3.7, height: float = 3.3) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, *, width: float = 3.7, height: float = 3.3, sharey: bool = True) -> tuple[Figure, list[Axes]]:
     """Panels in rows of up to three that share their axes."""
     from matplotlib.figure import Figure
 
     columns = min(count, 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns + 0.9, height * rows + 0.5))
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
     for spare in axes[count:]:
         spare.set_visible(False)
     for index, axis in enumerate(axes[:count]):
         if index + columns >= count:
             axis.tick_params(labelbottom=True)
-    across, down = 3.7 * columns + 0.9, height * rows + 0.5
+    across, down = width * columns + 0.9, height * rows + 0.5
     figure.subplots_adjust(left=0.75 / across, right=1 - 0.15 / across, bottom=0.6 / down, top=1 - 0.35 / down,
-                           wspace=0.12, hspace=0.28)
+                           wspace=0.12 if sharey else 0.2, hspace=0.28)
     return figure, axes[:count]
 
 
@@ -210,7 +210,7 @@ def _matched(series: list[SeriesView], say: Callable[[str], str]) -> Figure | No
     sizes = sorted(size for size, each in found.items() if len({s["label"] for s, _ in each}) > 2)
     if not sizes:
         return None
-    figure, axes = _panels(len(sizes), height=2.7)
+    figure, axes = _panels(len(sizes), height=2.7, sharey=False)
     experiments = list(dict.fromkeys(each["experiment"] for each in series))
     for index, (axis, size) in enumerate(zip(axes, sizes, strict=True)):
         for which, name in enumerate(experiments):
@@ -218,7 +218,6 @@ def _matched(series: list[SeriesView], say: Callable[[str], str]) -> Figure | No
             axis.plot([100 * run["val_er"] for run in mine], [run["val_ppl"] for run in mine],
                       _MARKERS[which % len(_MARKERS)], color=_COLOURS[which % len(_COLOURS)],
                       label=_text(name) if mine or index == 0 else None)
-        axis.sharey(axis)
         axis.set_title(f"{size:,} {say('tokens')}", loc="left", fontsize=9, fontweight="bold")
         axis.set_yscale("log")
         _plain_ticks(axis, x=False)

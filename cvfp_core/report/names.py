@@ -192,6 +192,28 @@ class ComparisonView(TypedDict):
     unmatched: Annotated[int, "runs of either group without a partner"]
 
 
+class DecisionsView(TypedDict):
+    """What the lights say before Phase 2 is paid for."""
+
+    lights: Annotated[list[dict[str, Any]], "`name`, `title`, `metric`, `better`, `green`, `red`, `percent`"]
+    runs: Annotated[list[dict[str, Any]], "`run_id`, `series`, `num_samples`, `light`, `value`, `censored`, `colour` "
+                                          "(none: cannot be said)"]
+    series: Annotated[list[dict[str, Any]], "`label`, `lights`: by light, runs by colour (`none`: cannot be said)"]
+    backtests: Annotated[list[dict[str, Any]], "had red runs been stopped: `rule`, `judged`, `stopped`, `ranked`, "
+                                               "`worse`, `lost`, `good`, `p_value`, `series`, `seconds_saved`, "
+                                               "`seconds_total`, `timed`"]
+
+
+class StopsView(TypedDict):
+    """What the mid-run rules would have ended."""
+
+    rules: Annotated[list[dict[str, Any]], "`name` and `title`"]
+    seen: Annotated[dict[str, int], "runs whose curves a rule could be applied to, by rule"]
+    runs: Annotated[list[dict[str, Any]], "ended runs: `run_id`, `series`, `num_samples`, `rule`, `iteration`, "
+                                          "`iterations`, `reason`"]
+    backtests: Annotated[list[dict[str, Any]], "as those of the lights, by rule"]
+
+
 class FigureView(TypedDict):
     """A figure beside the report."""
 
@@ -253,8 +275,8 @@ class View(TypedDict, total=False):
     formulas: Annotated[list[FormulaView], "formulas that predict perplexity, with their errors"]
     findings: Annotated[list[FindingView], "every claim tested"]
     verdicts: Annotated[dict[str, int], "findings by verdict"]
-    decisions: Annotated[dict[str, Any], "thresholds, lights of every run, and their back-test"]
-    stops: Annotated[list[dict[str, Any]], "mid-run rules, evaluated on the curves"]
+    decisions: Annotated[DecisionsView, "thresholds, lights of every run, and their back-tests"]
+    stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]

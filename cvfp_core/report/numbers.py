@@ -114,7 +114,15 @@ def any_(value: object, digits: int = 3) -> str:
     return cell(value)
 
 
+def hours(value: float | None) -> str:
+    """Seconds as a length of time: `45 s`, `12 min`, `3.4 h`."""
+    if value is None:
+        return NOTHING
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "number": number, "signed": signed, "percent": percent, "points": points, "tokens": tokens, "short": short,
     "p": p, "span": span, "interval": interval, "cell": cell, "code": code, "any": any_,
+    "hours": hours,
 }

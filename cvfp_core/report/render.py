@@ -7,6 +7,7 @@ is an error. Same view, same bytes.
 from __future__ import annotations
 
 import gettext
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,18 @@ class _Named(StrictUndefined):
         return text
 
 
-def environment(template: Path, translations: gettext.NullTranslations | None = None) -> ImmutableSandboxedEnvironment:
+class _Environment(ImmutableSandboxedEnvironment):
+    """A sandbox in which `finding.values` is the item of that name, not the dictionary's method."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+def environment(template: Path, translations: gettext.NullTranslations | None = None) -> _Environment:
     """The Jinja environment of a template file: its folder, the filters, the language."""
-    made = ImmutableSandboxedEnvironment(
+    made = _Environment(
         loader=FileSystemLoader(template.parent),
         extensions=["jinja2.ext.i18n"],
         undefined=_Named,
@@ -45,14 +55,23 @@ def environment(template: Path, translations: gettext.NullTranslations | None = 
         autoescape=False,
     )
     spoken = translations or gettext.NullTranslations()
-    made.install_gettext_translations(spoken, newstyle=True)  # type: ignore[attr-defined]
+    made.install_gettext_translations(spoken, newstyle=False)  # type: ignore[attr-defined]
 
     def say(text: str, values: Mapping[str, Any] | None = None) -> str:
         """A message in the report's language, with its {names} filled in; texts among them are made inert."""
         words = {name: _said(value, spoken) for name, value in (values or {}).items()}
         return fill(spoken.gettext(text), words) if text else ""
 
-    made.filters |= numbers.FILTERS | {"say": say}
+    def method(text: str) -> str:
+        """A finding's method in the report's language, part by part."""
+        parts = []
+        for part in text.split(", "):
+            count = re.search(r"\d+", part)
+            known = spoken.gettext(re.sub(r"\d+", "{n}", part)) if part else ""
+            parts.append(known.replace("{n}", count.group()) if count else known)
+        return spoken.gettext(", ").join(parts)
+
+    made.filters |= numbers.FILTERS | {"say": say, "method": method}
     return made
 
 

@@ -178,10 +178,10 @@ def _verdicts(facts: _Facts) -> dict[str, int]:
 def _decisions(facts: _Facts) -> dict[str, Any]:
     from cvfp_core.report.decided import decisions
 
-    return decisions(facts.records)
+    return decisions(facts.records, facts.registry)
 
 
-def _stops(facts: _Facts) -> list[dict[str, Any]]:
+def _stops(facts: _Facts) -> dict[str, Any]:
     from cvfp_core.report.decided import stops
 
     return stops(facts.records, facts.inputs.curves(), facts.registry)
