@@ -80,10 +80,10 @@ def _svg(figure: Figure) -> str:
 
 
 def _panels(count: int, *, width: float = 3.7, height: float = 3.3, sharey: bool = True) -> tuple[Figure, list[Axes]]:
-    """Panels in rows of up to three that share their axes."""
+    """Panels in rows of two or three that share their axes."""
     from matplotlib.figure import Figure
 
-    columns = min(count, 3)
+    columns = 2 if count in (2, 4) else min(count, 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns + 0.9, height * rows + 0.5))
     axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
@@ -176,7 +176,7 @@ def _band(runs: list[dict[str, Any]], x: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _alpha(series: list[SeriesView], say: Callable[[str], str]) -> Figure | None:
-    """One row a series: the exponent and its interval; a cross where the input states another."""
+    """One row a series: the exponent and its interval; a ring where the input states one."""
     from matplotlib.figure import Figure
 
     rows = [(each, each["fit"]["parameters"]["alpha"]) for each in series
@@ -192,10 +192,10 @@ def _alpha(series: list[SeriesView], say: Callable[[str], str]) -> Figure | None
             axis.plot([alpha["low"], alpha["high"]], [index, index], color=_COLOURS[0], linewidth=1.6)
         axis.plot([alpha["value"]], [index], "o", color=_COLOURS[0])
         if each["published_alpha"] is not None:
-            axis.plot([each["published_alpha"]], [index], "x", color=_COLOURS[1], markersize=6)
+            axis.plot([each["published_alpha"]], [index], "o", color=_COLOURS[1], markersize=9, markerfacecolor="none")
     axis.set_yticks(range(len(rows)), [_text(f"{each['experiment']}: {each['variant']}") for each, _ in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_xlabel(say("alpha, 95 % interval (x: as published)"))
+    axis.set_xlabel(say("alpha, 95 % interval (ring: as published)"))
     axis.grid(visible=False, axis="y")
     return figure
 
@@ -212,16 +212,17 @@ def _matched(series: list[SeriesView], say: Callable[[str], str]) -> Figure | No
         return None
     figure, axes = _panels(len(sizes), height=2.7, sharey=False)
     experiments = list(dict.fromkeys(each["experiment"] for each in series))
-    for index, (axis, size) in enumerate(zip(axes, sizes, strict=True)):
+    for axis, size in zip(axes, sizes, strict=True):
         for which, name in enumerate(experiments):
             mine = [run for each, run in found[size] if each["experiment"] == name]
             axis.plot([100 * run["val_er"] for run in mine], [run["val_ppl"] for run in mine],
                       _MARKERS[which % len(_MARKERS)], color=_COLOURS[which % len(_COLOURS)],
-                      label=_text(name) if mine or index == 0 else None)
+                      label=_text(name))
         axis.set_title(f"{size:,} {say('tokens')}", loc="left", fontsize=9, fontweight="bold")
         axis.set_yscale("log")
         _plain_ticks(axis, x=False)
-    axes[0].legend(loc="lower left", ncols=2, handlelength=0.8, columnspacing=0.8, labelspacing=0.25)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower right", ncols=min(len(labels), 6), handlelength=0.8, columnspacing=1)
     figure.supxlabel(say("validation effective rank (%)"), y=0.06 / figure.get_figheight(), va="bottom", fontsize=9)
     figure.supylabel(say("validation perplexity"), x=0.12 / figure.get_figwidth(), ha="left", fontsize=9)
     return figure

@@ -84,7 +84,7 @@ class SeriesView(TypedDict):
     windows: Annotated[list[WindowView], "exponents over consecutive sizes; one window if there are few sizes"]
     change: Annotated[EstimateView | None, "last minus first window's alpha"]
     curvature: Annotated[EstimateView | None, "quadratic term of log PPL over log tokens; above 0: it flattens"]
-    marks: Annotated[list[str], "what it is first or last in among the series: `lowest val_ppl`..."]
+    marks: Annotated[list[str], "what it is first or last in among the series: `lowest Val PPL`..."]
 
 
 class LawView(TypedDict):

@@ -45,7 +45,7 @@ def short(value: float | None) -> str:
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= size:
             scaled = value / size
-            return f"{scaled:.0f}{letter}" if scaled >= 10 else f"{scaled:.1f}{letter}"
+            return (f"{scaled:.0f}" if scaled >= 10 else f"{scaled:.1f}".removesuffix(".0")) + letter
     return f"{value:g}"
 
 
@@ -108,10 +108,15 @@ def any_(value: object, digits: int = 3) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.{digits}g}"
+        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.{digits}g}".removesuffix(".")
     if isinstance(value, list):
         return ", ".join(any_(each, digits) for each in value)
     return cell(value)
+
+
+def tidy(text: str) -> str:
+    """Markdown with at most one empty line in a row, and none at its ends."""
+    return re.sub(r"\n(?:[ \t]*\n){2,}", "\n\n", text).strip("\n") + "\n"
 
 
 def hours(value: float | None) -> str:
@@ -124,5 +129,5 @@ def hours(value: float | None) -> str:
 FILTERS: dict[str, Callable[..., str]] = {
     "number": number, "signed": signed, "percent": percent, "points": points, "tokens": tokens, "short": short,
     "p": p, "span": span, "interval": interval, "cell": cell, "code": code, "any": any_,
-    "hours": hours,
+    "hours": hours, "tidy": tidy,
 }

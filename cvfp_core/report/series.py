@@ -14,8 +14,8 @@ from cvfp_core.report.names import EstimateView, FitView, RangeView, SeriesView,
 
 _IDENTITY = {"num_layers", "context_dim", "embed_dim", "num_input_tokens", "seed", "vocab_size"}
 _MARKS = (
-    ("alpha", "steepest alpha", "flattest alpha"), ("val_er", "highest val_er", "lowest val_er"),
-    ("val_ppl", "lowest val_ppl", "highest val_ppl"),
+    ("alpha", "steepest α", "flattest α"), ("val_er", "highest Val ER", "lowest Val ER"),
+    ("val_ppl", "lowest Val PPL", "highest Val PPL"),
 )
 
 

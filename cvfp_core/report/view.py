@@ -133,7 +133,7 @@ def _formulas(facts: _Facts) -> list[FormulaView]:
 
 
 def _formula(facts: _Facts, fit: Fit, *, given: bool) -> FormulaView:
-    form = fit.form
+    form = fit.form.replace("val_er", "ValER(%)")
     for name in ("a", "b", "alpha", "beta", "gamma"):
         value = fit.value(name)
         if value is not None:
