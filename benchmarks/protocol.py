@@ -16,8 +16,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
-from cvfp_residual import OPTIONS
-from cvfp_residual.model import ResidualModel
 
 from cvfp_core.cells import Variant
 from cvfp_core.protocol.effective_rank import effective_rank
@@ -26,6 +24,8 @@ from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Stream, evaluate, learn_tokens
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
 from cvfp_core.settings import Phase1Settings, Phase2Settings
+from cvfp_residual import OPTIONS
+from cvfp_residual.model import ResidualModel
 
 VOCABULARY, WIDTH = 50257, 768
 EVAL_TOKENS, SEQUENTIAL_TOKENS = 2048, 1024  # enough for a steady rate, few enough to repeat

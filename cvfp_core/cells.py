@@ -29,7 +29,7 @@ class Variant:
     @classmethod
     def parse(cls, name: str, *, family: str, prefix: str = "") -> Variant | None:
         """The variant that `{prefix}{L}L_{d}d_{T}tok` names, or None if the name is of another form."""
-        match = re.fullmatch(re.escape(prefix) + r"([1-9]\d*)L_([1-9]\d*)d_([1-9]\d*)tok", name, re.ASCII)
+        match = re.fullmatch(re.escape(prefix) + r"([1-9]\d{0,8})L_([1-9]\d{0,8})d_([1-9]\d{0,8})tok", name, re.ASCII)
         if match is None:
             return None
         layers, width, window = (int(group) for group in match.groups())
@@ -59,6 +59,8 @@ class Cell:
     device: str
     cache: Path
     """Folder where corpora are cached; the run needs no other."""
+    stop_rules: tuple[str, ...] = ()
+    """Rules that may end the run early. A run they end is no result, so they are not part of the run id."""
 
     @property
     def run_id(self) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from cvfp_core.cells import CorpusChoice
-from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.errors import UsageError, shown, suggestion
 from cvfp_core.kinds import Preset
 from cvfp_core.registry import Registry
 from cvfp_core.settings import Phase1Settings, Phase2Settings, Scalar, Settings
@@ -21,6 +21,7 @@ from cvfp_core.settings import Phase1Settings, Phase2Settings, Scalar, Settings
 DEFAULT = Path(__file__).with_name("default.toml")
 
 _Positive = Annotated[int, Field(ge=1, strict=True)]
+_Count = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
 class Geometric(BaseModel):
@@ -28,22 +29,25 @@ class Geometric(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     initial: _Positive
-    multiplier: Annotated[float, Field(gt=1)] = 2.0
-    window: Annotated[int, Field(ge=2, strict=True)] = 4
-    windows: _Positive = 1
+    multiplier: Annotated[float, Field(gt=1, strict=True, allow_inf_nan=False)] = 2.0
+    window: Annotated[int, Field(ge=2, le=1000, strict=True)] = 4
+    windows: _Count = 1
 
     def sizes(self) -> tuple[int, ...]:
-        """initial * multiplier^i for all windows; consecutive windows share all but one size."""
-        return tuple(round(self.initial * self.multiplier**i) for i in range(self.window + self.windows - 1))
+        """initial * multiplier^i for all windows; consecutive windows share all but one size. Raises UsageError."""
+        try:
+            return tuple(round(self.initial * self.multiplier**i) for i in range(self.window + self.windows - 1))
+        except OverflowError:
+            raise UsageError("samples grow without bound: take a smaller multiplier or fewer windows") from None
 
 
 class Matrix(BaseModel):
     """Every combination of layers, context widths and input tokens, as variant names of one family."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    num_layers: list[_Positive]
-    context_dim: list[_Positive]
-    num_input_tokens: list[_Positive]
+    num_layers: Annotated[list[_Positive], Field(min_length=1)]
+    context_dim: Annotated[list[_Positive], Field(min_length=1)]
+    num_input_tokens: Annotated[list[_Positive], Field(min_length=1)]
     prefix: str = ""
 
     def variants(self) -> tuple[str, ...]:
@@ -51,23 +55,33 @@ class Matrix(BaseModel):
         return tuple(f"{self.prefix}{layers}L_{width}d_{window}tok" for window, layers, width in combinations)
 
 
+_LIST, _GEOMETRIC = "a list", "sizes by rule"
+"""Names of the two forms of `samples`, which pydantic puts into the place of an error."""
+_Sizes = Annotated[
+    Annotated[list[_Positive], Field(min_length=1), Tag(_LIST)] | Annotated[Geometric, Tag(_GEOMETRIC)],
+    Discriminator(lambda value: _GEOMETRIC if isinstance(value, dict | Geometric) else _LIST),
+]
+_Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+_NAME = r"^\w([\w.\-+ ]*[\w.\-+])?$"
+
+
 class _RunFile(BaseModel):
     """The run file as written; every key has a meaning, no other is allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Annotated[str, Field(pattern=r"^[\w.\-+ ]+$", max_length=100)] = "default"
+    name: Annotated[str, Field(pattern=_NAME, max_length=100)] = "default"
     variants: list[str] = []
     matrix: Matrix | None = None
-    samples: list[_Positive] | Geometric
-    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = [42]
+    samples: _Sizes
+    seeds: Annotated[list[_Seed], Field(min_length=1)] = [42]
     settings: str | None = None
     device: str = "auto"
     executor: str = "local"
     precision: Literal["float32", "bfloat16"] | None = None
-    corpus: dict[str, str | bool | int | float] = {"name": "embedded"}
+    corpus: dict[str, Any] = {"name": "embedded"}
     phase1: dict[str, Any] = {}
     phase2: dict[str, Any] = {}
-    model: dict[str, str | bool | int | float] = {}
+    model: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,23 +107,19 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
     overrides: top-level keys and their values. assignments: `section.key=value`, the value in TOML.
     Raises UsageError, one line, for a file that cannot be read, an unknown key, preset or impossible value.
     """
-    data = parse(path or DEFAULT)
-    for assignment in assignments:
-        _assign(data, assignment)
-    for key, value in overrides.items():
-        data[key] = value
-        if key == "variants":
-            data.pop("matrix", None)
+    data = merged(path, overrides, assignments)
     try:
         run = _RunFile.model_validate(data)
     except ValidationError as error:
-        raise UsageError(f"{path or 'run file'}: {_explain(error)}") from None
+        raise UsageError(_explain(error)) from None
+    for section in ("corpus", "model"):
+        for key, value in getattr(run, section).items():
+            if not isinstance(value, str | int | float):
+                raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
     variants = tuple(dict.fromkeys([*run.variants, *(run.matrix.variants() if run.matrix else ())]))
     if not variants:
         raise UsageError("no variants: give variants = [\"1L_128d_1tok\"] or a [matrix] in the run file, or --variant")
-    samples = run.samples.sizes() if isinstance(run.samples, Geometric) else tuple(sorted(set(run.samples)))
-    if not samples:
-        raise UsageError("no sample sizes: give samples = [16, 32, 64] in the run file, or --samples")
+    samples = tuple(sorted(set(run.samples.sizes() if isinstance(run.samples, Geometric) else run.samples)))
     preset = registry.get(Preset, run.settings) if run.settings else None
     corpus = dict(run.corpus)
     return RunConfig(
@@ -128,6 +138,28 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         corpus=CorpusChoice(name=str(corpus.pop("name", "embedded")), options=corpus),
         written=data,
     )
+
+
+def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """The run file (None: the embedded default) with assignments, then overrides laid over it, as plain data."""
+    data = parse(path)
+    for assignment in assignments:
+        _assign(data, assignment)
+    for key, value in overrides.items():
+        data[key] = value
+        if key == "variants":
+            data.pop("matrix", None)
+    return data
+
+
+def as_toml(data: Mapping[str, Any]) -> str:
+    """The data of a run file as a run file."""
+    plain = [f"{key} = {shown(value)}" for key, value in data.items() if not isinstance(value, dict)]
+    sections = [
+        "\n".join(["", f"[{key}]", *(f"{name} = {shown(value)}" for name, value in section.items())])
+        for key, section in data.items() if isinstance(section, dict)
+    ]
+    return "\n".join([*plain, *sections]) + "\n"
 
 
 def settings_from(*layers: Mapping[str, Any]) -> Settings:
@@ -155,14 +187,22 @@ def settings_from(*layers: Mapping[str, Any]) -> Settings:
         raise UsageError(str(error)) from None
 
 
-def parse(path: Path) -> dict[str, Any]:
-    """The run file as plain data. Raises UsageError naming the line of a syntax error."""
+def text(path: Path | None) -> str:
+    """The run file (None: the embedded default) as it is written. Raises UsageError if it cannot be read."""
+    path = path or DEFAULT
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read run file '{path}': {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"run file '{path}' is not UTF-8: byte {error.start}") from None
+        raise UsageError(f"run file '{path}' is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
+                         f"{error.start}") from None
+
+
+def parse(path: Path | None) -> dict[str, Any]:
+    """The run file (None: the embedded default) as plain data. Raises UsageError naming the line of a syntax error."""
+    try:
+        return tomllib.loads(text(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"run file '{path}' is not TOML: {error}") from None
 
@@ -196,26 +236,50 @@ def _typed(section: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]
         if expected == "float" and number:
             value = float(value)
         elif (expected == "int" and not (number and isinstance(value, int))) or (expected == "float" and not number):
-            raise UsageError(f"{section}.{name} must be {'a number' if expected == 'float' else 'a whole number'}, "
-                             f"not {value!r}")
+            kind_of = "a number" if expected == "float" else "a whole number"
+            raise UsageError(f"{section}.{name} must be {kind_of}, not {shown(value)}")
         typed[name] = value
     return typed
 
 
+_RULES = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "finite",
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "a section",
+    "model_type": "a section",
+    "model_attributes_type": "a section",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "too_short": "a list with at least {min_length} entry",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "made of letters, digits, spaces and . _ + -, a letter or digit first",
+}
+"""What pydantic's kinds of error ask for, in our words."""
+
+
 def _explain(error: ValidationError) -> str:
-    """The first problem in one line; an unknown key gets the nearest known one."""
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
+    """One problem in one line, an unknown key before all others, with the nearest known one."""
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    place = [part for part in problem["loc"] if part not in (_LIST, _GEOMETRIC)]
+    where = ".".join(part for part in place if isinstance(part, str))
+    if place and isinstance(place[-1], int):
+        where += f" (entry {place[-1] + 1})"
     if problem["type"] == "extra_forbidden":
-        name = str(problem["loc"][-1])
-        known = _known_keys(problem["loc"][:-1])
-        return f"unknown key '{where}'{suggestion(name, known)}; known: {', '.join(known)}"
+        known = _known_keys(place[:-1])
+        return f"unknown key '{where}'{suggestion(str(place[-1]), known)}; known: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"key '{where}' is missing"
-    return f"'{where}' {problem['msg'].removeprefix('Input ').lower()}, not {problem['input']!r}"
+    rule = _RULES.get(problem["type"])
+    wanted = f"must be {rule.format(**problem.get('ctx', {}))}" if rule else problem["msg"]
+    return f"{where} {wanted}, not {shown(problem['input'])}"
 
 
-def _known_keys(section: Iterable[Any]) -> list[str]:
+def _known_keys(section: Sequence[Any]) -> list[str]:
     kinds: dict[str, type[BaseModel]] = {"samples": Geometric, "matrix": Matrix}
-    first = next(iter(section), None)
-    return list(kinds.get(str(first), _RunFile).model_fields)
+    return list((kinds[str(section[0])] if section else _RunFile).model_fields)

@@ -1,5 +1,6 @@
 """What a user can do wrong, said in one line: asked for, found, what to do."""
 
+import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -32,6 +33,19 @@ def suggestion(asked: str, names: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest of `names`, or nothing."""
     close = get_close_matches(asked, list(names), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def shown(value: object) -> str:
+    """The value as a run file writes it, on one line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {shown(each)}' for key, each in value.items())}}}"
+    return str(value)
 
 
 def unknown(kind: str, asked: str, names: Iterable[str]) -> UsageError:

@@ -13,18 +13,20 @@ from filelock import Timeout
 import cvfp_core
 from cvfp_core import registry as registries
 from cvfp_core import store
-from cvfp_core.cells import Cell, CorpusChoice, Emit, Event
+from cvfp_core.cells import Cell, Emit, Event
 from cvfp_core.corpora import load_corpus
-from cvfp_core.kinds import Corpus, VariantFamily
+from cvfp_core.errors import CvfpError
+from cvfp_core.kinds import Corpus, StopRule, VariantFamily
 from cvfp_core.records import Record, RunResult
 from cvfp_core.registry import Registry
 
 
 def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
-    """Runs every cell that is not finished and stores its record.
+    """Runs every cell that has no record and stores one.
 
     Any number of processes may be given the same cells and folder: each cell is run by one of them, and all return when
-    all are done. A cell that raises is stored with status `failed` and the others go on.
+    all are done. A cell that raises is stored with status `failed` and the others go on; to have it tried again, forget
+    that failure first. Raises CvfpError if a record cannot be stored.
     """
     registry = registries.installed()
     corpora: dict[str, Corpus] = {}
@@ -32,11 +34,11 @@ def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
     for timeout in (0, -1):  # first what is free, then what others hold: it may have died with them
         held = []
         for cell in waiting:
-            if store.finished(folder, cell.run_id):
+            if store.recorded(folder, cell.run_id):
                 continue
             try:
                 with store.lock(folder, cell.run_id).acquire(timeout=timeout):
-                    if not store.finished(folder, cell.run_id):
+                    if not store.recorded(folder, cell.run_id):
                         _execute(cell, folder, registry, corpora, emit)
             except Timeout:
                 held.append(cell)
@@ -59,27 +61,41 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     emit(Event(kind="run_started", run_id=cell.run_id, values={"train_tokens": cell.train_tokens}))
     observe("cvfp_run_started")
     try:
-        corpus = _corpus(cell.corpus, cell.cache, registry, corpora)
-        result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell)
-        store.write(folder, result)
+        corpus = _corpus(cell, registry, corpora)
+        rules = [registry.get(StopRule, name) for name in cell.stop_rules]
+        result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules)
     except Exception as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
-        result = _failed(cell, registry, error)
+        result = _failed(cell, _reason(cell, registry, error))
+    try:
         store.write(folder, result)
+    except OSError as error:
+        raise CvfpError(f"cannot write the record of {cell.run_id} to '{folder}': {error.strerror or error}; run the "
+                        "same command again when that is mended") from error
     row = asdict(result.record)
     observe("cvfp_run_finished", record=row)
     emit(Event(kind="run_finished", run_id=cell.run_id, values=row))
 
 
-def _corpus(choice: CorpusChoice, cache: Path, registry: Registry, corpora: dict[str, Corpus]) -> Corpus:
-    key = json.dumps([choice.name, dict(choice.options)], sort_keys=True)
+def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpus:
+    key = json.dumps([cell.corpus.name, dict(cell.corpus.options)], sort_keys=True)
     if key not in corpora:
-        corpora[key] = load_corpus(registry, choice, cache)
+        corpora[key] = load_corpus(registry, cell.corpus, cell.cache)
+    if corpora[key].hash != cell.corpus_hash:
+        raise CvfpError(f"corpus '{cell.corpus.name}' is not here what it was when the run was planned: its hash is "
+                        f"{corpora[key].hash[:12]}, not {cell.corpus_hash[:12]}")
     return corpora[key]
 
 
-def _failed(cell: Cell, registry: Registry, error: Exception) -> RunResult:
+def _reason(cell: Cell, registry: Registry, error: Exception) -> str:
+    """One line: an error of our own says whose it is; any other came from the family's code."""
+    if isinstance(error, CvfpError):
+        return " ".join(str(error).split())
     owner = registry.owner(VariantFamily, cell.variant.family)
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{text[:500]} (variant family '{cell.variant.family}' of {owner.label})"
+
+
+def _failed(cell: Cell, reason: str) -> RunResult:
     return RunResult(record=Record(
         run_id=cell.run_id,
         experiment=cell.experiment,
@@ -96,7 +112,7 @@ def _failed(cell: Cell, registry: Registry, error: Exception) -> RunResult:
         train_tokens=cell.train_tokens,
         device=cell.device,
         status="failed",
-        reason=f"{reason[:500]} (variant family '{cell.variant.family}' of {owner.label})",
+        reason=reason,
         source=f"cvfp {cvfp_core.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     ))

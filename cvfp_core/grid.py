@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cvfp_core import options
-from cvfp_core.cells import Cell
+from cvfp_core.cells import Cell, Variant
 from cvfp_core.config import RunConfig
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import Corpus, VariantFamily
+from cvfp_core.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.registry import Registry
+from cvfp_core.settings import Scalar
 
 
-def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, cache: Path) -> tuple[Cell, ...]:
+def cells(
+    config: RunConfig, registry: Registry, corpus: Corpus, device: str, cache: Path, stop_rules: Sequence[str] = ()
+) -> tuple[Cell, ...]:
     """Every (seed, variant, sample size), small sizes first, so that a table fills up early.
 
-    Raises UsageError for an unknown variant, a model option its family does not have, more samples than the corpus has.
+    Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
+    variant, more samples than the corpus has.
     """
     largest = max(config.samples)
     if largest > corpus.num_documents:
         raise UsageError(
-            f"{largest} samples asked for; corpus '{corpus.name}' has {corpus.num_documents} training documents"
+            f"{largest} samples asked for; corpus '{corpus.name}' has {corpus.num_documents} training documents, "
+            "take fewer"
         )
+    rules = tuple(registry.get(StopRule, name).name for name in dict.fromkeys(stop_rules))
     made = []
     variants = [registry.variant(name) for name in config.variants]
+    models = _model_options(variants, config, registry)
     for seed in config.seeds:
         for num_samples in config.samples:
             for variant in variants:
-                family = registry.get(VariantFamily, variant.family)
-                model = options.resolve("model", family.options, config.settings.model)
                 made.append(Cell(
                     experiment=config.name,
                     variant=variant,
-                    settings=replace(config.settings, model=model),
+                    settings=replace(config.settings, model=models[variant.name]),
                     corpus=config.corpus,
                     corpus_hash=corpus.hash,
                     num_samples=num_samples,
@@ -41,5 +47,31 @@ def cells(config: RunConfig, registry: Registry, corpus: Corpus, device: str, ca
                     seed=seed,
                     device=device,
                     cache=cache,
+                    stop_rules=rules,
                 ))
     return tuple(made)
+
+
+def _model_options(
+    variants: Sequence[Variant], config: RunConfig, registry: Registry
+) -> dict[str, dict[str, Scalar | None]]:
+    """By variant, every option of its family; of those given a family takes the ones it has.
+
+    One that no family of the grid has is an error, unless it comes with the preset, which was not made for this grid.
+    """
+    families = {variant.family: registry.get(VariantFamily, variant.family) for variant in variants}
+    given = config.settings.model
+    known = {option.name for family in families.values() for option in family.options}
+    preset = registry.get(Preset, config.preset).overrides.get("model", {}) if config.preset else {}
+    for name in given:
+        if name not in known and name not in preset:
+            raise options.unknown_key("model", name, known)
+    resolved = {}
+    for variant in variants:
+        family = families[variant.family]
+        names = {option.name for option in family.options}
+        mine = {name: value for name, value in given.items() if name in names}
+        resolved[variant.name] = options.resolve("model", family.options, mine)
+        if family.check is not None:
+            family.check(variant, resolved[variant.name])
+    return resolved

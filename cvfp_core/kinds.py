@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvfp_core.cells import Cell, Emit, Variant
-from cvfp_core.found import Found
+from cvfp_core.ingesting.found import Found
 from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class VariantFamily:
     build: Callable[[Variant, Mapping[str, Scalar | None], torch.Tensor, torch.Generator], TwoPhaseModel]
     """(variant, all options, frozen embeddings (V, d_e), CPU generator for the weights) -> model."""
     options: tuple[Option, ...] = ()
+    check: Callable[[Variant, Mapping[str, Scalar | None]], None] | None = None
+    """(variant, all options): raises UsageError for options that do not go with the variant; called before any run."""
     phases: Literal[1, 2] = 2
     """1: the family has no contexts to learn; Phase 1 is empty and its metrics stay null."""
 

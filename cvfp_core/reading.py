@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cvfp_core import sources, store
+from cvfp_core import store
 from cvfp_core.errors import CvfpError
 from cvfp_core.records import CURVE_SCHEMA
 from cvfp_core.registry import Registry, installed
@@ -69,7 +69,7 @@ def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
     curves: list[Callable[[], pl.DataFrame]] = [lambda path=path: store.read_curves(path) for path in stores]  # type: ignore[misc]
     duplicates = 0
     if logs:
-        from cvfp_core.ingest import ingest
+        from cvfp_core.ingesting.run import ingest
 
         made = ingest(logs, registry)
         for file in made.failed:
@@ -93,8 +93,14 @@ def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
     return Inputs(
         records=records, sources=tuple(found), duplicates=duplicates + together.height - records.height,
         files=lambda: [_hashed(*each) for each in _files(stores, logs, registry)],
-        curves=lambda: pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]),
+        curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), records),
     )
+
+
+def _once(curves: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    """The curves of the records, each point once."""
+    mine = curves.filter(pl.col("run_id").is_in(records["run_id"].implode()))
+    return mine.unique(["run_id", "phase", "step", "metric"], keep="first", maintain_order=True)
 
 
 def _files(stores: Sequence[Path], logs: Sequence[Path], registry: Registry) -> Iterator[tuple[Path, str, str]]:
@@ -102,6 +108,8 @@ def _files(stores: Sequence[Path], logs: Sequence[Path], registry: Registry) -> 
     for path in stores:
         for file in sorted(path.glob("records/*.json")) or sorted(path.glob("*/records/*.json")):
             yield file, f"{_name(path)}/{file.relative_to(path).as_posix()}", "store"
+    from cvfp_core.ingesting import sources
+
     for source in sources.find(logs, registry):
         if source.ingester is None:
             continue

@@ -7,7 +7,7 @@ columns that are missing are null.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -70,6 +70,7 @@ class Record:
     # provenance
     status: Status = field(default="ok", metadata={"unit": "", "meaning": "ok, diverged, failed or interrupted"})
     reason: str | None = _column("", "why the status is not ok")
+    stopped_by: str | None = _column("", "stop rule that ended the run during Phase 1")
     source: str | None = _column("", "where the record comes from: program, or file, format, ingester, plugin version")
     created: str | None = _column("UTC, ISO 8601", "when the record was made")
 
@@ -176,18 +177,32 @@ def conform(loose: pl.DataFrame) -> Conformed:
             reject(cast < 0, name, "must not be negative")
         made[name] = cast.alias(name)
     made |= {name: values for name, values in given.items() if name not in SCHEMA}
-    records = pl.DataFrame(list(made.values())) if height else pl.DataFrame(schema={n: v.dtype for n, v in made.items()})
+    records = pl.DataFrame(list(made.values()))
     if rejected:
         records = records.filter(~pl.Series(range(height), dtype=pl.Int64).is_in(list(rejected)))
     return Conformed(records=records, rejected=tuple(rejected[row] for row in sorted(rejected)))
 
 
+def conform_rows(rows: Sequence[Mapping[str, Any]]) -> Conformed:
+    """As `conform`, for rows that are no frame yet: a column may mix types, and the value that is wrong is named."""
+    names = dict.fromkeys([*SCHEMA, *sorted({name for row in rows for name in row})])
+    return conform(pl.DataFrame([_column_of(name, [row.get(name) for row in rows]) for name in names]))
+
+
+def _column_of(name: str, values: list[Any]) -> pl.Series:
+    """The values as their column's type if all are of it, else as they are."""
+    if name not in SCHEMA:
+        return pl.Series(name, values, strict=False)
+    try:
+        return pl.Series(name, values, dtype=SCHEMA[name])
+    except (TypeError, OverflowError):
+        return pl.Series(name, values, dtype=pl.Object)
+
+
 def _mark_diverged(given: dict[str, pl.Series], height: int) -> None:
     """Sets null what is no finite perplexity, and the status and reason of its row if they say nothing yet."""
-    given["status"] = given["status"].fill_null("ok") if "status" in given and given["status"].dtype == pl.String else (
-        pl.Series("status", ["ok"] * height, dtype=pl.String) if "status" not in given
-        or given["status"].null_count() == height else given["status"].cast(pl.String, strict=False).fill_null("ok")
-    )
+    texts = {name: _texts(given.get(name), name, height) for name in ("status", "reason")}
+    given["status"] = texts["status"].fill_null("ok")
     for name in ("val_ppl", "train_ppl"):
         values = given.get(name)
         if values is None or not values.dtype.is_float():
@@ -197,10 +212,15 @@ def _mark_diverged(given: dict[str, pl.Series], height: int) -> None:
             continue
         mark = bad & (given["status"] == "ok")
         why = pl.Series("reason", [f"{name} is {value}" for value in values.to_list()], dtype=pl.String)
-        before = given.get("reason", pl.Series("reason", [None] * height, dtype=pl.String)).cast(pl.String, strict=False)
-        given["reason"] = why.zip_with(mark, before)
+        given["reason"] = texts["reason"] = why.zip_with(mark, texts["reason"])
         given["status"] = pl.Series("status", ["diverged"] * height, dtype=pl.String).zip_with(mark, given["status"])
         given[name] = values.zip_with(~bad, pl.Series([None] * height, dtype=values.dtype))
+
+
+def _texts(values: pl.Series | None, name: str, height: int) -> pl.Series:
+    if values is None:
+        return pl.Series(name, [None] * height, dtype=pl.String)
+    return _cast(values, pl.String())
 
 
 def _empty(values: pl.Series) -> pl.Series:

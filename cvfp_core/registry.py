@@ -197,7 +197,7 @@ def _load_one(manager: pluggy.PluginManager, point: EntryPoint, points: list[Ent
             for hook in _HOOK_NAMES if hook not in HOOKS
             for call in _calls(manager, hook, plugin)
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
         return _Loaded(info=replace(info, error=" ".join(reason.split())))
     return _Loaded(info=info, items=tuple(items), observers=observers)

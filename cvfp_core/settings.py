@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from math import inf
+from typing import Any, Literal, get_args
+
+from cvfp_core.errors import shown
 
 Scalar = str | int | float | bool
 Phase1Mode = Literal["trained", "untrained", "zero-context"]
 
 
-def _require(section: str, checks: Mapping[str, bool], values: object) -> None:
-    for name, holds in checks.items():
+def _require(section: str, rules: Mapping[str, tuple[bool, str]], values: object) -> None:
+    for name, (holds, rule) in rules.items():
         if not holds:
-            raise ValueError(f"{section}.{name} is out of range: {getattr(values, name)!r}")
+            raise ValueError(f"{section}.{name} must be {rule}, not {shown(getattr(values, name))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +40,17 @@ class Phase1Settings:
 
     def __post_init__(self) -> None:
         _require("phase1", {
-            "mode": self.mode in ("trained", "untrained", "zero-context"),
-            "learning_rate": self.learning_rate > 0,
-            "max_iterations": self.max_iterations >= 2,
-            "min_iterations": self.min_iterations >= 2,
-            "batch_tokens": self.batch_tokens >= 1,
-            "context_noise": self.context_noise >= 0,
-            "dist_reg_weight": 0 <= self.dist_reg_weight <= 1,
-            "gradient_clip": self.gradient_clip > 0,
-            "convergence_threshold": self.convergence_threshold > 0,
-            "converged_ratio": 0 < self.converged_ratio <= 1,
-            "validation": self.validation in ("parallel", "sequential"),
+            "mode": (self.mode in get_args(Phase1Mode), f"one of {', '.join(get_args(Phase1Mode))}"),
+            "learning_rate": (0 < self.learning_rate < inf, "above 0"),
+            "max_iterations": (self.max_iterations >= 2, "at least 2"),
+            "min_iterations": (self.min_iterations >= 2, "at least 2"),
+            "batch_tokens": (self.batch_tokens >= 1, "at least 1"),
+            "context_noise": (0 <= self.context_noise < inf, "0 or above"),
+            "dist_reg_weight": (0 <= self.dist_reg_weight <= 1, "from 0 to 1"),
+            "gradient_clip": (0 < self.gradient_clip < inf, "above 0"),
+            "convergence_threshold": (0 < self.convergence_threshold < inf, "above 0"),
+            "converged_ratio": (0 < self.converged_ratio <= 1, "above 0 and at most 1"),
+            "validation": (self.validation in ("parallel", "sequential"), "one of parallel, sequential"),
         }, self)
 
 
@@ -64,11 +67,11 @@ class Phase2Settings:
 
     def __post_init__(self) -> None:
         _require("phase2", {
-            "learning_rate": self.learning_rate > 0,
-            "epochs": self.epochs >= 1,
-            "batch_tokens": self.batch_tokens >= 1,
-            "gradient_clip": self.gradient_clip > 0,
-            "patience": self.patience >= 1,
+            "learning_rate": (0 < self.learning_rate < inf, "above 0"),
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "batch_tokens": (self.batch_tokens >= 1, "at least 1"),
+            "gradient_clip": (0 < self.gradient_clip < inf, "above 0"),
+            "patience": (self.patience >= 1, "at least 1"),
         }, self)
 
 
@@ -85,7 +88,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision is out of range: {self.precision!r}")
+            raise ValueError(f"precision must be one of float32, bfloat16, not {shown(self.precision)}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, keys sorted where they are free; what records store and run ids hash."""

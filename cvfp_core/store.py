@@ -9,21 +9,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.records import CURVE_SCHEMA, SCHEMA, RunResult, conform
+from cvfp_core.records import CURVE_SCHEMA, RunResult, conform_rows
 
 MARKER = "cvfp-store.json"
 FORMAT = 1
@@ -66,10 +68,28 @@ def write_record(folder: Path, row: dict[str, Any]) -> None:
     _write(folder / "records" / f"{_safe(row['run_id'])}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def finished(folder: Path, run_id: str) -> bool:
-    """Whether the run needs no further work: its record is there and is not of a failure."""
+def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> bool:
+    """Whether the run needs no further work: its record is there and is not of a failure.
+
+    A run that a stop rule ended is finished where that rule is asked for again, and not where it is not.
+    """
     path = folder / "records" / f"{_safe(run_id)}.json"
-    return path.exists() and _read_record(path).get("status") in ("ok", "diverged")
+    if not path.exists():
+        return False
+    record = _read_record(path)
+    return record.get("status") in ("ok", "diverged") or record.get("stopped_by") in stop_rules
+
+
+def recorded(folder: Path, run_id: str) -> bool:
+    """Whether the run left a record, of whatever status."""
+    return (folder / "records" / f"{_safe(run_id)}.json").exists()
+
+
+def forget_failure(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> None:
+    """Removes the record of a run that needs further work, so that it is made again; not while a process makes it."""
+    with suppress(Timeout), lock(folder, run_id).acquire(timeout=0):
+        if not finished(folder, run_id, stop_rules):
+            (folder / "records" / f"{_safe(run_id)}.json").unlink(missing_ok=True)
 
 
 def lock(folder: Path, run_id: str) -> FileLock:
@@ -84,12 +104,7 @@ def read(path: Path) -> pl.DataFrame:
     """
     files = [file for folder in _require(path) for file in sorted((folder / "records").glob("*.json"))]
     rows = [_read_record(file) for file in files]
-    extra = sorted({name for row in rows for name in row} - set(SCHEMA))
-    loose = pl.DataFrame(
-        {name: [row.get(name) for row in rows] for name in (*SCHEMA, *extra)},
-        schema_overrides=SCHEMA, strict=False, infer_schema_length=None,
-    )
-    made = conform(loose)
+    made = conform_rows(rows)
     if made.rejected:
         bad = made.rejected[0]
         raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
@@ -150,13 +165,14 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _safe(run_id: str) -> str:
-    """The run id as a file name that cannot leave its folder."""
-    return re.sub(r"[^\w.\-+=@]", "_", run_id).lstrip(".")[:200] or "_"
+    """The run id as a file name that cannot leave its folder; one that had to be changed gets a hash of the whole."""
+    plain = re.sub(r"[^A-Za-z0-9_.\-+=@]", "_", run_id).lstrip(".")[:200]
+    return plain if plain == run_id else f"{plain}~{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
 
 
 def _write(path: Path, put: Callable[[Path], object]) -> None:
     """Has `put` fill a temporary file beside `path`, then moves it there in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.{os.getpid()}.tmp")
     try:
         put(temporary)
         os.replace(temporary, path)

@@ -4,11 +4,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
-import plain_protocol as plain
 import torch
-from cvfp_residual import cvfp_variants
 from torch import nn
 
+import plain_protocol as plain
 from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.kinds import Corpus
 from cvfp_core.protocol.model import token_windows
@@ -16,6 +15,7 @@ from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Stream, learn_tokens
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.settings import Phase1Settings, Phase2Settings, Settings
+from cvfp_residual import cvfp_variants
 
 torch.set_num_threads(1)  # products this small wait for threads longer than they compute
 

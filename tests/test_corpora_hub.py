@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cvfp_corpora import cvfp_corpora, hub, recipe, tokens
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, processors
 
 from cvfp_core.errors import UsageError
 from cvfp_core.kinds import Corpus
 from cvfp_core.settings import Scalar
+from cvfp_corpora import cvfp_corpora, hub, recipe, tokens
 
 SOURCES = {source.name: source for source in cvfp_corpora()}
 VOCABULARY, WIDTH = 300, 16

@@ -2,10 +2,10 @@
 
 import math
 
-import plain_protocol as plain
 import pytest
 import torch
 
+import plain_protocol as plain
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.model import Diverged
 

@@ -1,4 +1,5 @@
 """Fits, intervals, selection and bad input, on made-up records with known answers."""
+# ruff: noqa: ARG001, ARG005
 
 import json
 import math
@@ -9,14 +10,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws_data import made, power
 
-from cvfp_core import fitting, hookimpl, registry
+from cvfp_core import hookimpl, registry
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import fit_all, fit_series, predict_all, sensitivity
 from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
 from cvfp_core.kinds import Fitter, Parameter
+from laws_data import made, power
 
 TOKENS = 6e4 * 2.0 ** np.arange(6)
 CURVES = ("power-law", "saturating", "exp-decay", "hill")
@@ -99,16 +100,17 @@ def test_the_linear_law_profiled_gives_students_interval():
                    function=law("power-law").function, linear=("A",), starts=law("power-law").starts)
     profiled = fit_all(records, ["line"], registry=strangers(plain))[0].estimate("alpha")
     assert profiled.method == "profile F"
-    assert [profiled.value, profiled.low, profiled.high] == pytest.approx([exact.value, exact.low, exact.high], rel=1e-4)
+    for end in ("value", "low", "high"):
+        assert getattr(profiled, end) == pytest.approx(getattr(exact, end), rel=1e-4)
 
 
 def test_intervals_of_the_saturating_law_cover_the_truth():
-    """A small version of benchmarks/coverage.py: 95 % of 300, less four standard errors of chance."""
+    """A small version of benchmarks/coverage.py: 95 % of 200, less three standard errors of chance."""
     from benchmarks_path import coverage
 
-    result = coverage().simulate((100.0, 1e5, -0.5), 0.02, 5, 300, 1)
-    assert 0.90 <= result["saturating alpha"]
-    assert 0.90 <= result["auto run"]
+    result = coverage().simulate((100.0, 1e5, -0.5), 0.02, 5, 200, 1)
+    assert result["saturating alpha"] >= 0.90
+    assert result["auto run"] >= 0.90
     assert result["power-law run"] < 0.3  # what the floor is there to prevent
 
 
@@ -146,9 +148,23 @@ def test_the_same_records_loaded_twice_count_once():
     assert "6 identical" in fit.left_out
 
 
+def test_an_identical_rerun_under_another_label_is_no_further_evidence():
+    er = [0.7, 0.72, 0.71, 0.73, 0.75, 0.74]
+    records = made(TOKENS, power(TOKENS, floor=90, noise=0.02), val_er=er)
+    again = records.with_columns(experiment=pl.lit("rerun"), run_id=pl.col("run_id") + "-again")
+    both = pl.concat([records, again])
+    (once,), (twice,) = (fit_all(each, ["log-linear-er"]) for each in (records, both))
+    assert (once.n, twice.n) == (6, 6)
+    assert "6 identical" in twice.left_out
+    assert once.estimate("beta") == twice.estimate("beta")
+    assert predict_all(records, 1e7).choice.candidates == predict_all(both, 1e7).choice.candidates
+    assert len(fit_series(both)) == 2
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name", [*CURVES, "pinned-floor", "sliding-window", "chinchilla", "log-linear-er", "linear-er"])
+@pytest.mark.parametrize(
+    "name", [*CURVES, "pinned-floor", "sliding-window", "chinchilla", "log-linear-er", "linear-er"])
 @pytest.mark.parametrize(("tokens", "ppl"), [
     ([], []),
     ([1000], [50.0]),
@@ -190,9 +206,13 @@ def test_three_parameters_through_three_points_have_no_interval():
     assert all(estimate.low is None for estimate in fit.estimates)
 
 
-def test_a_rising_series_is_called_so():
-    (fit,) = fit_series(made(TOKENS, TOKENS[:6] ** 0.3))
-    assert fit.status == "rises"
+def test_a_rising_series_is_called_so_and_nothing_is_predicted_of_it():
+    records = made(TOKENS, TOKENS[:6] ** 0.3)
+    for name in CURVES:
+        (fit,) = fit_series(records, name)
+        assert fit.status == "rises"
+        assert fit.reason
+    assert predict_all(records, 1e7).predictions[0].value is None
 
 
 def test_failed_runs_are_counted_not_fitted():
@@ -214,7 +234,7 @@ def test_unknown_names_are_errors_that_name_what_there_is():
     records = made(TOKENS, power(TOKENS))
     with pytest.raises(UsageError, match="did you mean 'saturating'"):
         fit_series(records, "saturatin")
-    with pytest.raises(UsageError, match="no option 'F'.*known: E"):
+    with pytest.raises(UsageError, match=r"no option 'F'.*known: E"):
         fit_all(records, ["pinned-floor"], options={"F": 3})
     with pytest.raises(CvfpError, match="no column 'nonsense'"):
         fit_all(records, ["log-linear-er"], options={"covariate": "nonsense"})
@@ -337,7 +357,8 @@ def test_a_strangers_own_code_may_raise_or_return_nonsense():
     def boom(points, options):
         raise RuntimeError("no idea")
 
-    for code, text in ((boom, "RuntimeError: no idea"), (lambda p, o: [], "TypeError"), (lambda p, o: [3], "TypeError")):
+    cases = ((boom, "RuntimeError: no idea"), (lambda p, o: [], "TypeError"), (lambda p, o: [3], "TypeError"))
+    for code, text in cases:
         odd = Fitter(name="odd", title="", form="", parameters=(), fit=code)
         (fit,) = fit_all(made(TOKENS, power(TOKENS)), ["odd"], registry=strangers(odd))
         assert fit.status == "failed"
@@ -352,7 +373,7 @@ def test_every_installed_law_keeps_the_contract():
     records = pl.concat([made(TOKENS, power(TOKENS, floor=80, noise=0.02, seed=i), variant=f"1L_{i}d_1tok",
                               **{name: list(values) for name, values in extra.items()}) for i in (1, 2)])
     for name, fitter in registry.installed().items(Fitter).items():
-        assert fitter.title and fitter.form, name
+        assert all((fitter.title, fitter.form)), name
         fits = fit_all(records, [name])
         assert fits, name
         again = fit_all(records, [name])

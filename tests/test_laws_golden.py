@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from laws_data import SHARED, needs_shared, newllm
 
 from cvfp_core.fitting import fit_all, fit_series, predict_all
+from laws_data import SHARED, needs_shared, newllm
 
 pytestmark = needs_shared
 

@@ -1,13 +1,13 @@
 """Phase 1 against the plain protocol, finite differences and models whose contexts are known beforehand."""
 
-import plain_protocol as plain
 import pytest
 import torch
-from made_runs import Scripted, made_model, made_windows, phase1, plain_blocks, random_numbers, same, state_of
 
+import plain_protocol as plain
 from cvfp_core.protocol.model import Diverged
 from cvfp_core.protocol.phase1 import diversity_loss
 from cvfp_core.settings import Phase1Settings
+from made_runs import Scripted, made_model, made_windows, phase1, plain_blocks, random_numbers, same, state_of
 
 WIDTH = 12
 BASE = {"max_iterations": 7, "batch_tokens": 40, "converged_ratio": 1.0, "convergence_threshold": 1.2}

@@ -2,14 +2,14 @@
 
 from itertools import pairwise
 
-import plain_protocol as plain
 import pytest
 import torch
-from made_runs import RESIDUAL, made_model, made_windows, plain_blocks
 
+import plain_protocol as plain
 from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.model import parameter_count
+from made_runs import RESIDUAL, made_model, made_windows, plain_blocks
 
 GPT2_EMBEDDING = 50257 * 768
 EMBEDDING_NORM = 1536  # the logs count the embedding's LayerNorm among the trained parameters

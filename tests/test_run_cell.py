@@ -4,15 +4,15 @@ import math
 from dataclasses import asdict, replace
 
 import numpy as np
-import plain_protocol as plain
 import pytest
 import torch
-from made_runs import RESIDUAL, made_cell, made_corpus, plain_blocks, random_numbers, run
 from torch import nn
 
+import plain_protocol as plain
 from cvfp_core import store
 from cvfp_core.kinds import VariantFamily
 from cvfp_core.protocol.run import run_flops, unigram_perplexity
+from made_runs import RESIDUAL, made_cell, made_corpus, plain_blocks, random_numbers, run
 
 MACHINE = ("seconds_phase1", "seconds_phase2", "peak_memory", "created")
 PHASE1 = (

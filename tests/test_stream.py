@@ -2,13 +2,13 @@
 
 from contextlib import nullcontext
 
-import plain_protocol as plain
 import pytest
 import torch
-from made_runs import Scripted, made_model, made_windows, plain_blocks
 
+import plain_protocol as plain
 from cvfp_core.protocol.model import token_windows
 from cvfp_core.protocol.stream import CHUNK, layer_outputs, parallel_contexts, sequential_contexts
+from made_runs import Scripted, made_model, made_windows, plain_blocks
 
 TABLE = torch.randn(30, 6, generator=torch.Generator().manual_seed(1))
 ROTATION = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(2)))[0]

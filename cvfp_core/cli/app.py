@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cvfp_core import __version__
-from cvfp_core.cli import fit, ingest, laws, plugins, predict, report, run, show
+from cvfp_core.cli import check, fit, ingest, laws, plugins, predict, report, run, show
 from cvfp_core.errors import CvfpError
 
 app = typer.Typer(
@@ -64,5 +64,6 @@ command("show", show.show)
 command("fit", fit.fit)
 command("predict", predict.predict)
 command("laws", laws.laws)
+command("check", check.check)
 command("report", report.report)
 command("plugins", plugins.plugins)

@@ -23,7 +23,7 @@ def fit(
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", metavar="COLUMN", help="Columns that tell series apart [default: experiment, variant]."),
+        typer.Option("--by", metavar="COLUMN", help="Columns that tell series apart. Default: experiment, variant."),
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of a law, such as E=20.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,20 +13,22 @@ import typer
 if TYPE_CHECKING:
     import polars as pl
 
-    from cvfp_core.ingest import FileReport, Ingested
-    from cvfp_core.storing import Stored
+    from cvfp_core.ingesting.run import FileReport, Ingested
+    from cvfp_core.ingesting.storing import Stored
 
 _MESSAGES = 10
 
 
 def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Logs, tables, or folders of them.")],
-    into: Annotated[Path | None, typer.Option("--into", metavar="STORE", help="Store the records in this folder.")] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="STORE", help="Store the records in this folder.")
+    ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Read with this ingester, instead of choosing by content.")
+        str | None, typer.Option("--format", metavar="NAME", help="Read with this ingester; else content decides.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs, instead of the folder's name.")
+        str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs.")
     ] = None,
     map_: Annotated[
         list[str] | None,
@@ -35,7 +39,7 @@ def ingest(
         Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Make any line or file that is not accounted for an error; store nothing then.")
+        bool, typer.Option("--strict", help="Make anything not accounted for an error, and store nothing.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print records, counts and messages as JSON.")] = False,
 ) -> None:
@@ -44,9 +48,9 @@ def ingest(
     Prints one row a series, then what became of every line. Files are told apart by content; `cvfp plugins` lists the
     ingesters. Exit code 3: some files or rows could not be taken, the others were.
     """
-    from cvfp_core import mapping as columns_mapping
     from cvfp_core import registry
-    from cvfp_core.ingest import ingest as read
+    from cvfp_core.ingesting import mapping as columns_mapping
+    from cvfp_core.ingesting.run import ingest as read
 
     mapping = columns_mapping.read(map_ or [])
     if save_map is not None:
@@ -56,7 +60,7 @@ def ingest(
         made.require_complete()
     stored = None
     if into is not None and not made.records.is_empty():
-        from cvfp_core.storing import into as write
+        from cvfp_core.ingesting.storing import into as write
 
         stored = write(into, made)
     if json_:
@@ -146,7 +150,8 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("input", header_style="bold", overflow="fold")
     for heading in ("read as", "runs", "record", "curve", "noise", "reported"):
-        table.add_column(heading, header_style="bold", justify="left" if heading == "read as" else "right", no_wrap=True)
+        justify = "left" if heading == "read as" else "right"
+        table.add_column(heading, header_style="bold", justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for file in made.files[:30]:
         table.add_row(Text(file.name), *_counts(file))
     console.print()
@@ -157,8 +162,10 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
     runs = made.records.height
     alphas = f", {made.published.height} published exponents" if made.published.height else ""
     console.print(f"\n{runs:,} runs{alphas} from {_plural(len(made.files), 'input')}")
-    for each in (*made.duplicates, *(stored.known if stored else ())):
-        console.print(Text(f"the same run twice, kept once: {each.kept} and {each.also}", style="yellow"))
+    twice = (*made.duplicates, *(stored.known if stored else ()))
+    pairs = Counter((_file(each.kept), _file(each.also)) for each in twice)
+    for (kept, also), count in pairs.items():
+        console.print(Text(f"{_plural(count, 'run')} of {also} are in {kept} already: kept once", style="yellow"))
     if stored is not None:
         console.print(Text.assemble(
             f"{stored.written:,} stored in {into}\nnext: ", (f"cvfp report {into} -o report.md", "bold")))
@@ -169,8 +176,8 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
 def _counts(file: FileReport) -> list[str]:
     if file.problem:
         return [file.ingester or "-", "failed", "", "", "", ""]
-    lines = file.lines
-    return [file.ingester or "-", *(f"{n:,}" for n in (file.runs, lines.record, lines.curve, lines.noise, file.reported))]
+    counts = (file.runs, file.lines.record, file.lines.curve, file.lines.noise, file.reported)
+    return [file.ingester or "-", *(f"{count:,}" for count in counts)]
 
 
 def _print_messages(console: Any, made: Ingested) -> None:
@@ -189,6 +196,11 @@ def _print_messages(console: Any, made: Ingested) -> None:
         console.print(Text(f"skipped: {skipped}", style="dim"))
     if len(made.skipped) > 5:
         console.print(f"and {len(made.skipped) - 5:,} more files that no ingester knows", style="dim")
+
+
+def _file(place: str) -> str:
+    """The file of a place such as `logs/a.txt:12`, or of a record's source."""
+    return re.sub(r"(?::\d+| \(.*)$", "", place)
 
 
 def _plural(count: int, noun: str) -> str:

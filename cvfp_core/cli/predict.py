@@ -25,7 +25,7 @@ def predict(
     ] = "auto",
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", metavar="COLUMN", help="Columns that tell series apart [default: experiment, variant]."),
+        typer.Option("--by", metavar="COLUMN", help="Columns that tell series apart. Default: experiment, variant."),
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -48,6 +49,11 @@ def run(
         int,
         typer.Option("--jobs", min=0, help="Processes that share the grid; 0: as fits the machine."),
     ] = 0,
+    stop_rule: Annotated[
+        list[str] | None,
+        typer.Option("--stop-rule", metavar="NAME", help="Rule that may end runs early; repeat for several. See "
+                     "`cvfp plugins`."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the plan: cells, tokens, parameters, FLOPs, time."),
@@ -68,15 +74,15 @@ def run(
         )
     from cvfp_core import config, grid, registry, store
 
-    if show_config:
-        print((run_file or config.DEFAULT).read_text(encoding="utf-8"), end="")
-        return
-    installed = registry.installed()
     overrides = _overrides(
         name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device
     )
-    assignments = [*([f'corpus.name="{corpus}"'] if corpus else []), *(set_ or [])]
+    assignments = [*([f"corpus.name={json.dumps(corpus)}"] if corpus else []), *(set_ or [])]
+    installed = registry.installed()
     asked = config.read(run_file, overrides, assignments, installed)
+    if show_config:
+        print(config.as_toml(asked.written) if overrides or assignments else config.text(run_file), end="")
+        return
     for each in asked.variants:
         installed.variant(each)
 
@@ -90,7 +96,7 @@ def run(
     device = devices.resolve(asked.device)
     cache = Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
     loaded = load_corpus(installed, asked.corpus, cache)
-    cells = grid.cells(asked, installed, loaded, device, cache)
+    cells = grid.cells(asked, installed, loaded, device, cache, stop_rule or ())
     if dry_run:
         from cvfp_core.cli.plan import print_plan
 
@@ -98,7 +104,9 @@ def run(
         return
     folder = store.create(out / asked.name)
     store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
-    pending = [cell for cell in cells if not store.finished(folder, cell.run_id)]
+    pending = [cell for cell in cells if not store.finished(folder, cell.run_id, cell.stop_rules)]
+    for cell in pending:
+        store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
 
     from cvfp_core.cli.progress import open_sink
 
@@ -116,7 +124,7 @@ def run(
         from cvfp_core.cli.tables import print_records
 
         print_records(mine, path=folder)
-    if not (mine["status"] == "ok").all():
+    if not ((mine["status"] == "ok") | mine["stopped_by"].is_in(stop_rule or [])).fill_null(False).all():
         raise typer.Exit(3)
 
 

@@ -11,9 +11,9 @@ import polars as pl
 
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.predict import Prediction, predict
-from cvfp_core.fitting.run import SERIES, check_options, fit_points, grouped, option_values
+from cvfp_core.fitting.run import SERIES, blame, check_options, fit_points, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, widening
-from cvfp_core.fitting.values import Points
+from cvfp_core.fitting.values import Fit, Points
 from cvfp_core.kinds import Fitter
 from cvfp_core.registry import Registry, installed
 from cvfp_core.settings import Scalar
@@ -59,8 +59,8 @@ def predict_all(
         return _automatic(every, tokens, registry)
     check_options([given], options)
     values = option_values(given, options)
-    fits = [fit for points in every for fit in fit_points(given, points, values, registry)]
-    return Forecast(choice=None, predictions=tuple(predict(fit, given, {"train_tokens": tokens}) for fit in fits))
+    fits = [fit for points in every for fit in fit_points(given, points, values, registry, intervals=False)]
+    return Forecast(choice=None, predictions=tuple(_predict(fit, given, tokens, registry) for fit in fits))
 
 
 def candidates(registry: Registry) -> list[Fitter]:
@@ -75,9 +75,18 @@ def _predicts(fitter: Fitter) -> bool:
 
 def _automatic(every: Sequence[Points], tokens: float, registry: Registry) -> Forecast:
     laws = candidates(registry)
-    choice = choose(laws, [points for points in every if points.n and _sound(points)])
+    choice = choose(laws, _distinct([points for points in every if points.n and _sound(points)]))
+    failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
+    laws = [fitter for fitter in laws if fitter.name not in failed]
     return Forecast(choice=choice, predictions=tuple(_series(points, choice, laws, tokens, registry)
                                                      for points in every))
+
+
+def _distinct(every: Sequence[Points]) -> list[Points]:
+    """The series without copies of one another under other labels: a copy is no further evidence."""
+    seen = {(points.response.tobytes(), *(v.tobytes() for v in points.inputs.values())): points
+            for points in reversed(every)}
+    return list(reversed(seen.values()))
 
 
 def _sound(points: Points) -> bool:
@@ -90,8 +99,7 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
     law = by_name[choice.law]
     if len(points.sizes) < law.least_points:
         law = min(laws, key=lambda fitter: (fitter.least_points, len(fitter.parameters)))
-    at = {"train_tokens": tokens}
-    prediction = predict(fit_points(law, points, {}, registry)[0], law, at)
+    prediction = _predict(fit_points(law, points, {}, registry, intervals=False)[0], law, tokens, registry)
     if prediction.value is None:
         return prediction
     carriers = interval_laws(law, laws, points)
@@ -103,7 +111,8 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
         )
     target = np.log(points.response)[None, :]
     others = [
-        widen(prediction if carrier is law else predict(fit_points(carrier, points, {}, registry)[0], carrier, at),
+        widen(prediction if carrier is law else
+              _predict(fit_points(carrier, points, {}, registry, intervals=False)[0], carrier, tokens, registry),
               prediction.value, float(widening(carrier, points.inputs, target)[0]))
         for carrier in carriers
     ]
@@ -116,6 +125,15 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
         reason=prediction.reason if law in carriers else
         f"the points do not rule out a floor; the interval is that of {names}",
     )
+
+
+def _predict(fit: Fit, fitter: Fitter, tokens: float, registry: Registry) -> Prediction:
+    """The prediction; one without a value that says whose fitter failed, if it raised."""
+    try:
+        return predict(fit, fitter, {"train_tokens": tokens})
+    except Exception as error:
+        return Prediction(series=fit.series, law=fit.law, inputs={"train_tokens": tokens},
+                          reason=blame(fitter, error, registry))
 
 
 def interval_laws(law: Fitter, laws: Sequence[Fitter], points: Points) -> list[Fitter]:

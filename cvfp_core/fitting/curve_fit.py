@@ -74,10 +74,11 @@ def solve_points(fitter: Fitter, points: Points) -> Solved:
     return Solved(curve=curve, target=target, optimum=optimum, variance=variance)
 
 
-def fit_curve(fitter: Fitter, points: Points, *, given: Mapping[str, float] | None = None) -> Fit:
+def fit_curve(fitter: Fitter, points: Points, *, given: Mapping[str, float] | None = None,
+              intervals: bool = True) -> Fit:
     """The law's function fitted to the points, with profile-F intervals.
 
-    given: parameters that are not fitted but known.
+    given: parameters that are not fitted but known. intervals: False where only the curve is wanted, which is faster.
     """
     whole, given = fitter, given or {}
     fitter = pin(fitter, given)
@@ -91,7 +92,7 @@ def fit_curve(fitter: Fitter, points: Points, *, given: Mapping[str, float] | No
     )
     if not np.isfinite(rss) or not np.isfinite(optimum.parameters).all():
         return replace(blank, reason="the law is not positive and finite at the points for any parameters tried")
-    fitted = _estimates(solved)
+    fitted = _estimates(solved, intervals)
     estimates: list[Estimate] = []
     for parameter in whole.parameters:
         if parameter.name in given:
@@ -127,12 +128,12 @@ def pin(fitter: Fitter, given: Mapping[str, float]) -> Fitter:
     )
 
 
-def _estimates(solved: Solved) -> dict[str, Estimate]:
+def _estimates(solved: Solved, intervals: bool) -> dict[str, Estimate]:
     """An estimate for each parameter fitted. Positive ones, but for the floor, are profiled by their logarithm."""
     curve, parameters = solved.curve, solved.curve.fitter.parameters
     values = solved.optimum.parameters[0]
     plain = [Estimate(name=p.name, value=float(v), unit=p.unit) for p, v in zip(parameters, values, strict=True)]
-    if solved.variance.value is None:
+    if solved.variance.value is None or not intervals:
         return {estimate.name: estimate for estimate in plain}
     log = np.array([p.minimum >= 0 and p.name != curve.fitter.floor and v > 0
                     for p, v in zip(parameters, values, strict=True)])

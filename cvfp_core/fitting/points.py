@@ -33,8 +33,11 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
         records = records.filter(pl.col("status") == "ok")
     measured = records.drop_nulls([*inputs, response])
     left_out["not measured"] = records.height - measured.height
-    content = [*by, *inputs, response, *(name for name in ("seed", "val_ppl", "train_ppl", "val_acc")
-                                         if name in records.columns and name not in (*inputs, response))]
+    # the same measurements under another label are no further evidence, so the label is not looked at
+    columns = (*inputs, response)
+    content = [*(name for name in by if name != "experiment"), *columns]
+    content += [name for name in ("seed", "val_ppl", "train_ppl", "val_acc")
+                if name in records.columns and name not in columns]
     distinct = measured.unique(content, keep="first", maintain_order=True)
     left_out["identical"] = measured.height - distinct.height
     if "run_id" in distinct.columns and "train_tokens" in distinct.columns:
@@ -76,6 +79,15 @@ def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -
     if count < least:
         return "too few points", f"{count} {what}, needs {least}; add {least - count}{_aside(points)}"
     return None
+
+
+def rising(points: Points) -> bool:
+    """Whether the response rises with the first input, by the slope of logarithms; flat is not rising."""
+    x, y = np.log(next(iter(points.inputs.values()))), np.log(points.response)
+    return bool((x - x.mean()) @ y / max(np.ptp(x), 1e-300) > 1e-9)
+
+
+RISES = "val_ppl rises with train_tokens, so this is no scaling law; check the runs"
 
 
 def _aside(points: Points) -> str:

@@ -44,10 +44,11 @@ class Prediction:
         return plain | {"inputs": dict(self.inputs), "warnings": list(self.warnings)}
 
 
+@np.errstate(all="ignore")
 def predict(fit: Fit, fitter: Fitter, inputs: Mapping[str, float]) -> Prediction:
     """What the fitted law says at the inputs, with 95 % profile intervals."""
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(inputs), reason=fit.reason)
-    if fit.points is None or not fit.usable or fitter.function is None:
+    if fit.points is None or not fit.usable or fitter.function is None or fit.status == "rises":
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
     given = {e.name: e.value for e in fit.estimates if e.method == "given" and e.value is not None}
     pinned = pin(fitter, given)
@@ -56,7 +57,9 @@ def predict(fit: Fit, fitter: Fitter, inputs: Mapping[str, float]) -> Prediction
     distance = float(at[first][0] / fit.points.sizes[-1])
     values = np.array([[fit.value(p.name) for p in pinned.parameters]], dtype=float)
     value = float(Curve(pinned, fit.points.inputs).values(values, at)[0, 0])
-    warnings = tuple(w for w in (_far(distance, first), _rises(fit)) if w)
+    warnings = tuple(w for w in (_far(distance, first),) if w)
+    if not np.isfinite(value):
+        return replace(blank, reason=f"the law is not finite at {float(at[first][0]):g} {first}")
     blank = replace(blank, value=value, distance=distance, warnings=warnings)
     solved = solve_points(pinned, fit.points)
     if solved.variance.value is None:
@@ -76,7 +79,3 @@ def _far(distance: float, name: str) -> str:
     if distance <= FAR:
         return ""
     return f"{distance:.3g} times the largest {name} fitted: no interval covers a change of law out there"
-
-
-def _rises(fit: Fit) -> str:
-    return fit.reason if fit.status == "rises" else ""

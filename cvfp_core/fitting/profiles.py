@@ -22,8 +22,9 @@ PRECISION = 1e-8
 """Of sums of squares; the ends of an interval move by half of it."""
 
 
+@np.errstate(all="ignore")
 def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, goal: Goal, *, step: Array,
-                 allowed: Array, sign: Array, limit: Array, tolerance: float = 1e-5) -> Array:
+                 allowed: Array, sign: Array, limit: Array, tolerance: float = 1e-4) -> Array:
     """(B,) the value where the sum of squares is `allowed` above its minimum; infinite if it never gets there.
 
     goal: of each row, its target is not used. step: first guess at the distance. sign: -1 for lower, +1 for upper ends.

@@ -10,7 +10,7 @@ import polars as pl
 
 from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.fitting.curve_fit import fit_curve
-from cvfp_core.fitting.points import gather, refusal
+from cvfp_core.fitting.points import RISES, gather, refusal, rising
 from cvfp_core.fitting.values import Fit, Points
 from cvfp_core.kinds import Fitter
 from cvfp_core.options import resolve
@@ -72,8 +72,12 @@ def _columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tupl
     return tuple(each.format(**names) for each in fitter.inputs), fitter.response.format(**names)
 
 
-def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None], registry: Registry) -> list[Fit]:
-    """The law fitted to these points. What a fitter raises becomes a failed fit that says whose fitter it is."""
+def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None], registry: Registry, *,
+               intervals: bool = True) -> list[Fit]:
+    """The law fitted to these points. What a fitter raises becomes a failed fit that says whose fitter it is.
+
+    intervals: False lets a curve go without those of its parameters.
+    """
     blank = Fit(law=fitter.name, form=fitter.form, series=_label(points), floor=fitter.floor, status="failed",
                 n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
     what = "sizes" if fitter.scope == "series" else "runs"
@@ -81,16 +85,28 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
     refused = refusal(points, response=response, least=fitter.least_points, what=what)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
+    if fitter.fit is None and response == "val_ppl" and points.inputs.keys() == {"train_tokens"} and rising(points):
+        return [replace(blank, status="rises", reason=RISES)]
     try:
-        if fitter.fit is not None:
-            made = list(fitter.fit(points, options))
-            strange = next((each for each in made if not isinstance(each, Fit)), None)
-            if strange is not None or not made:
-                raise TypeError(f"fit must return fits, not {strange!r:.60}")
-            return made
-        return [fit_curve(fitter, points)]
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            made = list(fitter.fit(points, options)) if fitter.fit is not None else [
+                fit_curve(fitter, points, intervals=intervals)]
+        strange = next((each for each in made if not isinstance(each, Fit)), None)
+        if strange is not None or not made:
+            raise TypeError(f"fit must return fits, not {strange!r:.60}")
+        return [_finite(each) for each in made]
     except Exception as error:
         return [replace(blank, reason=blame(fitter, error, registry))]
+
+
+def _finite(fit: Fit) -> Fit:
+    """The fit; a failed one if a number of it is none."""
+    bad = [e.name for e in fit.estimates for number in (e.value, e.low, e.high, e.stderr)
+           if number is not None and not np.isfinite(number)]
+    if not bad:
+        return fit
+    return replace(fit, status="failed", estimates=(), aicc=None, rss=None, sigma=None, r_squared=None, p_value=None,
+                   reason=f"{', '.join(dict.fromkeys(bad))} came out beyond what numbers can hold; check the values")
 
 
 def blame(fitter: Fitter, error: Exception, registry: Registry) -> str:

@@ -36,6 +36,7 @@ class Scores:
     """(B,) NaN where it does not exist."""
 
 
+@np.errstate(all="ignore")
 def score(fitter: Fitter, inputs: Mapping[str, Array], targets: Array) -> Scores:
     """The law's scores on (B, n) logarithms of responses at the same inputs.
 
@@ -60,6 +61,7 @@ def score(fitter: Fitter, inputs: Mapping[str, Array], targets: Array) -> Scores
                   aicc=np.array([np.nan if each is None else each for each in values]))
 
 
+@np.errstate(all="ignore")
 def widening(fitter: Fitter, inputs: Mapping[str, Array], targets: Array) -> Array:
     """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next."""
     curve = Curve(fitter, inputs)

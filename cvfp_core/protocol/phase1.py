@@ -37,7 +37,9 @@ class Phase1Result:
     contexts: Tensor
     last: Sweep
     censored: bool
-    """The maximum was reached before convergence: the iteration count is a lower bound."""
+    """It ended before convergence, at the maximum or stopped: the iteration count is a lower bound."""
+    stopped: str | None = None
+    """Why it was stopped before it converged or reached the maximum."""
 
 
 def diversity_loss(contexts: Tensor) -> Tensor:
@@ -55,11 +57,13 @@ def learn_contexts(
     generator: torch.Generator,
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Sweep], None],
+    stop: Callable[[Sweep], str | None] = lambda _sweep: None,
 ) -> Phase1Result:
     """Trains the model's Phase-1 parameters (mode `untrained`: leaves them) and returns the fixed point.
 
     windows: (N, T) on the model's device. generator: on that device; initial contexts and noise are drawn from it.
-    report hears of every iteration from the second on; the first one only draws the initial contexts.
+    report hears of every iteration from the second on; the first one only draws the initial contexts. stop is asked
+    after it, unless Phase 1 has converged, and returns why to end here, or None.
     Raises Diverged when a loss is not finite.
     """
     trained = settings.mode == "trained"
@@ -113,6 +117,9 @@ def learn_contexts(
         report(sweep)
         if iteration >= settings.min_iterations and sweep.convergence_rate >= settings.converged_ratio:
             return Phase1Result(contexts=contexts, last=sweep, censored=False)
+        reason = stop(sweep)
+        if reason is not None:
+            return Phase1Result(contexts=contexts, last=sweep, censored=True, stopped=reason)
     return Phase1Result(contexts=contexts, last=sweep, censored=True)
 
 

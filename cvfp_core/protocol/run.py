@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,18 +17,23 @@ from torch import Tensor
 
 import cvfp_core
 from cvfp_core.cells import Cell, Emit, Event
-from cvfp_core.kinds import Corpus, VariantFamily
+from cvfp_core.kinds import Corpus, StopRule, VariantFamily
 from cvfp_core.protocol import device as devices
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.model import Diverged, TwoPhaseModel, parameter_count, token_windows
 from cvfp_core.protocol.phase1 import Sweep, learn_contexts
 from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
+from cvfp_core.protocol.stopping import Stopped, Stopper
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
-from cvfp_core.records import CurvePoint, Record, RunResult
+from cvfp_core.records import CurvePoint, Record, RunResult, Status
 
 
-def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> RunResult:
+def run_cell(
+    cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = ()
+) -> RunResult:
     """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
+
+    A stop rule that ends Phase 1 ends the run: status `interrupted`, the metrics of Phase 1, no Phase 2.
 
     emit hears of every iteration, epoch and phase. Same cell, same thread count: same metrics, bit for bit, on a CPU.
     """
@@ -61,11 +66,19 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
         "params_phase1": params_context if mode == "trained" else 0,
         "params_phase2": params_phase2,
     }
+    status: Status = "ok"
+    reason = None
     try:
         started = time.perf_counter()
         if mode in ("trained", "untrained"):
-            found = _phase1(cell, model, train_windows, val_windows, autocast, tell)
+            found = _phase1(cell, model, train_windows, val_windows, autocast, tell, stop_rules)
             metrics |= found.metrics
+            if found.stopped is not None:
+                metrics["seconds_phase1"] = time.perf_counter() - started
+                metrics["flops"] = run_flops(params_context, params_phase2, 0, len(train_tokens), len(val_tokens),
+                                             metrics["phase1_iterations"], 0, trained=mode == "trained")
+                tell.phase(1, metrics)
+                raise Stopped(found.stopped)
             train_layers = layer_outputs(model, found.train, train_windows, settings.phase1.batch_tokens, autocast)
             val_layers = layer_outputs(model, found.val, val_windows, settings.phase1.batch_tokens, autocast)
             del found
@@ -101,9 +114,10 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
             metrics.get("phase1_iterations") or 0, outcome.epochs, trained=mode == "trained",
         )
         tell.phase(2, metrics)
-        reason = None
     except Diverged as error:
-        reason = str(error)
+        status, reason = "diverged", str(error)
+    except Stopped as end:
+        status, reason = "interrupted", str(end)
     record = Record(
         run_id=cell.run_id,
         experiment=cell.experiment,
@@ -120,7 +134,7 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
         num_samples=cell.num_samples,
         peak_memory=devices.peak_memory(device),
         device=devices.describe(device),
-        status="ok" if reason is None else "diverged",
+        status=status,
         reason=reason,
         source=f"cvfp {cvfp_core.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -130,10 +144,10 @@ def run_cell(cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit) -> R
 
 
 class _Phase1Found:
-    """Contexts of both streams and the record columns Phase 1 fills."""
+    """Contexts of both streams, the record columns Phase 1 fills, and why it was stopped, if it was."""
 
-    def __init__(self, train: Tensor, val: Tensor, metrics: dict[str, Any]) -> None:
-        self.train, self.val, self.metrics = train, val, metrics
+    def __init__(self, train: Tensor, val: Tensor, metrics: dict[str, Any], stopped: str | None) -> None:
+        self.train, self.val, self.metrics, self.stopped = train, val, metrics, stopped
 
 
 def _phase1(
@@ -143,11 +157,19 @@ def _phase1(
     val_windows: Tensor,
     autocast: Callable[[], AbstractContextManager[object]],
     tell: _Teller,
+    stop_rules: Sequence[StopRule],
 ) -> _Phase1Found:
     settings, width = cell.settings.phase1, cell.variant.context_dim
     noise = torch.Generator(device=train_windows.device).manual_seed(2 * cell.seed + 1)
+
+    def rank() -> float:
+        measured = effective_rank(parallel_contexts(model, val_windows, width).contexts)
+        tell.point(1, "val_er", measured)
+        return measured
+
+    stopper = Stopper(stop_rules, rank, tell.warn)
     result = learn_contexts(
-        model, train_windows, width, settings, generator=noise, autocast=autocast, report=tell.sweep
+        model, train_windows, width, settings, generator=noise, autocast=autocast, report=tell.sweep, stop=stopper
     )
     if settings.validation == "sequential":
         val_contexts = sequential_contexts(model, val_windows, width)
@@ -164,7 +186,8 @@ def _phase1(
         "diversity_loss": result.last.diversity_loss,
         "train_er": effective_rank(result.contexts),
         "val_er": effective_rank(val_contexts),
-    })
+        "stopped_by": stopper.by,
+    }, result.stopped)
 
 
 class _Teller:
@@ -187,6 +210,10 @@ class _Teller:
 
     def warn(self, text: str) -> None:
         self._emit("warning", {"text": text})
+
+    def point(self, phase: int, metric: str, value: float) -> None:
+        """Keeps a value that not every step has, at the step that was told last."""
+        self.curves.append(CurvePoint(phase=phase, step=self.curves[-1].step, metric=metric, value=value))
 
     def _step(self, phase: int, step: int, kind: Any, values: dict[str, Any]) -> None:
         now = time.perf_counter()

@@ -28,7 +28,9 @@ def text_option(options: Options, name: str) -> str:
     """The option, a text that is not empty. Raises UsageError naming it if it is missing."""
     value = options.get(name)
     if value is None:
-        raise UsageError(f"corpus option '{name}' is required: --set corpus.{name}=..., or {name} = ... under [corpus] in the run file")
+        raise UsageError(
+            f"corpus option '{name}' is required: --set corpus.{name}=..., or in the run file under [corpus]"
+        )
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise UsageError(f"corpus option '{name}' must be a text, not {value!r}")
     return value

@@ -11,8 +11,9 @@ from scipy import optimize
 from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import t_quantile
+from cvfp_core.fitting.points import RISES, rising
 from cvfp_core.fitting.search import Goal, solve
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Status
 from cvfp_core.kinds import Fitter
 from cvfp_core.settings import Scalar
 
@@ -27,14 +28,16 @@ def fit(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None]) ->
     floor = options["E"]
     if floor is not None:
         return [_given(fitter, group, float(floor)) for group in groups]
-    usable = [group for group in groups if len(group.sizes) > 1]
+    usable = [group for group in groups if len(group.sizes) > 1 and not rising(group)]
+    if not usable:
+        return [_unusable(fitter, group) for group in groups]
     if sum(group.n for group in usable) <= 2 * len(usable) + 1:
         return [_refused(fitter, group, "too few points", "the shared floor leaves no residual; add sizes or give E")
                 for group in groups]
     return _shared(fitter, groups, usable)
 
 
-def _refused(fitter: Fitter, points: Points, status: str, reason: str) -> Fit:
+def _refused(fitter: Fitter, points: Points, status: Status, reason: str) -> Fit:
     return Fit(law=fitter.name, form=fitter.form, series=str(points.series[0]), status=status, reason=reason,
                floor=fitter.floor, n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
 
@@ -44,8 +47,8 @@ def _given(fitter: Fitter, points: Points, floor: float) -> Fit:
     if not 0 <= floor < lowest:
         return _refused(fitter, points, "bad data", f"E {floor:g} must be at least 0 and below the lowest value "
                                                     f"{lowest:g}")
-    if len(points.sizes) < 2:
-        return _refused(fitter, points, "too few points", "1 size, needs 2; add 1")
+    if len(points.sizes) < 2 or rising(points):
+        return _unusable(fitter, points)
     return fit_curve(fitter, points, given={"E": floor})
 
 
@@ -81,8 +84,14 @@ def _shared(fitter: Fitter, groups: list[Points], usable: list[Points]) -> list[
     fits = [fit_curve(fitter, group, given={"E": best}) for group in usable]
     errors = _errors(fits, best, variance)
     made = {each.series: _shared_fit(each, floor, error, dof) for each, error in zip(fits, errors, strict=True)}
-    return [made.get(str(group.series[0])) or _refused(fitter, group, "too few points", "1 size, needs 2; add 1")
-            for group in groups]
+    return [made.get(str(group.series[0])) or _unusable(fitter, group) for group in groups]
+
+
+def _unusable(fitter: Fitter, points: Points) -> Fit:
+    """A series that has no part in the shared floor, and why."""
+    if len(points.sizes) < 2:
+        return _refused(fitter, points, "too few points", "1 size, needs 2; add 1")
+    return _refused(fitter, points, "rises", RISES)
 
 
 def _errors(fits: list[Fit], floor: float, variance: float) -> list[tuple[float, float]]:

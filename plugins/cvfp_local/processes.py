@@ -5,7 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -33,14 +37,16 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
         spawn.Process(target=_work, args=(largest_first, folder, threads, heard), name=f"cvfp-{index}", daemon=True)
         for index in range(jobs)
     ]
-    for worker in workers:
-        worker.start()
     try:
+        with _interrupts_ignored():
+            for worker in workers:
+                worker.start()
         _listen(workers, heard, emit)
     finally:
-        for worker in workers:
+        started = [worker for worker in workers if worker.pid is not None]
+        for worker in started:
             worker.terminate()
-        for worker in workers:
+        for worker in started:
             worker.join()
     dead = [worker for worker in workers if worker.exitcode != 0]
     if dead:
@@ -63,26 +69,53 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Children started meanwhile ignore Ctrl-C, which a terminal sends to all: the parent hears it and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(cells: Sequence[Cell], folder: Path, threads: int, heard: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
-    execute_cells(cells, folder, heard.put)
+    try:
+        execute_cells(cells, folder, heard.put)
+    except CvfpError as error:
+        heard.put(error)
     heard.put(None)
 
 
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however it went: nobody hears it any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
 def _listen(workers: Sequence[BaseProcess], heard: Any, emit: Emit) -> None:
-    """Hands on events until every worker said it is done or is dead."""
+    """Hands on events until every worker said it is done or is dead. Raises the CvfpError a worker met."""
     done = 0
     while done < len(workers):
         try:
-            event: Event | None = heard.get(timeout=0.5)
+            event: Event | CvfpError | None = heard.get(timeout=0.5)
         except queue.Empty:
             if not any(worker.is_alive() for worker in workers):
                 return
             continue
         if event is None:
             done += 1
+        elif isinstance(event, CvfpError):
+            raise event
         else:
             emit(event)
     for worker in workers:

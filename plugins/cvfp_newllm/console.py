@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from cvfp_core.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting.lines import read_lines, shown
 from cvfp_core.kinds import IngestOptions
-from cvfp_core.lines import read_lines, shown
 from cvfp_newllm import labels
 from cvfp_newllm.grammar import Grammar, plain
 from cvfp_newllm.logged import LoggedRun, fingerprint
@@ -21,6 +22,8 @@ from cvfp_newllm.noise import KNOWN
 _SIGNS = re.compile(
     rb"\[Phase [12]\] \S+|conv=\d+% loss=|train_ppl=\S+ val_ppl=|TokenBlock only: [\d,]+/|--- Experiment: \d+ samples"
 )
+_TITLES = 3
+"""Lines after a ruler that may be the title of a section."""
 _REMEMBERED = 4096
 """Distinct noise lines kept, so that the next of the same text costs one look-up."""
 
@@ -43,19 +46,21 @@ class _Reader:
     def __init__(self, path: Path, options: IngestOptions) -> None:
         self.path, self.options = path, options
         self.grammar = Grammar()
+        self.labels: dict[str | None, str] = {}
+        self.facts: dict[tuple[Any, ...], tuple[dict[str, Any], str | None]] = {}
 
     def read(self) -> Iterator[Found]:
         grammar = self.grammar
         known_noise: set[str] = set()
         record = curve = noise = 0
-        number, after_ruler, in_traceback = 0, False, False
+        number, titles, in_traceback = 0, 0, False
         for first, step, lines in read_lines(self.path):
             number = first - step
             for line in lines:
                 number += step
                 if line in known_noise:
                     noise += 1
-                    after_ruler = line[:2] == "=="
+                    titles = _TITLES if line[:2] == "==" else titles and titles - 1
                     continue
                 words = line.split()
                 if not words:
@@ -85,12 +90,12 @@ class _Reader:
                     noise += 1
                     in_traceback = True
                     continue
-                elif after_ruler and kind is None and not any(sign in line for sign in "=%"):
+                elif titles and kind is None and not any(sign in line for sign in "=%"):
                     noise += 1  # the title of a section
                 else:
                     yield NotUnderstood(line=number, expected=grammar.expected(words), found=shown(line))
                 in_traceback = in_traceback and line[0] in " \t"
-                after_ruler = line[:2] == "=="
+                titles = _TITLES if line[:2] == "==" else titles and titles - 1
         grammar.finish()
         yield from self._events()
         yield Tally(record=record, curve=curve, noise=noise)
@@ -107,8 +112,8 @@ class _Reader:
 
     def _found(self, run: LoggedRun) -> Iterator[Found]:
         columns = run.columns()
-        experiment = labels.label(self.path, self.grammar.output, self.options)
-        facts, contradiction = labels.provenance(experiment, run.setting.printed, self.options)
+        experiment = self._experiment()
+        facts, contradiction = self._provenance(experiment, run.setting.printed)
         if contradiction:
             yield NotUnderstood(line=run.line, expected=contradiction.rpartition(": ")[0],
                                 found=contradiction.rpartition(": ")[2])
@@ -116,10 +121,24 @@ class _Reader:
             if columns.get(name) is None:
                 columns[name] = value
         columns["experiment"] = labels.experiment_of(experiment, run.variant, run.setting.tag)
-        yield FoundRun(line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns))
+        yield FoundRun(
+            line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns)
+        )
+
+    def _experiment(self) -> str:
+        output = self.grammar.output
+        if output not in self.labels:
+            self.labels[output] = labels.label(self.path, output, self.options)
+        return self.labels[output]
+
+    def _provenance(self, experiment: str, printed: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        key = (experiment, *printed.items())
+        if key not in self.facts:
+            self.facts[key] = labels.provenance(experiment, printed, self.options)
+        return self.facts[key]
 
     def _labelled(self, alpha: PublishedAlpha) -> PublishedAlpha:
-        experiment = labels.label(self.path, self.grammar.output, self.options)
+        experiment = self._experiment()
         return PublishedAlpha(
             line=alpha.line, variant=alpha.variant, alpha=alpha.alpha, exact=False,
             experiment=labels.experiment_of(experiment, alpha.variant, None),

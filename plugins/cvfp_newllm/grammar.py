@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import nan
 from typing import Any
 
-from cvfp_core.found import NotUnderstood, PublishedAlpha
+from cvfp_core.ingesting.found import NotUnderstood, PublishedAlpha
 from cvfp_newllm.logged import LoggedRun, Setting
 from cvfp_newllm.printed import number
 from cvfp_newllm.rules import RULES
@@ -19,7 +19,7 @@ _CHECKED = 10_000
 
 
 def plain(words: list[str], line: str) -> str:
-    """The line without indentation and without a leading sign (an arrow, a tick, whatever a wrong encoding made of it)."""
+    """The line without indentation and without a leading sign: an arrow, a tick, whatever an encoding made of it."""
     text = line.strip()
     return text if words[0][0].isascii() else text[len(words[0]):].lstrip() or text
 
@@ -39,7 +39,7 @@ def _unusual_epoch(words: list[str]) -> list[Any]:
 
 
 class Grammar:
-    """Everything a log has said so far. `line` returns what a line is: record, curve, or None if it is not understood."""
+    """Everything a log has said so far. `line` says what a line is: record, curve, or None if it is not understood."""
 
     def __init__(self) -> None:
         self.at = Setting()
@@ -55,7 +55,8 @@ class Grammar:
         first = text.split(None, 1)[0]
         rules = RULES.get(first)
         if rules is None:
-            rules = RULES["#digits"] if first[0].isdigit() else RULES["#bracket"] if first[0] == "[" else RULES["#other"]
+            kind = "#digits" if first[0].isdigit() else "#bracket" if first[0] == "[" else "#other"
+            rules = RULES[kind]
         for pattern, handler in rules:
             if match := pattern.match(text):
                 try:
@@ -75,12 +76,11 @@ class Grammar:
         run = self.run
         if run is None or run.phase2_started:
             return False
+        if len(words) != 5 or words[2][:5] != "conv=" or words[3][:5] != "loss=":
+            return self._unusual_iteration(words)
+        _, index, conv, loss_, time = words
         try:
-            if len(words) == 5 and words[2][:5] == "conv=" and words[3][:5] == "loss=":
-                step = int(words[1][:-1])
-                rate, loss, seconds = float(words[2][5:-1]), float(words[3][5:]), float(words[4][1:-2])
-            else:
-                return self._unusual_iteration(words)
+            step, rate, loss, seconds = int(index[:-1]), float(conv[5:-1]), float(loss_[5:]), float(time[1:-2])
         except ValueError:
             return False
         if not 0 < step < 10**9 or not 0.0 <= rate <= 100.0:
@@ -96,14 +96,17 @@ class Grammar:
 
     def _unusual_iteration(self, words: list[str]) -> bool:
         run, text = self.run, " ".join(words)
-        match = re.match(r"Iter (\d{1,9})(?:/\d+)?: (.*)", text)
+        match = re.match(r"Iter (\d{1,9})(?:/\d+)?: (.*)", text, re.ASCII)
         if match is None or run is None:
             return False
         step, rest = int(match[1]), match[2]
         if rest == "random init":
             run.last_iteration = step
             return True
-        values = {name.lower(): float(value) for name, value in _PAIR.findall(rest.replace("%", ""))}
+        try:
+            values = {name.lower(): float(value) for name, value in _PAIR.findall(rest.replace("%", ""))}
+        except ValueError:
+            return False
         if not values or not values.keys() <= {"conv", "loss", "er", "val_er", "cvfp", "div"} or step < 1:
             return False
         time = _SECONDS.search(rest)
@@ -114,7 +117,7 @@ class Grammar:
         run.iterations.append(step)
         run.convergence.append(values.get("conv", nan) / 100)
         run.losses.append(loss)
-        run.seconds.append(float(time[1]) if time else nan)
+        run.seconds.append(float(time[1]) if time and time[1].count(".") < 2 else nan)
         if "val_er" in values:
             run.er_steps.append(step)
             run.er_values.append(values["val_er"] / 100)

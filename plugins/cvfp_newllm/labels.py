@@ -21,7 +21,11 @@ _PUBLISHED = {
 }
 """Published experiments by folder, by file, and by the output folder their log names."""
 _PRESET_OF = {"matrix": "v1"}
-_SAYS_NOTHING = {"detailed_results", "summary", "alpha_progression", "output", "log", "logs", "stdout", "console", "out", "run", "results", "nohup", "notebook"}
+_SAYS_NOTHING = {
+    "detailed_results", "summary", "alpha_progression", "output", "log", "logs", "stdout", "console", "out", "run",
+    "results", "nohup", "notebook",
+}
+"""File names that say nothing: the folder's name is taken."""
 
 
 def label(path: Path, output: str | None, options: IngestOptions) -> str:
@@ -49,7 +53,9 @@ def experiment_of(experiment: str, variant: str | None, tag: str | None) -> str:
     return f"{experiment}-{tag}" if tag else experiment
 
 
-def provenance(experiment: str, printed: Mapping[str, Any], options: IngestOptions) -> tuple[dict[str, Any], str | None]:
+def provenance(
+    experiment: str, printed: Mapping[str, Any], options: IngestOptions
+) -> tuple[dict[str, Any], str | None]:
     """The columns that follow from the settings, and what the log contradicts (then no preset is used).
 
     printed: what the log or the results say themselves, as `phase1.max_iterations`. Settings known from a preset are
@@ -63,7 +69,8 @@ def provenance(experiment: str, printed: Mapping[str, Any], options: IngestOptio
     for key, value in printed.items():
         section, _, field = key.partition(".")
         if field in known[section] and known[section][field] != value:
-            return _from_log(printed), f"{field} = {known[section][field]} as in preset '{name}', which is not used: {value}"
+            as_preset = f"{field} = {known[section][field]} as in preset '{name}', which is not used"
+            return _from_log(printed), f"{as_preset}: {value}"
     for key, value in printed.items():
         section, _, field = key.partition(".")
         known[section][field] = value

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from cvfp_core.found import Curve
+from cvfp_core.ingesting.found import Curve
 
 EMBEDDING_NORM = 2
-"""The scripts left the embedding's LayerNorm (weight and bias, this many times embed_dim) trainable; it never trained."""
+"""The scripts left the embedding's LayerNorm (weight and bias: 2 embed_dim) trainable; it never trained."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,8 +20,10 @@ class Setting:
     num_layers: int | None = None
     context_dim: int | None = None
     num_input_tokens: int | None = None
-    tag: str | None = None
-    """Algorithm or mode, where a file holds several."""
+    algorithm: str | None = None
+    """Where a file holds several; it is no part of the variant."""
+    mode: str | None = None
+    """Another way of building the model, likewise."""
     num_samples: int | None = None
     train_tokens: int | None = None
     val_tokens: int | None = None
@@ -30,6 +32,11 @@ class Setting:
     device: str | None = None
     printed: dict[str, Any] = field(default_factory=dict)
     """Settings, as `phase1.max_iterations`."""
+
+    @property
+    def tag(self) -> str | None:
+        """What tells the runs of one file apart that have the same variant."""
+        return self.mode or self.algorithm
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +115,8 @@ class LoggedRun:
         censored = None
         if self.phase1_done and last is not None:
             at_maximum = self.stop is None and maximum is not None and last >= maximum
-            censored = at_maximum or self.stop == "val_early_stop"
+            if self.stop or at_maximum:
+                censored = at_maximum or self.stop == "val_early_stop"
         return {
             "variant": self.variant, "family": "residual", "num_layers": at.num_layers, "context_dim": at.context_dim,
             "embed_dim": at.embed_dim, "num_input_tokens": at.num_input_tokens, "vocab_size": at.vocab_size,

@@ -1,16 +1,18 @@
-"""The JSON files of a results folder, and the folder as a whole: exact figures joined with what its console log prints."""
+"""The JSON files of a results folder, and the folder as a whole: exact figures joined with what its log prints."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting.lines import bad_json, shown, text_of
 from cvfp_core.kinds import IngestOptions
-from cvfp_core.lines import shown, text_of
 from cvfp_newllm import console, labels
 from cvfp_newllm.logged import fingerprint
 
@@ -73,14 +75,16 @@ def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
     rows = _rows(path / RESULTS)
     created = _created(path)
     for line, row in enumerate(rows, 1):
-        logged = printed.pop((row.get("config_name"), row.get("num_samples")), None)
+        config, samples = row.get("config_name"), row.get("num_samples")
+        same = isinstance(config, str) and isinstance(samples, int)
+        logged = printed.pop((config, samples), None) if same else None
         run = _run(line, row, logged.columns if logged else {}, experiment, options, created)
         if logged and logged.fingerprint != run.fingerprint:
+            both = f"{logged.columns.get('val_ppl')} for val_ppl {row.get('val_ppl')}, or another figure that differs"
             yield NotUnderstood(
-                line=logged.line, file=log, expected=f"the figures of row {line} of {RESULTS}", found=shown(
-                    f"{logged.columns.get('val_ppl')} for val_ppl {row.get('val_ppl')}, or another figure that differs"),
+                line=logged.line, file=log, expected=f"the figures of row {line} of {RESULTS}", found=shown(both, 100)
             )
-        yield FoundRun(line=line, columns=run.columns, curves=logged.curves if logged else (), fingerprint=run.fingerprint)
+        yield replace(run, curves=logged.curves if logged else ())
     yield from printed.values()  # runs that died before their results were written
     exact = [alpha for name in _FILES[1:3] if (path / name).is_file()
              for line, row in enumerate(_rows(path / name), 1) for alpha in _published(line, row, experiment)]
@@ -90,7 +94,9 @@ def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
     yield Tally(record=len(rows) + len(exact))
     for other in sorted(path.iterdir()):
         if other.name not in (*_FILES, log) and not other.name.startswith(".") and other.suffix not in _PICTURES:
-            yield NotUnderstood(line=1, expected="a file of a new-llm results folder", found=repr(other.name), file=other.name)
+            yield NotUnderstood(
+                line=1, expected="a file of a new-llm results folder", found=repr(other.name), file=other.name
+            )
 
 
 def _has_rows(text: str, column: str) -> bool:
@@ -105,11 +111,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(text_of(data).removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
-        lines = error.doc.splitlines() or [""]
-        raise IngestError(
-            error.lineno, f"JSON ({error.msg[:1].lower()}{error.msg[1:]})", shown(lines[min(error.lineno, len(lines)) - 1]),
-            path.name,
-        ) from None
+        raise bad_json(error, path.name) from None
     except RecursionError:
         raise IngestError(1, "a list of objects", "JSON nested too deeply", path.name) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -142,17 +144,26 @@ def _published(line: int, row: dict[str, Any], experiment: str | None) -> Iterat
         yield NotUnderstood(line=line, expected="a row with 'config_name'", found=shown(str(row)))
         return
     experiment = labels.experiment_of(experiment, variant, None) if experiment else None
-    if isinstance(row.get("alpha"), int | float):
+    if _is_number(row.get("alpha")):
         yield PublishedAlpha(line=line, variant=variant, alpha=float(row["alpha"]), experiment=experiment)
-    for window in row.get("windows") or ():
-        samples = window.get("samples_in_window") or window.get("sample_range") or []
-        if not isinstance(window.get("alpha"), int | float) or not samples:
+    elif "windows" not in row:
+        yield NotUnderstood(line=line, expected="a number in 'alpha'", found=shown(str(row.get("alpha"))))
+    windows = row.get("windows") or []
+    for window in windows if isinstance(windows, list) else (windows,):
+        samples = (window.get("samples_in_window") or window.get("sample_range")) if isinstance(window, dict) else None
+        if not isinstance(samples, list) or not all(isinstance(each, int) for each in samples) or not samples or (
+            not _is_number(window.get("alpha"))
+        ):
             yield NotUnderstood(line=line, expected="a window with 'alpha' and its samples", found=shown(str(window)))
             continue
         yield PublishedAlpha(
             line=line, variant=variant, alpha=float(window["alpha"]), experiment=experiment,
             first_samples=samples[0], last_samples=samples[-1],
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _log_of(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from cvfp_core.found import NotUnderstood, PublishedAlpha
+from cvfp_core.ingesting.found import NotUnderstood, PublishedAlpha
 from cvfp_newllm.printed import count, number, percent
 
 if TYPE_CHECKING:
@@ -65,19 +65,19 @@ def samples_header(log: Grammar, match: Match, line: int) -> str:
 
 def numbered(log: Grammar, match: Match, line: int) -> str:
     log.announce(line, count(match[3]))
-    log.at.tag, log.at.context_dim = match[1], int(match[2])
+    log.at.algorithm, log.at.context_dim = match[1], int(match[2])
     return "record"
 
 
 def mode(log: Grammar, match: Match, line: int) -> str | None:
     log.announce(line, log.at.num_samples)
-    log.at.tag = match[1]
+    log.at.mode = match[1]
     return "record" if _sizes(log, match[2]) else None
 
 
 def algorithm(log: Grammar, match: Match, line: int) -> str:
     log.finish()
-    log.at.tag = match[1]
+    log.at.algorithm = match[1]
     if weight := re.search(r"dist_reg_weight=([\d.]+)", match[2]):
         log.at.printed["phase1.dist_reg_weight"] = number(weight[1])
     return "record"
@@ -148,7 +148,7 @@ def output(log: Grammar, match: Match, line: int) -> str:
 
 def phase1(log: Grammar, match: Match, line: int) -> str:
     if match[1] not in ("Train", "Val"):
-        log.at.tag = match[1]
+        log.at.algorithm = match[1]
     log.at.train_tokens = count(match[2])
     log.at.printed["phase1.max_iterations"] = int(match[3])
     log.begin(line).phase1_started = True
@@ -421,7 +421,7 @@ RULES: dict[str, tuple[tuple[re.Pattern[str], Handler], ...]] = {
         (r"num_layers=\d+, ", sizes),
         (r"\w+ \(\d+L/\d+d/\d+tok\) +-?\d+\.\d+ +[\d.]+ +[\d.]+%$", earlier),
         (r"(?:KeyboardInterrupt\b.*|\^C)$", interrupted),
-        (r"(?:[\w.]+\.)?\w*(?:Error|Exception)(?::.*)?$", failed),
+        (r"[\w.]*(?:Error|Exception)(?::.*)?$", failed),
         (r"Killed$", failed),
     ),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cvfp_core import hookimpl
 from cvfp_core.cells import Variant
+from cvfp_core.errors import UsageError
 from cvfp_core.kinds import Option, Preset, VariantFamily
 from cvfp_core.settings import Scalar
 
@@ -44,6 +45,14 @@ def _parse(name: str) -> Variant | None:
     return Variant.parse(name, family="residual")
 
 
+def _check(variant: Variant, options: Mapping[str, Scalar | None]) -> None:
+    splits = int(options["num_splits"] or 1)
+    if variant.context_dim % splits:
+        raise UsageError(
+            f"model.num_splits = {splits} does not divide context_dim = {variant.context_dim} of '{variant.name}'"
+        )
+
+
 def _build(
     variant: Variant, options: Mapping[str, Scalar | None], embeddings: torch.Tensor, generator: torch.Generator
 ) -> TwoPhaseModel:
@@ -61,6 +70,7 @@ def cvfp_variants() -> Iterable[VariantFamily]:
         parse=_parse,
         build=_build,
         options=OPTIONS,
+        check=_check,
     )
 
 

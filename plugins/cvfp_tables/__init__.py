@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvfp_core import hookimpl
-from cvfp_core.found import Found
+from cvfp_core.ingesting.found import Found
 from cvfp_core.kinds import Ingester, IngestOptions
 
 
@@ -15,8 +15,8 @@ def cvfp_ingesters() -> tuple[Ingester, ...]:
     return (
         Ingester(name="csv", title="CSV or TSV, one row a run", matches=_csv_matches, read=_read_csv, general=True),
         Ingester(name="json", title="JSON, a list of runs", matches=_json_matches, read=_read_json, general=True),
-        Ingester(name="jsonl", title="JSON lines, one line a run", matches=_jsonl_matches, read=_read_jsonl, general=True),
-        Ingester(name="parquet", title="Parquet, one row a run", matches=_parquet_matches, read=_read_parquet, general=True),
+        Ingester(name="jsonl", title="JSON lines, one a run", matches=_jsonl_matches, read=_read_jsonl, general=True),
+        Ingester(name="parquet", title="Parquet, one row a run", matches=_is_parquet, read=_read_parquet, general=True),
     )
 
 
@@ -56,7 +56,7 @@ def _read_jsonl(path: Path, options: IngestOptions) -> Iterator[Found]:
     return objects.read_lines_of(path, options)
 
 
-def _parquet_matches(path: Path, head: bytes | None) -> bool:
+def _is_parquet(path: Path, head: bytes | None) -> bool:
     del path
     return head is not None and head[:4] == b"PAR1"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.found import Found, FoundRun, NotUnderstood, Tally
+from cvfp_core.ingesting.found import Found, FoundRun, NotUnderstood, Tally
+from cvfp_core.ingesting.lines import encoding, shown, text_of
 from cvfp_core.kinds import IngestOptions
-from cvfp_core.lines import encoding, shown, text_of
 from cvfp_core.records import SCHEMA
 
 _DELIMITERS = (",", "\t", ";")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.found import Found, NotUnderstood, Tally
+from cvfp_core.ingesting.found import Found, NotUnderstood, Tally
+from cvfp_core.ingesting.lines import CUT, bad_json, encoding, read_lines, shown, text_of
 from cvfp_core.kinds import IngestOptions
-from cvfp_core.lines import CUT, encoding, read_lines, shown, text_of
 from cvfp_tables.delimited import run
 
 _BIGGEST = 512 << 20
@@ -29,7 +29,8 @@ def matches(path: Path, head: bytes) -> bool:
 def matches_lines(path: Path, head: bytes) -> bool:
     """Whether a file's first line is a JSON object, and another follows or its name says so."""
     text = text_of(head).lstrip("\ufeff \t\r\n")
-    return text.startswith("{") and (_is_lines(text) or (path.suffix.lower() in (".jsonl", ".ndjson") and "\n" not in text))
+    named_so = path.suffix.lower() in (".jsonl", ".ndjson") and "\n" not in text
+    return text.startswith("{") and (_is_lines(text) or named_so)
 
 
 def _is_lines(text: str) -> bool:
@@ -44,16 +45,14 @@ def _is_lines(text: str) -> bool:
 def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     """One run an object of the list; columns of equal length are turned into rows."""
     if path.stat().st_size > _BIGGEST:
-        raise IngestError(1, f"a JSON document of at most {_BIGGEST >> 20} MiB; longer ones as JSON lines", "a longer one")
+        raise IngestError(1, f"at most {_BIGGEST >> 20} MiB of JSON (JSON lines have no limit)", "a longer document")
     with path.open("rb") as file:
         head = file.read(4096)
     text = path.read_text(encoding=encoding(head), errors="replace").removeprefix("\ufeff")
     try:
         made = json.loads(text)
     except json.JSONDecodeError as error:
-        lines = text.splitlines() or [""]
-        line = lines[min(error.lineno, len(lines)) - 1]
-        raise IngestError(error.lineno, f"JSON ({error.msg[:1].lower()}{error.msg[1:]})", shown(line)) from None
+        raise bad_json(error) from None
     except (ValueError, RecursionError) as error:
         raise IngestError(1, "JSON", str(error)) from None
     items = _items(made)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from cvfp_core.errors import IngestError
-from cvfp_core.found import Found, Tally
+from cvfp_core.ingesting.found import Found, Tally
 from cvfp_core.kinds import IngestOptions
 from cvfp_tables.delimited import run
 

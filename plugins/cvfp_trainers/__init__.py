@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvfp_core import hookimpl
-from cvfp_core.found import Found
+from cvfp_core.ingesting.found import Found
 from cvfp_core.kinds import Ingester, IngestOptions
 
 

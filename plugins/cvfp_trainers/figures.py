@@ -15,8 +15,8 @@ _NAMES = (
     ("train_ppl", re.compile(r"(?:train[/_])?(?:ppl)|train[/_]perplexity"), False),
     ("train_ppl", re.compile(r"(?:train[/_])?(?:loss|nll)"), True),
     ("val_acc", re.compile(rf"{_VAL}[/_](?:acc|accuracy)"), False),
-    ("train_tokens", re.compile(r"(?:train[/_])?(?:num_input_tokens_seen|num_tokens|tokens_seen|total_tokens|train_tokens|"
-                                r"tokens)"), False),
+    ("train_tokens", re.compile(
+        r"(?:train[/_])?(?:num_input_tokens_seen|num_tokens|tokens_seen|total_tokens|train_tokens|tokens)"), False),
     ("seconds_phase2", re.compile(r"(?:train[/_])?train_runtime|_runtime"), False),
     ("flops", re.compile(r"(?:train[/_])?total_flos"), False),
 )

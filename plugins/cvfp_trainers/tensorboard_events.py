@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.found import Curve, Found, FoundRun, Tally
+from cvfp_core.ingesting.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_core.kinds import IngestOptions
 from cvfp_trainers import figures
 
@@ -46,4 +46,6 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
                      **figures.columns(final)},
             curves=tuple(Curve(phase=2, metric=tag, steps=steps[tag], values=values[tag]) for tag in steps),
         )
+    else:
+        yield NotUnderstood(line=1, expected="events with scalars", found=f"{others} events without")
     yield Tally(curve=scalars, noise=others)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.found import Curve, Found, FoundRun, NotUnderstood, Tally
+from cvfp_core.ingesting.found import Curve, Found, FoundRun, NotUnderstood, Tally
+from cvfp_core.ingesting.lines import bad_json, shown
 from cvfp_core.kinds import IngestOptions
-from cvfp_core.lines import shown
 from cvfp_trainers import figures
 
 _NO_METRIC = {"step", "epoch", "total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -18,16 +18,14 @@ _BIGGEST = 512 << 20
 
 
 def read(path: Path, options: IngestOptions) -> Iterator[Found]:
-    """The run up to this checkpoint: its last evaluation, and every logged value as a curve over the trainer's steps."""
+    """The run up to this checkpoint: its last evaluation, and every logged value as a curve over steps."""
     if path.stat().st_size > _BIGGEST:
         raise IngestError(1, f"a trainer state of at most {_BIGGEST >> 20} MiB", "a bigger file")
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         state = json.loads(text)
     except json.JSONDecodeError as error:
-        lines = text.splitlines() or [""]
-        found = shown(lines[min(error.lineno, len(lines)) - 1])
-        raise IngestError(error.lineno, f"JSON ({error.msg[:1].lower()}{error.msg[1:]})", found) from None
+        raise bad_json(error) from None
     except (ValueError, RecursionError) as error:
         raise IngestError(1, "JSON", str(error)) from None
     history = state.get("log_history") if isinstance(state, dict) else None
@@ -39,7 +37,7 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     taken = 0
     for number, entry in enumerate(history, 1):
         step = entry.get("step") if isinstance(entry, dict) else None
-        if not isinstance(step, int):
+        if not isinstance(step, int) or not 0 <= step < 2**62:
             yield NotUnderstood(line=number, expected="an entry of log_history with a step", found=shown(str(entry)))
             continue
         taken += 1

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
-from cvfp_core import mapping as columns_mapping
-from cvfp_core import published, sources
-from cvfp_core.content import Duplicate, merge, unique_ids
 from cvfp_core.errors import CvfpError, IngestError, UsageError
-from cvfp_core.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting import mapping as columns_mapping
+from cvfp_core.ingesting import published, sources
+from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
+from cvfp_core.ingesting.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.ingesting.rows import Rows
+from cvfp_core.ingesting.spool import Spool
 from cvfp_core.kinds import Ingester, IngestOptions, Preset
 from cvfp_core.records import CURVE_SCHEMA, SCHEMA
 from cvfp_core.registry import Registry
-from cvfp_core.rows import Rows
-from cvfp_core.spool import Spool
 
 _ORDER = ("experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed")
 """As a store returns records."""
@@ -32,7 +32,7 @@ class FileReport:
     name: str
     ingester: str | None
     runs: int = 0
-    lines: Tally = Tally()
+    lines: Tally = field(default_factory=Tally)
     reported: int = 0
     """Lines or rows that were not understood, contradict others, or are no record."""
     messages: tuple[str, ...] = ()
@@ -162,7 +162,8 @@ class _Reader:
         self.published += stated
         messages += [f"{source.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN]]
         return replace(
-            report, runs=batch.count, alphas=len(stated), lines=Tally(record=record, curve=curve, noise=noise), messages=tuple(messages),
+            report, runs=batch.count, alphas=len(stated), messages=tuple(messages),
+            lines=Tally(record=record, curve=curve, noise=noise),
             reported=reported + len(batch.refused), refused=len(batch.refused),
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from cvfp_core.found import PublishedAlpha
+from cvfp_core.ingesting.found import PublishedAlpha
 
 SCHEMA: dict[str, pl.DataType] = {
     "experiment": pl.String(), "variant": pl.String(), "alpha": pl.Float64(), "first_samples": pl.Int64(),
@@ -89,7 +89,8 @@ def frame_of(records: pl.DataFrame) -> pl.DataFrame:
     """The published exponents that records carry (from a store, say), as `link` returns them; empty if none."""
     rows = []
     columns = [name for name in ("published_alpha", "published_windows") if name in records.columns]
-    for row in records.select("experiment", "variant", *columns).unique(maintain_order=True).to_dicts() if columns else ():
+    series = records.select("experiment", "variant", *columns).unique(maintain_order=True)
+    for row in series.to_dicts() if columns else ():
         base = {"experiment": row["experiment"], "variant": row["variant"], "source": None}
         if row.get("published_alpha") is not None:
             rows.append({**base, "alpha": row["published_alpha"], "first_samples": None, "last_samples": None})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from cvfp_core.errors import IngestError
 
 CHUNK = 1 << 18
 LONGEST = 1 << 16
@@ -19,7 +22,8 @@ _OTHER_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 def encoding(head: bytes) -> str:
     """The encoding a file starts in: by its mark, or UTF-16 by its zeros (as PowerShell writes), else UTF-8."""
-    for mark, name in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    for mark, name in marks.items():
         if head.startswith(mark):
             return name
     sample = head[:2000]
@@ -95,3 +99,10 @@ def shown(text: str, width: int = 70) -> str:
     flat = _OTHER_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
     flat = flat.encode("utf-8", "replace").decode()
     return repr(flat if len(flat) <= width else flat[: width - 1] + "…")
+
+
+def bad_json(error: json.JSONDecodeError, file: str = "") -> IngestError:
+    """The error as a user needs it: the line, what was expected, what stands there."""
+    lines = error.doc.splitlines() or [""]
+    what = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
+    return IngestError(error.lineno, f"JSON ({what})", shown(lines[min(error.lineno, len(lines)) - 1]), file)

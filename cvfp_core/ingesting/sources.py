@@ -41,7 +41,8 @@ def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) 
 
 
 def _walk(
-    path: Path, name: str, ingesters: list[Ingester], chosen: Ingester | None, seen: set[tuple[int, int]], *, asked: bool
+    path: Path, name: str, ingesters: list[Ingester], chosen: Ingester | None, seen: set[tuple[int, int]], *,
+    asked: bool,
 ) -> Iterator[Source]:
     try:
         facts = path.stat()

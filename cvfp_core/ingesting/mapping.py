@@ -1,4 +1,4 @@
-"""A user's mapping of columns: `val_ppl=eval_ppl`, `val_ppl=exp(eval_loss)`, `val_acc=percent(acc)`, `variant='gpt'`."""
+"""A user's mapping of columns: `val_ppl=eval_ppl`, `val_ppl=exp(eval_loss)`, `val_acc=percent(acc)`, `seed=42`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cvfp_core.found import Curve
+from cvfp_core.ingesting.found import Curve
 from cvfp_core.records import CURVE_SCHEMA
 
 _PART = 200_000

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from cvfp_core import store
-from cvfp_core.content import Duplicate
-from cvfp_core.ingest import Ingested
+from cvfp_core.ingesting.content import Duplicate
+from cvfp_core.ingesting.run import Ingested
 from cvfp_core.records import CURVE_SCHEMA
 
 

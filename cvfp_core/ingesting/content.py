@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-_IDENTITY = ("variant", "num_layers", "context_dim", "embed_dim", "num_input_tokens", "seed", "num_samples", "train_tokens",
-             "phase1_iterations")
+_IDENTITY = ("variant", "num_layers", "context_dim", "embed_dim", "num_input_tokens", "seed", "num_samples",
+             "train_tokens", "phase1_iterations")
 _FIGURES = ("cvfp_loss", "diversity_loss", "train_er", "val_er", "train_ppl", "val_ppl", "val_acc")
 _ENOUGH = 3
 """Figures that agree to the last digit, from which on the label of the experiment does not tell two runs apart."""

@@ -8,14 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from cvfp_core import mapping as columns_mapping
 from cvfp_core import options
 from cvfp_core.cells import Variant
-from cvfp_core.content import add_identity, safe
 from cvfp_core.errors import UsageError
-from cvfp_core.found import FoundRun
+from cvfp_core.ingesting import mapping as columns_mapping
+from cvfp_core.ingesting.content import add_identity, safe
+from cvfp_core.ingesting.found import FoundRun
+from cvfp_core.ingesting.lines import shown
 from cvfp_core.kinds import IngestOptions, VariantFamily
-from cvfp_core.lines import shown
 from cvfp_core.records import SCHEMA, conform
 from cvfp_core.registry import Registry
 
@@ -67,9 +67,12 @@ class Rows:
     def with_model(self, settings: str, family: str) -> str:
         """Settings with every option of the family, as a run of the protocol has them."""
         if (settings, family) not in self._settings:
-            made = json.loads(settings)
+            try:
+                made = json.loads(settings)
+            except ValueError:
+                return settings
             known = self.registry.items(VariantFamily).get(family)
-            if known is not None:
+            if known is not None and isinstance(made, dict):
                 made["model"] = options.resolve("model", known.options, made.get("model", {}))
             self._settings[settings, family] = json.dumps(made, sort_keys=True)
         return self._settings[settings, family]
@@ -110,8 +113,9 @@ class Batch:
             return
         rows, self._pending = self._pending, []
         made = conform(_frame(rows))
-        for refusal in made.rejected:
-            self.refused.append((rows[refusal.row]["_line"], _refusal(refusal.column, refusal.reason, rows[refusal.row])))
+        for each in made.rejected:
+            row = rows[each.row]
+            self.refused.append((row["_line"], _refusal(each.column, each.reason, row)))
         self.frames.append(add_identity(made.records))
         self.count += made.records.height
 
@@ -162,7 +166,7 @@ def _text(value: object) -> str:
 def _refusal(column: str, reason: str, row: dict[str, Any]) -> str:
     value = row.get(column)
     if column != "variant" or value:
-        return f"'{column}' {reason}, found {shown(str(value)) if isinstance(value, str) else value!r:.60}"
+        return f"'{column}' {reason}, found {shown(value) if isinstance(value, str) else repr(value)[:60]}"
     known = [f"{name} = {row[name]}" for name in ("num_layers", "context_dim", "num_input_tokens") if row.get(name)]
     return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
             "give what lacks with --map context_dim=768 or --map \"variant='name'\"")

@@ -1,0 +1,1 @@
+"""Runs made elsewhere, read: one ingester a path, every line accounted for, each content once."""

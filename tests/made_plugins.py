@@ -1,0 +1,37 @@
+"""Plugins made on the spot: a module and the metadata of a distribution, in a folder that stands on the path."""
+
+from importlib.metadata import PathDistribution
+from pathlib import Path
+
+FAMILY = """
+from cvfp_core import hookimpl
+from cvfp_core.cells import Variant
+from cvfp_core.kinds import VariantFamily
+
+def parse(name):
+    return Variant.parse(name, family="{name}", prefix="{name}_")
+
+def build(variant, options, embeddings, generator):
+    {body}
+
+@hookimpl
+def cvfp_variants():
+    return [VariantFamily(name="{name}", title="made", form="{name}_{{L}}L_{{d}}d_{{T}}tok", parse=parse, build=build)]
+"""
+
+
+def install(folder: Path, plugin: str, code: str, *, entry: str | None = None, version: str = "1.2.3") -> str:
+    """Puts module `made_{plugin}` and distribution `made-{plugin}` into the folder; returns the module's name."""
+    module = f"made_{plugin}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{module}.py").write_text(code, encoding="utf-8")
+    info = folder / f"{module}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: made-{plugin}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[cvfp]\n{entry or plugin} = {module}\n")
+    return module
+
+
+def points(folder: Path) -> list:
+    """The entry points of all that was put into the folder."""
+    return [point for info in sorted(folder.glob("*.dist-info")) for point in PathDistribution(info).entry_points]

@@ -1,0 +1,294 @@
+"""The commands from a grid to a report: what is printed where, exit codes, going on with what is there."""
+
+import json
+import re
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import made_grids
+from cvfp_core import store
+from cvfp_core.cli.app import app
+from cvfp_core.records import Record, RunResult
+
+torch.set_num_threads(1)
+
+
+def invoke(*arguments, folder, code=0):
+    """What `cvfp` with the arguments printed, in this process."""
+    result = CliRunner().invoke(
+        app, [str(each) for each in arguments], env={"CVFP_CACHE": str(folder / "cache"), "COLUMNS": "120"}
+    )
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a corpus and a finished grid of two variants and three sizes; it is only looked at."""
+    folder = tmp_path_factory.mktemp("trained")
+    made_grids.corpus(folder)
+    folder.joinpath("said.txt").write_text(invoke(
+        "run", *made_grids.options(folder, variants=("1L_16d_1tok", "2L_16d_1tok")), folder=folder
+    ).stdout)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path):
+    made_grids.corpus(tmp_path)
+    return tmp_path
+
+
+def strict_json(text):
+    """The text as JSON proper, without NaN and infinity."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_run_prints_a_table_a_variant_the_exponents_and_the_next_command(trained):
+    said = (trained / "said.txt").read_text()
+    for variant in ("1L_16d_1tok", "2L_16d_1tok"):
+        assert len(re.findall(rf"^{variant}\s", said, re.MULTILINE)) == 2  # its table, its exponent
+    sizes = re.findall(r"^ +(4|8|16) +[\d,]+ +4\+ +[\d.]+% +[\d.]+% +[\d.,]+ +[\d.,]+ +[\d.]+% ", said, re.MULTILINE)
+    assert sizes == ["4", "8", "16"] * 2
+    assert "stopped at the iteration limit before converging: a lower bound" in said
+    assert f"next: cvfp report {trained / 'runs' / 'default'} -o report.md" in " ".join(said.split())
+
+
+def test_show_prints_what_the_run_printed(trained):
+    shown = invoke("show", trained / "runs" / "default", folder=trained)
+    assert shown.stdout == (trained / "said.txt").read_text()
+    assert shown.stderr == ""
+
+
+def test_show_as_json_is_records_and_fits(trained):
+    found = strict_json(invoke("show", trained / "runs" / "default", "--json", folder=trained).stdout)
+    assert [(row["variant"], row["num_samples"]) for row in found["records"]] == [
+        (variant, size) for variant in ("1L_16d_1tok", "2L_16d_1tok") for size in (4, 8, 16)
+    ]
+    for row in found["records"]:
+        assert row["status"] == "ok"
+        assert row["phase1_censored"] is True
+        assert row["val_ppl"] > 1
+    assert [fit["n"] for fit in found["fits"]] == [3, 3]
+
+
+def test_the_manifest_says_what_was_run_by_what(trained):
+    (file,) = (trained / "runs" / "default" / "manifests").glob("*.json")
+    manifest = strict_json(file.read_text())
+    assert manifest["run_ids"] == [row["run_id"] for row in store.read(trained / "runs").sort("num_samples").to_dicts()]
+    assert manifest["corpus"]["hash"] == store.read(trained / "runs")["corpus_hash"][0]
+    assert {"cvfp", "torch", "python"} <= set(manifest["versions"])
+    assert manifest["config"]["samples"] == [4, 8, 16]
+
+
+def test_a_report_goes_to_stdout_or_a_file_and_is_the_same(trained, tmp_path):
+    first = invoke("report", trained / "runs" / "default", folder=trained)
+    assert first.stdout.startswith("# Scaling summary: default\n")
+    assert first.stderr == ""
+    done = invoke("report", trained / "runs" / "default", "-o", tmp_path / "report.md", folder=trained)
+    assert done.stdout == ""
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == first.stdout
+
+
+def test_the_tables_of_a_report_are_whole(trained):
+    lines = invoke("report", trained / "runs" / "default", folder=trained).stdout.splitlines()
+    tables = 0
+    for rule in [i for i, line in enumerate(lines) if re.fullmatch(r"\|(:?-+:?\|)+", line)]:
+        rows = lines[rule - 1:rule + 1]
+        while rule + 1 < len(lines) and lines[rule + 1].startswith("|"):
+            rule += 1
+            rows.append(lines[rule])
+        assert len(rows) > 2
+        assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(re.findall(r"\|", rows[0]))}
+        tables += 1
+    assert tables == 3
+
+
+def test_a_report_by_a_template_of_ones_own(trained, tmp_path):
+    mine = tmp_path / "mine.j2"
+    mine.write_text('{% for s in series %}{{ s.variant }}: {{ s.runs | length }} runs\n{% endfor %}', encoding="utf-8")
+    done = invoke("report", trained / "runs" / "default", "--template", mine, folder=trained)
+    assert done.stdout == "1L_16d_1tok: 3 runs\n2L_16d_1tok: 3 runs\n"
+
+
+TEMPLATES = {
+    "one\n{{ experimnts }}": r"line 2: 'experimnts' is undefined; the names are: .*experiments, .*series",
+    "one\n\n{% for s in series %}{{ s.fit.alpha }}{% endfor %}": r"line 3: .*has no attribute 'alpha'",
+    "one\n{% for %}": r"line 2: Expected",
+    "{{ series | sorted }}": r"line 1: No filter named 'sorted'",
+    "one\n{{ 1 / 0 }}": r"line 2: ZeroDivisionError: division by zero",
+    "one\n{{ num_records + 'x' }}": r"line 2: TypeError: unsupported operand",
+    "{{ ''.__class__.__mro__ }}": r"line 1: access to attribute '__class__' of 'str' object is unsafe",
+    "{{ series.append(1) }}": r"line 1: access to attribute 'append' of 'list' object is unsafe",
+    "{% include 'nowhere.j2' %}": r"line 1: .*nowhere\.j2",
+}
+
+
+@pytest.mark.parametrize("content", TEMPLATES)
+def test_a_template_that_fails_is_named_with_its_line(trained, tmp_path, content):
+    mine = tmp_path / "mine.j2"
+    mine.write_text(content, encoding="utf-8")
+    done = invoke("report", trained / "runs" / "default", "--template", mine, folder=trained, code=1)
+    (line,) = done.stderr.splitlines()
+    assert re.match(rf"cvfp: {re.escape(str(mine))}: {TEMPLATES[content]}", line), line
+    assert done.stdout == ""
+
+
+def test_what_a_report_cannot_be_made_from_or_written_to_is_said(trained, tmp_path):
+    def line(*arguments, code):
+        (said,) = invoke("report", *arguments, folder=trained, code=code).stderr.splitlines()
+        return said
+
+    runs = trained / "runs" / "default"
+    (tmp_path / "latin.j2").write_bytes(b"caf\xe9")
+    assert line(runs, "--template", "sumary", code=2).startswith(
+        "cvfp: unknown template 'sumary'; did you mean 'summary'?; installed: "
+    )
+    assert line(runs, "--template", "nowhere.j2", code=2) == "cvfp: template file 'nowhere.j2' does not exist"
+    assert line(runs, "--template", tmp_path / "latin.j2", code=1).endswith("not UTF-8: byte 0xe9 at offset 3")
+    assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}': expected a folder")
+    assert line(tmp_path / "nowhere", code=1).startswith(f"cvfp: no runs in '{tmp_path / 'nowhere'}'")
+    assert line(code=2).startswith("cvfp: nothing to report on: give a folder")
+    assert line(runs, "-o", tmp_path / "no" / "report.md", code=2).startswith(
+        f"cvfp: cannot write '{tmp_path / 'no' / 'report.md'}': No such file"
+    )
+
+
+def test_templates_are_listed_with_their_plugins(trained):
+    listed = invoke("report", "--list", folder=trained).stdout
+    assert re.search(r"^summary +.* \(plugin templates\)$", listed, re.MULTILINE)
+
+
+def test_text_from_records_stays_inert_in_a_report(tmp_path):
+    folder = store.create(tmp_path / "made")
+    odd = "a|b\n<script>alert(1)</script>"
+    for tokens in (10, 20):
+        store.write(folder, RunResult(record=Record(
+            run_id=f"r{tokens}", experiment=odd, variant="1L|x", train_tokens=tokens, val_ppl=5.0, source=odd,
+        )))
+    said = invoke("report", folder, folder=tmp_path).stdout
+    assert "<script>" not in said
+    assert r"1L\|x" in said
+    assert "a|b" not in said
+
+
+def test_events_are_json_lines_and_nothing_else_stands_on_stdout(place):
+    done = made_grids.cvfp("run", *made_grids.options(place, samples="4,8"), "--json", folder=place)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    events = [strict_json(line) for line in done.stdout.splitlines()]
+    cell = ["run_started", *["phase1_iteration"] * 3, "phase_finished", *["phase2_epoch"] * 2, "phase_finished",
+            "run_finished"]
+    assert [each["event"] for each in events] == cell * 2
+    finished = [each for each in events if each["event"] == "run_finished"]
+    rows = store.read(place / "runs" / "default").to_dicts()
+    assert [{name: each[name] for name in row} for each, row in zip(finished, rows, strict=True)] == rows
+
+
+def test_without_a_terminal_progress_is_one_plain_line_a_phase_on_stderr(place):
+    done = made_grids.cvfp("run", *made_grids.options(place, samples="4,8"), folder=place)
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"[{n}/2] 1L_16d_1tok, {size} samples" for n, size in ((1, 4), (1, 4), (2, 8), (2, 8))
+    ]
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_the_plan_trains_nothing_and_writes_nothing(place):
+    done = invoke("run", *made_grids.options(place), "--dry-run", folder=place)
+    assert re.search(r"^1L_16d_1tok +16 +[\d,]+ +560 \+ 560 +\d\.\de\+\d\d +\d+ s$", done.stdout, re.MULTILINE)
+    assert "3 cells on cpu" in done.stdout
+    rows = strict_json(invoke("run", *made_grids.options(place), "--dry-run", "--json", folder=place).stdout)
+    assert [row["num_samples"] for row in rows] == [4, 8, 16]
+    assert rows[0]["flops"] < rows[1]["flops"] < rows[2]["flops"]
+    assert not (place / "runs").exists()
+
+
+def test_finished_cells_are_skipped_and_only_new_sizes_are_run(place):
+    first = invoke("run", *made_grids.options(place, samples="4,8"), folder=place)
+    assert "finished before" not in first.stderr
+    kept = store.read(place / "runs" / "default")
+
+    again = invoke("run", *made_grids.options(place, samples="4,8"), folder=place)
+    assert again.stderr == "2 of 2 cells were finished before\n"
+    assert again.stdout == first.stdout
+    assert store.read(place / "runs" / "default").equals(kept)
+
+    more = invoke("run", *made_grids.options(place, samples="4,8,12"), folder=place)
+    assert more.stderr.startswith("2 of 3 cells were finished before\n[1/1] 1L_16d_1tok, 12 samples: phase 1: ")
+    assert store.read(place / "runs" / "default").head(2).equals(kept)
+
+    events = invoke("run", *made_grids.options(place, samples="4,8,12"), "--json", folder=place).stdout.splitlines()
+    assert [strict_json(line)["event"] for line in events] == ["run_skipped"] * 3
+
+
+def test_another_setting_is_another_cell(place):
+    invoke("run", *made_grids.options(place, samples="4"), folder=place)
+    other = invoke("run", *made_grids.options(place, samples="4"), "--set", "phase2.epochs=1", folder=place)
+    assert "finished before" not in other.stderr
+    assert sorted(store.read(place / "runs" / "default")["epochs"]) == [1, 2]
+
+
+def test_a_diverged_cell_is_a_record_with_a_reason_and_exit_code_3(place):
+    hot = ("--set", "phase2.learning_rate=1e30", "--set", "phase1.max_iterations=3", "--set", "phase2.epochs=3")
+    done = invoke("run", *made_grids.options(place, samples="4,8", short=hot), folder=place, code=3)
+    found = store.read(place / "runs" / "default")
+    assert found["status"].to_list() == ["diverged"] * 2
+    assert "diverged: " in done.stderr
+    assert re.search(r"^ +8 .* diverged ", done.stdout, re.MULTILINE)
+    assert f"1L_16d_1tok n=4: diverged: {found['reason'][0]}" in done.stdout
+    again = invoke("run", *made_grids.options(place, samples="4,8", short=hot), folder=place, code=3)
+    assert again.stderr == "2 of 2 cells were finished before\n"
+    assert "diverged" in invoke("report", place / "runs" / "default", folder=place).stdout
+
+
+def test_a_run_file_with_a_matrix_seeds_and_sizes_by_rule_runs(place):
+    (place / "run.toml").write_text(f"""
+name = "a grid"
+samples = {{initial = 4, multiplier = 2, window = 2, windows = 1}}
+seeds = [1, 2]
+[matrix]
+num_layers = [1, 2]
+context_dim = [8]
+num_input_tokens = [1]
+[corpus]
+name = "text"
+path = "{(place / 'corpus.txt').as_posix()}"
+vocab_size = 300
+embed_dim = 16
+[phase1]
+max_iterations = 3
+[phase2]
+epochs = 1
+""")
+    done = invoke("run", place / "run.toml", "--out", place / "runs", "--jobs", 1, folder=place)
+    rows = store.read(place / "runs" / "a grid").select("variant", "num_samples", "seed").rows()
+    assert rows == [(variant, size, seed) for variant in ("1L_8d_1tok", "2L_8d_1tok") for size in (4, 8)
+                    for seed in (1, 2)]
+    assert "4 samples, seed 2: phase 1: " in done.stderr
+
+
+def test_the_embedded_corpus_needs_no_option(tmp_path):
+    options = ("--variant", "1L_16d_1tok", "--samples", "2,3,4", "--set", "corpus.vocab_size=300", "--jobs", "1",
+               "--set", "corpus.embed_dim=16", "--out", tmp_path / "runs", *made_grids.SHORT)
+    invoke("run", *options, folder=tmp_path)
+    found = store.read(tmp_path / "runs" / "default")
+    assert found["corpus"].unique().to_list() == ["embedded"]
+    assert found["val_ppl"].to_list() == sorted(found["val_ppl"], reverse=True)
+
+
+def test_a_template_given_to_run_is_answered_with_the_two_commands(tmp_path):
+    done = invoke("run", "--template", "summary", "--name", "mine", folder=tmp_path, code=2)
+    assert done.stderr == (
+        "cvfp: `cvfp run` makes records and `cvfp report` writes them up: run first, then cvfp report runs/mine "
+        "--template summary\n"
+    )
+
+
+def test_the_version_is_printed():
+    assert re.fullmatch(r"cvfp \d+\.\d+\.\d+\n", CliRunner().invoke(app, ["--version"]).stdout)

@@ -1,0 +1,111 @@
+"""`cvfp fit`, `cvfp predict`, `cvfp laws`: what they print, as data and for people."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cvfp_core import reading
+from cvfp_core.cli.fit import fit, settings
+from cvfp_core.cli.laws import laws
+from cvfp_core.cli.predict import number, predict
+from cvfp_core.errors import UsageError
+from laws_data import made, power
+
+TOKENS = 6e4 * 2.0 ** np.arange(5)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs a command of a small app on made-up records of three series; returns its output."""
+    records = pl.concat([
+        made(TOKENS, power(TOKENS, floor=80, noise=0.01, seed=1), variant="1L_768d_1tok"),
+        made(TOKENS[:4], power(TOKENS[:4], noise=0.01, seed=2), variant="1L_1085d_2tok"),
+        made(TOKENS[:1], power(TOKENS[:1]), variant="1L_64d_1tok"),
+    ])
+    monkeypatch.setattr(reading, "read_records", lambda paths, registry=None: records)  # noqa: ARG005
+    app = typer.Typer()
+    for command in (fit, predict, laws):
+        app.command(command.__name__)(command)
+
+    def invoke(*arguments, width=100):
+        result = CliRunner().invoke(app, arguments, env={"COLUMNS": str(width), "NO_COLOR": "1"})
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.stdout
+
+    return invoke
+
+
+def test_fit_prints_alpha_with_its_interval_and_says_what_it_refused(run):
+    out = run("fit", "x")
+    assert "PPL = A * tokens^alpha" in out
+    assert "1L_768d_1tok" in out
+    assert "[-0." in out
+    assert "1L_64d_1tok: too few points: 1 run (train_tokens 60,000): a law needs more" in out
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_line_is_wider_than_the_terminal_and_no_name_is_broken(run, width):
+    out = run("fit", "x", "--law", "saturating", "--law", "hill", width=width)
+    assert max(len(line) for line in out.splitlines()) <= width
+    assert out.count("e:1L_1085d_2tok") >= 2
+
+
+def test_json_of_fits_and_predictions_is_strict_and_complete(run):
+    def refuse(text):
+        raise AssertionError(f"{text} is not JSON")
+
+    fits = json.loads(run("fit", "x", "--law", "power-law", "--law", "saturating", "--sensitivity", "--json"),
+                      parse_constant=refuse)
+    assert [(each["law"], each["n"]) for each in fits] == [
+        ("power-law", 5), ("power-law", 4), ("power-law", 1), ("saturating", 5), ("saturating", 4), ("saturating", 1)]
+    assert fits[0]["sensitivity"][0]["name"] == "log least squares"
+    forecast = json.loads(run("predict", "x", "--tokens", "5M", "--json"), parse_constant=refuse)
+    assert forecast["choice"]["law"] in ("power-law", "saturating")
+    assert [each["value"] is None for each in forecast["predictions"]] == [False, False, True]
+
+
+def test_predict_shows_interval_law_distance_and_warning(run):
+    out = run("predict", "x", "--tokens", "20M")
+    assert "20,000,000 training tokens" in out
+    assert "no interval covers a change of law out there" in " ".join(out.split())
+    assert "back-test" in out
+
+
+def test_laws_lists_every_law_with_its_form(run):
+    out = run("laws")
+    listed = json.loads(run("laws", "--json"))
+    assert [each["name"] for each in listed] == [
+        "power-law", "saturating", "exp-decay", "hill", "pinned-floor", "sliding-window", "log-linear-er", "linear-er",
+        "chinchilla"]
+    for each in listed:
+        assert each["name"] in out
+        assert each["plugin"].startswith("plugin 'laws'")
+
+
+def test_listing_laws_imports_neither_lmfit_nor_torch_nor_polars():
+    code = ("import sys; from cvfp_core.cli.laws import laws; laws(json_=True);"
+            "print(sorted({'lmfit', 'torch', 'polars', 'numpy', 'scipy'} & set(sys.modules)), file=sys.stderr)")
+    made_of = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made_of.stderr.strip() == "[]"
+
+
+def test_settings_are_toml_values_or_words():
+    assert settings(["E=20", "delta=1e-3", "covariate=train_er", "loss = 'x'"]) == {
+        "E": 20, "delta": 1e-3, "covariate": "train_er", "loss": "x"}
+    for wrong in ("E", "=3", "E=", "E=[1]"):
+        with pytest.raises(UsageError):
+            settings([wrong])
+
+
+def test_tokens_are_written_as_people_do():
+    assert [number(text) for text in ("5e6", "10_000_000", "2M", "1.5B", "300k")] == [5e6, 1e7, 2e6, 1.5e9, 3e5]
+    for wrong in ("", "0", "-1", "nan", "inf", "many", "M"):
+        with pytest.raises(UsageError, match="--tokens"):
+            number(wrong)

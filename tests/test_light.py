@@ -1,0 +1,94 @@
+"""What only looks is light, and every module can be imported alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import made_grids
+from cvfp_core import store
+from cvfp_core.records import Record, RunResult
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "lmfit", "polars", "scipy", "matplotlib", "numpy", "tokenizers", "datasets", "safetensors"}
+PACKAGES = [ROOT / "cvfp_core", *sorted(ROOT.glob("plugins/cvfp_*")), *sorted(ROOT.glob("templates/cvfp_*"))]
+MODULES = sorted(
+    ".".join(file.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+    for package in PACKAGES for file in package.rglob("*.py")
+)
+CVFP = """
+import sys
+from cvfp_core.cli import main
+try:
+    main()
+finally:
+    print("imported:", *{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
+"""
+ALONE = """
+import importlib, sys
+names = sys.argv[1:]
+for name in names:
+    for loaded in [each for each in sys.modules if each.partition(".")[0].startswith("cvfp_")]:
+        del sys.modules[loaded]
+    importlib.import_module(name)
+    print(name)
+"""
+
+
+def imported(*arguments, folder):
+    """(top-level packages that `cvfp` with the arguments imported, what it printed)."""
+    done = subprocess.run(
+        [sys.executable, "-c", CVFP, *arguments], cwd=folder, env=made_grids.environment(folder), text=True,
+        capture_output=True, check=False, timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("imported: ")]
+    return set(line.split()[1:]), done.stdout
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["--version"], ["plugins"], ["plugins", "--json"], ["run", "--help"], ["report", "--help"],
+    ["report", "--list"],
+], ids=" ".join)
+def test_a_command_that_only_looks_imports_nothing_heavy(arguments, tmp_path):
+    found, out = imported(*arguments, folder=tmp_path)
+    assert "typer" in found
+    assert not found & HEAVY
+    assert out
+
+
+@pytest.mark.parametrize("command", ["report", "show"])
+def test_reports_and_tables_do_not_import_torch(command, tmp_path):
+    folder = store.create(tmp_path / "made")
+    for tokens in (100, 200, 400):
+        store.write(folder, RunResult(record=Record(
+            run_id=f"a-{tokens}", experiment="made", variant="1L_8d_1tok", num_samples=tokens, train_tokens=tokens,
+            val_ppl=1000 * tokens**-0.5, seed=1,
+        )))
+    found, out = imported(command, "made", folder=tmp_path)
+    assert "polars" in found
+    assert "-0.500" in out
+    assert not found & {"torch", "tokenizers", "datasets", "matplotlib"}
+
+
+def test_every_module_can_be_imported_alone():
+    assert {"cvfp_core.kinds", "cvfp_core.cli.app", "cvfp_residual.model", "cvfp_templates"} <= set(MODULES)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ALONE, *MODULES], text=True, capture_output=True, check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == MODULES
+
+
+@pytest.mark.parametrize("module", [
+    "cvfp_core.kinds", "cvfp_core.hookspecs", "cvfp_core.registry", "cvfp_core.config",
+    *(package.name for package in PACKAGES[1:]),
+])
+def test_shop_windows_are_light(module, tmp_path):
+    code = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True, timeout=60
+    )
+    assert not set(done.stdout.split()) & HEAVY

@@ -1,0 +1,255 @@
+"""The registry is not silent: it says whose plugin is broken, what about it, and how to go on without it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import made_plugins
+from cvfp_core import registry
+from cvfp_core.cells import Cell, CorpusChoice, Variant
+from cvfp_core.cli.app import app
+from cvfp_core.errors import PluginError, UsageError
+from cvfp_core.kinds import Fitter, Preset, Template, VariantFamily
+from cvfp_core.settings import Settings
+
+PRESETS = """
+from cvfp_core import hookimpl
+from cvfp_core.kinds import Preset
+
+@hookimpl
+def cvfp_presets():
+    return [Preset(name={name!r}, title="made", overrides={{}})]
+"""
+HOOK = "from cvfp_core import hookimpl\n@hookimpl\n"
+OBSERVER = """
+from cvfp_core import hookimpl
+heard = []
+
+@hookimpl
+def cvfp_run_started(cell):
+    heard.append(("started", cell.num_samples))
+
+@hookimpl
+def cvfp_phase_finished(phase):
+    heard.append(("phase", phase))
+
+@hookimpl
+def cvfp_run_finished():
+    heard.append(("finished",))
+"""
+BROKEN = {
+    "misspelt": (
+        HOOK + "def cvfp_varaints():\n    return []", "there is no hook 'cvfp_varaints'; did you mean 'cvfp_variants'?"
+    ),
+    "undecorated": ("def cvfp_variants():\n    return []", "'cvfp_variants' lacks its decorator @hookimpl"),
+    "wrongtype": (HOOK + "def cvfp_presets():\n    return ['v9']", "must return values of Preset, not str: 'v9'"),
+    "nothing": (HOOK + "def cvfp_presets():\n    pass", "must return an iterable of Preset, not NoneType"),
+    "text": (HOOK + "def cvfp_presets():\n    return 'v9'", "must return an iterable of Preset, not str"),
+    "arguments": (HOOK + "def cvfp_presets(config):\n    return []", "config"),
+    "imports": ("import no_such_module_of_mine", "ModuleNotFoundError: No module named 'no_such_module_of_mine'"),
+    "syntax": ("def (", "SyntaxError: invalid syntax"),
+    "leaves": ("import sys\nsys.exit('goodbye')", "SystemExit: goodbye"),
+    "raises": (HOOK + "def cvfp_presets():\n    raise KeyError('lost')", "KeyError: 'lost'"),
+    "midway": (HOOK + "def cvfp_presets():\n    yield 1 / 0", "ZeroDivisionError"),
+    "atimport": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+}
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder for plugins, on the path; their modules are forgotten afterwards."""
+    folder = tmp_path / "site"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delenv("CVFP_PLUGINS", raising=False)
+    monkeypatch.delenv("CVFP_DISABLE", raising=False)
+    yield folder
+    for name in [name for name in sys.modules if name.startswith("made_") and name in modules_in(folder)]:
+        del sys.modules[name]
+
+
+def modules_in(folder: Path) -> set[str]:
+    return {file.stem for file in folder.glob("*.py")}
+
+
+def load(folder, **changed):
+    return registry.load(made_plugins.points(folder), **{"only": (), "disabled": ()} | changed)
+
+
+def the_error(loaded, plugin):
+    (info,) = [each for each in loaded.plugins if each.name == plugin]
+    return info.error
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plugin_is_listed_with_its_reason_on_one_line(site, case):
+    code, reason = BROKEN[case]
+    made_plugins.install(site, case, code)
+    made_plugins.install(site, "sound", PRESETS.format(name="mine"))
+    loaded = load(site)
+    error = the_error(loaded, case)
+    assert reason in error
+    assert "\n" not in error
+    assert the_error(loaded, "sound") is None
+    assert list(loaded.items(Preset)) == ["mine"]
+    with pytest.raises(PluginError) as caught:
+        loaded.require_healthy()
+    text = str(caught.value)
+    assert text.startswith(f"plugin '{case}' (made-{case} 1.2.3): ")
+    assert text.endswith(f"set CVFP_DISABLE={case}")
+    assert "\n" not in text
+
+
+def test_all_broken_plugins_are_named_not_the_first(site):
+    made_plugins.install(site, "one", "import nowhere")
+    made_plugins.install(site, "two", "1 / 0")
+    with pytest.raises(PluginError, match=r"plugin 'one' .*plugin 'two' .*CVFP_DISABLE=one,two"):
+        load(site).require_healthy()
+
+
+def test_two_entry_points_of_one_name_are_refused_and_both_homes_named(site):
+    made_plugins.install(site, "here", PRESETS.format(name="a"), entry="same")
+    made_plugins.install(site, "there", PRESETS.format(name="b"), entry="same")
+    loaded = load(site)
+    assert [plugin.name for plugin in loaded.plugins] == ["same", "same"]
+    for plugin in loaded.plugins:
+        assert "two entry points are called 'same'" in plugin.error
+        assert "made_here (made-here)" in plugin.error
+        assert "made_there (made-there)" in plugin.error
+    assert not loaded.items(Preset)
+
+
+def test_two_plugins_with_one_item_name_are_refused_and_neither_is_taken(site):
+    for plugin in ("here", "there"):
+        made_plugins.install(site, plugin, PRESETS.format(name="same"))
+    made_plugins.install(site, "sound", PRESETS.format(name="other"))
+    loaded = load(site)
+    for plugin in ("here", "there"):
+        error = the_error(loaded, plugin)
+        assert "settings preset 'same' is registered more than once" in error
+        assert "plugin 'here' (made-here 1.2.3)" in error
+        assert "plugin 'there' (made-there 1.2.3)" in error
+    assert list(loaded.items(Preset)) == ["other"]
+
+
+def test_one_plugin_that_registers_a_name_twice_is_refused(site):
+    made_plugins.install(site, "twice", PRESETS.format(name="same").replace("]", "] * 2"))
+    assert "'same' is registered more than once" in the_error(load(site), "twice")
+
+
+def test_one_name_for_items_of_different_kinds_is_no_clash(site):
+    code = PRESETS.format(name="same") + """
+from pathlib import Path
+from cvfp_core.kinds import Template
+
+@hookimpl
+def cvfp_templates():
+    return [Template(name="same", title="made", path=Path("x.j2"))]
+"""
+    made_plugins.install(site, "both", code)
+    loaded = load(site)
+    assert the_error(loaded, "both") is None
+    assert list(loaded.items(Preset)) == list(loaded.items(Template)) == ["same"]
+
+
+def test_a_disabled_plugin_is_not_imported(site, monkeypatch):
+    module = made_plugins.install(site, "broken", "1 / 0")
+    made_plugins.install(site, "sound", PRESETS.format(name="mine"))
+    monkeypatch.setenv("CVFP_DISABLE", " broken , nobody")
+    loaded = registry.load(made_plugins.points(site)).require_healthy()
+    assert [plugin.name for plugin in loaded.plugins] == ["sound"]
+    assert module not in sys.modules
+
+
+def test_only_the_plugins_asked_for_are_loaded(site, monkeypatch):
+    for name in ("first", "second", "third"):
+        made_plugins.install(site, name, PRESETS.format(name=name))
+    monkeypatch.setenv("CVFP_PLUGINS", "first,third")
+    monkeypatch.setenv("CVFP_DISABLE", "third")
+    assert list(registry.load(made_plugins.points(site)).items(Preset)) == ["first"]
+    monkeypatch.setenv("CVFP_PLUGINS", "")
+    assert list(registry.load(made_plugins.points(site)).items(Preset)) == ["first", "second"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_there_are():
+    with pytest.raises(UsageError) as caught:
+        registry.load(disabled=()).get(Fitter, "powr-law")
+    assert str(caught.value).startswith("unknown fitter 'powr-law'; did you mean 'power-law'?; installed: ")
+
+
+def test_a_variant_that_two_families_claim_is_refused(site):
+    for name in ("one", "two"):
+        code = made_plugins.FAMILY.format(name=name, body="pass").replace(f'prefix="{name}_"', 'prefix="x"')
+        made_plugins.install(site, name, code)
+    with pytest.raises(UsageError, match="'x1L_2d_3tok' is claimed by families one, two"):
+        load(site).variant("x1L_2d_3tok")
+
+
+def test_every_first_party_plugin_is_healthy_and_owns_what_it_adds():
+    loaded = registry.load(only=(), disabled=()).require_healthy()
+    assert {"residual", "corpora", "local", "laws", "templates", "newllm"} <= {each.name for each in loaded.plugins}
+    assert loaded.owner(VariantFamily, "residual").name == "residual"
+    for plugin in loaded.plugins:
+        assert plugin.adds, plugin.label
+
+
+@pytest.mark.parametrize("command", [["run", "--dry-run"], ["report", "runs/none"]])
+def test_a_broken_plugin_stops_run_and_report_in_one_line(site, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made_plugins.install(site, "broken", "1 / 0")
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("cvfp: plugin 'broken' (made-broken 1.2.3): ZeroDivisionError")
+    assert line.endswith("CVFP_DISABLE=broken")
+
+
+def test_the_list_of_plugins_shows_a_broken_one_and_exits_0(site):
+    made_plugins.install(site, "broken", "1 / 0")
+    result = CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "broken: ZeroDivisionError: division by zero" in result.stdout
+    assert "made-broken 1.2.3" in result.stdout
+    plain = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
+    found = {each["name"]: each for each in plain}
+    assert found["broken"]["error"] == "ZeroDivisionError: division by zero"
+    assert found["residual"]["error"] is None
+    assert ["variant family", "residual"] in found["residual"]["adds"]
+
+
+def test_a_word_in_brackets_in_a_plugins_error_is_printed_as_it_is(site):
+    made_plugins.install(site, "broken", "raise ValueError('[bold]no[/nothing]')")
+    result = CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "ValueError: [bold]no[/nothing]" in result.stdout
+
+
+CELL = Cell(
+    experiment="made", variant=Variant.parse("1L_4d_1tok", family="residual"), settings=Settings(),
+    corpus=CorpusChoice(name="made"), corpus_hash="", num_samples=7, train_tokens=9, seed=0, device="cpu",
+    cache=Path("unused"),
+)
+
+
+def test_observers_are_told_the_facts_they_ask_for(site):
+    module = made_plugins.install(site, "watcher", OBSERVER)
+    loaded = load(site).require_healthy()
+    assert loaded.notify("cvfp_run_started", cell=CELL) == []
+    assert loaded.notify("cvfp_phase_finished", cell=CELL, phase=1, metrics={}) == []
+    assert loaded.notify("cvfp_run_finished", cell=CELL, record={}) == []
+    assert sys.modules[module].heard == [("started", 7), ("phase", 1), ("finished",)]
+
+
+def test_a_failing_observer_is_named_and_the_others_are_told(site):
+    made_plugins.install(site, "aloud", HOOK + "def cvfp_run_started(cell):\n    raise ValueError('no')")
+    module = made_plugins.install(site, "watcher", OBSERVER)
+    failures = load(site).require_healthy().notify("cvfp_run_started", cell=CELL)
+    assert failures == ["plugin 'aloud' (made-aloud 1.2.3): cvfp_run_started failed: ValueError: no"]
+    assert sys.modules[module].heard == [("started", 7)]
+
+
+def test_an_observer_that_asks_for_a_fact_there_is_not_is_refused(site):
+    made_plugins.install(site, "greedy", HOOK + "def cvfp_run_started(cell, weather):\n    pass")
+    assert "weather" in the_error(load(site), "greedy")
