@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from cvfp_core import published
 from cvfp_core import records as schema
 from cvfp_core.fitting import Fit
+from cvfp_core.ingesting import published
 from cvfp_core.report.names import EstimateView, FitView, RangeView, SeriesView, WindowView
 
 _IDENTITY = {"num_layers", "context_dim", "embed_dim", "num_input_tokens", "seed", "vocab_size"}

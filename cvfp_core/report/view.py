@@ -14,7 +14,7 @@ import polars as pl
 
 import cvfp_core
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting import Fit, Forecast, fit_all, predict_all
+from cvfp_core.fitting import Fit, Forecast, choose_law, fit_all, predict_all
 from cvfp_core.kinds import Fitter
 from cvfp_core.reading import Inputs
 from cvfp_core.registry import Registry
@@ -213,7 +213,7 @@ _BUILDERS: dict[str, Callable[[_Facts], Any]] = {
     "rows": _rows,
     "series": lambda facts: facts.series,
     "laws": _laws,
-    "choice": lambda facts: facts.forecast.choice.as_dict() if facts.forecast.choice else None,
+    "choice": lambda facts: choose_law(facts.records, registry=facts.registry).as_dict(),
     "bend": lambda facts: fit_view(facts.windows["all series"]) if "all series" in facts.windows else None,
     "forecasts": _forecasts,
     "formulas": _formulas,

@@ -62,7 +62,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     spoken = translations(asked.lang, list(dict.fromkeys(catalogues)))
     names = names_used(template.path)
     drawn: dict[str, str] = {}
-    needed = names | ({"series", "forecasts"} if "figures" in names else set())
+    needed = names | ({"series", "forecasts"} if "figures" in names and asked.figures is not None else set())
     data = view(inputs, registry, needed, lang=asked.lang, options=options, command=asked.command)
     if "figures" in names or "figures_missing" in names:
         from cvfp_core.report.figures import TITLES, draw, missing
