@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,6 @@ from cvfp_core.errors import CvfpError, UsageError
 
 if TYPE_CHECKING:
     from cvfp_core.registry import Registry
-    from cvfp_core.report import Written
 
 
 def report(
@@ -35,7 +35,7 @@ def report(
     html: Annotated[bool, typer.Option("--html", help="Write an HTML page.")] = False,
     embed: Annotated[bool, typer.Option("--embed", help="One HTML page with the figures inside.")] = False,
     figures: Annotated[bool, typer.Option(help="Draw figures beside FILE.")] = True,
-    list_: Annotated[bool, typer.Option("--list", help="List the templates, their options and what they need.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List templates, their options and needs.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --list: print JSON.")] = False,
 ) -> None:
     """Write a report of runs in Markdown or HTML.
@@ -84,9 +84,8 @@ def _command(paths: list[Path], template: str, lang: str, options: list[str]) ->
     return shlex.join(words)
 
 
-def _save(out: Path, text: str, figures: dict[str, str] | Written | object) -> None:
+def _save(out: Path, text: str, figures: Mapping[str, str]) -> None:
     """Writes the report and its figures."""
-    assert isinstance(figures, dict)
     try:
         for name, svg in figures.items():
             file = out.parent / name
@@ -122,7 +121,7 @@ def _print_list(installed: Registry, *, json_: bool) -> None:
     from cvfp_core.kinds import Template
     from cvfp_core.report.language import languages
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": item.name, "title": item.title, "plugin": installed.owner(Template, item.name).name,
          "languages": languages(item.catalogue), "needs": list(item.needs),
          "options": [{"name": o.name, "default": o.default, "help": o.help} for o in item.options or ()]}
@@ -135,8 +134,8 @@ def _print_list(installed: Registry, *, json_: bool) -> None:
         return
     for row in rows:
         print(f"{row['name']:<15} {row['title']}")
-        facts = [f"plugin {row['plugin']}", ", ".join(row["languages"])]  # type: ignore[arg-type]
-        facts += [f"needs {', '.join(row['needs'])}"] if row["needs"] else []  # type: ignore[arg-type]
+        facts = [f"plugin {row['plugin']}", ", ".join(row["languages"])]
+        facts += [f"needs {', '.join(row['needs'])}"] if row["needs"] else []
         print(f"{'':<15}   {'; '.join(facts)}")
-        for option in row["options"]:  # type: ignore[union-attr]
-            print(f"{'':<15}   --set {option['name']}=...  {option['help']}")  # type: ignore[index]
+        for option in row["options"]:
+            print(f"{'':<15}   --set {option['name']}=...  {option['help']}")

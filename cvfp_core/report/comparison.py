@@ -14,6 +14,7 @@ from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.report.names import ComparisonView, EstimateView
 from cvfp_core.report.series import usable
 
+
 def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
     """The groups named a and b. Raises UsageError for a name that is no experiment, variant or experiment:variant.
 
@@ -46,7 +47,8 @@ def _group(records: pl.DataFrame, name: str) -> pl.DataFrame:
         (pl.col("experiment") == name) | (pl.col("variant") == name)
     )
     if chosen.is_empty():
-        labels = [f"{e}:{v}" for e, v in records.select("experiment", "variant").unique(maintain_order=True).iter_rows()]
+        every = records.select("experiment", "variant").unique(maintain_order=True)
+        labels = [f"{experiment}:{variant}" for experiment, variant in every.iter_rows()]
         names = [*dict.fromkeys(records["experiment"]), *dict.fromkeys(records["variant"]), *labels]
         raise UsageError(f"no runs are called '{name}'{suggestion(name, names)}; there are: {', '.join(names)}")
     return chosen

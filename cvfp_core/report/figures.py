@@ -32,7 +32,7 @@ _FONTS = "'Hiragino Sans', 'Noto Sans CJK JP', 'Noto Sans JP', 'Yu Gothic', 'Mei
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d00", "#5b3a8c", "#555555", "#a00000")
 """Okabe and Ito 2008, told apart by most colour-blind readers; darkened where too light on white."""
 _MARKERS = "osD^vPX*<"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "cvfp", "font.family": "DejaVu Sans", "font.size": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.unicode_minus": False, "legend.frameon": False,
@@ -139,10 +139,9 @@ def _one_law(axis: Axes, series: SeriesView, index: int, count: int, forecast: M
     runs = [run for run in series["runs"] if run["val_ppl"] is not None and run["train_tokens"] is not None]
     axis.plot([run["train_tokens"] for run in runs], [run["val_ppl"] for run in runs], marker, color=colour,
               label=_text(series["variant"]), zorder=3)
-    fit = series["fit"]
+    a, alpha = _value(series, "A"), _value(series, "alpha")
     ends = [run["train_tokens"] for run in runs]
-    if fit is not None and {"A", "alpha"} <= fit["parameters"].keys() and fit["parameters"]["alpha"]["value"] is not None:
-        a, alpha = (fit["parameters"][name]["value"] for name in ("A", "alpha"))
+    if a is not None and alpha is not None:
         x = np.geomspace(min(ends), max(ends), 40)
         axis.plot(x, a * x**alpha, color=colour)
         far = np.geomspace(max(ends), forecast["train_tokens"] if forecast else 10 * max(ends), 10)
@@ -155,6 +154,12 @@ def _one_law(axis: Axes, series: SeriesView, index: int, count: int, forecast: M
         if forecast["low"] is not None and forecast["high"] is not None:
             axis.plot([at, at], [forecast["low"], forecast["high"]], color=colour, linewidth=1, zorder=2)
         axis.plot([at], [forecast["value"]], marker, color=colour, markerfacecolor="white", zorder=3)
+
+
+def _value(series: SeriesView, name: str) -> float | None:
+    """A parameter of the series' power law; None if it has none."""
+    parameters = series["fit"]["parameters"] if series["fit"] is not None else {}
+    return parameters[name]["value"] if name in parameters else None
 
 
 def _band(runs: list[dict[str, Any]], x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -179,21 +184,21 @@ def _alpha(series: list[SeriesView], say: Callable[[str], str]) -> Figure | None
     """One row a series: the exponent and its interval; a ring where the input states one."""
     from matplotlib.figure import Figure
 
-    rows = [(each, each["fit"]["parameters"]["alpha"]) for each in series
-            if each["fit"] is not None and each["fit"]["parameters"].get("alpha", {}).get("value") is not None]
+    rows = [(each, value, each["fit"]["parameters"]["alpha"]) for each in series
+            if each["fit"] is not None and (value := _value(each, "alpha")) is not None]
     if not rows:
         return None
     height = 0.26 * len(rows) + 0.9
     figure = Figure(figsize=(7.2, height))
     axis = figure.subplots()
     figure.subplots_adjust(left=0.27, right=0.97, top=1 - 0.1 / height, bottom=0.6 / height)
-    for index, (each, alpha) in enumerate(rows):
+    for index, (each, value, alpha) in enumerate(rows):
         if alpha["low"] is not None and alpha["high"] is not None:
             axis.plot([alpha["low"], alpha["high"]], [index, index], color=_COLOURS[0], linewidth=1.6)
-        axis.plot([alpha["value"]], [index], "o", color=_COLOURS[0])
+        axis.plot([value], [index], "o", color=_COLOURS[0])
         if each["published_alpha"] is not None:
             axis.plot([each["published_alpha"]], [index], "o", color=_COLOURS[1], markersize=9, markerfacecolor="none")
-    axis.set_yticks(range(len(rows)), [_text(f"{each['experiment']}: {each['variant']}") for each, _ in rows])
+    axis.set_yticks(range(len(rows)), [_text(f"{each['experiment']}: {each['variant']}") for each, _, _ in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel(say("alpha, 95 % interval (ring: as published)"))
     axis.grid(visible=False, axis="y")

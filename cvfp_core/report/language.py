@@ -26,7 +26,7 @@ def languages(catalogue: Path | None) -> list[str]:
 
 
 def translations(lang: str, catalogues: Sequence[Path]) -> gettext.NullTranslations:
-    """The catalogues of a language, the first having the first word. Raises UsageError naming the languages there are."""
+    """The catalogues of a language, the first having the first word. Raises UsageError naming those there are."""
     known = list(dict.fromkeys(each for path in catalogues for each in languages(path))) or [SOURCE]
     if lang == SOURCE:
         return gettext.NullTranslations()

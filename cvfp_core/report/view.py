@@ -19,7 +19,7 @@ from cvfp_core.kinds import Fitter
 from cvfp_core.reading import Inputs
 from cvfp_core.registry import Registry
 from cvfp_core.report.comparison import compare
-from cvfp_core.report.names import FormulaView, ForecastView, LawView, SeriesView, View
+from cvfp_core.report.names import ForecastView, FormulaView, LawView, SeriesView, View
 from cvfp_core.report.series import fit_view, usable, views
 from cvfp_core.settings import Scalar
 

@@ -57,7 +57,8 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     lacking = [name for name in template.needs
                if name not in inputs.records.columns or inputs.records[name].null_count() == inputs.records.height]
     if lacking:
-        raise CvfpError(f"template '{template.name}' needs {', '.join(template.needs)}; no run has {', '.join(lacking)}")
+        raise CvfpError(f"template '{template.name}' needs {', '.join(template.needs)}; no run has "
+                        f"{', '.join(lacking)}")
     catalogues = [each.catalogue for each in (template, *registry.items(Template).values()) if each.catalogue]
     spoken = translations(asked.lang, list(dict.fromkeys(catalogues)))
     names = names_used(template.path)
