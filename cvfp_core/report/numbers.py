@@ -108,6 +108,8 @@ def any_(value: object, digits: int = 3) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if value == 0:
+            return "0"
         return f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.{digits}g}".removesuffix(".")
     if isinstance(value, list):
         return ", ".join(any_(each, digits) for each in value)
