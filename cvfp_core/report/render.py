@@ -122,7 +122,7 @@ def render(template: Path, view: View, translations: gettext.NullTranslations | 
         text = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         more = ""
         if text.endswith("is undefined"):
-            names = sorted(view)
+            names = sorted(View.__annotations__)
             more = f"{suggestion(text.split(chr(39))[1], names)}; the names are: {', '.join(names)}"
         raise CvfpError(f"{file}: line {line}: {' '.join(text.split())}{more}") from None
 

@@ -28,8 +28,8 @@ WIDTH = 4
 """Sizes in a window."""
 AHEAD = 10
 """Forecasts are made for so many times the largest size of all series."""
-PROPOSED = {"a": 500.0, "b": -4.0}
-"""A line over effective rank that was proposed; formulas are held against it unless a template's options say else."""
+PROPOSED = {"a": ("intercept", 500.0), "b": ("slope", -4.0)}
+"""A line over effective rank that was proposed: parameter -> (option of a template that replaces it, value)."""
 _PACKAGES = ("cvfp", "polars", "numpy", "scipy", "jinja2")
 
 
@@ -122,8 +122,7 @@ def _laws(facts: _Facts) -> list[LawView]:
 
 def _formulas(facts: _Facts) -> list[FormulaView]:
     """The line over effective rank as proposed and as fitted, and the regression on size and rank."""
-    given = {name: float(cast(float, facts.options.get(name, value))) for name, value in PROPOSED.items()
-             if facts.options.get(name, value) is not None}
+    given = {name: float(cast(float, facts.options.get(option, value))) for name, (option, value) in PROPOSED.items()}
     made: list[FormulaView] = []
     for law, options in ((LINEAR, given), (LINEAR, None), (LOG_LINEAR, None)):
         for fit in facts.fits(law, options):

@@ -27,8 +27,8 @@ def cvfp_templates() -> Iterable[Template]:
             needs=("val_ppl", "train_tokens"),
             options=(
                 Option(name="title", default=None, help="the report's title"),
-                Option(name="a", default=500.0, help="the line PPL = a + b * ValER(%) that was proposed"),
-                Option(name="b", default=-4.0, help="its slope"),
+                Option(name="intercept", default=500.0, help="of the line of PPL over ValER(%) that was proposed"),
+                Option(name="slope", default=-4.0, help="of that line"),
             ),
         ),
         _template("audit", "every claim with its verdict, and nothing else", needs=("val_ppl",)),
