@@ -110,6 +110,12 @@ class Template:
     name: str
     title: str
     path: Path
+    needs: tuple[str, ...] = ()
+    """Record columns without which there is nothing to report."""
+    options: tuple[Option, ...] | None = ()
+    """What `--set` may give; None: anything."""
+    catalogue: Path | None = None
+    """Folder of its translations: `LANG/LC_MESSAGES/messages.mo`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,17 +38,17 @@ def check(
     from cvfp_core import decisions
     from cvfp_core.cli.fit import settings
     from cvfp_core.kinds import Light, StopRule
-    from cvfp_core.reading import read_runs
+    from cvfp_core.reading import read
     from cvfp_core.registry import installed
 
     registry = installed()
     lit = decisions.with_thresholds(registry.items(Light), settings(thresholds or []))
     rules = list(registry.items(StopRule).values())
-    runs = read_runs(paths, registry, with_curves=True)
+    runs = read(paths, registry)
     judged = decisions.lights(runs.records, lit)
     tests = decisions.backtest(runs.records, lit)
-    stops = decisions.stops(runs.records, runs.curves, rules)
-    stop_tests = decisions.backtest_stops(runs.records, runs.curves, rules)
+    stops = decisions.stops(runs.records, runs.curves(), rules)
+    stop_tests = decisions.backtest_stops(runs.records, runs.curves(), rules)
     if json_:
         print(json.dumps({
             "thresholds": [asdict(light) for light in lit],

@@ -4,7 +4,7 @@
     fits = cvfp_core.fitting.fit_all(records, laws=["power-law", "saturating"])
 """
 
-from cvfp_core.fitting.auto import Forecast, predict_all
+from cvfp_core.fitting.auto import Forecast, choose_law, predict_all
 from cvfp_core.fitting.predict import Prediction
 from cvfp_core.fitting.run import SERIES, fit_all, fit_series
 from cvfp_core.fitting.selection import Candidate, Choice
@@ -12,6 +12,6 @@ from cvfp_core.fitting.sensitivity import Variation, sensitivity
 from cvfp_core.fitting.values import Estimate, Fit, Points
 
 __all__ = [
-    "SERIES", "Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "Variation", "fit_all",
-    "fit_series", "predict_all", "sensitivity",
+    "SERIES", "Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "Variation", "choose_law",
+    "fit_all", "fit_series", "predict_all", "sensitivity",
 ]

@@ -63,6 +63,13 @@ def predict_all(
     return Forecast(choice=None, predictions=tuple(_predict(fit, given, tokens, registry) for fit in fits))
 
 
+def choose_law(records: pl.DataFrame, *, by: Sequence[str] = SERIES, registry: Registry | None = None) -> Choice:
+    """The law that `auto` takes: the series are taken to share a form, chosen from all their points."""
+    every = grouped(records, None, by)
+    sound = [points for points in every if points.n and _sound(points)]
+    return choose(candidates(registry or installed()), _distinct(sound))
+
+
 def candidates(registry: Registry) -> list[Fitter]:
     """The laws `auto` chooses from: curves over training tokens that need nothing given."""
     return [fitter for fitter in registry.items(Fitter).values() if _predicts(fitter) and not fitter.options]

@@ -6,13 +6,39 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Template
+from cvfp_core.kinds import Option, Template
 
 _HERE = Path(__file__).parent
+_LOCALE = _HERE / "locale"
+_EXPERIMENTS = Option(name="experiments", default=None, help="report on these only, such as v1,v2 [default: all]")
+
+
+def _template(name: str, title: str, *, needs: tuple[str, ...] = (), options: tuple[Option, ...] = ()) -> Template:
+    return Template(name=name, title=title, path=_HERE / f"{name}.md.j2", needs=needs,
+                    options=(_EXPERIMENTS, *options), catalogue=_LOCALE)
 
 
 @hookimpl
 def cvfp_templates() -> Iterable[Template]:
-    yield Template(
-        name="summary", title="one page: runs and exponents of every series", path=_HERE / "summary.md.j2"
-    )
+    return [
+        _template("summary", "one page: runs and exponents of every series"),
+        _template(
+            "phase1-to-ppl", "can Phase 1 predict the perplexity of Phase 2? every claim tested",
+            needs=("val_ppl", "train_tokens"),
+            options=(
+                Option(name="title", default=None, help="the report's title"),
+                Option(name="intercept", default=500.0, help="of the line of PPL over ValER(%) that was proposed"),
+                Option(name="slope", default=-4.0, help="of that line"),
+            ),
+        ),
+        _template("audit", "every claim with its verdict, and nothing else", needs=("val_ppl",)),
+        _template(
+            "compare", "two experiments or variants at equal data, and what differs between them",
+            needs=("val_ppl", "train_tokens"),
+            options=(
+                Option(name="a", default=None, help="an experiment, a variant, or experiment:variant; required"),
+                Option(name="b", default=None, help="the other; required"),
+            ),
+        ),
+        _template("fits", "every law and its checks", needs=("val_ppl", "train_tokens")),
+    ]
