@@ -76,6 +76,7 @@ def simulate(truth: tuple[float, float, float], noise: float, n: int, count: int
         for i in range(count)
     ])
     points = Points(inputs=inputs, response=tokens, series=np.array(["s"] * n, dtype=object))
+    widened = np.zeros(count, dtype=bool)
     value, under, over = np.full(count, np.nan), np.full(count, np.nan), np.full(count, np.nan)
     for name in names:
         rows = chosen == name
@@ -93,7 +94,8 @@ def simulate(truth: tuple[float, float, float], noise: float, n: int, count: int
             factor = widening(carrier, inputs, targets[rows])
             under[rows] = np.fmin(under[rows], value[rows] + factor * (a - value[rows]))
             over[rows] = np.fmax(over[rows], value[rows] + factor * (b - value[rows]))
-            out["widened"] = max(out.get("widened", 0.0), float((factor > 1).mean()))
+            widened[rows] |= factor > 1
+    out["widened"] = float(widened.mean())
     out["auto run"] = float(np.mean((under <= new) & (new <= over)))
     out["auto median width"] = float(np.exp(np.median(over - under)))
     out["auto median error"] = float(np.median(np.abs(np.expm1(value - new))))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import polars as pl
 
 from cvfp_core import options
 from cvfp_core.cells import Cell, Variant
@@ -12,7 +15,7 @@ from cvfp_core.config import RunConfig
 from cvfp_core.errors import UsageError
 from cvfp_core.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.registry import Registry
-from cvfp_core.settings import Scalar
+from cvfp_core.settings import Scalar, flatten
 
 
 def cells(
@@ -75,3 +78,19 @@ def _model_options(
         if family.check is not None:
             family.check(variant, resolved[variant.name])
     return resolved
+
+
+def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:
+    """Raises UsageError if a cell's experiment has runs of its variant made under other settings or of another corpus.
+
+    One series is one law: runs that differ in more than data and seed belong in experiments of their own.
+    """
+    for variant, cell in {cell.variant.name: cell for cell in cells}.items():
+        here = flatten(cell.settings.as_dict()) | {"corpus": cell.corpus_hash[:12]}
+        for row in records.filter(pl.col("variant") == variant).unique(["settings", "corpus_hash"]).to_dicts():
+            there = flatten(json.loads(row["settings"] or "{}")) | {"corpus": (row["corpus_hash"] or "")[:12]}
+            changed = [name for name in here if here[name] != there.get(name)]
+            if changed:
+                what = ", ".join(f"{name} is {there.get(name)} there and {here[name]} here" for name in changed)
+                raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made otherwise: {what}; "
+                                 "choose another label with --name")

@@ -92,9 +92,9 @@ def _correlated(r: float, n: int, *, factor: float, method: str) -> Measured:
     dof = n - 2
     p = float(2 * special.stdtr(dof, -abs(r) * np.sqrt(dof / (1 - r**2)))) if abs(r) < 1 else 0.0
     low = high = None
-    if n > 3:
+    if n > 3 and abs(r) < 1 - 1e-12:  # of a perfect correlation Fisher's interval would be a point
         half = float(special.ndtri(0.975) * np.sqrt(factor / (n - 3)))
-        z = float(np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)))
+        z = float(np.arctanh(r))
         low, high = float(np.tanh(z - half)), float(np.tanh(z + half))
     return Measured(estimate=r, low=low, high=high, dof=dof, p_value=p, n=n, method=method)
 

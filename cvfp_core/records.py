@@ -47,7 +47,7 @@ class Record:
     # phase 1
     phase1_mode: str | None = _column("", "trained, or a control: untrained, zero-context")
     phase1_iterations: int | None = _column("", "iterations until converged or stopped")
-    phase1_censored: bool | None = _column("", "stopped at the maximum: the count is a lower bound")
+    phase1_censored: bool | None = _column("", "ended before converging: the count is a lower bound")
     convergence_rate: float | None = _column("fraction", "tokens whose context moved less than the threshold")
     cvfp_loss: float | None = _column("", "mean squared movement of contexts in the last iteration")
     diversity_loss: float | None = _column("", "diversity term in the last iteration")

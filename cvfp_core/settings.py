@@ -98,3 +98,11 @@ class Settings:
             "model": dict(sorted(self.model.items())),
             "precision": self.precision,
         }
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names: `{"phase1": {"mode": "trained"}}` -> `{"phase1.mode": "trained"}`."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat

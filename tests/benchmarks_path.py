@@ -1,13 +1,24 @@
 """Benchmarks as modules, for the tests that run small versions of them."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 
 def coverage():
     """The module benchmarks/coverage.py."""
-    path = Path(__file__).parents[1] / "benchmarks" / "coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", path)
+    return _module("coverage")
+
+
+def findings():
+    """The module benchmarks/findings.py."""
+    return _module("findings")
+
+
+def _module(name):
+    path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_benchmark", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
     spec.loader.exec_module(module)
     return module

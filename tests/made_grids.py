@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+from typer.testing import CliRunner
+
+from cvfp_core.cli.app import app
+
 SHORT = ("--set", "phase1.max_iterations=4", "--set", "phase2.epochs=2")
 
 
@@ -51,3 +56,15 @@ def cvfp(*arguments: object, folder: Path, **more: str) -> subprocess.CompletedP
     with start(*arguments, folder=folder, **more) as process:
         out, err = process.communicate(timeout=120)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def in_process(*arguments: object, folder: Path, code: int = 0):
+    """What `cvfp` with the arguments printed, called in this process, after it ended with that exit code."""
+    torch.set_num_threads(1)  # products this small wait for threads longer than they compute
+    result = CliRunner().invoke(
+        app, [str(each) for each in arguments], env={"CVFP_CACHE": str(folder / "cache"), "COLUMNS": "120"}
+    )
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.stderr
+    return result

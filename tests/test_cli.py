@@ -4,26 +4,13 @@ import json
 import re
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import made_grids
 from cvfp_core import store
 from cvfp_core.cli.app import app
 from cvfp_core.records import Record, RunResult
-
-torch.set_num_threads(1)
-
-
-def invoke(*arguments, folder, code=0):
-    """What `cvfp` with the arguments printed, in this process."""
-    result = CliRunner().invoke(
-        app, [str(each) for each in arguments], env={"CVFP_CACHE": str(folder / "cache"), "COLUMNS": "120"}
-    )
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.stderr
-    return result
+from made_grids import in_process as invoke
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +103,7 @@ def test_a_report_by_a_template_of_ones_own(trained, tmp_path):
 
 
 TEMPLATES = {
-    "one\n{{ experimnts }}": r"line 2: 'experimnts' is undefined; the names are: .*experiments, .*series",
+    "one\n{{ experimnts }}": r"line 2: 'experimnts' is undefined; did you mean 'experiments'\?; the names are: .*experiments, .*series",
     "one\n\n{% for s in series %}{{ s.fit.alpha }}{% endfor %}": r"line 3: .*has no attribute 'alpha'",
     "one\n{% for %}": r"line 2: Expected",
     "{{ series | sorted }}": r"line 1: No filter named 'sorted'",
@@ -150,8 +137,8 @@ def test_what_a_report_cannot_be_made_from_or_written_to_is_said(trained, tmp_pa
     )
     assert line(runs, "--template", "nowhere.j2", code=2) == "cvfp: template file 'nowhere.j2' does not exist"
     assert line(runs, "--template", tmp_path / "latin.j2", code=1).endswith("not UTF-8: byte 0xe9 at offset 3")
-    assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}': expected a folder")
-    assert line(tmp_path / "nowhere", code=1).startswith(f"cvfp: no runs in '{tmp_path / 'nowhere'}'")
+    assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}': ")
+    assert str(tmp_path / "nowhere") in line(tmp_path / "nowhere", code=1)
     assert line(code=2).startswith("cvfp: nothing to report on: give a folder")
     assert line(runs, "-o", tmp_path / "no" / "report.md", code=2).startswith(
         f"cvfp: cannot write '{tmp_path / 'no' / 'report.md'}': No such file"
@@ -160,7 +147,7 @@ def test_what_a_report_cannot_be_made_from_or_written_to_is_said(trained, tmp_pa
 
 def test_templates_are_listed_with_their_plugins(trained):
     listed = invoke("report", "--list", folder=trained).stdout
-    assert re.search(r"^summary +.* \(plugin templates\)$", listed, re.MULTILINE)
+    assert re.search(r"^summary +one page.*\n +plugin templates; en, ja", listed, re.MULTILINE)
 
 
 def test_text_from_records_stays_inert_in_a_report(tmp_path):
@@ -190,8 +177,7 @@ def test_events_are_json_lines_and_nothing_else_stands_on_stdout(place):
 
 
 def test_without_a_terminal_progress_is_one_plain_line_a_phase_on_stderr(place):
-    done = made_grids.cvfp("run", *made_grids.options(place, samples="4,8"), folder=place)
-    assert done.returncode == 0
+    done = invoke("run", *made_grids.options(place, samples="4,8"), folder=place)
     lines = done.stderr.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         f"[{n}/2] 1L_16d_1tok, {size} samples" for n, size in ((1, 4), (1, 4), (2, 8), (2, 8))
@@ -227,11 +213,18 @@ def test_finished_cells_are_skipped_and_only_new_sizes_are_run(place):
     assert [strict_json(line)["event"] for line in events] == ["run_skipped"] * 3
 
 
-def test_another_setting_is_another_cell(place):
+def test_other_settings_do_not_enter_an_experiment(place):
     invoke("run", *made_grids.options(place, samples="4"), folder=place)
-    other = invoke("run", *made_grids.options(place, samples="4"), "--set", "phase2.epochs=1", folder=place)
-    assert "finished before" not in other.stderr
-    assert sorted(store.read(place / "runs" / "default")["epochs"]) == [1, 2]
+    kept = store.read(place / "runs" / "default")
+    other = [*made_grids.options(place, samples="4"), "--set", "phase2.epochs=1"]
+    refused = invoke("run", *other, folder=place, code=2)
+    assert refused.stderr == (
+        "cvfp: experiment 'default' has runs of 1L_16d_1tok made otherwise: phase2.epochs is 2 there and 1 here; "
+        "choose another label with --name\n"
+    )
+    assert store.read(place / "runs" / "default").equals(kept)
+    invoke("run", *other, "--name", "short", folder=place)
+    assert store.read(place / "runs")["epochs"].to_list() == [2, 1]
 
 
 def test_a_diverged_cell_is_a_record_with_a_reason_and_exit_code_3(place):

@@ -179,7 +179,7 @@ def test_a_failing_family_is_named_in_its_records_and_the_others_go_on(place):
     assert len(started) == len(set(started)) == 6
 
 
-def test_a_failure_is_tried_again_by_the_next_command(place):
+def test_a_failure_is_tried_again_by_the_next_command(place, monkeypatch):
     bad = with_family(place, "moody", """
     import os
     if "MENDED" not in os.environ:
@@ -189,24 +189,24 @@ def test_a_failure_is_tried_again_by_the_next_command(place):
     defaults = {option.name: option.default for option in family.options}
     return family.build(variant, defaults, embeddings, generator)""")
     options = made_grids.options(place, variants=("moody_1L_8d_1tok", "1L_16d_1tok"), samples="4,8")
-    first = made_grids.cvfp("run", *options, folder=place, **bad)
-    assert first.returncode == 3
+    monkeypatch.syspath_prepend(bad["PYTHONPATH"])
+    first = made_grids.in_process("run", *options, folder=place, code=3)
     assert "moody_1L_8d_1tok n=4: failed: RuntimeError: not today (variant family 'moody' of" in first.stdout
-    again = made_grids.cvfp("run", *options, "--json", folder=place, MENDED="1", **bad)
-    assert again.returncode == 0, again.stderr
+    monkeypatch.setenv("MENDED", "1")
+    again = made_grids.in_process("run", *options, "--json", folder=place)
     assert len(events(again.stdout, "run_skipped")) == 2
     assert len(events(again.stdout, "run_started")) == 2
     assert results(place)["status"].to_list() == ["ok"] * 4
 
 
-def test_a_failing_observer_is_named_and_the_run_goes_on(place):
+def test_a_failing_observer_is_named_and_the_run_goes_on(place, monkeypatch):
     made_plugins.install(place / "site", "aloud", (
         "from cvfp_core import hookimpl\n"
         "@hookimpl\ndef cvfp_run_finished(record):\n    raise ValueError(record['status'])"
     ))
     options = made_grids.options(place, samples="4")
-    done = made_grids.cvfp("run", *options, folder=place, PYTHONPATH=str(place / "site"))
-    assert done.returncode == 0
+    monkeypatch.syspath_prepend(str(place / "site"))
+    done = made_grids.in_process("run", *options, folder=place)
     assert "warning: plugin 'aloud' (made-aloud 1.2.3): cvfp_run_finished failed: ValueError: ok" in done.stderr
     assert results(place)["status"].to_list() == ["ok"]
 

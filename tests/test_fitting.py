@@ -118,9 +118,9 @@ def test_intervals_of_the_saturating_law_cover_the_truth():
 
 def test_seeds_that_scatter_as_the_law_does_are_pooled():
     tokens = np.repeat(TOKENS, 3)
-    (fit,) = fit_series(made(tokens, power(tokens, noise=0.02, seed=3)))
+    (fit,) = fit_series(made(tokens, power(tokens, noise=0.02, seed=2)))
     assert (fit.n, fit.sizes, fit.dof) == (18, 6, 16)
-    assert fit.lack_of_fit_p > 0.25
+    assert fit.lack_of_fit_p > 0.5
 
 
 def test_seeds_that_agree_about_a_bent_curve_do_not_narrow_the_interval():

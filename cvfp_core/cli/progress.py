@@ -54,7 +54,7 @@ def describe_phase(values: Mapping[str, Any]) -> str:
     if values["phase"] == 1:
         if values.get("phase1_iterations") is None:
             return "phase 1 left out (zero context)"
-        limit = " (the limit)" if values["phase1_censored"] else ""
+        limit = " (stopped)" if values.get("stopped_by") else " (the limit)" if values["phase1_censored"] else ""
         return (
             f"phase 1: {values['phase1_iterations']} iterations{limit}, {values['convergence_rate']:.1%} converged, "
             f"ER {values['train_er']:.1%} train {values['val_er']:.1%} val, {values['seconds_phase1']:.1f} s"

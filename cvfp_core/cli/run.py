@@ -103,6 +103,7 @@ def run(
         print_plan(cells, installed, loaded, json_=json_)
         return
     folder = store.create(out / asked.name)
+    grid.refuse_mixture(cells, store.read(folder))
     store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
     pending = [cell for cell in cells if not store.finished(folder, cell.run_id, cell.stop_rules)]
     for cell in pending:

@@ -11,11 +11,22 @@ from cvfp_core import inference
 from cvfp_core.findings import Caveat
 from cvfp_core.fitting.values import Array
 from cvfp_core.inference import Measured
-from cvfp_core.matched import Difference, Effects
+from cvfp_core.matched import Difference, Effects, groups
 
-SEVERAL = "The configurations differ in several settings: an association, not the effect of one of them."
 ONE_SERIES = "One series only: its runs are taken as independent, which they are not."
 OVER = "over series"
+
+
+def several(runs: pl.DataFrame) -> list[str | Caveat]:
+    """A caveat naming the settings in which the series differ, if they are more than one."""
+    every = [each.traits for each in groups(runs)]
+    names = [name for name in dict.fromkeys(name for traits in every for name in traits)
+             if len({str(traits[name]) for traits in every if name in traits}) > 1]
+    if len(names) < 2:
+        return []
+    return [Caveat(
+        text="The configurations differ in {count} settings ({names}): an association, not the effect of one of them.",
+        values={"count": len(names), "names": ", ".join(names)})]
 
 
 def left_out(effects: Effects) -> list[str | Caveat]:

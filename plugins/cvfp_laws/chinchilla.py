@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cvfp_core.fitting.bounded import bounded_normal_equations
 from cvfp_core.fitting.linear import aicc
-from cvfp_core.fitting.search import bounded_normal_equations
 from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Status
 from cvfp_core.settings import Scalar
 
