@@ -18,8 +18,8 @@ FILE = Path(__file__).parent / "templates.md"
 HEAD = """\
 # Report templates
 
-`cvfp report PATH --template NAME` fills a template that a plugin brings; `--template my.md.j2` fills yours. A template is
-a [Jinja](https://jinja.palletsprojects.com/templates/) file that writes Markdown:
+`cvfp report PATH --template NAME` fills a template that a plugin brings; `--template my.md.j2` fills yours. A template
+is a [Jinja](https://jinja.palletsprojects.com/templates/) file that writes Markdown:
 
 ```jinja
 # Runs of {{ experiments | map("cell") | join(", ") }}
@@ -32,8 +32,8 @@ a [Jinja](https://jinja.palletsprojects.com/templates/) file that writes Markdow
 - A name that does not exist is an error that says file, line, and the names there are.
 - What a template does not use is not computed. `findings`, `laws` and `forecasts` take the longest.
 - Text that comes from logs goes through `cell`, so that it cannot become markup.
-- Translations: put `LANG/LC_MESSAGES/messages.mo` (gettext) into a folder `locale` beside the template and mark texts with
-  `{% trans %}...{% endtrans %}` or `_("...")`. Findings are translated with the catalogue that comes with cvfp.
+- Translations: put `LANG/LC_MESSAGES/messages.mo` (gettext) into a folder `locale` beside the template and mark texts
+  with `{% trans %}...{% endtrans %}` or `_("...")`. Findings are translated with the catalogue that comes with cvfp.
 
 A plugin registers its templates with the hook `cvfp_templates`; see `templates/cvfp_templates/__init__.py`.
 
@@ -53,7 +53,8 @@ def page() -> str:
 def _templates() -> list[str]:
     from cvfp_templates import cvfp_templates
 
-    lines = ["## Templates that come with cvfp", "", "| Template | What it is | Needs | Options (`--set`) |", "|---|---|---|---|"]
+    lines = ["## Templates that come with cvfp", "",
+             "| Template | What it is | Needs | Options (`--set`) |", "|---|---|---|---|"]
     for item in cvfp_templates():
         options = "; ".join(f"`{o.name}`: {o.help}" for o in item.options or ())
         lines.append(f"| `{item.name}` | {item.title} | {', '.join(item.needs) or '–'} | {options} |")

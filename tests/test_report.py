@@ -30,8 +30,9 @@ TEMPLATES = ROOT / "templates" / "cvfp_templates"
 sys.path.insert(0, str(ROOT / "docs"))
 sys.path.insert(0, str(ROOT / "templates"))
 
-import catalogue  # noqa: E402
 import make_templates_md  # noqa: E402
+
+import catalogue  # noqa: E402
 
 REGISTRY = installed()
 NAMES = sorted(REGISTRY.items(Template))

@@ -21,12 +21,12 @@ WRONG = {
     ("2. P1", "29-32", "29-32"): "29–34",  # v2's 1537d took 32 to 34, as the source's own first table says
     ("3. context_dim", "1537", "-6.6%"): "-6.5",  # 72.640 - 79.162; the source subtracts rounded figures
 }
-"""Numbers of the source's tables that its own logs contradict. Beside them, in its text: 26 records are said to have been
-analysed, 34 are in its tables; v1 and v2 are said to differ in dist_reg_weight alone, they differ in four settings; from v1
-to v2 Val ER is said to rise by 1.7 to 4.0 points and alpha by 0.04 to 0.07, they do by 1.7 to 4.1 and 0.03 to 0.07; its line
-PPL = 500 - 4 ER is said to be off by 10 to 15 %, it is off by 1.7 to 20.4 % at the lowest perplexities and by 38 % over all
-runs; "best Val ER" is that of the run of lowest perplexity, not the best; v3 and v2 are compared at 800 and 500 samples as
-if these were the same number."""
+"""Numbers of the source's tables that its own logs contradict. Beside them, in its text: 26 records are said to have
+been analysed, 34 are in its tables; v1 and v2 are said to differ in dist_reg_weight alone, they differ in four
+settings; from v1 to v2 Val ER is said to rise by 1.7 to 4.0 points and alpha by 0.04 to 0.07, they do by 1.7 to 4.1
+and 0.03 to 0.07; its line PPL = 500 - 4 ER is said to be off by 10 to 15 %, it is off by 1.7 to 20.4 % at the lowest
+perplexities and by 38 % over all runs; "best Val ER" is that of the run of lowest perplexity, not the best; v3 and v2
+are compared at 800 and 500 samples as if these were the same number."""
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,8 @@ def names_used(template: Path) -> set[str]:
         except OSError as error:
             raise CvfpError(f"{template}: cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError as error:
-            raise CvfpError(f"{template.parent / name}: is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}") from None
+            byte = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
+            raise CvfpError(f"{template.parent / name}: not UTF-8: {byte}") from None
         names |= meta.find_undeclared_variables(tree)
         waiting += [each for each in meta.find_referenced_templates(tree) if each is not None]
     return names
