@@ -53,8 +53,8 @@ def page() -> str:
 def _templates() -> list[str]:
     from cvfp_templates import cvfp_templates
 
-    lines = ["## Templates that come with cvfp", "", "| Template | What it is | Needs | Options (`--set`) |",
-             "|---|---|---|---|"]
+    lines = ["## Templates that come with cvfp", "",
+             "| Template | What it is | Needs | Options (`--set`) |", "|---|---|---|---|"]
     for item in cvfp_templates():
         options = "; ".join(f"`{o.name}`: {o.help}" for o in item.options or ())
         lines.append(f"| `{item.name}` | {item.title} | {', '.join(item.needs) or '–'} | {options} |")

@@ -103,7 +103,8 @@ def test_a_report_by_a_template_of_ones_own(trained, tmp_path):
 
 
 TEMPLATES = {
-    "one\n{{ experimnts }}": r"line 2: 'experimnts' is undefined; the names are: .*experiments, .*series",
+    "one\n{{ experimnts }}":
+        r"line 2: 'experimnts' is undefined; did you mean 'experiments'\?; the names are: .*series",
     "one\n\n{% for s in series %}{{ s.fit.alpha }}{% endfor %}": r"line 3: .*has no attribute 'alpha'",
     "one\n{% for %}": r"line 2: Expected",
     "{{ series | sorted }}": r"line 1: No filter named 'sorted'",
@@ -147,7 +148,7 @@ def test_what_a_report_cannot_be_made_from_or_written_to_is_said(trained, tmp_pa
 
 def test_templates_are_listed_with_their_plugins(trained):
     listed = invoke("report", "--list", folder=trained).stdout
-    assert re.search(r"^summary +.* \(plugin templates\)$", listed, re.MULTILINE)
+    assert re.search(r"^summary +one page.*\n +plugin templates; en, ja", listed, re.MULTILINE)
 
 
 def test_text_from_records_stays_inert_in_a_report(tmp_path):

@@ -19,8 +19,9 @@ from cvfp_core.kinds import Template
 from cvfp_core.reading import read
 from cvfp_core.records import Record, frame
 from cvfp_core.registry import installed
-from cvfp_core.report import Asked, find, names, numbers, write
+from cvfp_core.report import names, numbers
 from cvfp_core.report.language import languages
+from cvfp_core.report.write import Asked, find, write
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -189,7 +190,7 @@ def test_list_names_templates_plugins_languages_and_options():
     ("{{ series.append(1) }}", "mine.md.j2: line 1: "),
     ("\n{{ 1 / 0 }}", "mine.md.j2: line 2: ZeroDivisionError"),
     ("{{ lang.__class__.__mro__ }}", "mine.md.j2: line 1: access to attribute '__class__'"),
-    ("{% include 'none.j2' %}", "mine.md.j2: includes 'none.j2'"),
+    ("{% include 'none.j2' %}", "mine.md.j2: line 1: 'none.j2' not found"),
 ])
 def test_a_mistake_in_a_template_is_said_with_file_line_and_names(text, said, table, tmp_path):
     mine = tmp_path / "mine.md.j2"

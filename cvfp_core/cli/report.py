@@ -53,14 +53,14 @@ def report(
     if check and out is None:
         raise UsageError("--check needs the report to be checked: -o FILE")
     html = html or embed or (out is not None and out.suffix.lower() in (".html", ".htm"))
-    from cvfp_core import report as reports
     from cvfp_core.cli.fit import settings
     from cvfp_core.reading import read
+    from cvfp_core.report.write import Asked, find, write
 
     folder = f"{out.stem}_figures" if figures and out is not None else "embedded" if figures and embed else None
-    made = reports.write(
-        read(paths, installed), reports.find(template, installed), installed,
-        reports.Asked(lang=lang, options=settings(options or []), figures=folder,
+    made = write(
+        read(paths, installed), find(template, installed), installed,
+        Asked(lang=lang, options=settings(options or []), figures=folder,
                       command=_command(paths, template, lang, options or [])),
     )
     text = made.text

@@ -98,12 +98,13 @@ def names_used(template: Path) -> set[str]:
             tree = made.parse(source, name=name, filename=str(template.parent / name))
         except TemplateSyntaxError as error:
             raise CvfpError(f"{template.parent / name}: line {error.lineno}: {error.message}") from None
-        except TemplateError as error:
-            raise CvfpError(f"{template}: includes '{name}', which cannot be read: {error.message or error}") from None
+        except TemplateError:
+            continue  # rendering says in which line it was asked for
         except OSError as error:
             raise CvfpError(f"{template}: cannot be read: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise CvfpError(f"{template.parent / name}: is not UTF-8 text") from None
+        except UnicodeDecodeError as error:
+            byte = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
+            raise CvfpError(f"{template.parent / name}: not UTF-8: {byte}") from None
         names |= meta.find_undeclared_variables(tree)
         waiting += [each for each in meta.find_referenced_templates(tree) if each is not None]
     return names
