@@ -103,7 +103,7 @@ def test_a_report_by_a_template_of_ones_own(trained, tmp_path):
 
 
 TEMPLATES = {
-    "one\n{{ experimnts }}": r"line 2: 'experimnts' is undefined; did you mean 'experiments'\?; the names are: .*series",
+    "one\n{{ experimnts }}": r"line 2: 'experimnts' is undefined; did you mean 'experiments'\?; the names are: ",
     "one\n\n{% for s in series %}{{ s.fit.alpha }}{% endfor %}": r"line 3: .*has no attribute 'alpha'",
     "one\n{% for %}": r"line 2: Expected",
     "{{ series | sorted }}": r"line 1: No filter named 'sorted'",

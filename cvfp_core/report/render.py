@@ -96,6 +96,7 @@ def names_used(template: Path) -> set[str]:
         try:
             source, _, _ = made.loader.get_source(made, name)  # type: ignore[union-attr]
             tree = made.parse(source, name=name, filename=str(template.parent / name))
+            names |= meta.find_undeclared_variables(tree)
         except TemplateSyntaxError as error:
             raise CvfpError(f"{template.parent / name}: line {error.lineno}: {error.message}") from None
         except TemplateError:
@@ -105,7 +106,6 @@ def names_used(template: Path) -> set[str]:
         except UnicodeDecodeError as error:
             byte = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
             raise CvfpError(f"{template.parent / name}: not UTF-8: {byte}") from None
-        names |= meta.find_undeclared_variables(tree)
         waiting += [each for each in meta.find_referenced_templates(tree) if each is not None]
     return names
 
