@@ -26,7 +26,8 @@ def main() -> None:
         for _ in range(5):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", "from cvfp_core.cli import main; main()", "report", str(path), "--template", *template],
+            program = "from cvfp_core.cli import main; main()"
+            subprocess.run([sys.executable, "-c", program, "report", str(path), "--template", *template],
                            check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
             wall.append(time.perf_counter() - start)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
