@@ -85,10 +85,14 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:
 
     One series is one law: runs that differ in more than data and seed belong in experiments of their own.
     """
+    for row in records.drop_nulls("corpus_hash").unique("corpus_hash").to_dicts():
+        if row["corpus_hash"] != cells[0].corpus_hash:
+            raise UsageError(f"experiment '{cells[0].experiment}' has runs on another corpus ({row['corpus']}); choose "
+                             "another label with --name")
     for variant, cell in {cell.variant.name: cell for cell in cells}.items():
-        here = flatten(cell.settings.as_dict()) | {"corpus": cell.corpus_hash[:12]}
-        for row in records.filter(pl.col("variant") == variant).unique(["settings", "corpus_hash"]).to_dicts():
-            there = flatten(json.loads(row["settings"] or "{}")) | {"corpus": (row["corpus_hash"] or "")[:12]}
+        here = flatten(cell.settings.as_dict())
+        for row in records.filter(pl.col("variant") == variant).unique("settings", maintain_order=True).to_dicts():
+            there = flatten(json.loads(row["settings"] or "{}"))
             changed = [name for name in here if here[name] != there.get(name)]
             if changed:
                 what = ", ".join(f"{name} is {there.get(name)} there and {here[name]} here" for name in changed)

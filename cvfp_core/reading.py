@@ -61,6 +61,9 @@ def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.
 def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
     """The records of all paths as `read_records` gives them, their curves, and the files behind them."""
     registry = registry or installed()
+    for path in paths:
+        if not path.exists():
+            raise CvfpError(f"'{path}' does not exist; give a folder that `cvfp run` made, or logs")
     stores = [path for path in paths if store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
     frames = [store.read(path) for path in stores]

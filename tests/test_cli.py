@@ -224,6 +224,12 @@ def test_other_settings_do_not_enter_an_experiment(place):
         "choose another label with --name\n"
     )
     assert store.read(place / "runs" / "default").equals(kept)
+    elsewhere = [*made_grids.options(place, variants=("2L_16d_1tok",), samples="4"), "--set", "corpus.vocab_size=290"]
+    refused = invoke("run", *elsewhere, folder=place, code=2)
+    assert refused.stderr == (
+        "cvfp: experiment 'default' has runs on another corpus (text:corpus.txt); choose another label with --name\n"
+    )
+    assert store.read(place / "runs" / "default").equals(kept)
     invoke("run", *other, "--name", "short", folder=place)
     assert store.read(place / "runs")["epochs"].to_list() == [2, 1]
 

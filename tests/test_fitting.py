@@ -387,3 +387,21 @@ def test_every_installed_law_keeps_the_contract():
                     assert each.low <= each.value, (name, each)
                 if each.high is not None and each.value is not None:
                     assert each.value <= each.high, (name, each)
+
+
+def test_a_series_too_short_to_show_a_floor_has_no_say_in_the_choice():
+    bent = made(TOKENS, power(TOKENS, floor=100, noise=0.005))
+    short = made(TOKENS[:3], power(TOKENS[:3], noise=0.005), variant="2L_64d_1tok")
+    together = predict_all(pl.concat([bent, short]), 1e6)
+    assert together.choice.law == predict_all(bent, 1e6).choice.law == "saturating"
+    assert together.predictions[0].as_dict() == predict_all(bent, 1e6).predictions[0].as_dict()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_intervals_of_a_forecast_hold_its_value(seed):
+    for size in (4, 5):
+        tokens = TOKENS[:size]
+        (each,) = predict_all(made(tokens, power(tokens, floor=40, noise=0.02, seed=seed)), 1e7).predictions
+        for low, high in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)):
+            assert low is None or low <= each.value
+            assert high is None or each.value <= high

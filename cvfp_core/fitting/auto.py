@@ -66,8 +66,8 @@ def predict_all(
 def choose_law(records: pl.DataFrame, *, by: Sequence[str] = SERIES, registry: Registry | None = None) -> Choice:
     """The law that `auto` takes: the series are taken to share a form, chosen from all their points."""
     every = grouped(records, None, by)
-    sound = [points for points in every if points.n and _sound(points)]
-    return choose(candidates(registry or installed()), _distinct(sound))
+    laws = candidates(registry or installed())
+    return choose(laws, _telling(every, laws))
 
 
 def candidates(registry: Registry) -> list[Fitter]:
@@ -82,11 +82,17 @@ def _predicts(fitter: Fitter) -> bool:
 
 def _automatic(every: Sequence[Points], tokens: float, registry: Registry) -> Forecast:
     laws = candidates(registry)
-    choice = choose(laws, _distinct([points for points in every if points.n and _sound(points)]))
+    choice = choose(laws, _telling(every, laws))
     failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
     laws = [fitter for fitter in laws if fitter.name not in failed]
     return Forecast(choice=choice, predictions=tuple(_series(points, choice, laws, tokens, registry)
                                                      for points in every))
+
+
+def _telling(every: Sequence[Points], laws: Sequence[Fitter]) -> list[Points]:
+    """The series that bear on the choice: those with sizes enough to show a floor, or all where none has."""
+    sound = _distinct([points for points in every if points.n and _sound(points)])
+    return [points for points in sound if interval_laws(laws[0], laws, points)] or sound
 
 
 def _distinct(every: Sequence[Points]) -> list[Points]:
@@ -124,10 +130,13 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
         for carrier in carriers
     ]
     names = " and ".join(carrier.name for carrier in carriers)
+    point = prediction.value  # of the law chosen; if that is no carrier, the intervals still hold it
     return replace(
         prediction, interval_law=names,
-        mean_low=_least([o.mean_low for o in others]), mean_high=_most([o.mean_high for o in others]),
-        run_low=_least([o.run_low for o in others]), run_high=_most([o.run_high for o in others]),
+        mean_low=_least([point, *(o.mean_low for o in others)]),
+        mean_high=_most([point, *(o.mean_high for o in others)]),
+        run_low=_least([point, *(o.run_low for o in others)]),
+        run_high=_most([point, *(o.run_high for o in others)]),
         warnings=tuple(dict.fromkeys(w for o in (prediction, *others) for w in o.warnings)),
         reason=prediction.reason if law in carriers else
         f"the points do not rule out a floor; the interval is that of {names}",

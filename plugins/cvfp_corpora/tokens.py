@@ -38,7 +38,8 @@ def train_bpe(documents: list[str], vocab_size: int) -> Tokenizer:
 
 
 def _too_large(vocab_size: int, reason: str) -> UsageError:
-    return UsageError(f"corpus option 'vocab_size' is {vocab_size}, but {reason}; make it smaller, or give more text")
+    return UsageError(f"corpus option 'vocab_size' is {vocab_size}, but {reason}; make it smaller "
+                      f"(--set corpus.vocab_size=500), or give more text")
 
 
 def parse_tokenizer(content: bytes, name: str) -> Tokenizer:
