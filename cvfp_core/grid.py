@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def cells(
     rules = tuple(registry.get(StopRule, name).name for name in dict.fromkeys(stop_rules))
     made = []
     variants = [registry.variant(name) for name in config.variants]
-    models = _model_options(variants, config, registry)
+    models = _model_options(variants, config, registry, corpus)
     for seed in config.seeds:
         for num_samples in config.samples:
             for variant in variants:
@@ -56,8 +56,8 @@ def cells(
 
 
 def _model_options(
-    variants: Sequence[Variant], config: RunConfig, registry: Registry
-) -> dict[str, dict[str, Scalar | None]]:
+    variants: Sequence[Variant], config: RunConfig, registry: Registry, corpus: Corpus
+) -> dict[str, Mapping[str, Scalar | None]]:
     """By variant, every option of its family; of those given a family takes the ones it has.
 
     One that no family of the grid has is an error, unless it comes with the preset, which was not made for this grid.
@@ -69,15 +69,29 @@ def _model_options(
     for name in given:
         if name not in known and name not in preset:
             raise options.unknown_key("model", name, known)
-    resolved = {}
-    for variant in variants:
-        family = families[variant.family]
-        names = {option.name for option in family.options}
-        mine = {name: value for name, value in given.items() if name in names}
-        resolved[variant.name] = options.resolve("model", family.options, mine)
-        if family.check is not None:
-            family.check(variant, resolved[variant.name])
-    return resolved
+    return {variant.name: _settled(variant, given, registry, corpus) for variant in variants}
+
+
+def _settled(
+    variant: Variant, given: Mapping[str, Scalar | None], registry: Registry, corpus: Corpus
+) -> Mapping[str, Scalar | None]:
+    """Every option of the variant's family, checked, and filled in where one follows from others."""
+    family = registry.get(VariantFamily, variant.family)
+    names = {option.name for option in family.options}
+    resolved = options.resolve("model", family.options, {n: value for n, value in given.items() if n in names})
+    if family.check is not None:
+        family.check(variant, resolved)
+    if family.settle is None:
+        return resolved
+
+    def count(name: str) -> int:
+        from cvfp_core.protocol.counting import trained_parameters
+
+        other = registry.variant(name)
+        its = registry.get(VariantFamily, other.family)
+        return trained_parameters(other, its, _settled(other, given, registry, corpus), corpus)
+
+    return family.settle(variant, resolved, corpus.embed_dim, count)
 
 
 def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:
