@@ -74,6 +74,7 @@ class _RunFile(BaseModel):
     matrix: Matrix | None = None
     samples: _Sizes
     seeds: Annotated[list[_Seed], Field(min_length=1)] = [42]
+    controls: Annotated[bool, Field(strict=True)] = False
     settings: str | None = None
     device: str = "auto"
     executor: str = "local"
@@ -92,6 +93,8 @@ class RunConfig:
     variants: tuple[str, ...]
     samples: tuple[int, ...]
     seeds: tuple[int, ...]
+    controls: bool
+    """Whether every cell is also run as each control of Phase 1."""
     preset: str | None
     settings: Settings
     device: str
@@ -121,12 +124,15 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         raise UsageError("no variants: give variants = [\"1L_128d_1tok\"] or a [matrix] in the run file, or --variant")
     samples = tuple(sorted(set(run.samples.sizes() if isinstance(run.samples, Geometric) else run.samples)))
     preset = registry.get(Preset, run.settings) if run.settings else None
+    if run.controls and "mode" in run.phase1:
+        raise UsageError("controls = true runs every phase1.mode: leave phase1.mode out")
     corpus = dict(run.corpus)
     return RunConfig(
         name=run.name,
         variants=variants,
         samples=samples,
         seeds=tuple(dict.fromkeys(run.seeds)),
+        controls=run.controls,
         preset=run.settings,
         settings=settings_from(
             preset.overrides if preset else {},
@@ -245,6 +251,7 @@ def _typed(section: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]
 _RULES = {
     "int_type": "a whole number",
     "float_type": "a number",
+    "bool_type": "true or false",
     "finite_number": "finite",
     "string_type": "a text",
     "list_type": "a list",

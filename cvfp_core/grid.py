@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 
@@ -15,14 +16,15 @@ from cvfp_core.config import RunConfig
 from cvfp_core.errors import UsageError
 from cvfp_core.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.registry import Registry
-from cvfp_core.settings import Scalar, flatten
+from cvfp_core.settings import Phase1Mode, Scalar, Settings, flatten
 
 
 def cells(
     config: RunConfig, registry: Registry, corpus: Corpus, device: str, cache: Path, stop_rules: Sequence[str] = ()
 ) -> tuple[Cell, ...]:
-    """Every (seed, variant, sample size), small sizes first, so that a table fills up early.
+    """Every (seed, variant, sample size), small sizes first, so that a table fills up early; with controls if asked.
 
+    A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`.
     Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
     variant, more samples than the corpus has.
     """
@@ -36,13 +38,15 @@ def cells(
     made = []
     variants = [registry.variant(name) for name in config.variants]
     models = _model_options(variants, config, registry, corpus)
+    phases = {variant.name: registry.get(VariantFamily, variant.family).phases for variant in variants}
+    every = {name: _in_each_mode(config, phases[name], model) for name, model in models.items()}
     for seed in config.seeds:
         for num_samples in config.samples:
             for variant in variants:
-                made.append(Cell(
+                made += [Cell(
                     experiment=config.name,
                     variant=variant,
-                    settings=replace(config.settings, model=models[variant.name]),
+                    settings=settings,
                     corpus=config.corpus,
                     corpus_hash=corpus.hash,
                     num_samples=num_samples,
@@ -51,8 +55,17 @@ def cells(
                     device=device,
                     cache=cache,
                     stop_rules=rules,
-                ))
+                ) for settings in every[variant.name]]
     return tuple(made)
+
+
+def _in_each_mode(config: RunConfig, phases: int, model: Mapping[str, Scalar | None]) -> list[Settings]:
+    """The settings of a variant, once for each mode of Phase 1 that is asked for."""
+    modes = get_args(Phase1Mode) if config.controls else [config.settings.phase1.mode]
+    return [
+        replace(config.settings, phase1=replace(config.settings.phase1, mode=mode), model=model)
+        for mode in (modes if phases == 2 else ["trained"])
+    ]
 
 
 def _model_options(
@@ -97,7 +110,8 @@ def _settled(
 def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:
     """Raises UsageError if a cell's experiment has runs of its variant made under other settings or of another corpus.
 
-    One series is one law: runs that differ in more than data and seed belong in experiments of their own.
+    One series is one law: runs that differ in more than data and seed belong in experiments of their own. Controls are
+    series of their own, so `phase1.mode` may differ, but nothing else.
     """
     for row in records.drop_nulls("corpus_hash").unique("corpus_hash").to_dicts():
         if row["corpus_hash"] != cells[0].corpus_hash:
@@ -107,7 +121,7 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:
         here = flatten(cell.settings.as_dict())
         for row in records.filter(pl.col("variant") == variant).unique("settings", maintain_order=True).to_dicts():
             there = flatten(json.loads(row["settings"] or "{}"))
-            changed = [name for name in here if here[name] != there.get(name)]
+            changed = [name for name in here if name != "phase1.mode" and here[name] != there.get(name)]
             if changed:
                 what = ", ".join(f"{name} is {there.get(name)} there and {here[name]} here" for name in changed)
                 raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made otherwise: {what}; "

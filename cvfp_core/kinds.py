@@ -213,6 +213,8 @@ class Analysis:
     analyse: Callable[[pl.DataFrame, Sequence[Fit]], Iterable[Finding]]
     columns: tuple[str, ...] = ("val_ppl",)
     """Record columns without which there is nothing to analyse."""
+    controls: bool = False
+    """Whether it gets the runs of controls too; if not, it sees them only where there are no others."""
     laws: tuple[str, ...] = ()
     """Names of the laws whose fits it reads."""
 
