@@ -61,10 +61,11 @@ def cells(
 
 def _in_each_mode(config: RunConfig, phases: int, model: Mapping[str, Scalar | None]) -> list[Settings]:
     """The settings of a variant, once for each mode of Phase 1 that is asked for."""
-    modes = get_args(Phase1Mode) if config.controls else [config.settings.phase1.mode]
+    modes: tuple[Phase1Mode, ...] = get_args(Phase1Mode) if config.controls else (config.settings.phase1.mode,)
+    only: tuple[Phase1Mode, ...] = ("trained",)
     return [
         replace(config.settings, phase1=replace(config.settings.phase1, mode=mode), model=model)
-        for mode in (modes if phases == 2 else ["trained"])
+        for mode in (modes if phases == 2 else only)
     ]
 
 

@@ -44,10 +44,14 @@ def usable(records: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(rank.alias("_rank")).sort("_rank", "size", "seed", "run_id", nulls_last=True).drop("_rank")
 
 
+def with_contexts(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs of models that have contexts, or do not say; none of one phase."""
+    return runs.filter(pl.col("phases").ne_missing(1)) if "phases" in runs.columns else runs
+
+
 def learned(runs: pl.DataFrame) -> pl.DataFrame:
     """Of usable runs those whose Phase 1 learned contexts, or does not say; no controls and no one-phase models."""
-    phases = runs["phases"] if "phases" in runs.columns else pl.Series([None] * runs.height, dtype=pl.Int64)
-    return runs.filter(pl.col("control").is_null() & phases.ne_missing(1))
+    return with_contexts(runs).filter(pl.col("control").is_null())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
