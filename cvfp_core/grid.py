@@ -24,7 +24,8 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Every (seed, variant, sample size), small sizes first, so that a table fills up early; with controls if asked.
 
-    A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`.
+    A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`. Stop rules are for what is
+    trained.
     Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
     variant, more samples than the corpus has.
     """
@@ -54,7 +55,7 @@ def cells(
                     seed=seed,
                     device=device,
                     cache=cache,
-                    stop_rules=rules,
+                    stop_rules=rules if settings.phase1.mode == "trained" else (),
                 ) for settings in every[variant.name]]
     return tuple(made)
 

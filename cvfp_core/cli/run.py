@@ -148,7 +148,7 @@ def _refuse_twice(given: Sequence[str], assignments: Sequence[str]) -> None:
     for assignment in assignments:
         key = assignment.partition("=")[0].strip()
         for name in given:
-            if key == name or key.startswith(f"{name}."):
+            if key == name or key.startswith(f"{name}.") or (name == "variants" and key.startswith("matrix")):
                 raise UsageError(f"{_FLAGS[name]} and --set {assignment} both say what {name} is; give one of them")
 
 

@@ -123,6 +123,9 @@ def _needed(estimate: float | None, each: Array, logs: Array) -> list[str | Cave
     if count is None:
         return [Caveat(text="To tell a ratio of this size from 1 would take more than {seeds} seeds.",
                        values={"seeds": MOST_SEEDS})]
+    if len(each) == 1:  # of which the part that a seed does at all sizes is not seen
+        return [Caveat(text="By the scatter over sizes, to tell a ratio of this size from 1 would take {seeds} seeds "
+                            "or more.", values={"seeds": count})]
     return [Caveat(text="To tell a ratio of this size from 1 would take about {seeds} seeds.", values={"seeds": count})]
 
 
@@ -134,7 +137,10 @@ def _not_tested(missing: Sequence[tuple[str, str]]) -> Finding:
     by_series: dict[str, list[str]] = {}
     for series, control in missing:
         by_series.setdefault(series, []).append(control)
-    names = ", ".join(f"{series} ({', '.join(controls)})" for series, controls in by_series.items())
+    alike: dict[str, list[str]] = {}
+    for series, controls in by_series.items():
+        alike.setdefault(", ".join(controls), []).append(series)
+    names = "; ".join(f"{', '.join(every)} ({controls})" for controls, every in alike.items())
     return finding(
         Measured(estimate=None), Judged(verdict="inconclusive", p_value=None), key="not tested", question=QUESTION,
         claim="Training Phase 1 lowers the Val PPL, against a control.", values={"series": names}, unit="relative",
