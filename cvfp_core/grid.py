@@ -24,8 +24,9 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Every (seed, variant, sample size), small sizes first, so that a table fills up early; with controls if asked.
 
-    A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`. Stop rules are for what is
-    trained.
+    A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`. No stop rule ends a
+    control.
+
     Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
     variant, more samples than the corpus has.
     """
@@ -56,12 +57,16 @@ def cells(
                     device=device,
                     cache=cache,
                     stop_rules=rules if settings.phase1.mode == "trained" else (),
+                    shortcuts=config.shortcuts,
                 ) for settings in every[variant.name]]
     return tuple(made)
 
 
 def _in_each_mode(config: RunConfig, phases: int, model: Mapping[str, Scalar | None]) -> list[Settings]:
-    """The settings of a variant, once for each mode of Phase 1 that is asked for."""
+    """The settings of a variant, once for each mode of Phase 1 that is asked for; `controls` asks for all."""
+    if config.controls and config.settings.phase1.mode != "trained":
+        mode = config.settings.phase1.mode
+        raise UsageError(f"controls = true runs every phase1.mode: leave phase1.mode = {mode} out")
     modes: tuple[Phase1Mode, ...] = get_args(Phase1Mode) if config.controls else (config.settings.phase1.mode,)
     only: tuple[Phase1Mode, ...] = ("trained",)
     return [

@@ -13,7 +13,7 @@ from cvfp_core.config import RunConfig
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.counting import trained_parameters
 from cvfp_core.protocol.model import parameter_count
-from cvfp_core.settings import Settings
+from cvfp_core.settings import Settings, Shortcuts
 from cvfp_residual import cvfp_variants as residual_variants
 from cvfp_transformer import cvfp_variants
 from made_runs import made_cell, made_corpus, made_windows, run, same, state_of
@@ -39,6 +39,7 @@ def config(*variants, **model):
     return RunConfig(
         name="made", variants=variants, samples=(3,), seeds=(1,), controls=False, preset=None,
         settings=Settings(model=model), device="cpu", executor="local", corpus=CorpusChoice(name="made"),
+        shortcuts=Shortcuts(),
     )
 
 
