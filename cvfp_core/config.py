@@ -152,11 +152,9 @@ def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequenc
     data = parse(path)
     for assignment in assignments:
         _assign(data, assignment)
-    for key, value in overrides.items():
-        data[key] = value
-        if key == "variants":
-            data.pop("matrix", None)
-    return data
+    if "variants" in overrides:
+        data.pop("matrix", None)
+    return data | overrides
 
 
 def as_toml(data: Mapping[str, Any]) -> str:
