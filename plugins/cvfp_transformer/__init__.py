@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cvfp_core import hookimpl
 from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import Option, VariantFamily
+from cvfp_core.kinds import Option, Preset, VariantFamily
 from cvfp_core.settings import Scalar
 
 if TYPE_CHECKING:
@@ -93,4 +93,17 @@ def cvfp_variants() -> Iterable[VariantFamily]:
         check=_check,
         settle=_settle,
         phases=1,
+    )
+
+
+@hookimpl
+def cvfp_presets() -> Iterable[Preset]:
+    yield Preset(
+        name="small-transformer",
+        title="for the transformer at widths around 128 and some 100,000 tokens; with it take 16 input tokens",
+        overrides={
+            # tried on another split of the embedded corpus, at 10 and 80 documents: rates from 0.0003 to 0.006, batches
+            # of 64, 128 and 512, 4 to 32 input tokens, widths 64 and 128, 1 and 2 layers; benchmarks/RESULTS.md
+            "phase2": {"learning_rate": 0.002, "batch_tokens": 128, "epochs": 30, "patience": 2},
+        },
     )
