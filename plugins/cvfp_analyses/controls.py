@@ -29,12 +29,10 @@ def against_controls(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]: 
 
     A control is a run of the same variant, corpus and settings but `phase1.mode`, whatever its experiment is called.
     """
-    trained = learned(runs)
     keyed = runs.with_columns(pl.Series("_made", [_made_with(row) for row in runs.to_dicts()], dtype=pl.String))
     found: list[Finding] = []
     missing: list[tuple[str, str]] = []
-    for (series,), mine in keyed.filter(pl.col("run_id").is_in(trained["run_id"].to_list())).group_by(
-            "series", maintain_order=True):
+    for (series,), mine in learned(keyed).group_by("series", maintain_order=True):
         for control in [mode for mode in get_args(Phase1Mode) if mode != "trained"]:
             others = keyed.filter((pl.col("control") == control) & pl.col("_made").is_in(mine["_made"].to_list()))
             if others.is_empty():
