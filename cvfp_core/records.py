@@ -30,7 +30,7 @@ class Record:
     variant: str = field(metadata={"unit": "", "meaning": "configuration, such as 1L_768d_2tok"})
     family: str | None = _column("", "model family")
     num_layers: int | None = _column("", "layers of the context block and of the token block")
-    context_dim: int | None = _column("", "width of a context vector")
+    context_dim: int | None = _column("", "width of a context vector; of a model without contexts, its own")
     embed_dim: int | None = _column("", "width of a token embedding")
     num_input_tokens: int | None = _column("", "tokens in the input window")
     seed: int | None = _column("", "seed of weights and noise")

@@ -209,6 +209,29 @@ def test_controls_enter_the_experiment_and_differ_in_their_mode_alone(trained):
     assert records["phases"].unique().to_list() == [2]
 
 
+def test_a_control_that_fails_is_still_told_apart(tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise MemoryError("none left")
+
+    monkeypatch.setattr("cvfp_core.protocol.run.run_cell", fail)
+    made_grids.corpus(tmp_path)
+    options = made_grids.options(tmp_path, variants=("1L_16d_1tok", "transformer_1L_8d_2tok"), samples="4")
+    said = made_grids.in_process("run", *options, "--controls", folder=tmp_path, code=3).stdout
+    found = store.read(tmp_path / "runs").select("variant", "phases", "phase1_mode", "status").rows()
+    assert found == [("1L_16d_1tok", 2, mode, "failed") for mode in MODES] + [
+        ("transformer_1L_8d_2tok", 1, None, "failed")]
+    assert "1L_16d_1tok, untrained n=4: failed: MemoryError: none left" in said
+
+
+def test_no_stop_rule_ends_a_control(tmp_path):
+    made_grids.corpus(tmp_path)
+    options = made_grids.options(tmp_path, samples="4", short=("--set", "phase1.max_iterations=30",
+                                                               "--set", "phase1.context_noise=1.0"))
+    made_grids.in_process("run", *options, "--controls", "--stop-rule", "stalled", folder=tmp_path)
+    found = store.read(tmp_path / "runs").select("phase1_mode", "status").rows()
+    assert found == [("trained", "interrupted"), ("untrained", "ok"), ("zero-context", "ok")]
+
+
 def test_tables_name_the_control_and_the_plan_has_a_row_for_each_seed(trained):
     said = (trained / "said.txt").read_text()
     for mode in MODES[1:]:
