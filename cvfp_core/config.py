@@ -154,7 +154,7 @@ def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequenc
         _assign(data, assignment)
     if "variants" in overrides:
         data.pop("matrix", None)
-    return data | overrides
+    return data | dict(overrides)
 
 
 def as_toml(data: Mapping[str, Any]) -> str:

@@ -117,13 +117,15 @@ def differences(left: Group, right: Group) -> tuple[Difference, ...]:
     """Everything in which the groups' models, data and settings differ.
 
     A setting that only one group states counts: whether it differs is not known. What only one group says of its data
-    does not, nor do labels and machines.
+    does not, nor do labels and machines, nor settings of Phase 1 where a model has none.
     """
     a, b = left.traits, right.traits
+    without = "phase1." if any(with_contexts(each.runs).is_empty() for each in (left, right)) else None
     return tuple(
         Difference(name=name, left=a.get(name), right=b.get(name), assumed=name in left.assumed | right.assumed)
         for name in dict.fromkeys([*a, *b])
         if a.get(name) != b.get(name) and (name not in DATA or (name in a and name in b))
+        and not (without and name.startswith(without))
     )
 
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import made_grids
-from cvfp_core import grid, registry
+from cvfp_core import grid, matched, registry
 from cvfp_core.cells import CorpusChoice
 from cvfp_core.config import RunConfig
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.counting import trained_parameters
 from cvfp_core.protocol.model import parameter_count
+from cvfp_core.records import frame
 from cvfp_core.settings import Settings, Shortcuts
 from cvfp_residual import cvfp_variants as residual_variants
 from cvfp_transformer import cvfp_variants
@@ -168,6 +169,18 @@ def test_the_same_run_twice_gives_the_same_bits():
     corpus = made_corpus(train=200)
     first, second = (run(stream_cell(), corpus, family=FAMILY)[0] for _ in range(2))
     assert (first.val_ppl, first.train_ppl) == (second.val_ppl, second.train_ppl)
+
+
+def test_settings_of_phase_1_are_no_difference_to_a_model_without_it():
+    def group(**settings):
+        record, _, _ = run(replace(stream_cell(), **settings), made_corpus(), family=FAMILY)
+        return matched.group(matched.usable(frame([record])))
+
+    cell = stream_cell()
+    other = replace(cell.settings, phase1=replace(cell.settings.phase1, learning_rate=0.5))
+    assert matched.differences(group(), group(settings=other)) == ()
+    changed = replace(cell.settings, phase2=replace(cell.settings.phase2, patience=3))
+    assert [each.name for each in matched.differences(group(), group(settings=changed))] == ["phase2.patience"]
 
 
 def test_a_grid_of_both_families_says_which_run_had_one_phase(tmp_path):
