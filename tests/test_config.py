@@ -61,7 +61,7 @@ SET = {
     "corpus.pth=x": "unknown key 'corpus.pth'; did you mean 'path'?; known: document, ",
     "samples={initial=4, multipler=2}": "unknown key 'samples.multipler'; did you mean 'multiplier'?; known: initial, ",
     "matrix={num_layer=[1]}": "unknown key 'matrix.num_layer'; did you mean 'num_layers'?; known: num_layers, ",
-    "settings=v33": "unknown settings preset 'v33'; did you mean 'v3'?; installed: small, v1, ",
+    "settings=v33": "unknown settings preset 'v33'; did you mean 'v3'?; installed: small, small-transformer, v1, ",
     "settings=3": "settings must be a text, not 3",
     "device=gpu": "unknown device 'gpu'; use one of auto, cpu, cuda, mps or cuda:N",
     "device=7": "device must be a text, not 7",
