@@ -44,7 +44,7 @@ def corpus():
 @pytest.mark.parametrize("off", [*SWITCHES, "all"])
 @pytest.mark.parametrize("name", ["1L_12d_1tok", "3L_12d_2tok"])
 def test_a_run_without_a_shortcut_measures_the_same(corpus, name, off, monkeypatch):
-    """Relative tolerance 2e-5 for every loss, rank and perplexity; counts are equal."""
+    """Relative tolerance 2e-5 for every loss and perplexity, that of the rank for ranks; counts are equal."""
     monkeypatch.setattr(phase1s, "_BLOCK", 100)
     monkeypatch.setattr(heads, "_CHUNK", 7)
     monkeypatch.setattr(products, "_is_amd", lambda: True)
@@ -57,7 +57,8 @@ def test_a_run_without_a_shortcut_measures_the_same(corpus, name, off, monkeypat
     for metric in COUNTED:
         assert getattr(fast, metric) == getattr(plain, metric)
     for metric in MEASURED:
-        assert getattr(fast, metric) == pytest.approx(getattr(plain, metric), rel=2e-5), metric
+        allowed = TOLERANCE if metric.endswith("er") else 2e-5
+        assert getattr(fast, metric) == pytest.approx(getattr(plain, metric), rel=allowed), metric
     assert abs(fast.val_acc - plain.val_acc) <= 2 / 700  # near ties fall either way
 
 
