@@ -11,6 +11,7 @@ from cvfp_core.protocol.model import Diverged
 from cvfp_core.protocol.products import product
 
 _BLOCK = 5000  # rows of a block whose products are made in float32
+_NARROW = 256  # width below which float64 costs nothing worth saving
 _EXACT_BLOCK = 8192  # rows cast to float64 at a time, so that memory does not grow with the stream
 _BLUR = 2e-8  # how far float32 blocks move an eigenvalue, as a share of the largest: measured up to 1.6e-8
 TOLERANCE = 1e-4  # relative error of a rank, by the bound below, above which all is done in float64
@@ -21,14 +22,14 @@ def effective_rank(contexts: Tensor, *, blocked: bool = True) -> float:
 
     contexts: (tokens, context_dim), not centred, every token counted. The singular values are the roots of the
     eigenvalues of the Gram matrix. blocked: its products are made in float32, block by block, and summed in float64, as
-    long as what that blurs cannot move the rank by more than TOLERANCE; else all is float64. Contexts of nothing but
-    zeros have rank 0.
+    long as what that blurs cannot move the rank by more than TOLERANCE; else, and at small widths, all is float64.
+    Contexts of nothing but zeros have rank 0.
     Raises Diverged if a value is not finite.
     Source: Roy & Vetterli 2007.
     """
     tokens, width = contexts.shape
     device = contexts.device if contexts.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
-    blocked = blocked and tokens >= width
+    blocked = blocked and tokens >= width >= _NARROW
     gram = _gram_of_blocks(contexts, device) if blocked else _gram(contexts, device)
     if not bool(torch.isfinite(gram).all()):
         raise Diverged("contexts are not finite")
