@@ -110,9 +110,9 @@ def check_analysis(
     one size, values missing: findings or none, never an exception.
 
     null: seed -> records without an effect; by default grids of variants whose metrics are independent of each other,
-    under one power law. wrong: by key of a finding, the verdicts that are false of such data; by default `supported` and
-    `contradicted`. Of a claim that is true of them it is `["contradicted"]`. registry: where the laws it reads are; by
-    default all that is installed.
+    under one power law. wrong: by key of a finding, the verdicts that are false of such data; by default `supported`
+    and `contradicted`. Of a claim that is true of them it is `["contradicted"]`. registry: where the laws it reads are;
+    by default all that is installed.
     """
     raise NotImplementedError
 
