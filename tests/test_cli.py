@@ -318,3 +318,34 @@ def test_a_template_given_to_run_is_answered_with_the_two_commands(tmp_path):
 
 def test_the_version_is_printed():
     assert re.fullmatch(r"cvfp \d+\.\d+\.\d+\n", CliRunner().invoke(app, ["--version"]).stdout)
+
+
+WRONG = {
+    ("run", "--varient", "x"): "no such option '--varient'; did you mean '--variant'?; see `cvfp run --help`",
+    ("run", "--nosuch"): "no such option '--nosuch'; see `cvfp run --help`",
+    ("report", "x", "-q"): "no such option '-q'; see `cvfp report --help`",
+    ("shwo", "x"): "no such command 'shwo'; did you mean 'show'?; see `cvfp --help`",
+    ("--versoin",): "no such option '--versoin'; did you mean '--version'?; see `cvfp --help`",
+    ("predict", "x"): "missing option '--tokens'; see `cvfp predict --help`",
+    ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
+    ("laws", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
+    ("run", "--corpus"): "option '--corpus' requires an argument.*",
+    ("run", "--seed", "abc"): "invalid value for '--seed': .*'abc'.*; see `cvfp run --help`",
+    ("run", "--jobs", "-1"): "invalid value for '--jobs': .*-1.*; see `cvfp run --help`",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
+def test_a_command_typed_wrongly_ends_in_one_line_and_exit_code_2(arguments):
+    done = CliRunner().invoke(app, arguments, prog_name="cvfp")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch("cvfp: " + re.sub(r"\?(?=;)", r"\\?", WRONG[arguments]), line), line
+
+
+def test_nothing_typed_prints_the_help():
+    done = CliRunner().invoke(app, [], prog_name="cvfp")
+    assert done.exit_code == 2
+    assert len(re.findall("Usage: cvfp ", done.output)) == 1
+    assert "cvfp: " not in done.output
