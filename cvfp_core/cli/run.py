@@ -88,7 +88,7 @@ def run(
 
     from platformdirs import user_cache_path
 
-    from cvfp_core.corpora import load_corpus
+    from cvfp_core.corpora import leak, load_corpus
     from cvfp_core.kinds import Executor
     from cvfp_core.protocol import device as devices
 
@@ -97,6 +97,8 @@ def run(
     cache = Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
     loaded = load_corpus(installed, asked.corpus, cache)
     cells = grid.cells(asked, installed, loaded, device, cache, stop_rule or ())
+    if warning := leak(loaded):
+        print(f"cvfp: {warning}", file=sys.stderr)
     if dry_run:
         from cvfp_core.cli.plan import print_plan
 
@@ -160,7 +162,7 @@ def _manifest(
         "device": cells[0].device,
         "corpus": {"name": corpus.name, "hash": corpus.hash, "documents": corpus.num_documents,
                    "train_tokens": len(corpus.train_tokens), "val_tokens": len(corpus.val_tokens),
-                   "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
+                   "val_repeated": corpus.val_repeated, "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
         "host": {"node": platform.node(), "platform": platform.platform(), "machine": platform.machine(),
                  "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version()}
