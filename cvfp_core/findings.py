@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from cvfp_core import records as schema
 from cvfp_core import verdicts
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.inference import Measured
@@ -157,11 +158,12 @@ def test_all(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> 
     missing = [law for law in wanted if law not in {fit.law for fit in known}]
     if missing and runs.height:
         known += fit_all(records, missing, registry=registry)
-    found = [
-        finding
-        for analysis in registry.items(Analysis).values()
-        for finding in _findings(analysis, runs, [fit for fit in known if fit.law in analysis.laws], registry)
-    ]
+    studied = schema.without_controls(runs)
+    apart = set(runs["series"]) - set(studied["series"])
+    found = []
+    for analysis in registry.items(Analysis).values():
+        mine = [fit for fit in known if fit.law in analysis.laws and (analysis.controls or fit.series not in apart)]
+        found += _findings(analysis, runs if analysis.controls else studied, mine, registry)
     p_values = [each.p_value if verdicts.rests_on_p(each.verdict) else None for each in found]
     count = sum(p is not None for p in p_values)
     return [

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cvfp_core import records as schema
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.predict import LEAST_PPL, Prediction, predict
 from cvfp_core.fitting.run import SERIES, blame, check_options, fit_points, grouped, option_values
@@ -45,7 +46,7 @@ def predict_all(
 ) -> Forecast:
     """What each series will be at that many training tokens.
 
-    law: a curve's name, or `auto`: the series are taken to share a form, chosen from all their points.
+    law: a curve's name, or `auto`: the series are taken to share a form, chosen from all their points, controls apart.
     """
     if not (np.isfinite(tokens) and tokens > 0):
         raise UsageError(f"tokens must be a positive number, not {tokens}")
@@ -56,7 +57,7 @@ def predict_all(
         raise UsageError(f"law '{law}' does not predict from tokens; those that do: {AUTO}, {', '.join(fit)}")
     every = grouped(records, given, by)
     if given is None:
-        return _automatic(every, tokens, registry)
+        return _automatic(every, choose_law(records, by=by, registry=registry), tokens, registry)
     check_options([given], options)
     values = option_values(given, options)
     fits = [fit for points in every for fit in fit_points(given, points, values, registry, intervals=False)]
@@ -64,8 +65,8 @@ def predict_all(
 
 
 def choose_law(records: pl.DataFrame, *, by: Sequence[str] = SERIES, registry: Registry | None = None) -> Choice:
-    """The law that `auto` takes: the series are taken to share a form, chosen from all their points."""
-    every = grouped(records, None, by)
+    """The law that `auto` takes: the series are taken to share a form, chosen from all their points, controls apart."""
+    every = grouped(schema.without_controls(records), None, by)
     laws = candidates(registry or installed())
     return choose(laws, _telling(every, laws))
 
@@ -80,9 +81,8 @@ def _predicts(fitter: Fitter) -> bool:
             and fitter.response == "val_ppl")
 
 
-def _automatic(every: Sequence[Points], tokens: float, registry: Registry) -> Forecast:
+def _automatic(every: Sequence[Points], choice: Choice, tokens: float, registry: Registry) -> Forecast:
     laws = candidates(registry)
-    choice = choose(laws, _telling(every, laws))
     failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
     laws = [fitter for fitter in laws if fitter.name not in failed]
     return Forecast(choice=choice, predictions=tuple(_series(points, choice, laws, tokens, registry)

@@ -32,7 +32,8 @@ def alpha_and_rank(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:
         measured, verdicts.of_direction(measured, "rises"), key="correlation",
         question="Does alpha depend on effective rank?",
         claim="The higher Val ER, the flatter the scaling: alpha and Val ER are positively correlated.",
-        unit="correlation", over=OVER, caveats=[*several(runs), *([RANGES] if len(ranges) > 1 else [])],
+        unit="correlation", over=OVER, caveats=[
+            *several(runs.drop_nulls("val_er")), *([RANGES] if len(ranges) > 1 else [])],
         table=Table(columns=("series", "alpha", "low", "high", "Val ER"), rows=tuple(rows)),
         figure=Figure(kind="scatter", x_label="Val ER", y_label="alpha", series=tuple(
             FigureSeries(label=name, x=(rank,), y=(value,), low=(low,), high=(high,))
@@ -55,7 +56,7 @@ def rank_and_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding
         values={"per_point": per_point.estimate, "per_point_low": per_point.low, "per_point_high": per_point.high,
                 "runs": effects.runs, "r_unmatched": raw.estimate, "p_unmatched": raw.p_value},
         unit="correlation", over="over series, the effect of size taken off",
-        caveats=[*several(runs), *left_out(effects)],
+        caveats=[*several(every), *left_out(effects)],
         table=Table(columns=("series", "Val ER, points from mean", "Val PPL, relative to mean"), rows=rows),
         figure=Figure(kind="scatter", x_label="Val ER, points from mean", y_label="Val PPL, relative to mean",
                       series=tuple(FigureSeries(label=name, x=(a,), y=(b,)) for name, a, b in rows)),

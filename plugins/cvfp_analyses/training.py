@@ -24,7 +24,7 @@ def iterations_and_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[F
     steps, ppl = effects.values["phase1_iterations"], effects.values["val_ppl"]
     measured = inference.spearman(steps, ppl)
     raw = inference.spearman(counted["phase1_iterations"].to_numpy().astype(float), counted["val_ppl"].to_numpy())
-    caveats: list[str | Caveat] = [*several(runs), *left_out(effects)]
+    caveats: list[str | Caveat] = [*several(counted), *left_out(effects)]
     if censored.any():
         caveats.append(Caveat(
             text="{count} of {runs} runs reached the limit of iterations: their counts are lower bounds, left out.",
@@ -61,7 +61,7 @@ def train_and_val_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Fi
         question="Does training perplexity tell validation perplexity?",
         claim="At equal data, the lower Train PPL, the lower Val PPL.",
         values={"r_unmatched": raw.estimate, "p_unmatched": raw.p_value, "runs": effects.runs},
-        unit="correlation", over=MATCHED, caveats=[*several(runs), *left_out(effects)],
+        unit="correlation", over=MATCHED, caveats=[*several(rows), *left_out(effects)],
         table=Table(columns=("series", "Train PPL, relative to mean", "Val PPL, relative to mean"), rows=tuple(
             (name, float(np.expm1(a)), float(np.expm1(b)))
             for name, a, b in zip(effects.series, train, val, strict=True))),
