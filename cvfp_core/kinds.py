@@ -75,6 +75,8 @@ class Corpus:
     """(vocab_size, embed_dim) float32."""
     hash: str
     """Of everything the above is made from: texts, split, tokenizer, embedding recipe."""
+    val_repeated: float | None = None
+    """Share of the validation text that also stands in the training text; None: not measured."""
 
     @property
     def num_documents(self) -> int:

@@ -263,7 +263,7 @@ def test_the_rank_by_blocks_is_that_of_the_singular_values(decay):
     blocked, exact = effective_rank(contexts), effective_rank(contexts, blocked=False)
     assert exact == pytest.approx(expected, rel=1e-7)
     assert blocked == pytest.approx(expected, rel=TOLERANCE)
-    assert (blocked == exact) == (decay == 6.0)  # there float32 would have been too coarse, and was not trusted
+    assert (blocked == exact) == (decay >= 3.0)  # there float32 would have been too coarse, and was not trusted
 
 
 # ---- products

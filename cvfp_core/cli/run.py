@@ -94,6 +94,7 @@ def run(
 
     from platformdirs import user_cache_path
 
+    from cvfp_core.corpora import leak
     from cvfp_core.kinds import Executor
     from cvfp_core.protocol import device as devices
 
@@ -102,6 +103,8 @@ def run(
     cache = Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
     loaded = _load(installed, asked, cache, named=corpus is not None)
     cells = grid.cells(asked, installed, loaded, device, cache, stop_rule or ())
+    if warning := leak(loaded):
+        print(f"cvfp: {warning}", file=sys.stderr)
     if dry_run:
         from cvfp_core.cli.plan import print_plan
 
@@ -195,7 +198,7 @@ def _manifest(
         "device": cells[0].device,
         "corpus": {"name": corpus.name, "hash": corpus.hash, "documents": corpus.num_documents,
                    "train_tokens": len(corpus.train_tokens), "val_tokens": len(corpus.val_tokens),
-                   "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
+                   "val_repeated": corpus.val_repeated, "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
         "host": {"node": platform.node(), "platform": platform.platform(), "machine": platform.machine(),
                  "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version()}

@@ -11,7 +11,7 @@ import polars as pl
 
 from cvfp_core import records as schema
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting.predict import Prediction, predict
+from cvfp_core.fitting.predict import LEAST_PPL, Prediction, predict
 from cvfp_core.fitting.run import SERIES, blame, check_options, fit_points, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, widening
 from cvfp_core.fitting.values import Fit, Points
@@ -123,12 +123,15 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
                    f"add sizes, or name a law to assume its form",
         )
     target = np.log(points.response)[None, :]
-    others = [
-        widen(prediction if carrier is law else
-              _predict(fit_points(carrier, points, {}, registry, intervals=False)[0], carrier, tokens, registry),
-              prediction.value, float(widening(carrier, points.inputs, target)[0]))
-        for carrier in carriers
-    ]
+    others = [prediction if carrier is law else
+              _predict(fit_points(carrier, points, {}, registry, intervals=False)[0], carrier, tokens, registry)
+              for carrier in carriers]
+    for carrier, other in zip(carriers, others, strict=True):
+        if other.value is None:
+            return replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
+                           reason=f"no interval, as it would be that of {carrier.name}: {other.reason}")
+    others = [widen(other, prediction.value, float(widening(carrier, points.inputs, target)[0]))
+              for carrier, other in zip(carriers, others, strict=True)]
     names = " and ".join(carrier.name for carrier in carriers)
     point = prediction.value  # of the law chosen; if that is no carrier, the intervals still hold it
     return replace(
@@ -166,12 +169,12 @@ def interval_laws(law: Fitter, laws: Sequence[Fitter], points: Points) -> list[F
 
 
 def widen(prediction: Prediction, value: float, factor: float) -> Prediction:
-    """The prediction with its intervals stretched about the value, on a logarithmic scale."""
+    """The prediction with its intervals stretched about the value, on a logarithmic scale, down to 1 at most."""
     if factor <= 1 or not np.isfinite(factor):
         return prediction
 
     def stretch(end: float | None) -> float | None:
-        return None if end is None else value * (end / value) ** factor
+        return None if end is None else max(value * (end / value) ** factor, LEAST_PPL)
 
     return replace(
         prediction, mean_low=stretch(prediction.mean_low), mean_high=stretch(prediction.mean_high),

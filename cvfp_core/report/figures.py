@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from cvfp_core.fitting.predict import LEAST_PPL
 from cvfp_core.reading import Inputs
 from cvfp_core.report.names import SeriesView, View
 
@@ -145,6 +146,7 @@ def _one_law(axis: Axes, series: SeriesView, index: int, count: int, forecast: M
         x = np.geomspace(min(ends), max(ends), 40)
         axis.plot(x, a * x**alpha, color=colour)
         far = np.geomspace(max(ends), forecast["train_tokens"] if forecast else 10 * max(ends), 10)
+        far = far[a * far**alpha >= LEAST_PPL]
         axis.plot(far, a * far**alpha, color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
         band = _band(runs, x)
         if band is not None:

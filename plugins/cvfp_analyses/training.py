@@ -9,7 +9,7 @@ import polars as pl
 
 from cvfp_analyses.words import left_out, several
 from cvfp_core import inference, verdicts
-from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table, finding
+from cvfp_core.findings import Caveat, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.matched import series_effects
 
@@ -43,9 +43,6 @@ def iterations_and_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[F
         table=Table(columns=("series", "fewest", "most", "runs at the limit", "Val PPL, relative to mean"), rows=tuple(
             (row["series"], row["fewest"], row["most"], row["censored"], made.get(row["series"]))
             for row in rows.to_dicts())),
-        figure=Figure(kind="scatter", x_label="P1 iterations", y_label="Val PPL", log_y=True, series=tuple(
-            FigureSeries(label=str(name), x=tuple(map(float, group["phase1_iterations"])), y=tuple(group["val_ppl"]))
-            for (name,), group in counted.group_by("series", maintain_order=True))),
     )]
 
 
