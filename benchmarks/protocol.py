@@ -1,9 +1,11 @@
-"""Tokens per second of each step of the protocol at the published size: vocabulary 50,257, width 768.
+"""Tokens per second of each step of the protocol at the published size, the plain computation beside the fast one.
 
     python benchmarks/protocol.py [--variant 1L_768d_1tok ...] [--tokens 20000] [--repeats 3] [--device cpu]
 
-Text and embeddings are made up (Zipf-distributed tokens, random rows): speed does not depend on what they say. Steps
-are interleaved and the median is printed, so that a slow minute of the machine hits all of them alike.
+Text and embeddings are made up (Zipf-distributed tokens of a vocabulary of 50,257, random rows 768 wide): speed does not
+depend on what they say. All steps take turns and medians are printed, so that a slow minute of the machine hits all of
+them alike. Shares are of the best float32 product of the same minutes: in the operations of the original code (`W [c; u]`
+for every token, gradients where it computed them), and in those that this code carries out.
 """
 
 from __future__ import annotations
@@ -14,100 +16,168 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 
 from cvfp_core.cells import Variant
 from cvfp_core.protocol.effective_rank import effective_rank
-from cvfp_core.protocol.model import token_windows
+from cvfp_core.protocol.head import Head
+from cvfp_core.protocol.model import sharing, token_windows
+from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Stream, evaluate, learn_tokens
+from cvfp_core.protocol.products import fast_products, product
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
-from cvfp_core.settings import Phase1Settings, Phase2Settings
+from cvfp_core.settings import Phase1Settings, Phase2Settings, Shortcuts
 from cvfp_residual import OPTIONS
 from cvfp_residual.model import ResidualModel
 
 VOCABULARY, WIDTH = 50257, 768
-EVAL_TOKENS, SEQUENTIAL_TOKENS = 2048, 1024  # enough for a steady rate, few enough to repeat
+PHASE2_TOKENS, SEQUENTIAL_TOKENS, RANK_TOKENS = 2048, 512, 10_000  # enough for a steady rate, few enough to repeat
+WAYS = {"plain": Shortcuts.none(), "fast": Shortcuts()}
+HALF = ("phase 2, training", "phase 2, evaluation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A piece of work: how many tokens, their operations in the original's and in this code's count."""
+
+    tokens: int
+    work: Callable[[], object]
+    original: float
+    own: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", nargs="*", default=["1L_768d_1tok", "1L_768d_2tok"])
+    parser.add_argument("--variant", nargs="*", default=["1L_768d_1tok", "1L_768d_2tok", "3L_768d_2tok"])
     parser.add_argument("--tokens", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="", help="steps whose name contains this")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"{platform.machine()}, {where}, torch {torch.__version__}, Python {platform.python_version()}")
-    print(f"float32 matmul peak: {matmul_peak(device) / 1e9:,.0f} GFLOP/s\n")
-    print(f"{'variant':<14} {'step':<34} {'tokens/s':>12}")
+    print(f"{platform.machine()}, {where}, torch {torch.__version__}, Python {platform.python_version()}\n")
+    print(f"{'variant':<14} {'step':<22} {'way':<6} {'tokens/s':>10} {'to plain':>9} {'original op.':>13} {'own op.':>8}")
     for name in arguments.variant:
-        steps = make_steps(name, arguments.tokens, device)
-        seconds: dict[str, list[float]] = {label: [] for label in steps}
+        made = {
+            (step, way): each
+            for way, shortcuts in WAYS.items()
+            for step, each in make_steps(name, arguments.tokens, device, shortcuts).items()
+        }
+        half = make_steps(name, arguments.tokens, device, Shortcuts(), half=True)
+        made |= {(step, "bf16"): half[step] for step in half}
+        made = {key: step for key, step in made.items() if arguments.only in key[0]}
+        seconds: dict[tuple[str, str], list[float]] = {key: [] for key in made}
+        peaks: list[float] = []
         for repeat in range(arguments.repeats + 1):
-            for label, (_, step) in steps.items():
-                started = time.perf_counter()
-                step()
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
+            for key, step in made.items():
+                with fast_products(key[1] != "plain"):
+                    taken = timed(step.work, device)
                 if repeat:  # the first round warms up
-                    seconds[label].append(time.perf_counter() - started)
-        for label, (tokens, _) in steps.items():
-            print(f"{name:<14} {label:<34} {tokens / statistics.median(seconds[label]):>12,.0f}")
+                    seconds[key].append(taken)
+            peaks.append(matmul_peak(device))
+        peak = statistics.median(peaks)
+        for (label, way), step in made.items():
+            taken = statistics.median(seconds[label, way])
+            plain = statistics.median(seconds.get((label, "plain"), [taken]))
+            print(f"{name:<14} {label:<22} {way:<6} {step.tokens / taken:>10,.0f} {plain / taken:>8.2f}x "
+                  f"{step.original / taken / peak:>12.0%} {step.own / taken / peak:>8.0%}", flush=True)
+        print(f"{name:<14} float32 product: {peak / 1e9:,.0f} GFLOP/s", flush=True)
 
 
-def make_steps(name: str, tokens: int, device: torch.device) -> dict[str, tuple[int, Callable[[], object]]]:
-    """Per step its label, the tokens it works through, and the work."""
+def make_steps(
+    name: str, tokens: int, device: torch.device, shortcuts: Shortcuts, *, half: bool = False
+) -> dict[str, Step]:
+    """The steps by name; half: products in bfloat16."""
     variant = Variant.parse(name, family="residual")
     if variant is None:
         raise SystemExit(f"unknown variant {name}")
+    layers, window = variant.num_layers, variant.num_input_tokens
     generator = torch.Generator().manual_seed(0)
     shares = 1.0 / torch.arange(1, VOCABULARY + 1, dtype=torch.float64)
     stream = torch.multinomial(shares, tokens, replacement=True, generator=generator).to(device)
     embeddings = torch.randn(VOCABULARY, WIDTH, generator=generator) * 0.14
     options = {option.name: option.default for option in OPTIONS}
     model = ResidualModel(variant, options, embeddings, generator).to(device)
-    embeddings = embeddings.to(device)
-    windows = token_windows(stream, variant.num_input_tokens, VOCABULARY)
+    head = Head(embeddings.to(device), chunked=shortcuts.chunked_head, half=half)
+    windows = token_windows(stream, window, VOCABULARY)
+    contexts = torch.empty(layers, tokens, WIDTH, device=device)
+    val_contexts = torch.empty(tokens, WIDTH, device=device)
+    share = sharing(model, windows, allowed=shortcuts.token_parts)
 
-    def phase1(iterations: int, **changes: object) -> torch.Tensor:
+    def autocast():  # type: ignore[no-untyped-def]
+        return torch.autocast(device.type, dtype=torch.bfloat16) if half else nullcontext()
+
+    def phase1(iterations: int, **changes: object) -> None:
         settings = Phase1Settings(max_iterations=iterations, **changes)  # type: ignore[arg-type]
-        noise = torch.Generator(device=device).manual_seed(1)
-        return learn_contexts(model, windows, variant.context_dim, settings, generator=noise, autocast=nullcontext,
-                              report=lambda _sweep: None).contexts
+        with Noise(1, device) as noise:
+            learn_contexts(model, windows, contexts[-1], settings, noise=noise, autocast=autocast,
+                           report=lambda _sweep: None, shortcuts=shortcuts)
 
-    contexts = phase1(12, min_iterations=12)  # a trained block forgets its start, as validation expects
-    few = windows[: EVAL_TOKENS + 1]
-    layers = layer_outputs(model, contexts[: EVAL_TOKENS + 1], few, 5000, nullcontext)
-    short = Stream(tokens=stream[: EVAL_TOKENS + 1], windows=few, layers=layers)
-    tiny = Stream(tokens=short.tokens[:2], windows=few[:2], layers=layers[:, :2])
-    once = Phase2Settings(epochs=1)
-    return {
-        "phase 1, one iteration": (tokens, lambda: phase1(2)),
-        "validation contexts, parallel": (
-            tokens, lambda: parallel_contexts(model, windows, variant.context_dim)),
-        "validation contexts, sequential": (
-            SEQUENTIAL_TOKENS, lambda: sequential_contexts(model, windows[:SEQUENTIAL_TOKENS], variant.context_dim)),
-        "effective rank, 10,000 contexts": (10_000, lambda: effective_rank(contexts[:10_000])),
-        "phase 2, training": (EVAL_TOKENS, lambda: learn_tokens(
-            model, short, tiny, embeddings, once, autocast=nullcontext, report=lambda _epoch: None)),
-        "phase 2, evaluation": (EVAL_TOKENS, lambda: evaluate(model, short, embeddings, nullcontext)),
+    def validate() -> None:
+        with share():
+            if shortcuts.parallel_validation:
+                made = parallel_contexts(model, windows, WIDTH, val_contexts)
+                assert made.repaired is not None
+            else:
+                sequential_contexts(model, windows[:SEQUENTIAL_TOKENS], WIDTH, val_contexts[:SEQUENTIAL_TOKENS])
+
+    phase1(12, min_iterations=12)  # a trained block forgets its start, as validation expects
+    cached = contexts.clone()
+    layer_outputs(model, cached, windows, 5000, nullcontext)
+    count = PHASE2_TOKENS + 1
+    short = Stream(tokens=stream[:count], windows=windows[:count], layers=cached[:, :count])
+    tiny = Stream(tokens=short.tokens[:2], windows=windows[:2], layers=cached[:, :2])
+
+    def train() -> None:
+        learn_tokens(model, short, tiny, head, Phase2Settings(epochs=1), autocast=autocast,
+                     report=lambda _epoch: None, shortcuts=shortcuts)
+
+    block = WIDTH * WIDTH
+    distinct = len(stream.unique()) / tokens if shortcuts.token_parts else 1.0
+    # forward 2 and weights 2 a parameter; gradients of inputs 2, which the first layer of a block does not need
+    context = 4 * layers * block + 2 * (layers - 1) * block
+    of_tokens = 4 * layers * window * block
+    inner = 2 * block * (1 + layers) if layers > 1 else 0  # phase 2: gradients with respect to the layers' inputs
+    token_block = sum(parameter.numel() for parameter in model.token_block.parameters())
+    logits = 2 * VOCABULARY * WIDTH
+    sweep = tokens * (context + of_tokens), tokens * (context + distinct * of_tokens)
+    along = layers * block * 2
+    validated = tokens if shortcuts.parallel_validation else SEQUENTIAL_TOKENS
+    rank = 2 * RANK_TOKENS * block
+    steps = {
+        "phase 1, iteration": Step(tokens=tokens, work=lambda: phase1(2), original=sweep[0], own=sweep[1]),
+        "validation contexts": Step(tokens=validated, work=validate, original=validated * along * (1 + window),
+                                    own=validated * along * (1 + distinct * window)),
+        "effective rank": Step(tokens=RANK_TOKENS, original=rank, own=rank, work=lambda: effective_rank(
+            contexts[-1, :RANK_TOKENS], blocked=shortcuts.blocked_rank)),
+        "phase 2, training": Step(tokens=PHASE2_TOKENS, work=train,
+                                  original=PHASE2_TOKENS * (4 * token_block + inner + 2 * logits),
+                                  own=PHASE2_TOKENS * (4 * token_block + inner + 2 * logits)),
+        "phase 2, evaluation": Step(tokens=PHASE2_TOKENS, work=lambda: evaluate(model, short, head, autocast),
+                                    original=PHASE2_TOKENS * (2 * token_block + logits),
+                                    own=PHASE2_TOKENS * (2 * token_block + logits)),
     }
+    return {label: step for label, step in steps.items() if not half or label != "effective rank"}
 
 
-def matmul_peak(device: torch.device, size: int = 2048) -> float:
-    """FLOP/s of the best of several square float32 products."""
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds, until the device is done."""
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def matmul_peak(device: torch.device, size: int = 1536) -> float:
+    """FLOP/s of the best of several square float32 products, by the faster of the libraries at hand."""
     a, b = torch.randn(2, size, size, device=device)
-    best = float("inf")
-    for _ in range(8):
-        started = time.perf_counter()
-        a @ b
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
+    ways = (lambda: a @ b, lambda: product(a, b))
+    return 2 * size**3 / min(timed(way, device) for way in ways for _ in range(4))
 
 
 if __name__ == "__main__":

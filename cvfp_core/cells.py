@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cvfp_core.settings import Scalar, Settings
+from cvfp_core.settings import Scalar, Settings, Shortcuts
 
 PROTOCOL_VERSION = 1
 """Raised when the same cell would give other numbers than before."""
@@ -61,6 +61,8 @@ class Cell:
     """Folder where corpora are cached; the run needs no other."""
     stop_rules: tuple[str, ...] = ()
     """Rules that may end the run early. A run they end is no result, so they are not part of the run id."""
+    shortcuts: Shortcuts = Shortcuts()
+    """How the numbers are reached; not part of the run id either."""
 
     @property
     def run_id(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
@@ -16,7 +16,7 @@ from cvfp_core.cells import CorpusChoice
 from cvfp_core.errors import UsageError, shown, suggestion
 from cvfp_core.kinds import Preset
 from cvfp_core.registry import Registry
-from cvfp_core.settings import Phase1Settings, Phase2Settings, Scalar, Settings
+from cvfp_core.settings import Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts
 
 DEFAULT = Path(__file__).with_name("default.toml")
 
@@ -62,6 +62,7 @@ _Sizes = Annotated[
     Discriminator(lambda value: _GEOMETRIC if isinstance(value, dict | Geometric) else _LIST),
 ]
 _Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+_Section = TypeVar("_Section")
 _NAME = r"^\w([\w.\-+ ]*[\w.\-+])?$"
 
 
@@ -82,6 +83,7 @@ class _RunFile(BaseModel):
     phase1: dict[str, Any] = {}
     phase2: dict[str, Any] = {}
     model: dict[str, Any] = {}
+    shortcuts: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class RunConfig:
     device: str
     executor: str
     corpus: CorpusChoice
+    shortcuts: Shortcuts
     written: Mapping[str, Any] = field(default_factory=dict)
     """The run file with its overrides, as plain data, for the manifest."""
 
@@ -136,6 +139,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         device=run.device,
         executor=run.executor,
         corpus=CorpusChoice(name=str(corpus.pop("name", "embedded")), options=corpus),
+        shortcuts=_section("shortcuts", Shortcuts, run.shortcuts),
         written=data,
     )
 
@@ -178,8 +182,8 @@ def settings_from(*layers: Mapping[str, Any]) -> Settings:
         precision = layer.get("precision", precision)
     try:
         return Settings(
-            phase1=Phase1Settings(**_typed("phase1", Phase1Settings, phase1)),
-            phase2=Phase2Settings(**_typed("phase2", Phase2Settings, phase2)),
+            phase1=_section("phase1", Phase1Settings, phase1),
+            phase2=_section("phase2", Phase2Settings, phase2),
             model=model,
             precision=precision,
         )
@@ -224,6 +228,13 @@ def _assign(data: dict[str, Any], assignment: str) -> None:
     place[name] = value
 
 
+def _section(section: str, kind: type[_Section], given: Mapping[str, Any]) -> _Section:
+    try:
+        return kind(**_typed(section, kind, given))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def _typed(section: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """The values for the dataclass's fields, an int taken where a float is asked for."""
     known = {each.name: str(each.type) for each in fields(kind)}
@@ -233,15 +244,16 @@ def _typed(section: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]
             raise UsageError(f"unknown key '{section}.{name}'{suggestion(name, known)}; known: {', '.join(known)}")
         expected = known[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if expected == "float" and number:
+        fits = {"float": number, "int": number and isinstance(value, int), "bool": isinstance(value, bool)}
+        if not fits.get(expected, True):
+            raise UsageError(f"{section}.{name} must be {_WORDS[expected]}, not {shown(value)}")
+        if expected == "float":
             value = float(value)
-        elif (expected == "int" and not (number and isinstance(value, int))) or (expected == "float" and not number):
-            kind_of = "a number" if expected == "float" else "a whole number"
-            raise UsageError(f"{section}.{name} must be {kind_of}, not {shown(value)}")
         typed[name] = value
     return typed
 
 
+_WORDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 _RULES = {
     "int_type": "a whole number",
     "float_type": "a number",

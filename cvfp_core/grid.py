@@ -51,6 +51,7 @@ def cells(
                     device=device,
                     cache=cache,
                     stop_rules=rules,
+                    shortcuts=config.shortcuts,
                 ))
     return tuple(made)
 

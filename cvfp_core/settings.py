@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from math import inf
 from typing import Any, Literal, get_args
 
@@ -35,8 +35,6 @@ class Phase1Settings:
     gradient_clip: float = 1.0
     convergence_threshold: float = 0.03
     converged_ratio: float = 0.99
-    validation: Literal["parallel", "sequential"] = "parallel"
-    """How validation contexts are computed; `sequential` is the plain reference."""
 
     def __post_init__(self) -> None:
         _require("phase1", {
@@ -50,7 +48,6 @@ class Phase1Settings:
             "gradient_clip": (0 < self.gradient_clip < inf, "above 0"),
             "convergence_threshold": (0 < self.convergence_threshold < inf, "above 0"),
             "converged_ratio": (0 < self.converged_ratio <= 1, "above 0 and at most 1"),
-            "validation": (self.validation in ("parallel", "sequential"), "one of parallel, sequential"),
         }, self)
 
 
@@ -73,6 +70,41 @@ class Phase2Settings:
             "gradient_clip": (0 < self.gradient_clip < inf, "above 0"),
             "patience": (self.patience >= 1, "at least 1"),
         }, self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortcuts:
+    """Ways to the same numbers with less work, each tested against the plain computation, each with its switch.
+
+    They do not decide a result, so they are not part of a run id; tests/test_shortcuts.py states the tolerances.
+    """
+
+    token_parts: bool = True
+    """What a layer computes from tokens alone: once for each distinct token of a stream."""
+    row_blocks: bool = True
+    """Phase 1 takes a batch through the model in blocks that stay in the cache, the loss's gradient in closed form."""
+    parallel_validation: bool = True
+    """Contexts along a stream: chunks side by side, every seam verified."""
+    blocked_rank: bool = True
+    """Effective rank: the Gram matrix in float32 blocks summed in float64; all in float64 where that is too coarse."""
+    chunked_head: bool = True
+    """Phase 2: the vocabulary in chunks, the loss and its gradient in one pass."""
+    fused_optimizer: bool = True
+    """Adam as one kernel."""
+    fast_products: bool = True
+    """float32 matrix products on a CPU: by the library that is faster here."""
+    compile: bool = False
+    """The model's functions through torch.compile."""
+    memory_gib: float = 4.0
+    """Contexts larger than this are kept in a file that is mapped into memory; CPU only."""
+
+    def __post_init__(self) -> None:
+        _require("shortcuts", {"memory_gib": (0 < self.memory_gib, "above 0")}, self)
+
+    @classmethod
+    def none(cls) -> Shortcuts:
+        """The plain computation throughout."""
+        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

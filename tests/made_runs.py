@@ -10,16 +10,20 @@ from torch import nn
 import plain_protocol as plain
 from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.kinds import Corpus
+from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import token_windows
+from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Stream, learn_tokens
+from cvfp_core.protocol.products import fast_products
 from cvfp_core.protocol.run import run_cell
-from cvfp_core.settings import Phase1Settings, Phase2Settings, Settings
+from cvfp_core.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts
 from cvfp_residual import cvfp_variants
 
 torch.set_num_threads(1)  # products this small wait for threads longer than they compute
 
 (RESIDUAL,) = cvfp_variants()
+SHORTCUTS = Shortcuts()
 
 
 def made_corpus(*, train=90, val=40, vocab=30, width=8, embeddings=None, seed=0):
@@ -42,7 +46,8 @@ def made_corpus(*, train=90, val=40, vocab=30, width=8, embeddings=None, seed=0)
     )
 
 
-def made_cell(name="1L_12d_1tok", *, phase1=None, phase2=None, model=None, precision="float32", seed=3, num_samples=3):
+def made_cell(name="1L_12d_1tok", *, phase1=None, phase2=None, model=None, precision="float32", seed=3, num_samples=3,
+              shortcuts=SHORTCUTS):
     """A cell of the residual family; the dictionaries hold what differs from the defaults."""
     options = {option.name: option.default for option in RESIDUAL.options}
     return Cell(
@@ -53,7 +58,7 @@ def made_cell(name="1L_12d_1tok", *, phase1=None, phase2=None, model=None, preci
             model={**options, **(model or {})}, precision=precision,
         ),
         corpus=CorpusChoice(name="made"), corpus_hash="made", num_samples=num_samples, train_tokens=0, seed=seed,
-        device="cpu", cache=Path("unused"),
+        device="cpu", cache=Path("unused"), shortcuts=shortcuts,
     )
 
 
@@ -100,13 +105,19 @@ def plain_blocks(model):
 
 def random_numbers(count, width, settings, seed):
     """(initial contexts, noise(k, i)) that Phase 1 draws from a generator of this seed, in its order."""
-    generator = torch.Generator().manual_seed(seed)
-    initial = 0.01 * torch.randn(count, width, generator=generator)
+    lanes = [torch.Generator().manual_seed(seed + lane * 2**40) for lane in range(8)]
+
+    def draw(rows):
+        """Rows are dealt out to eight lanes, the first ones getting one more each where eight does not divide them."""
+        sizes = [rows // 8 + (lane < rows % 8) for lane in range(8)]
+        return torch.cat([
+            torch.empty(size, width).normal_(generator=lane) for size, lane in zip(sizes, lanes, strict=True)
+        ])
+
+    initial = 0.01 * draw(count)
     noise = {}
     for k in range(2, settings.max_iterations + 1) if settings.context_noise > 0 else ():
-        noise[k] = torch.cat([
-            torch.randn(len(batch), width, generator=generator) for batch in plain.batches(count, settings.batch_tokens)
-        ]).double()
+        noise[k] = torch.cat([draw(len(batch)) for batch in plain.batches(count, settings.batch_tokens)]).double()
     return initial.double(), lambda k, i: noise[k][i]
 
 
@@ -133,22 +144,25 @@ class Scripted(nn.Module):
         return [self.second]
 
 
-def phase1(model, windows, context_dim, *, seed=1, **settings):
+def phase1(model, windows, context_dim, *, seed=1, shortcuts=SHORTCUTS, **settings):
     """(result, sweeps) of Phase 1."""
-    sweeps = []
-    result = learn_contexts(
-        model, windows, context_dim, Phase1Settings(**settings), generator=torch.Generator().manual_seed(seed),
-        autocast=nullcontext, report=sweeps.append,
-    )
+    sweeps, contexts = [], torch.empty(len(windows), context_dim)
+    with Noise(seed, contexts.device) as noise, fast_products(shortcuts.fast_products):
+        result = learn_contexts(
+            model, windows, contexts, Phase1Settings(**settings), noise=noise, autocast=nullcontext,
+            report=sweeps.append, shortcuts=shortcuts,
+        )
     return result, sweeps
 
 
-def phase2(model, train, val, embeddings, **settings):
+def phase2(model, train, val, embeddings, *, shortcuts=SHORTCUTS, **settings):
     """(result, epochs) of Phase 2."""
     epochs = []
-    result = learn_tokens(
-        model, train, val, embeddings, Phase2Settings(**settings), autocast=nullcontext, report=epochs.append
-    )
+    with fast_products(shortcuts.fast_products):
+        result = learn_tokens(
+            model, train, val, Head(embeddings, chunked=shortcuts.chunked_head), Phase2Settings(**settings),
+            autocast=nullcontext, report=epochs.append, shortcuts=shortcuts,
+        )
     return result, epochs
 
 

@@ -17,7 +17,7 @@ from cvfp_core.kinds import CorpusSource, Preset, VariantFamily
 from cvfp_core.settings import Settings
 
 ALL_KEYS = ("name, variants, matrix, samples, seeds, settings, device, executor, precision, corpus, phase1, phase2, "
-            "model")
+            "model, shortcuts")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,9 @@ def refusal(place, *arguments):
 
 SET = {
     "phase1.learnin_rate=1": "unknown key 'phase1.learnin_rate'; did you mean 'learning_rate'?; known: mode, ",
+    "shortcuts.compil=true": "unknown key 'shortcuts.compil'; did you mean 'compile'?; known: token_parts, ",
+    "shortcuts.chunked_head=1": "shortcuts.chunked_head must be true or false, not 1",
+    "shortcuts.memory_gib=0": "shortcuts.memory_gib must be above 0, not 0.0",
     "phase2.epoch=1": "unknown key 'phase2.epoch'; did you mean 'epochs'?; known: learning_rate, ",
     "varients=['x']": f"unknown key 'varients'; did you mean 'variants'?; known: {ALL_KEYS}",
     "phase3.epochs=1": "unknown key 'phase3'; did you mean 'phase2'?",
@@ -223,7 +226,7 @@ def test_settings_lie_over_the_preset_and_the_preset_over_the_defaults(installed
     made = read(installed, "settings=v1", "phase1.max_iterations=9")
     assert made.settings.phase1.max_iterations == 9
     assert made.settings.phase1.dist_reg_weight == v1["phase1"]["dist_reg_weight"] != plain.phase1.dist_reg_weight
-    assert made.settings.phase1.validation == plain.phase1.validation
+    assert made.settings.phase1.gradient_clip == plain.phase1.gradient_clip
 
 
 def test_geometric_sizes_are_the_windows_of_the_source():

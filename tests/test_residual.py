@@ -56,7 +56,7 @@ def test_the_token_block_narrows_from_the_window_to_the_embedding(name, widths, 
     """`in - floor((in - out) * l / L)`: 16 - floor(8 / 3) = 14, 16 - floor(16 / 3) = 11."""
     block = made_model(name, embeddings=embeddings).token_block
     assert [block[0].feed_forward.from_b.in_features, *(layer.norm.normalized_shape[0] for layer in block)] == widths
-    assert [isinstance(layer.residual, torch.nn.Identity) for layer in block] == [
+    assert [layer.residual is None for layer in block] == [
         a == b for a, b in pairwise(widths)
     ]
 

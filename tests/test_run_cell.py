@@ -12,6 +12,7 @@ import plain_protocol as plain
 from cvfp_core import store
 from cvfp_core.kinds import VariantFamily
 from cvfp_core.protocol.run import run_flops, unigram_perplexity
+from cvfp_core.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus, plain_blocks, random_numbers, run
 
 MACHINE = ("seconds_phase1", "seconds_phase2", "peak_memory", "created")
@@ -86,7 +87,7 @@ def test_parallel_and_sequential_validation_give_one_result():
     """600 validation tokens are three chunks; the difference at a seam is at most 1e-5."""
     corpus = made_corpus(val=600)
     parallel, sequential = (
-        run(made_cell("2L_12d_2tok", phase1={"validation": how}), corpus)[0] for how in ("parallel", "sequential")
+        run(made_cell("2L_12d_2tok", shortcuts=Shortcuts(parallel_validation=how)), corpus)[0] for how in (True, False)
     )
     assert parallel.val_er == pytest.approx(sequential.val_er, rel=1e-4)
     assert parallel.val_ppl == pytest.approx(sequential.val_ppl, rel=1e-4)

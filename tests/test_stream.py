@@ -95,7 +95,8 @@ def test_the_cache_reads_the_context_before_and_zero_for_the_first_token(batch_t
     """Not circular, unlike the sweeps of Phase 1; and every layer is kept."""
     model = Scripted(contexts=lambda previous, _: [previous, previous + 1])
     contexts = torch.arange(1.0, 12.0).repeat(3, 1).T
-    layers = layer_outputs(model, contexts, made_windows(11), batch_tokens, nullcontext)
+    layers = torch.stack([torch.zeros_like(contexts), contexts])
+    layer_outputs(model, layers, made_windows(11), batch_tokens, nullcontext)
     before = torch.arange(0.0, 11.0).repeat(3, 1).T
     assert torch.equal(layers, torch.stack([before, before + 1]))
     assert not layers.requires_grad
@@ -108,8 +109,8 @@ def test_every_layer_is_cached_as_in_the_plain_protocol():
     block, _ = plain_blocks(model)
     u = plain.windows(windows[:, -1].tolist(), embeddings.double(), 2)
     expected = plain.cached_layers(block, u, list(contexts.double()))
-    layers = layer_outputs(model, contexts, windows, 10, nullcontext)
-    assert layers.shape == (3, 25, 12)
+    layers = torch.cat([torch.zeros(2, 25, 12), contexts.unsqueeze(0)])
+    layer_outputs(model, layers, windows, 10, nullcontext)
     for i, token in enumerate(expected):
         torch.testing.assert_close(layers[:, i].double(), torch.stack(token), rtol=0, atol=1e-5)
 

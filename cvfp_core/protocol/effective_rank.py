@@ -4,34 +4,55 @@ import torch
 from torch import Tensor
 
 from cvfp_core.protocol.model import Diverged
+from cvfp_core.protocol.products import product
 
-_ROWS = 8192  # rows cast to float64 at a time, so that memory does not grow with the stream
+_BLOCK = 1250  # rows of a block: in float32 their products are summed to 1e-6 of the largest
+_EXACT_BLOCK = 8192  # rows cast to float64 at a time, so that memory does not grow with the stream
+_COARSE = 1e-4  # smallest eigenvalue, as a share of the largest, that float32 blocks leave trustworthy
 
 
-def effective_rank(contexts: Tensor) -> float:
+def effective_rank(contexts: Tensor, *, blocked: bool = True) -> float:
     """Entropy of the normalised singular values, exponentiated, as a fraction of the width.
 
     contexts: (tokens, context_dim), not centred, every token counted. The singular values are the roots of the
-    eigenvalues of the Gram matrix, in float64. Contexts of nothing but zeros have rank 0. Raises Diverged if a value is
-    not finite.
+    eigenvalues of the Gram matrix. blocked: its products are made in float32, block by block, and summed in float64,
+    unless small eigenvalues would suffer; then, and otherwise, all is float64. Contexts of nothing but zeros have rank 0.
+    Raises Diverged if a value is not finite.
     Source: Roy & Vetterli 2007.
     """
     tokens, width = contexts.shape
     device = contexts.device if contexts.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
-    if tokens < width:
-        wide = contexts.to(device, torch.float64)
-        gram = wide @ wide.T
-    else:
-        gram = torch.zeros(width, width, dtype=torch.float64, device=device)
-        for start in range(0, tokens, _ROWS):
-            rows = contexts[start : start + _ROWS].to(device, torch.float64)
-            gram.addmm_(rows.T, rows)
+    blocked = blocked and tokens >= width
+    gram = _gram_of_blocks(contexts, device) if blocked else _gram(contexts, device)
     if not bool(torch.isfinite(gram).all()):
         raise Diverged("contexts are not finite")
-    singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
+    squared = torch.linalg.eigvalsh(gram)
+    if blocked and float(squared[0]) < _COARSE * float(squared[-1]):
+        squared = torch.linalg.eigvalsh(_gram(contexts, device))
+    singular = squared.clamp_min(0).sqrt()
     total = float(singular.sum())
     if total == 0.0:
         return 0.0
     share = singular / total
     entropy = -torch.special.xlogy(share, share).sum()
     return min(float(entropy.exp()) / width, 1.0)  # rounding must not leave the range of a fraction
+
+
+def _gram(contexts: Tensor, device: torch.device) -> Tensor:
+    tokens, width = contexts.shape
+    if tokens < width:
+        wide = contexts.to(device, torch.float64)
+        return wide @ wide.T
+    gram = torch.zeros(width, width, dtype=torch.float64, device=device)
+    for start in range(0, tokens, _EXACT_BLOCK):
+        rows = contexts[start : start + _EXACT_BLOCK].to(device, torch.float64)
+        gram.addmm_(rows.T, rows)
+    return gram
+
+
+def _gram_of_blocks(contexts: Tensor, device: torch.device) -> Tensor:
+    gram = torch.zeros(contexts.shape[1], contexts.shape[1], dtype=torch.float64, device=device)
+    for rows in contexts.split(_BLOCK):
+        turned = rows.to(device).T.contiguous()
+        gram += product(turned, turned)
+    return gram

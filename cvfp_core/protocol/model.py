@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,30 @@ class TwoPhaseModel(Protocol):
     def to(self, device: torch.device) -> TwoPhaseModel:
         """The model on another device."""
         ...
+
+
+@runtime_checkable
+class SharesTokens(Protocol):
+    """What a model may offer beside: work that depends on tokens alone, done once for every distinct token."""
+
+    def sharing(self, tokens: Tensor) -> AbstractContextManager[None]:
+        """While it is open, windows hold no token but these distinct ones (U,), and no parameter changes.
+
+        Gradients of the calls made meanwhile are complete when it closes.
+        """
+        ...
+
+
+_DISTINCT = 0.7  # share of distinct tokens above which sharing them saves nothing
+
+
+def sharing(model: TwoPhaseModel, windows: Tensor, *, allowed: bool) -> Callable[[], AbstractContextManager[object]]:
+    """What to open around calls with these windows (N, T): the model's sharing, if it has one and it pays."""
+    if allowed and isinstance(model, SharesTokens):
+        distinct = torch.cat([windows[:1].flatten(), windows[:, -1]]).unique()
+        if len(distinct) < _DISTINCT * len(windows):
+            return lambda: model.sharing(distinct)
+    return nullcontext
 
 
 def token_windows(tokens: Tensor, num_input_tokens: int, vocab_size: int) -> Tensor:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cvfp_core.protocol.model import Diverged, TwoPhaseModel
-from cvfp_core.settings import Phase1Settings
+from cvfp_core.protocol.model import Diverged, TwoPhaseModel, sharing
+from cvfp_core.protocol.noise import Noise
+from cvfp_core.settings import Phase1Settings, Shortcuts
 
 INITIAL_SCALE = 0.01  # standard deviation of the contexts of iteration 1
+_BLOCK = 1250  # rows of a block on a CPU; what a block of this size touches stays in the cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,64 +53,53 @@ def diversity_loss(contexts: Tensor) -> Tensor:
 def learn_contexts(
     model: TwoPhaseModel,
     windows: Tensor,
-    context_dim: int,
+    contexts: Tensor,
     settings: Phase1Settings,
     *,
-    generator: torch.Generator,
+    noise: Noise,
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Sweep], None],
     stop: Callable[[Sweep], str | None] = lambda _sweep: None,
+    shortcuts: Shortcuts = Shortcuts(),
 ) -> Phase1Result:
     """Trains the model's Phase-1 parameters (mode `untrained`: leaves them) and returns the fixed point.
 
-    windows: (N, T) on the model's device. generator: on that device; initial contexts and noise are drawn from it.
-    report hears of every iteration from the second on; the first one only draws the initial contexts. stop is asked
-    after it, unless Phase 1 has converged, and returns why to end here, or None.
+    windows: (N, T) on the model's device. contexts: (N, context_dim), overwritten: first with the initial contexts, drawn
+    from `noise`, then by every sweep. report hears of every iteration from the second on; the first one only draws the
+    initial contexts. stop is asked after it, unless Phase 1 has converged, and returns why to end here, or None.
     Raises Diverged when a loss is not finite.
     """
     trained = settings.mode == "trained"
     num_tokens = windows.shape[0]
     parameters = list(model.phase1_parameters())
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate) if trained else None
-    weight = settings.dist_reg_weight
+    optimizer = adam(parameters, settings.learning_rate, shortcuts) if trained else None
+    share = sharing(model, windows, allowed=shortcuts.token_parts)
+    take = _in_blocks if shortcuts.row_blocks else _at_once
     num_batches = -(-num_tokens // settings.batch_tokens)
-    contexts = INITIAL_SCALE * torch.randn(num_tokens, context_dim, generator=generator, device=windows.device)
-    fresh = torch.empty_like(contexts)
+    noise.fill(contexts, INITIAL_SCALE)
     sweep = Sweep(iteration=1, convergence_rate=0.0, loss=0.0, cvfp_loss=0.0, diversity_loss=0.0)
 
     for iteration in range(2, settings.max_iterations + 1):
-        totals = torch.zeros(3, dtype=torch.float64 if windows.device.type != "mps" else torch.float32,
-                             device=windows.device)  # settled tokens, cvfp loss, diversity loss
-        for rows in batches(num_tokens, settings.batch_tokens):
-            previous = shifted(contexts, rows, before=contexts[-1])
-            if settings.context_noise > 0:
-                noise = torch.randn(previous.shape, generator=generator, device=previous.device)
-                previous = previous.add_(noise, alpha=settings.context_noise)
-            with torch.set_grad_enabled(trained):
-                with autocast():
-                    made = model.contexts(previous, windows[rows])[-1].float()  # (B, d)
-                moved = (made - contexts[rows]).square().mean(dim=1)  # (B,)
-                movement = moved.mean()
-                diversity = diversity_loss(made)
-                loss = (1 - weight) * movement + weight * diversity
-            if optimizer is not None:
-                torch.autograd.backward(loss / num_batches)
-            made, moved = made.detach(), moved.detach()
-            fresh[rows] = made
-            settled = (moved < settings.convergence_threshold).sum()
-            totals += torch.stack([settled.to(totals), movement.detach().to(totals), diversity.detach().to(totals)])
+        totals = torch.zeros(3, dtype=exact(windows.device), device=windows.device)
+        before = contexts[-1].clone()  # the shift is circular
+        with share():
+            for rows in batches(num_tokens, settings.batch_tokens):
+                previous = shifted(contexts, rows, before)
+                before = contexts[rows.stop - 1].clone()  # the batch is about to be overwritten
+                if settings.context_noise > 0:
+                    noise.add(previous, settings.context_noise)
+                totals += take(model, previous, windows[rows], contexts[rows], settings, autocast, num_batches)
         if optimizer is not None:
             torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        contexts, fresh = fresh, contexts
 
         settled_tokens, movement_sum, diversity_sum = totals.tolist()
         cvfp, diverse = movement_sum / num_batches, diversity_sum / num_batches
         sweep = Sweep(
             iteration=iteration,
             convergence_rate=settled_tokens / num_tokens,
-            loss=(1 - weight) * cvfp + weight * diverse,
+            loss=(1 - settings.dist_reg_weight) * cvfp + settings.dist_reg_weight * diverse,
             cvfp_loss=cvfp,
             diversity_loss=diverse,
         )
@@ -123,14 +114,93 @@ def learn_contexts(
     return Phase1Result(contexts=contexts, last=sweep, censored=True)
 
 
+def _at_once(
+    model: TwoPhaseModel,
+    previous: Tensor,
+    windows: Tensor,
+    contexts: Tensor,
+    settings: Phase1Settings,
+    autocast: Callable[[], AbstractContextManager[object]],
+    num_batches: int,
+) -> Tensor:
+    """A batch of a sweep: overwrites its contexts (B, d), adds the loss's gradient over num_batches to the parameters.
+
+    Returns (settled tokens, cvfp loss, diversity loss) as one vector.
+    """
+    trained, weight = settings.mode == "trained", settings.dist_reg_weight
+    with torch.set_grad_enabled(trained):
+        with autocast():
+            made = model.contexts(previous, windows)[-1].float()  # (B, d)
+        moved = (made - contexts).square().mean(dim=1)  # (B,)
+        movement = moved.mean()
+        diversity = diversity_loss(made)
+        loss = (1 - weight) * movement + weight * diversity
+    if trained:
+        torch.autograd.backward(loss / num_batches)
+    contexts.copy_(made.detach())
+    settled = (moved.detach() < settings.convergence_threshold).sum()
+    return torch.stack([each.detach().to(exact(made.device)) for each in (settled, movement, diversity)])
+
+
+def _in_blocks(
+    model: TwoPhaseModel,
+    previous: Tensor,
+    windows: Tensor,
+    contexts: Tensor,
+    settings: Phase1Settings,
+    autocast: Callable[[], AbstractContextManager[object]],
+    num_batches: int,
+) -> Tensor:
+    """The same as `_at_once`, by blocks of rows, with the gradient of the loss written down:
+
+    of `mean |made - old|^2 / d` it is `2 (made - old) / (B d)`, of `-|made - mean| / B` it is
+    `-(made - mean) / (B |made - mean|)`, both with respect to `made` (B, d).
+    """
+    trained, weight = settings.mode == "trained", settings.dist_reg_weight
+    count, width = contexts.shape
+    size = _BLOCK if contexts.device.type == "cpu" else count
+    parts = list(batches(count, size))
+    with torch.set_grad_enabled(trained), autocast():
+        graphs = [model.contexts(previous[rows], windows[rows])[-1].float() for rows in parts]
+    with torch.no_grad():
+        made = [graph.detach() for graph in graphs]
+        mean = torch.stack([block.sum(dim=0) for block in made]).sum(dim=0) / count
+        changes = [block - contexts[rows] for block, rows in zip(made, parts, strict=True)]
+        centred = [block - mean for block in made]
+        moved = torch.cat([change.square().mean(dim=1) for change in changes])  # (B,)
+        norms = torch.stack([torch.linalg.vector_norm(block) for block in centred])
+        norm = torch.linalg.vector_norm(norms.to(exact(norms.device)))
+        if trained:
+            pull = 2 * (1 - weight) / (count * width * num_batches)
+            push = torch.where(norm > 0, -weight / (count * norm * num_batches), 0.0).to(mean.dtype)
+            gradients = [
+                change.mul_(pull).addcmul_(block, push) for change, block in zip(changes, centred, strict=True)
+            ]
+    if trained:
+        torch.autograd.backward(graphs, gradients)
+    for block, rows in zip(made, parts, strict=True):
+        contexts[rows] = block
+    settled = (moved < settings.convergence_threshold).sum()
+    return torch.stack([settled.to(norm), moved.mean(dtype=norm.dtype), -norm / count])
+
+
 def batches(num_tokens: int, batch_tokens: int) -> Iterator[slice]:
     """Consecutive slices of the stream."""
     for start in range(0, num_tokens, batch_tokens):
         yield slice(start, min(start + batch_tokens, num_tokens))
 
 
-def shifted(contexts: Tensor, rows: slice, *, before: Tensor) -> Tensor:
-    """A copy (B, d) of the contexts of the tokens before `rows`; `before` (d,) stands before the first token."""
-    if rows.start > 0:
-        return contexts[rows.start - 1 : rows.stop - 1].clone()
-    return torch.cat([before.unsqueeze(0), contexts[: rows.stop - 1]])
+def shifted(contexts: Tensor, rows: slice, before: Tensor) -> Tensor:
+    """A copy (B, d) of the contexts of the tokens before `rows`; `before` (d,) stands before the first of them."""
+    return torch.cat([before.unsqueeze(0), contexts[rows.start : rows.stop - 1]])
+
+
+def exact(device: torch.device) -> torch.dtype:
+    """float64, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def adam(parameters: list[torch.nn.Parameter], learning_rate: float, shortcuts: Shortcuts) -> torch.optim.Optimizer:
+    """Adam, as one kernel where that is allowed and exists."""
+    fused = shortcuts.fused_optimizer and all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=fused or None)

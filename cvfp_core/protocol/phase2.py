@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cvfp_core.protocol.model import Diverged, TwoPhaseModel
-from cvfp_core.protocol.phase1 import batches
-from cvfp_core.settings import Phase2Settings
+from cvfp_core.protocol.head import Head
+from cvfp_core.protocol.model import Diverged, TwoPhaseModel, sharing
+from cvfp_core.protocol.phase1 import adam, batches
+from cvfp_core.settings import Phase2Settings, Shortcuts
 
-_EVAL_TOKENS = 2048  # tokens a batch of validation: bounds the logits held at once
+_EVAL_TOKENS = 1024  # tokens a batch of validation: bounds the logits held at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,27 +53,30 @@ def learn_tokens(
     model: TwoPhaseModel,
     train: Stream,
     val: Stream,
-    embeddings: Tensor,
+    head: Head,
     settings: Phase2Settings,
     *,
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Epoch], None],
+    shortcuts: Shortcuts = Shortcuts(),
 ) -> Phase2Result:
-    """Trains the model's Phase-2 parameters against the frozen head `embeddings` (V, d_e).
+    """Trains the model's Phase-2 parameters against the frozen head.
 
     Stops after `patience` epochs without a lower validation loss. Raises Diverged when a loss is not finite, and when a
     perplexity of the best epoch is not.
     """
     parameters = list(model.phase2_parameters())
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    optimizer = adam(parameters, settings.learning_rate, shortcuts)
+    share = sharing(model, val.windows, allowed=shortcuts.token_parts)
     best: Epoch | None = None
     best_loss, since_best = math.inf, 0
     epoch = 0
     for epoch in range(1, settings.epochs + 1):
-        train_loss = _train_epoch(model, train, embeddings, optimizer, parameters, settings, autocast)
+        train_loss = _train_epoch(model, train, head, optimizer, parameters, settings, autocast)
         if not math.isfinite(train_loss):
             raise Diverged(f"phase 2 training loss is {train_loss} at epoch {epoch}")
-        val_loss, accuracy = evaluate(model, val, embeddings, autocast)
+        with share():
+            val_loss, accuracy = evaluate(model, val, head, autocast)
         if not math.isfinite(val_loss):
             raise Diverged(f"phase 2 validation loss is {val_loss} at epoch {epoch}")
         improved = val_loss < best_loss
@@ -100,7 +104,7 @@ def learn_tokens(
 def _train_epoch(
     model: TwoPhaseModel,
     stream: Stream,
-    embeddings: Tensor,
+    head: Head,
     optimizer: torch.optim.Optimizer,
     parameters: Iterable[torch.nn.Parameter],
     settings: Phase2Settings,
@@ -108,13 +112,12 @@ def _train_epoch(
 ) -> float:
     """Mean cross-entropy over the epoch, measured while training; batches in stream order."""
     predictions = len(stream.tokens) - 1
-    total = torch.zeros((), device=embeddings.device)
+    total = torch.zeros((), device=stream.tokens.device)
     for rows in batches(predictions, settings.batch_tokens):
         with autocast():
             hidden = model.hidden(stream.layers[:, rows], stream.windows[rows])  # (B, d_e)
-            logits = hidden @ embeddings.T  # (B, V)
         targets = stream.tokens[rows.start + 1 : rows.stop + 1]
-        loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+        loss = head.loss(hidden, targets)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
@@ -127,20 +130,19 @@ def _train_epoch(
 def evaluate(
     model: TwoPhaseModel,
     stream: Stream,
-    embeddings: Tensor,
+    head: Head,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> tuple[float, float]:
     """(mean cross-entropy, share of tokens predicted first) over a stream."""
     predictions = len(stream.tokens) - 1
-    total = torch.zeros((), device=embeddings.device)
-    correct = torch.zeros((), dtype=torch.int64, device=embeddings.device)
+    total = torch.zeros((), device=stream.tokens.device)
+    correct = torch.zeros((), dtype=torch.int64, device=stream.tokens.device)
     for rows in batches(predictions, _EVAL_TOKENS):
         with autocast():
             hidden = model.hidden(stream.layers[:, rows], stream.windows[rows])
-            logits = hidden @ embeddings.T
-        targets = stream.tokens[rows.start + 1 : rows.stop + 1]
-        total += torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-        correct += (logits.argmax(dim=1) == targets).sum()
+        losses, right = head.score(hidden, stream.tokens[rows.start + 1 : rows.stop + 1])
+        total += losses
+        correct += right
     return float(total) / predictions, int(correct) / predictions
 
 

@@ -20,9 +20,13 @@ from cvfp_core.cells import Cell, Emit, Event
 from cvfp_core.kinds import Corpus, StopRule, VariantFamily
 from cvfp_core.protocol import device as devices
 from cvfp_core.protocol.effective_rank import effective_rank
-from cvfp_core.protocol.model import Diverged, TwoPhaseModel, parameter_count, token_windows
+from cvfp_core.protocol.head import Head
+from cvfp_core.protocol.model import Diverged, TwoPhaseModel, parameter_count, sharing, token_windows
+from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.phase1 import Sweep, learn_contexts
 from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
+from cvfp_core.protocol.products import fast_products
+from cvfp_core.protocol.room import room
 from cvfp_core.protocol.stopping import Stopped, Stopper
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
 from cvfp_core.records import CurvePoint, Record, RunResult, Status
@@ -37,11 +41,17 @@ def run_cell(
 
     emit hears of every iteration, epoch and phase. Same cell, same thread count: same metrics, bit for bit, on a CPU.
     """
+    with fast_products(cell.shortcuts.fast_products):
+        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules)
+
+
+def _run(
+    cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule]
+) -> RunResult:
     device = torch.device(cell.device)
     devices.reset_peak_memory(device)
-    tell = _Teller(cell, emit)
     autocast = _autocast(device, cell.settings.precision)
-    variant, settings = cell.variant, cell.settings
+    variant, settings, shortcuts = cell.variant, cell.settings, cell.shortcuts
 
     train_tokens = torch.from_numpy(corpus.sample(cell.num_samples).astype(np.int64)).to(device)
     val_tokens = torch.from_numpy(corpus.val_tokens.astype(np.int64)).to(device)
@@ -49,8 +59,7 @@ def run_cell(
     weights = torch.Generator().manual_seed(2 * cell.seed)  # even; noise is odd: no two runs share a stream
     model = family.build(variant, settings.model, embeddings, weights).to(device)
     embeddings = embeddings.to(device)
-    train_windows = token_windows(train_tokens, variant.num_input_tokens, corpus.vocab_size)  # (N, T)
-    val_windows = token_windows(val_tokens, variant.num_input_tokens, corpus.vocab_size)
+    head = Head(embeddings, chunked=shortcuts.chunked_head, half=settings.precision == "bfloat16")
 
     two_phase = family.phases == 2
     mode = settings.phase1.mode if two_phase else None
@@ -70,36 +79,24 @@ def run_cell(
     reason = None
     try:
         started = time.perf_counter()
+        layers = variant.num_layers if two_phase else 0
+        train = _stream(train_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
+        val = _stream(val_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
         if mode in ("trained", "untrained"):
-            found = _phase1(cell, model, train_windows, val_windows, autocast, tell, stop_rules)
-            metrics |= found.metrics
-            if found.stopped is not None:
+            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stop_rules)
+            metrics |= measured
+            if stopped is not None:
                 metrics["seconds_phase1"] = time.perf_counter() - started
                 metrics["flops"] = run_flops(params_context, params_phase2, 0, len(train_tokens), len(val_tokens),
                                              metrics["phase1_iterations"], 0, trained=mode == "trained")
                 tell.phase(1, metrics)
-                raise Stopped(found.stopped)
-            train_layers = layer_outputs(model, found.train, train_windows, settings.phase1.batch_tokens, autocast)
-            val_layers = layer_outputs(model, found.val, val_windows, settings.phase1.batch_tokens, autocast)
-            del found
-        else:
-            layers = variant.num_layers if two_phase else 0
-            train_layers, val_layers = (
-                torch.zeros((), device=device).expand(layers, len(windows), variant.context_dim)
-                for windows in (train_windows, val_windows)
-            )
+                raise Stopped(stopped)
         if two_phase:
             metrics["seconds_phase1"] = time.perf_counter() - started
             tell.phase(1, metrics)
         started = time.perf_counter()
         outcome = learn_tokens(
-            model,
-            Stream(tokens=train_tokens, windows=train_windows, layers=train_layers),
-            Stream(tokens=val_tokens, windows=val_windows, layers=val_layers),
-            embeddings,
-            settings.phase2,
-            autocast=autocast,
-            report=tell.epoch,
+            model, train, val, head, settings.phase2, autocast=autocast, report=tell.epoch, shortcuts=shortcuts
         )
         metrics |= {
             "epochs": outcome.epochs,
@@ -143,51 +140,71 @@ def run_cell(
     return RunResult(record=record, curves=tuple(tell.curves))
 
 
-class _Phase1Found:
-    """Contexts of both streams, the record columns Phase 1 fills, and why it was stopped, if it was."""
-
-    def __init__(self, train: Tensor, val: Tensor, metrics: dict[str, Any], stopped: str | None) -> None:
-        self.train, self.val, self.metrics, self.stopped = train, val, metrics, stopped
+def _stream(tokens: Tensor, cell: Cell, vocab_size: int, num_layers: int, *, empty: bool) -> Stream:
+    """The stream with room for its contexts, or with contexts of nothing but zeros."""
+    windows = token_windows(tokens, cell.variant.num_input_tokens, vocab_size)  # (N, T)
+    shape = (num_layers, len(tokens), cell.variant.context_dim)
+    if empty:
+        layers = torch.zeros((), device=tokens.device).expand(shape)
+    else:
+        layers = room(shape, tokens.device, cell.cache, cell.shortcuts.memory_gib)
+    return Stream(tokens=tokens, windows=windows, layers=layers)
 
 
 def _phase1(
     cell: Cell,
     model: TwoPhaseModel,
-    train_windows: Tensor,
-    val_windows: Tensor,
+    train: Stream,
+    val: Stream,
     autocast: Callable[[], AbstractContextManager[object]],
     tell: _Teller,
     stop_rules: Sequence[StopRule],
-) -> _Phase1Found:
-    settings, width = cell.settings.phase1, cell.variant.context_dim
-    noise = torch.Generator(device=train_windows.device).manual_seed(2 * cell.seed + 1)
+) -> tuple[dict[str, Any], str | None]:
+    """Fills the layers of both streams. Returns the record columns Phase 1 measured and why it was stopped, if it was."""
+    settings, shortcuts, width = cell.settings.phase1, cell.shortcuts, cell.variant.context_dim
+    share_train = sharing(model, train.windows, allowed=shortcuts.token_parts)
+    share_val = sharing(model, val.windows, allowed=shortcuts.token_parts)
 
-    def rank() -> float:
-        measured = effective_rank(parallel_contexts(model, val_windows, width).contexts)
+    def validate() -> bool:
+        """Fills the validation contexts. False: the block does not forget its start, so they were made one by one."""
+        with share_val():
+            if shortcuts.parallel_validation:
+                return parallel_contexts(model, val.windows, width, val.layers[-1]).repaired is not None
+            sequential_contexts(model, val.windows, width, val.layers[-1])
+            return True
+
+    def rank(stream: Stream) -> float:
+        return effective_rank(stream.layers[-1], blocked=shortcuts.blocked_rank)
+
+    def rank_now() -> float:
+        validate()
+        measured = rank(val)
         tell.point(1, "val_er", measured)
         return measured
 
-    stopper = Stopper(stop_rules, rank, tell.warn)
-    result = learn_contexts(
-        model, train_windows, width, settings, generator=noise, autocast=autocast, report=tell.sweep, stop=stopper
-    )
-    if settings.validation == "sequential":
-        val_contexts = sequential_contexts(model, val_windows, width)
-    else:
-        made = parallel_contexts(model, val_windows, width)
-        val_contexts = made.contexts
-        if made.repaired is None:
-            tell.warn("validation contexts were computed one by one: the context block does not forget its start")
-    return _Phase1Found(result.contexts, val_contexts, {
+    stopper = Stopper(stop_rules, rank_now, tell.warn)
+    with Noise(2 * cell.seed + 1, train.windows.device) as noise:
+        result = learn_contexts(
+            model, train.windows, train.layers[-1], settings, noise=noise, autocast=autocast, report=tell.sweep,
+            stop=stopper, shortcuts=shortcuts,
+        )
+    if not validate():
+        tell.warn("validation contexts were computed one by one: the context block does not forget its start")
+    metrics = {
         "phase1_iterations": result.last.iteration,
         "phase1_censored": result.censored,
         "convergence_rate": result.last.convergence_rate,
         "cvfp_loss": result.last.cvfp_loss,
         "diversity_loss": result.last.diversity_loss,
-        "train_er": effective_rank(result.contexts),
-        "val_er": effective_rank(val_contexts),
+        "train_er": rank(train),
+        "val_er": rank(val),
         "stopped_by": stopper.by,
-    }, result.stopped)
+    }
+    if result.stopped is None:
+        for share, stream in ((share_train, train), (share_val, val)):
+            with share():
+                layer_outputs(model, stream.layers, stream.windows, settings.batch_tokens, autocast)
+    return metrics, result.stopped
 
 
 class _Teller:

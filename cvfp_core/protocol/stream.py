@@ -34,9 +34,12 @@ class StreamContexts:
     """Chunks computed again; None: the block does not forget, and the stream was computed in order."""
 
 
-def sequential_contexts(model: TwoPhaseModel, windows: Tensor, context_dim: int) -> Tensor:
-    """(N, context_dim): each token's context from the one before it, from zero; the plain reference."""
-    contexts = torch.empty(len(windows), context_dim, device=windows.device)
+def sequential_contexts(model: TwoPhaseModel, windows: Tensor, context_dim: int, out: Tensor | None = None) -> Tensor:
+    """(N, context_dim), written to `out` if given: each token's context from the one before it, from zero.
+
+    The plain reference.
+    """
+    contexts = torch.empty(len(windows), context_dim, device=windows.device) if out is None else out
     state = torch.zeros(1, context_dim, device=windows.device)
     with torch.no_grad():
         for i in range(len(windows)):
@@ -47,61 +50,73 @@ def sequential_contexts(model: TwoPhaseModel, windows: Tensor, context_dim: int)
 
 @torch.no_grad()
 def parallel_contexts(
-    model: TwoPhaseModel, windows: Tensor, context_dim: int, *, chunk: int = CHUNK, warm_up: int = WARM_UP
+    model: TwoPhaseModel,
+    windows: Tensor,
+    context_dim: int,
+    out: Tensor | None = None,
+    *,
+    chunk: int = CHUNK,
+    warm_up: int = WARM_UP,
 ) -> StreamContexts:
     """The contexts of `sequential_contexts`, within TOLERANCE at every seam."""
     num_tokens = len(windows)
     num_chunks = -(-num_tokens // chunk)
+    contexts = torch.empty(num_tokens, context_dim, device=windows.device) if out is None else out
     if num_chunks < 2:
-        return StreamContexts(contexts=sequential_contexts(model, windows, context_dim), repaired=0)
-    # positions past the end repeat the last token; what is computed there is cut off below
+        sequential_contexts(model, windows, context_dim, contexts)
+        return StreamContexts(contexts=contexts, repaired=0)
     starts = torch.arange(num_chunks, device=windows.device) * chunk
-    contexts = torch.zeros(num_chunks, chunk, context_dim, device=windows.device)
 
-    def advance(which: Tensor, state: Tensor) -> None:
-        """Fills the chunks `which` (J,) from their start contexts `state` (J, d)."""
-        for step in range(chunk):
-            rows = (starts[which] + step).clamp_max(num_tokens - 1)
-            state = model.contexts(state, windows[rows])[-1].float()
-            contexts[which, step] = state
+    def step(state: Tensor, rows: Tensor) -> Tensor:
+        made: Tensor = model.contexts(state, windows.index_select(0, rows.clamp(0, num_tokens - 1)))[-1].float()
+        return made
+
+    def advance(which: Tensor, state: Tensor) -> Tensor:
+        """Fills the chunks `which` (J,) from their start contexts `state` (J, d); returns their last contexts."""
+        whole = int(which[-1]) < num_chunks - 1  # the last chunk may end before the others
+        for place in range(chunk):
+            rows = starts[which] + place
+            state = step(state, rows)
+            inside = slice(None) if whole or int(starts[-1]) + place < num_tokens else slice(-1)
+            contexts.index_copy_(0, rows[inside], state[inside])
+        return state
 
     state = torch.zeros(num_chunks, context_dim, device=windows.device)
-    for step in range(-warm_up, 0):
-        rows = starts + step
-        state = model.contexts(state, windows[rows.clamp_min(0)])[-1].float()
-        state[rows < 0] = 0.0  # the stream begins at token 0
-    everything = torch.arange(num_chunks, device=windows.device)
-    advance(everything, state)
-
+    for place in range(-warm_up, 0):
+        rows = starts + place
+        state = torch.where((rows < 0).unsqueeze(1), 0.0, step(state, rows))  # the stream begins at token 0
     used, repaired = state, 0
+    ends = advance(torch.arange(num_chunks, device=windows.device), state)
     for _ in range(PASSES):
-        ends = torch.cat([torch.zeros_like(state[:1]), contexts[:-1, -1]])
-        off = ((used - ends).abs().amax(dim=1) > TOLERANCE).nonzero().flatten()
+        expected = torch.cat([torch.zeros_like(ends[:1]), ends[:-1]])
+        off = ((used - expected).abs().amax(dim=1) > TOLERANCE).nonzero().flatten()
         if len(off) == 0:
-            return StreamContexts(contexts=contexts.flatten(0, 1)[:num_tokens], repaired=repaired)
+            return StreamContexts(contexts=contexts, repaired=repaired)
         repaired += len(off)
-        used[off] = ends[off]
-        advance(off, ends[off])
-    return StreamContexts(contexts=sequential_contexts(model, windows, context_dim), repaired=None)
+        used[off] = expected[off]
+        ends[off] = advance(off, expected[off])
+    sequential_contexts(model, windows, context_dim, contexts)
+    return StreamContexts(contexts=contexts, repaired=None)
 
 
 def layer_outputs(
     model: TwoPhaseModel,
-    contexts: Tensor,
+    layers: Tensor,
     windows: Tensor,
     batch_tokens: int,
     autocast: Callable[[], AbstractContextManager[object]],
-) -> Tensor:
-    """(L, N, d): every context layer's output, token i reading the context of token i-1 (zero for the first)."""
-    layers: Tensor | None = None
+) -> None:
+    """Fills layers (L, N, d) with every context layer's output, token i reading the context of token i-1.
+
+    The contexts are read from `layers[-1]`, where the outputs of the last layer take their place; the context before the
+    first token is zero.
+    """
+    before = torch.zeros_like(layers[-1, 0])
     with torch.no_grad():
         for rows in batches(len(windows), batch_tokens):
-            previous = shifted(contexts, rows, before=torch.zeros_like(contexts[0]))
+            previous = shifted(layers[-1], rows, before)
+            before = layers[-1, rows.stop - 1].clone()  # the batch is about to be overwritten
             with autocast():
                 made = model.contexts(previous, windows[rows])
-            if layers is None:
-                layers = contexts.new_empty(len(made), *contexts.shape)
-            for index, layer in enumerate(made):
-                layers[index, rows] = layer.float()
-    assert layers is not None
-    return layers
+            for layer, output in zip(layers, made, strict=True):
+                layer[rows] = output.float()

@@ -5,7 +5,8 @@ Symbols: B tokens, T input tokens, d_e embedding width, d_c context width, L lay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -14,7 +15,9 @@ from torch.nn import functional as F
 
 from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
+from cvfp_core.protocol.products import linear
 from cvfp_core.settings import Scalar
+from cvfp_residual.window import Shared, Window
 
 
 class FeedForward(nn.Module):
@@ -28,20 +31,22 @@ class FeedForward(nn.Module):
         self.from_b = _linear(width_b, inner, bias=False)
         self.out = _linear(inner, width_out) if self.gelu else None
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        inner = self.from_a(a) + self.from_b(b)
-        return F.relu(inner) if self.out is None else self.out(F.gelu(inner))
+    def forward(self, a: Tensor, b: Window | Tensor) -> Tensor:
+        inner = linear(a, self.from_a.weight, self.from_a.bias) + _through(self.from_b, b)
+        if self.out is None:
+            return F.relu(inner, inplace=True)
+        return linear(F.gelu(inner), self.out.weight, self.out.bias)
 
 
 class ContextLayer(nn.Module):
-    """`c <- LayerNorm(c + feed_forward([c; u]))`, c (B, d_c), u (B, T d_e)."""
+    """`c <- LayerNorm(c + feed_forward([c; u]))`, c (B, d_c), u a window T d_e wide."""
 
     def __init__(self, context_dim: int, window_dim: int, options: Mapping[str, Scalar | None]) -> None:
         super().__init__()
         self.feed_forward = FeedForward(context_dim, window_dim, context_dim, options)
         self.norm = nn.LayerNorm(context_dim)
 
-    def forward(self, context: Tensor, window: Tensor) -> Tensor:
+    def forward(self, context: Tensor, window: Window) -> Tensor:
         return self.norm(context + self.feed_forward(context, window))
 
 
@@ -51,15 +56,19 @@ class TokenLayer(nn.Module):
     def __init__(self, context_dim: int, width_in: int, width_out: int, options: Mapping[str, Scalar | None]) -> None:
         super().__init__()
         self.feed_forward = FeedForward(context_dim, width_in, width_out, options)
-        self.residual = nn.Identity() if width_in == width_out else _linear(width_in, width_out)
+        self.residual = None if width_in == width_out else _linear(width_in, width_out)
         self.norm = nn.LayerNorm(width_out)
 
-    def forward(self, context: Tensor, token: Tensor) -> Tensor:
-        return self.norm(self.residual(token) + self.feed_forward(context, token))
+    def forward(self, context: Tensor, token: Window | Tensor) -> Tensor:
+        if self.residual is not None:
+            kept = _through(self.residual, token)
+        else:
+            kept = token.vectors() if isinstance(token, Window) else token
+        return self.norm(kept + self.feed_forward(context, token))
 
 
 class ResidualModel(nn.Module):
-    """See `cvfp_core.protocol.model.TwoPhaseModel` for the contract."""
+    """See `cvfp_core.protocol.model` for the contracts: TwoPhaseModel, SharesTokens."""
 
     table: Tensor
 
@@ -67,6 +76,7 @@ class ResidualModel(nn.Module):
         self, variant: Variant, options: Mapping[str, Scalar | None], embeddings: Tensor, generator: torch.Generator
     ) -> None:
         super().__init__()
+        self.shared: Shared | None = None
         layers, context_dim = variant.num_layers, variant.context_dim
         embed_dim = embeddings.shape[1]
         window_dim = embed_dim * variant.num_input_tokens
@@ -91,7 +101,7 @@ class ResidualModel(nn.Module):
         _initialise(self.token_block, std, options, generator)
 
     def contexts(self, previous: Tensor, windows: Tensor) -> list[Tensor]:
-        window = self._embed(windows)
+        window = Window(windows, self.table, self.shared)
         blocks = []  # per split, per layer: (B, d_c / splits)
         for block, state in zip(self.context_blocks, previous.chunk(len(self.context_blocks), dim=1), strict=True):
             outputs = []
@@ -104,9 +114,10 @@ class ResidualModel(nn.Module):
         return [torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True)]
 
     def hidden(self, contexts: Tensor, windows: Tensor) -> Tensor:
-        token = self._embed(windows)
+        token: Window | Tensor = Window(windows, self.table, self.shared)
         for layer, context in zip(self.token_block, contexts, strict=True):
             token = layer(context, token)
+        assert isinstance(token, Tensor)  # there is at least one layer
         return token
 
     def phase1_parameters(self) -> Iterable[nn.Parameter]:
@@ -115,8 +126,18 @@ class ResidualModel(nn.Module):
     def phase2_parameters(self) -> Iterable[nn.Parameter]:
         return self.token_block.parameters()
 
-    def _embed(self, windows: Tensor) -> Tensor:
-        return self.table[windows].flatten(1)  # (B, T d_e), oldest token first
+    @contextmanager
+    def sharing(self, tokens: Tensor) -> Iterator[None]:
+        self.shared = Shared(tokens, self.table)
+        try:
+            yield
+            self.shared.close()
+        finally:
+            self.shared = None
+
+
+def _through(layer: nn.Linear, read: Window | Tensor) -> Tensor:
+    return read.through(layer) if isinstance(read, Window) else linear(read, layer.weight, layer.bias)
 
 
 def _linear(width_in: int, width_out: int, *, bias: bool = True) -> nn.Linear:
