@@ -77,7 +77,8 @@ def _model_options(
         mine = {name: value for name, value in given.items() if name in names}
         resolved[variant.name] = options.resolve("model", family.options, mine)
         if family.check is not None:
-            family.check(variant, resolved[variant.name])
+            with registry.blaming(VariantFamily, family.name):
+                family.check(variant, resolved[variant.name])
     return resolved
 
 

@@ -121,6 +121,13 @@ class Registry:
         except Exception as error:
             raise PluginError(self.blame(kind, name, error)) from error
 
+    def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
+        """The rules of these names, all by default; what one raises is a PluginError."""
+        def guarded(rule: StopRule) -> StopRule:
+            return replace(rule, stops=self.blaming(StopRule, rule.name)(rule.stops))
+
+        return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
+
     def variant(self, name: str) -> Variant:
         """The variant of that name; exactly one family must know it."""
         families = self.items(VariantFamily)

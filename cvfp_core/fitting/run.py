@@ -111,8 +111,7 @@ def _finite(fit: Fit) -> Fit:
 
 def blame(fitter: Fitter, error: Exception, registry: Registry) -> str:
     """Whose fitter failed, and how."""
-    owner = registry.owner(Fitter, fitter.name)
-    return f"fitter '{fitter.name}' of {owner.label} raised " + " ".join(f"{type(error).__name__}: {error}".split())
+    return registry.blame(Fitter, fitter.name, error)
 
 
 def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[str] = SERIES,

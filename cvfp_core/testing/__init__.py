@@ -38,7 +38,9 @@ def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
     distribution; another goes by the name of its module. Raises PluginError for what the registry refuses: a misspelt
     hook, one without `@hookimpl`, values of a wrong type, clashing names.
     """
-    raise NotImplementedError
+    from cvfp_core.testing.loading import only
+
+    return only(plugins, beside)
 
 
 def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Scalar | None] | None = None) -> None:
@@ -51,21 +53,31 @@ def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Sca
 
     name: of a small variant; a few seconds for widths up to 64. options: those that differ from the defaults.
     """
-    raise NotImplementedError
+    from cvfp_core.testing import variants
+
+    variants.check(family, name, options or {})
 
 
 def check_ingester(
-    ingester: Ingester, path: Path, *, runs: int | None = None, options: IngestOptions | None = None
+    ingester: Ingester,
+    path: Path,
+    *,
+    runs: int | None = None,
+    lines: int | None = None,
+    options: IngestOptions | None = None,
 ) -> None:
     """The ingester knows the file or folder at `path`, reads all of it, and leaves alone what is not its own.
 
     Checked: it knows `path` and neither an empty file, nor random bytes, nor foreign text; every line is accounted for
-    and understood; all it finds passes the gate into the record schema; read twice, same run ids; cut off anywhere, it
-    still reads or ends in one line, never in another exception.
+    and understood; all it finds passes the gate into the record schema; read twice, same run ids; cut off or damaged
+    anywhere, it still reads or ends in an error of one line, never in another exception.
 
-    runs: how many records there must be; by default at least one. options: what a user would say of the input.
+    runs: how many records there must be; by default at least one. lines: how many lines or rows it must account for;
+    by default those of a text file that is not JSON. options: what a user would say of the input.
     """
-    raise NotImplementedError
+    from cvfp_core.testing import ingesters
+
+    ingesters.check(ingester, path, runs, lines, options or IngestOptions())
 
 
 def check_fitter(
@@ -92,7 +104,12 @@ def check_fitter(
     function. inputs: by column, equally long; by default 12 sizes from 1e4 to 1e7 tokens. expected: estimates by
     name, where they are not the parameters. noise: standard deviation of the logarithm of the response.
     """
-    raise NotImplementedError
+    from cvfp_core.testing import fitters
+
+    fitters.check(fitter, fitters.Example(
+        parameters=parameters, inputs=inputs, law=law, expected=expected, unit_free=unit_free, options=options or {},
+        noise=noise, data_sets=data_sets, tolerance=tolerance,
+    ))
 
 
 def check_analysis(
@@ -114,7 +131,9 @@ def check_analysis(
     and `contradicted`. Of a claim that is true of them it is `["contradicted"]`. registry: where the laws it reads are;
     by default all that is installed.
     """
-    raise NotImplementedError
+    from cvfp_core.testing import analyses
+
+    analyses.check(analysis, null or analyses.null_data, wrong or {}, data_sets, registry)
 
 
 def check_template(
@@ -128,4 +147,6 @@ def check_template(
 
     options: what a user would set. registry: the laws and analyses it reports; by default all that is installed.
     """
-    raise NotImplementedError
+    from cvfp_core.testing import templates
+
+    templates.check(template, options or {}, registry)
