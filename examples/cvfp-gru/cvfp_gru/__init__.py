@@ -15,7 +15,6 @@ from cvfp_core.settings import Scalar
 if TYPE_CHECKING:
     import polars as pl
     import torch
-
     from cvfp_core.findings import Finding
     from cvfp_core.fitting.values import Fit
     from cvfp_core.protocol.model import TwoPhaseModel

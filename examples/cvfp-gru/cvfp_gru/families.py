@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-
 from cvfp_core import verdicts
 from cvfp_core.findings import Caveat, Finding, Table, finding
 from cvfp_core.fitting.values import Fit

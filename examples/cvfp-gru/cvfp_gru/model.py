@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.utils import skip_init
-
 from cvfp_core.cells import Variant
 from cvfp_core.settings import Scalar
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class TokenLayer(nn.Module):
@@ -21,7 +19,7 @@ class TokenLayer(nn.Module):
 
     def __init__(self, context_dim: int, embed_dim: int) -> None:
         super().__init__()
-        self.feed_forward = skip_init(nn.Linear, context_dim + embed_dim, embed_dim)
+        self.feed_forward = _empty(nn.Linear(context_dim + embed_dim, embed_dim, device="meta"))
         self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, context: Tensor, token: Tensor) -> Tensor:
@@ -43,11 +41,10 @@ class GruModel(nn.Module):
         # (V + 1, d_e): the normalised embeddings, then the zero vector that stands before the first token
         normed = F.layer_norm(embeddings, (embed_dim,))
         self.register_buffer("table", torch.cat([normed, embeddings.new_zeros(1, embed_dim)]))
-        # skip_init: torch's own draw would take the weights from the global generator
         self.cells = nn.ModuleList(
-            skip_init(nn.GRUCell, window_dim, variant.context_dim) for _ in range(variant.num_layers)
+            _empty(nn.GRUCell(window_dim, variant.context_dim, device="meta")) for _ in range(variant.num_layers)
         )
-        self.into = skip_init(nn.Linear, window_dim, embed_dim)
+        self.into = _empty(nn.Linear(window_dim, embed_dim, device="meta"))
         self.token_block = nn.ModuleList(
             TokenLayer(variant.context_dim, embed_dim) for _ in range(variant.num_layers)
         )
@@ -78,6 +75,11 @@ class GruModel(nn.Module):
 
     def _embed(self, windows: Tensor) -> Tensor:
         return self.table[windows].flatten(1)  # (B, T d_e), oldest token first
+
+
+def _empty(module: nn.Module) -> nn.Module:
+    """The module with room for weights, which `_initialise` draws; torch itself would draw them globally."""
+    return module.to_empty(device="cpu")
 
 
 def _initialise(block: nn.Module, gain: float, generator: torch.Generator) -> None:
