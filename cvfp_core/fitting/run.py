@@ -66,7 +66,7 @@ def option_values(fitter: Fitter, options: Mapping[str, Scalar | None] | None) -
     })
 
 
-def _columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tuple[str, ...], str]:
+def columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tuple[str, ...], str]:
     """The record columns of the law's inputs and its response, with the options' columns filled in."""
     names = {name: str(value) for name, value in options.items()}
     return tuple(each.format(**names) for each in fitter.inputs), fitter.response.format(**names)
@@ -81,7 +81,7 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
     blank = Fit(law=fitter.name, form=fitter.form, series=_label(points), floor=fitter.floor, status="failed",
                 n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
     what = "sizes" if fitter.scope == "series" else "runs"
-    _, response = _columns(fitter, options)
+    _, response = columns(fitter, options)
     refused = refusal(points, response=response, least=fitter.least_points, what=what)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
@@ -123,13 +123,13 @@ def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[st
     inputs: tuple[str, ...] = ("train_tokens",)
     response = "val_ppl"
     if fitter is not None:
-        inputs, response = _columns(fitter, options or {})
-    columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope if fitter else "series"]
-    missing = [name for name in columns if name not in records.columns]
+        inputs, response = columns(fitter, options or {})
+    labels = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope if fitter else "series"]
+    missing = [name for name in labels if name not in records.columns]
     if missing:
         raise CvfpError(f"records have no column {', '.join(map(repr, missing))} to group by")
     every = []
-    for key, group in records.group_by(columns, maintain_order=True) if columns else [((), records)]:
+    for key, group in records.group_by(labels, maintain_order=True) if labels else [((), records)]:
         points = gather(group, inputs, response, by)
         if points.n == 0:
             label = ":".join("?" if value is None else str(value) for value in key) or "all records"
