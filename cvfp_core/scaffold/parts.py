@@ -69,7 +69,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "analysis": Part(
         hooks=("cvfp_analyses",),
-        adds="analysis `$short-overfitting`: does more data bring training and validation perplexity closer together?",
+        adds="analysis `$short-by-heart`: are small samples learned by heart?",
         goods=("analysis.py",),
         imports={ABC: ("Iterable", "Sequence"), KINDS: ("Analysis",)},
         typing={"polars": (), "cvfp_core.findings": ("Finding",), "cvfp_core.fitting.values": ("Fit",)},
