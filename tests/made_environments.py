@@ -1,6 +1,7 @@
 """Environments in which a stranger's package can be installed, without a network and without a trace in this one."""
 
 import os
+import shutil
 import sys
 import venv
 from pathlib import Path
@@ -25,3 +26,9 @@ def make(folder: Path) -> dict[str, str]:
         PIP_NO_DEPS="1", PIP_NO_BUILD_ISOLATION="0", PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_QUIET="1",
         PYTHONWARNINGS="default",
     )
+
+
+def copy(package: Path, folder: Path) -> Path:
+    """The package in a folder of its own, without what its own tests or builds left."""
+    left = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "dist", "runs")
+    return Path(shutil.copytree(package, folder / package.name, ignore=left))
