@@ -28,6 +28,7 @@ class Noise:
     def __init__(self, seed: int, device: torch.device) -> None:
         lanes = LANES if device.type == "cpu" else 1
         self.generators = [torch.Generator(device=device).manual_seed(seed + (lane << 40)) for lane in range(lanes)]
+        self.spare: Tensor | None = None
         threads = min(torch.get_num_threads(), lanes)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="cvfp-noise") if threads > 1 else None
 
@@ -41,15 +42,17 @@ class Noise:
 
     def fill(self, out: Tensor, scale: float) -> None:
         """Overwrites out (B, d) with normal numbers of standard deviation `scale`."""
-        self._each(out, lambda part, generator: part.normal_(0.0, scale, generator=generator))
+        self._each(lambda part, generator: part.normal_(0.0, scale, generator=generator), out)
 
     def add(self, to: Tensor, scale: float) -> None:
         """Adds normal numbers of standard deviation `scale` to (B, d)."""
-        self._each(to, lambda part, generator: part.add_(
-            torch.empty_like(part).normal_(0.0, scale, generator=generator)))
+        if self.spare is None or self.spare.shape[1:] != to.shape[1:] or len(self.spare) < len(to):
+            self.spare = torch.empty_like(to)
+        self._each(lambda part, spare, generator: part.add_(spare.normal_(0.0, scale, generator=generator)),
+                   to, self.spare[: len(to)])
 
-    def _each(self, rows: Tensor, draw: Callable[[Tensor, torch.Generator], object]) -> None:
-        parts = rows.tensor_split(len(self.generators))
-        run = map if self.pool is None or rows.numel() < _SMALL else self.pool.map
-        for _ in run(draw, parts, self.generators):
+    def _each(self, draw: Callable[..., object], *rows: Tensor) -> None:
+        run = map if self.pool is None or rows[0].numel() < _SMALL else self.pool.map
+        parts = (each.tensor_split(len(self.generators)) for each in rows)
+        for _ in run(draw, *parts, self.generators):
             pass

@@ -18,7 +18,7 @@ from cvfp_core.protocol.noise import Noise
 from cvfp_core.settings import Phase1Settings, Shortcuts
 
 INITIAL_SCALE = 0.01  # standard deviation of the contexts of iteration 1
-_BLOCK = 1250  # rows of a block on a CPU; what a block of this size touches stays in the cache
+_BLOCK = 2500  # rows of a block on a CPU: what it touches leaves less often for the main memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ def learn_contexts(
     share = sharing(model, windows, allowed=shortcuts.token_parts)
     take = _in_blocks if shortcuts.row_blocks else _at_once
     num_batches = -(-num_tokens // settings.batch_tokens)
+    spare = contexts.new_empty(min(settings.batch_tokens, num_tokens), contexts.shape[1])
     noise.fill(contexts, INITIAL_SCALE)
     sweep = Sweep(iteration=1, convergence_rate=0.0, loss=0.0, cvfp_loss=0.0, diversity_loss=0.0)
 
@@ -84,7 +85,7 @@ def learn_contexts(
         before = contexts[-1].clone()  # the shift is circular
         with share():
             for rows in batches(num_tokens, settings.batch_tokens):
-                previous = shifted(contexts, rows, before)
+                previous = shifted(contexts, rows, before, spare)
                 before = contexts[rows.stop - 1].clone()  # the batch is about to be overwritten
                 if settings.context_noise > 0:
                     noise.add(previous, settings.context_noise)
@@ -160,28 +161,42 @@ def _in_blocks(
     count, width = contexts.shape
     size = _BLOCK if contexts.device.type == "cpu" else count
     parts = list(batches(count, size))
-    with torch.set_grad_enabled(trained), autocast():
-        graphs = [model.contexts(previous[rows], windows[rows])[-1].float() for rows in parts]
-    with torch.no_grad():
-        made = [graph.detach() for graph in graphs]
-        mean = torch.stack([block.sum(dim=0) for block in made]).sum(dim=0) / count
-        changes = [block - contexts[rows] for block, rows in zip(made, parts, strict=True)]
-        centred = [block - mean for block in made]
-        moved = torch.cat([change.square().mean(dim=1) for change in changes])  # (B,)
-        norms = torch.stack([torch.linalg.vector_norm(block) for block in centred])
-        norm = torch.linalg.vector_norm(norms.to(exact(norms.device)))
+    graphs, sums, norms = [], [], []
+    for rows in parts:
+        with torch.set_grad_enabled(trained), autocast():
+            graph = model.contexts(previous[rows], windows[rows])[-1].float()
+        graphs.append(graph)
+        sums.append(graph.detach().sum(dim=0))
+        norms.append(torch.linalg.vector_norm(graph.detach()))
+    mean = torch.stack(sums).sum(dim=0) / count
+    norm = _norm_around(mean, [graph.detach() for graph in graphs], norms)
+    pull = 2 * (1 - weight) / (count * width * num_batches)
+    push = torch.where(norm > 0, -weight / (count * norm * num_batches), 0.0).to(mean.dtype)
+    moves = []
+    for graph, rows in zip(graphs, parts, strict=True):
+        made = graph.detach()
+        change = made - contexts[rows]
+        contexts[rows] = made
+        moves.append(torch.linalg.vector_norm(change, dim=1).square() / width)
         if trained:
-            pull = 2 * (1 - weight) / (count * width * num_batches)
-            push = torch.where(norm > 0, -weight / (count * norm * num_batches), 0.0).to(mean.dtype)
-            gradients = [
-                change.mul_(pull).addcmul_(block, push) for change, block in zip(changes, centred, strict=True)
-            ]
-    if trained:
-        torch.autograd.backward(graphs, gradients)
-    for block, rows in zip(made, parts, strict=True):
-        contexts[rows] = block
+            torch.autograd.backward(graph, change.mul_(pull).addcmul_(made, push).sub_(mean * push))
+    moved = torch.cat(moves)
     settled = (moved < settings.convergence_threshold).sum()
     return torch.stack([settled.to(norm), moved.mean(dtype=norm.dtype), -norm / count])
+
+
+def _norm_around(mean: Tensor, blocks: list[Tensor], norms: list[Tensor]) -> Tensor:
+    """The Frobenius norm of the blocks around their mean (d,), from their norms around zero.
+
+    Where little is left of those (or on devices where looking would mean waiting), it is measured directly.
+    """
+    squared = torch.stack(norms).to(exact(mean.device)).square().sum()
+    count = sum(len(block) for block in blocks)
+    left = squared - count * mean.to(squared.dtype).square().sum()
+    if mean.device.type == "cpu" and float(left) > 0.01 * float(squared):
+        return left.sqrt()
+    around = torch.stack([torch.linalg.vector_norm(block - mean) for block in blocks])
+    return torch.linalg.vector_norm(around.to(squared.dtype))
 
 
 def batches(num_tokens: int, batch_tokens: int) -> Iterator[slice]:
@@ -190,9 +205,9 @@ def batches(num_tokens: int, batch_tokens: int) -> Iterator[slice]:
         yield slice(start, min(start + batch_tokens, num_tokens))
 
 
-def shifted(contexts: Tensor, rows: slice, before: Tensor) -> Tensor:
-    """A copy (B, d) of the contexts of the tokens before `rows`; `before` (d,) stands before the first of them."""
-    return torch.cat([before.unsqueeze(0), contexts[rows.start : rows.stop - 1]])
+def shifted(contexts: Tensor, rows: slice, before: Tensor, spare: Tensor) -> Tensor:
+    """The contexts of the tokens before `rows`, copied into `spare`; `before` (d,) stands before the first of them."""
+    return torch.cat([before.unsqueeze(0), contexts[rows.start : rows.stop - 1]], out=spare[: rows.stop - rows.start])
 
 
 def exact(device: torch.device) -> torch.dtype:

@@ -2,8 +2,8 @@
 
 A context block that has been trained forgets where it started. So the stream is cut into chunks, each chunk starts a
 few tokens early from a zero context, and all chunks advance together. Afterwards every seam is checked: a chunk whose
-start differs from the end of the chunk before it by more than the tolerance is computed again from that end, until no
-seam is off. The result is that of the recursion within the tolerance, whether or not the block forgets.
+start differs from the end of the chunk before it by more than the tolerance is computed again from that end, until it
+is back on what was computed before, and this until no seam is off. The result is that of the recursion within the tolerance, whether or not the block forgets.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 from cvfp_core.protocol.model import TwoPhaseModel
 from cvfp_core.protocol.phase1 import batches, shifted
 
-CHUNK = 256  # tokens a chunk; 128-256 was fastest at widths from 128 to 1,536
-WARM_UP = 48  # tokens before a chunk; a trained block forgot its start to 2e-5 in 32-48
+CHUNK = 128  # tokens a chunk; 128-256 was fastest at widths from 128 to 1,536
+WARM_UP = 32  # tokens before a chunk; a trained block forgot its start to 2e-5 in 32-48
 TOLERANCE = 1e-5  # largest difference at a seam, in any component
 PASSES = 8  # repairs before the rest is computed sequentially
 
@@ -66,37 +66,50 @@ def parallel_contexts(
         sequential_contexts(model, windows, context_dim, contexts)
         return StreamContexts(contexts=contexts, repaired=0)
     starts = torch.arange(num_chunks, device=windows.device) * chunk
+    lasts = (starts + chunk - 1).clamp_max(num_tokens - 1)
 
     def step(state: Tensor, rows: Tensor) -> Tensor:
         made: Tensor = model.contexts(state, windows.index_select(0, rows.clamp(0, num_tokens - 1)))[-1].float()
         return made
 
-    def advance(which: Tensor, state: Tensor) -> Tensor:
-        """Fills the chunks `which` (J,) from their start contexts `state` (J, d); returns their last contexts."""
+    def advance(which: Tensor, state: Tensor, *, until_met: bool = False) -> None:
+        """Fills the chunks `which` (J,) from their start contexts `state` (J, d).
+
+        until_met: ends where all are back on the contexts that stand there already.
+        """
         whole = int(which[-1]) < num_chunks - 1  # the last chunk may end before the others
         for place in range(chunk):
             rows = starts[which] + place
             state = step(state, rows)
-            inside = slice(None) if whole or int(starts[-1]) + place < num_tokens else slice(-1)
-            contexts.index_copy_(0, rows[inside], state[inside])
-        return state
+            if not whole and int(starts[-1]) + place >= num_tokens:
+                rows, state, which, whole = rows[:-1], state[:-1], which[:-1], True
+                if len(which) == 0:
+                    return
+            if until_met and place % 8 == 7 and not _differs(state, contexts.index_select(0, rows)).any():
+                return
+            contexts.index_copy_(0, rows, state)
 
-    state = torch.zeros(num_chunks, context_dim, device=windows.device)
+    used = torch.zeros(num_chunks, context_dim, device=windows.device)
     for place in range(-warm_up, 0):
         rows = starts + place
-        state = torch.where((rows < 0).unsqueeze(1), 0.0, step(state, rows))  # the stream begins at token 0
-    used, repaired = state, 0
-    ends = advance(torch.arange(num_chunks, device=windows.device), state)
+        used = torch.where((rows < 0).unsqueeze(1), 0.0, step(used, rows))  # the stream begins at token 0
+    repaired = 0
+    advance(torch.arange(num_chunks, device=windows.device), used)
     for _ in range(PASSES):
-        expected = torch.cat([torch.zeros_like(ends[:1]), ends[:-1]])
-        off = ((used - expected).abs().amax(dim=1) > TOLERANCE).nonzero().flatten()
+        expected = torch.cat([torch.zeros_like(used[:1]), contexts.index_select(0, lasts[:-1])])
+        off = _differs(used, expected).nonzero().flatten()
         if len(off) == 0:
             return StreamContexts(contexts=contexts, repaired=repaired)
         repaired += len(off)
         used[off] = expected[off]
-        ends[off] = advance(off, expected[off])
+        advance(off, expected[off], until_met=True)
     sequential_contexts(model, windows, context_dim, contexts)
     return StreamContexts(contexts=contexts, repaired=None)
+
+
+def _differs(a: Tensor, b: Tensor) -> Tensor:
+    """(J,): whether contexts (J, d) differ by more than the tolerance in some component, or are not numbers."""
+    return ~((a - b).abs().amax(dim=1) <= TOLERANCE)
 
 
 def layer_outputs(
@@ -112,9 +125,10 @@ def layer_outputs(
     first token is zero.
     """
     before = torch.zeros_like(layers[-1, 0])
+    spare = layers.new_empty(min(batch_tokens, len(windows)), layers.shape[2])
     with torch.no_grad():
         for rows in batches(len(windows), batch_tokens):
-            previous = shifted(layers[-1], rows, before)
+            previous = shifted(layers[-1], rows, before, spare)
             before = layers[-1, rows.stop - 1].clone()  # the batch is about to be overwritten
             with autocast():
                 made = model.contexts(previous, windows[rows])

@@ -90,7 +90,7 @@ class Part:
         if self.gradient is None:
             return
         parts = self.gradient.split(len(self.vectors))
-        made = torch.cat([product(part.T, self.vectors.T) for part in parts], dim=1)  # (out, T d_e)
+        made = torch.cat([part.T @ self.vectors for part in parts], dim=1)  # (out, T d_e)
         self.weight.grad = made if self.weight.grad is None else self.weight.grad.add_(made)
 
 
