@@ -97,14 +97,13 @@ def _unusable(fitter: Fitter, points: Points) -> Fit:
 def _errors(fits: list[Fit], floor: float, variance: float) -> list[tuple[float, float]]:
     """Standard errors of log A and alpha of each series when all share an unknown floor, from the joint curvature."""
     blocks = []
-    unit = fits[0].points.response.max() if fits[0].points is not None else 1.0  # of the floor: squares must not vanish
     for each in fits:
         assert each.points is not None
         x = np.log(each.points.inputs["train_tokens"])
         above = (each.value("A") or 0.0) * np.exp((each.value("alpha") or 0.0) * x)
         total = floor + above
         share = above / total
-        blocks.append(np.stack([unit / total, share, share * (x - x.mean()), np.full_like(x, x.mean())], axis=1))
+        blocks.append(np.stack([1 / total, share, share * (x - x.mean()), np.full_like(x, x.mean())], axis=1))
     runs = sum(len(block) for block in blocks)
     design = np.zeros((runs, 1 + 2 * len(fits)))
     row = 0
