@@ -37,27 +37,31 @@ def blocks(page: str) -> list[Block]:
     return found
 
 
-def run(page: Path, folder: Path, env: dict[str, str], *, timeout: float = 240) -> list[str]:
+def run(page: Path, folder: Path, env: dict[str, str]) -> list[str]:
     """Runs every block of the page, in order, in the folder; returns what each printed. The first failure ends it."""
-    here, printed = folder, []
+    here, printed = folder, [""]
     for block in blocks(page.read_text(encoding="utf-8")):
-        place = f"{page.name}:{block.line}"
-        if block.file is not None:
-            assert (here / block.file).parent.is_dir(), f"{place}: no folder for {block.file} in {here}"
-            (here / block.file).write_text(block.text, encoding="utf-8")
-            printed.append("")
-        elif block.language in ("sh", "python"):
-            out, here = _run(block, here, env, place, timeout)
-            printed.append(out)
-        elif block.language == "":
-            assert_printed(block.text, printed[-1], place)
-            printed.append(printed[-1])
-        else:
-            raise AssertionError(f"{place}: a block of {block.language} that is no file: nobody runs it")
-    return printed
+        out, here = step(block, here, env, page.name, printed[-1])
+        printed.append(out)
+    return printed[1:]
 
 
-def _run(block: Block, here: Path, env: dict[str, str], place: str, timeout: float) -> tuple[str, Path]:
+def step(block: Block, here: Path, env: dict[str, str], page: str, printed: str | None = None) -> tuple[str, Path]:
+    """What the block printed and the folder it ended in. printed: what the one before did; None: not looked at."""
+    place = f"{page}:{block.line}"
+    if block.file is not None:
+        assert (here / block.file).parent.is_dir(), f"{place}: no folder for {block.file} in {here}"
+        (here / block.file).write_text(block.text, encoding="utf-8")
+        return "", here
+    if block.language in ("sh", "python"):
+        return _run(block, here, env, place)
+    assert block.language == "", f"{place}: a block of {block.language} that is no file: nobody runs it"
+    if printed is not None:
+        assert_printed(block.text, printed, place)
+    return printed or "", here
+
+
+def _run(block: Block, here: Path, env: dict[str, str], place: str) -> tuple[str, Path]:
     """What the block printed, and the folder it ended in."""
     program = ["bash", "-eo", "pipefail", "-c", f"{block.text}\npwd >&3"]
     if block.language == "python":
@@ -66,7 +70,7 @@ def _run(block: Block, here: Path, env: dict[str, str], place: str, timeout: flo
     script = ["bash", "-c", 'exec 3>&"$1"; shift; exec "$@"', "-", str(write), *program]
     try:
         done = subprocess.run(script, cwd=here, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              stdin=subprocess.DEVNULL, pass_fds=[write], timeout=timeout, check=False)
+                              stdin=subprocess.DEVNULL, pass_fds=[write], timeout=300, check=False)
     finally:
         os.close(write)
         with os.fdopen(read) as file:

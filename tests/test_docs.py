@@ -20,17 +20,27 @@ def generator(name):
     return module
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One cache of corpora for all pages: several take the same."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+def environment(folder, cache):
+    return made_environments.make(folder) | {"CVFP_CACHE": cache}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_of_a_page_does_what_the_page_says(page, tmp_path):
+def test_every_block_of_a_page_does_what_the_page_says(page, tmp_path, cache):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "runs.csv").write_bytes((ROOT / "examples" / "phase1-to-ppl" / "runs.csv").read_bytes())
-    made_docs.run(page, tmp_path, made_environments.make(tmp_path))
+    made_docs.run(page, tmp_path, environment(tmp_path, cache))
 
 
 @pytest.mark.parametrize("name", ["cvfp-gru", "phase1-to-ppl"])
-def test_an_example_does_what_its_readme_says(name, tmp_path):
+def test_an_example_does_what_its_readme_says(name, tmp_path, cache):
     example = made_environments.copy(ROOT / "examples" / name, tmp_path)
-    made_docs.run(example / "README.md", example, made_environments.make(tmp_path))
+    made_docs.run(example / "README.md", example, environment(tmp_path, cache))
 
 
 def test_the_page_of_hooks_is_what_the_program_gives():

@@ -65,8 +65,8 @@ def files(name: str, kinds: Sequence[str]) -> dict[str, str]:
 
 def names(name: str) -> dict[str, str]:
     """The distribution's, the package's and the plugin's own name. Raises UsageError for one that cannot be used."""
-    if not re.fullmatch(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]{0,38}[A-Za-z0-9]", name):
-        raise UsageError(f"'{name}' is no name for a distribution: up to 40 letters and digits, with . _ - between "
+    if not re.fullmatch(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]{0,28}[A-Za-z0-9]", name):
+        raise UsageError(f"'{name}' is no name for a distribution: up to 30 letters and digits, with . _ - between "
                          "them, such as cvfp-mine")
     package = re.sub(r"[-_.]+", "_", name).lower()
     short = package.removeprefix("cvfp_").replace("_", "-")
