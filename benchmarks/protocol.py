@@ -2,10 +2,10 @@
 
     python benchmarks/protocol.py [--variant 1L_768d_1tok ...] [--tokens 20000] [--repeats 3] [--device cpu]
 
-Text and embeddings are made up (Zipf-distributed tokens of a vocabulary of 50,257, random rows 768 wide): speed does not
-depend on what they say. All steps take turns and medians are printed, so that a slow minute of the machine hits all of
-them alike. Shares are of the best float32 product of the same minutes: in the operations of the original code (`W [c; u]`
-for every token, gradients where it computed them), and in those that this code carries out.
+Text and embeddings are made up (Zipf-distributed tokens of a vocabulary of 50,257, random rows 768 wide): speed does
+not depend on what they say. All steps take turns and medians are printed, so that a slow minute of the machine hits all
+of them alike. Shares are of the best float32 product of the same minutes: in the operations of the original code
+(`W [c; u]` for every token), and in those that this code carries out.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def main() -> None:
     device = torch.device(arguments.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"{platform.machine()}, {where}, torch {torch.__version__}, Python {platform.python_version()}\n")
-    print(f"{'variant':<14} {'step':<22} {'way':<6} {'tokens/s':>10} {'to plain':>9} {'original op.':>13} {'own op.':>8}")
+    print(f"{'variant':<14} {'step':<22} {'way':<6} {'tokens/s':>10} {'to plain':>9} {'original op.':>13} "
+          f"{'own op.':>8}")
     for name in arguments.variant:
         made = {
             (step, way): each

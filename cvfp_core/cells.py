@@ -12,7 +12,7 @@ from typing import Literal
 
 from cvfp_core.settings import Scalar, Settings, Shortcuts
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised when the same cell would give other numbers than before."""
 
 
@@ -61,7 +61,7 @@ class Cell:
     """Folder where corpora are cached; the run needs no other."""
     stop_rules: tuple[str, ...] = ()
     """Rules that may end the run early. A run they end is no result, so they are not part of the run id."""
-    shortcuts: Shortcuts = Shortcuts()
+    shortcuts: Shortcuts = field(default_factory=Shortcuts)
     """How the numbers are reached; not part of the run id either."""
 
     @property

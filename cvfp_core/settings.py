@@ -93,13 +93,11 @@ class Shortcuts:
     """Adam as one kernel."""
     fast_products: bool = True
     """float32 matrix products on a CPU: by the library that is faster here."""
-    compile: bool = False
-    """The model's functions through torch.compile."""
     memory_gib: float = 4.0
     """Contexts larger than this are kept in a file that is mapped into memory; CPU only."""
 
     def __post_init__(self) -> None:
-        _require("shortcuts", {"memory_gib": (0 < self.memory_gib, "above 0")}, self)
+        _require("shortcuts", {"memory_gib": (self.memory_gib > 0, "above 0")}, self)
 
     @classmethod
     def none(cls) -> Shortcuts:

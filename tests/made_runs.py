@@ -105,7 +105,7 @@ def plain_blocks(model):
 
 def random_numbers(count, width, settings, seed):
     """(initial contexts, noise(k, i)) that Phase 1 draws from a generator of this seed, in its order."""
-    lanes = [torch.Generator().manual_seed(seed + lane * 2**40) for lane in range(8)]
+    lanes = [torch.Generator().manual_seed(int(word)) for word in np.random.SeedSequence(seed).generate_state(8)]
 
     def draw(rows):
         """Rows are dealt out to eight lanes, the first ones getting one more each where eight does not divide them."""

@@ -8,7 +8,7 @@ from cvfp_core.protocol.products import product
 
 _BLOCK = 1250  # rows of a block whose products are made in float32
 _EXACT_BLOCK = 8192  # rows cast to float64 at a time, so that memory does not grow with the stream
-_BLUR = 2e-8  # by how much float32 blocks move an eigenvalue, as a share of the largest: measured up to 1.6e-8
+_BLUR = 2e-8  # how far float32 blocks move an eigenvalue, as a share of the largest: measured up to 1.6e-8
 TOLERANCE = 1e-5  # relative error of a rank, by the bound below, above which all is done in float64
 
 
@@ -16,9 +16,9 @@ def effective_rank(contexts: Tensor, *, blocked: bool = True) -> float:
     """Entropy of the normalised singular values, exponentiated, as a fraction of the width.
 
     contexts: (tokens, context_dim), not centred, every token counted. The singular values are the roots of the
-    eigenvalues of the Gram matrix. blocked: its products are made in float32, block by block, and summed in float64,
-    unless small eigenvalues would move the rank by more than TOLERANCE; then, and otherwise, all is float64. Contexts of
-    nothing but zeros have rank 0.
+    eigenvalues of the Gram matrix. blocked: its products are made in float32, block by block, and summed in float64, as
+    long as what that blurs cannot move the rank by more than TOLERANCE; else all is float64. Contexts of nothing but
+    zeros have rank 0.
     Raises Diverged if a value is not finite.
     Source: Roy & Vetterli 2007.
     """
@@ -63,8 +63,8 @@ def _gram_of_blocks(contexts: Tensor, device: torch.device) -> Tensor:
 def _rank_error(squared: Tensor) -> float:
     """A bound on the relative error of the rank that comes from moving each squared singular value by _BLUR.
 
-    A root moves by `delta / 2 sigma`, at most by `sqrt(delta)`; the entropy by that share of the sum times the logarithm
-    of a share, of which 8 is more than enough at widths up to some thousands.
+    A root moves by `delta / 2 sigma`, at most by `sqrt(delta)`; the entropy by that share of the sum times the
+    logarithm of a share, for which 8 is enough at widths up to some thousands.
     """
     singular = squared.clamp_min(0).sqrt()
     delta = _BLUR * squared[-1]

@@ -2,8 +2,8 @@
 
 The plain way holds tokens x vocabulary numbers several times over. Here the vocabulary is taken in chunks: each chunk's
 logits are made, counted into a running maximum and a running sum of exponentials, turned into their share of the
-gradient, and forgotten. The gradient with respect to `hidden` is ready when the loss is, at the cost of the two products
-that nothing can save.
+gradient, and forgotten. The gradient with respect to `hidden` is ready when the loss is, at the cost of the two
+products that nothing can save.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHUNK_NUMBERS = 1 << 26  # logits at a time on other devices, 256 MB in float32
 class Head:
     """The frozen embeddings (V, d_e), ready to score hidden vectors.
 
-    chunked: False is the plain computation. half: the products are in bfloat16, maxima, exponentials and sums in float32.
+    chunked: False is the plain computation. half: products in bfloat16; maxima, exponentials and sums in float32.
     """
 
     def __init__(self, embeddings: Tensor, *, chunked: bool = True, half: bool = False) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,13 +22,14 @@ _SMALL = 1 << 16  # numbers below which starting threads costs more than they sa
 class Noise:
     """Normal numbers on a device, from a seed; a context manager, since it holds threads.
 
-    seed: below 2**40. On a CPU lane i draws from the generator of `seed + i * 2**40`; on other devices there is one
-    generator, whose kernels are parallel already.
+    On a CPU lane i draws from a generator seeded with word i of numpy's SeedSequence, since torch's reads no more than
+    32 bits of a seed; on other devices there is one generator, whose kernels are parallel already.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
         lanes = LANES if device.type == "cpu" else 1
-        self.generators = [torch.Generator(device=device).manual_seed(seed + (lane << 40)) for lane in range(lanes)]
+        seeds = np.random.SeedSequence(seed).generate_state(lanes)
+        self.generators = [torch.Generator(device=device).manual_seed(int(each)) for each in seeds]
         self.spare: Tensor | None = None
         threads = min(torch.get_num_threads(), lanes)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="cvfp-noise") if threads > 1 else None

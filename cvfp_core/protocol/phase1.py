@@ -60,13 +60,13 @@ def learn_contexts(
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Sweep], None],
     stop: Callable[[Sweep], str | None] = lambda _sweep: None,
-    shortcuts: Shortcuts = Shortcuts(),
+    shortcuts: Shortcuts,
 ) -> Phase1Result:
     """Trains the model's Phase-1 parameters (mode `untrained`: leaves them) and returns the fixed point.
 
-    windows: (N, T) on the model's device. contexts: (N, context_dim), overwritten: first with the initial contexts, drawn
-    from `noise`, then by every sweep. report hears of every iteration from the second on; the first one only draws the
-    initial contexts. stop is asked after it, unless Phase 1 has converged, and returns why to end here, or None.
+    windows: (N, T) on the model's device. contexts: (N, context_dim), overwritten: first with the initial contexts,
+    drawn from `noise`, then by every sweep. report hears of every iteration from the second on; the first one only
+    draws the initial contexts. stop is asked after it, unless Phase 1 has converged; it returns why to end, or None.
     Raises Diverged when a loss is not finite.
     """
     trained = settings.mode == "trained"

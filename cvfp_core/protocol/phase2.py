@@ -58,7 +58,7 @@ def learn_tokens(
     *,
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Epoch], None],
-    shortcuts: Shortcuts = Shortcuts(),
+    shortcuts: Shortcuts,
 ) -> Phase2Result:
     """Trains the model's Phase-2 parameters against the frozen head.
 

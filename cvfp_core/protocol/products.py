@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-
 _fast: ContextVar[bool] = ContextVar("fast products", default=True)
 
 

@@ -37,7 +37,7 @@ def room(shape: Sequence[int], device: torch.device, folder: Path, memory_gib: f
                 os.unlink(name)
     except OSError as error:
         raise CvfpError(
-            f"contexts need {count * 4 / 2**30:.1f} GiB in '{folder}': {error.strerror or error}; free space there, set "
-            "CVFP_CACHE to another folder, or raise shortcuts.memory_gib if the memory is there"
+            f"contexts need {count * 4 / 2**30:.1f} GiB in '{folder}': {error.strerror or error}; free space there, "
+            "set CVFP_CACHE to another folder, or raise shortcuts.memory_gib if the memory is there"
         ) from error
     return mapped.view(tuple(shape))

@@ -160,7 +160,7 @@ def _phase1(
     tell: _Teller,
     stop_rules: Sequence[StopRule],
 ) -> tuple[dict[str, Any], str | None]:
-    """Fills the layers of both streams. Returns the record columns Phase 1 measured and why it was stopped, if it was."""
+    """Fills the layers of both streams. Returns the record columns Phase 1 measured, and why it was stopped, if so."""
     settings, shortcuts, width = cell.settings.phase1, cell.shortcuts, cell.variant.context_dim
     share_train = sharing(model, train.windows, allowed=shortcuts.token_parts)
     share_val = sharing(model, val.windows, allowed=shortcuts.token_parts)

@@ -3,7 +3,8 @@
 A context block that has been trained forgets where it started. So the stream is cut into chunks, each chunk starts a
 few tokens early from a zero context, and all chunks advance together. Afterwards every seam is checked: a chunk whose
 start differs from the end of the chunk before it by more than the tolerance is computed again from that end, until it
-is back on what was computed before, and this until no seam is off. The result is that of the recursion within the tolerance, whether or not the block forgets.
+is back on what was computed before; and so on until no seam is off. The result is that of the recursion within the
+tolerance, whether or not the block forgets.
 """
 
 from __future__ import annotations
@@ -121,8 +122,8 @@ def layer_outputs(
 ) -> None:
     """Fills layers (L, N, d) with every context layer's output, token i reading the context of token i-1.
 
-    The contexts are read from `layers[-1]`, where the outputs of the last layer take their place; the context before the
-    first token is zero.
+    The contexts are read from `layers[-1]`, where the outputs of the last layer take their place; the context before
+    the first token is zero.
     """
     before = torch.zeros_like(layers[-1, 0])
     spare = layers.new_empty(min(batch_tokens, len(windows)), layers.shape[2])

@@ -22,7 +22,7 @@ from cvfp_core.testing.loading import holding
 
 T = TypeVar("T")
 
-CUTS = 40
+CUTS = 24
 """Places at which an input is cut off, and as many at which bytes are exchanged."""
 FOREIGN: dict[str, bytes] = {
     "an empty file": b"",

@@ -66,8 +66,8 @@ def _assigned(template: Template) -> set[str]:
     """Names the template gives a value itself, be it in a branch."""
     made = environment(template.path)
     trees = [made.parse(file.read_text(encoding="utf-8")) for file in _files(template.path)]
-    return {each.name for tree in trees for each in tree.find_all((nodes.Name, nodes.Macro, nodes.NSRef))
-            if not isinstance(each, nodes.Name) or each.ctx != "load"}
+    given = {each.name for tree in trees for each in tree.find_all(nodes.Name) if each.ctx != "load"}
+    return given | {each.name for tree in trees for each in tree.find_all(nodes.Macro)}
 
 
 def _translated(name: str, template: Template, lang: str) -> None:

@@ -17,12 +17,12 @@ from cvfp_core import options as given_options
 from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.kinds import Corpus, VariantFamily
 from cvfp_core.protocol.model import TwoPhaseModel, parameter_count, token_windows
-from cvfp_core.protocol.phase1 import Sweep, learn_contexts
+from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.protocol.stream import layer_outputs
 from cvfp_core.records import Record
-from cvfp_core.settings import Phase1Settings, Phase2Settings, Scalar, Settings
+from cvfp_core.settings import Phase1Mode, Phase1Settings, Phase2Settings, Scalar, Settings
 from cvfp_core.testing.expecting import expect, raised
 from cvfp_core.testing.loading import holding
 
@@ -183,25 +183,28 @@ def _phase1(subject: _Subject) -> None:
     model = subject.build()
     windows = _windows(_corpus().train_tokens, subject)
     settings = replace(PHASE1, convergence_threshold=1e-12)  # so that both modes go on to the last iteration
-    ends: dict[str, list[Sweep]] = {"trained": [], "untrained": []}
     before = _state(model)
-    for mode in ("untrained", "trained"):
-        learn_contexts(
-            model, windows, subject.variant.context_dim, replace(settings, mode=mode),  # type: ignore[arg-type]
-            generator=torch.Generator().manual_seed(7), autocast=nullcontext, report=ends[mode].append,
+
+    def learn(mode: Phase1Mode) -> float:
+        result = learn_contexts(
+            model, windows, subject.variant.context_dim, replace(settings, mode=mode), autocast=nullcontext,
+            generator=torch.Generator().manual_seed(7), report=lambda _: None,
         )
+        return result.last.loss
+
+    without = learn("untrained")
+    last = learn("trained")
     _touches_only(subject, model, before, 1)
-    last, without = ends["trained"][-1].loss, ends["untrained"][-1].loss
     expect(last < without, f"{subject.name}: loss of Phase 1 after {ITERATIONS} iterations",
            f"below {without:.6g}, where it ends without training", f"{last:.6g}")
 
 
 def _phase2(subject: _Subject) -> None:
     model, corpus = subject.build(), _corpus()
-    streams = [_stream(model, tokens, subject) for tokens in (corpus.train_tokens, corpus.val_tokens)]
+    train, val = (_stream(model, tokens, subject) for tokens in (corpus.train_tokens, corpus.val_tokens))
     epochs: list[Epoch] = []
     before = _state(model)
-    learn_tokens(model, *streams, torch.from_numpy(corpus.embeddings), PHASE2, autocast=nullcontext,
+    learn_tokens(model, train, val, torch.from_numpy(corpus.embeddings), PHASE2, autocast=nullcontext,
                  report=epochs.append)
     _touches_only(subject, model, before, 2)
     first, last = epochs[0].train_ppl, epochs[-1].train_ppl

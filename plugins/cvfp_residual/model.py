@@ -32,7 +32,8 @@ class FeedForward(nn.Module):
         self.out = _linear(inner, width_out) if self.gelu else None
 
     def forward(self, a: Tensor, b: Window | Tensor) -> Tensor:
-        inner = linear(a, self.from_a.weight, self.from_a.bias) + _through(self.from_b, b)
+        inner = linear(a, self.from_a.weight, self.from_a.bias)
+        inner += _through(self.from_b, b)
         if self.out is None:
             return F.relu(inner, inplace=True)
         return linear(F.gelu(inner), self.out.weight, self.out.bias)

@@ -1,7 +1,7 @@
 """The token windows a layer reads, and the products that depend on them alone.
 
-`W [c; u] = W_c c + W_u u`: the second part is the same wherever the same tokens stand. While a model shares tokens, it is
-computed once for every distinct token and position in the window, gathered forward and summed up by token backward.
+`W [c; u] = W_c c + W_u u`: the second part is the same wherever the same tokens stand. While a model shares tokens, it
+is computed once for every distinct token and position in the window, gathered forward, and summed up by token backward.
 """
 
 from __future__ import annotations
