@@ -60,13 +60,13 @@ def test_the_record_is_that_of_the_plain_protocol(name, changed):
     assert (record.train_tokens, record.val_tokens) == (len(tokens), 40)
     assert (record.phase1_iterations, record.phase1_censored) == (len(history) + 1, censored)
     assert record.convergence_rate == history[-1][3]
-    assert record.cvfp_loss == pytest.approx(history[-1][1], rel=1e-5)
-    assert record.diversity_loss == pytest.approx(history[-1][2], rel=1e-5)
-    assert record.train_er == pytest.approx(plain.effective_rank(torch.stack(contexts)), rel=1e-5)
-    assert record.val_er == pytest.approx(plain.effective_rank(torch.stack(val_contexts)), rel=1e-5)
+    assert record.cvfp_loss == pytest.approx(history[-1][1], rel=2e-5)
+    assert record.diversity_loss == pytest.approx(history[-1][2], rel=2e-5)
+    assert record.train_er == pytest.approx(plain.effective_rank(torch.stack(contexts)), rel=2e-5)
+    assert record.val_er == pytest.approx(plain.effective_rank(torch.stack(val_contexts)), rel=2e-5)
     assert (record.epochs, record.best_epoch) == (len(epochs), best + 1)
-    assert record.train_ppl == pytest.approx(train_ppl, rel=1e-5)
-    assert record.val_ppl == pytest.approx(val_ppl, rel=1e-5)
+    assert record.train_ppl == pytest.approx(train_ppl, rel=2e-5)
+    assert record.val_ppl == pytest.approx(val_ppl, rel=2e-5)
     assert record.val_acc == val_acc
 
 

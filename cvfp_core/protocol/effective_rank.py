@@ -54,7 +54,7 @@ def _gram(contexts: Tensor, device: torch.device) -> Tensor:
 
 def _gram_of_blocks(contexts: Tensor, device: torch.device) -> Tensor:
     gram = torch.zeros(contexts.shape[1], contexts.shape[1], dtype=torch.float64, device=device)
-    for rows in contexts.split(_BLOCK):
+    for rows in torch.split(contexts, _BLOCK):
         turned = rows.to(device).T.contiguous()
         gram += product(turned, turned)
     return gram

@@ -32,14 +32,15 @@ class Head:
         self.chunked = chunked
         self.products = embeddings.bfloat16() if half else embeddings
         on_cpu = embeddings.device.type == "cpu"
-        # for the gradient's product, which wants the chunk the other way round
-        self.turned = [part.T.contiguous() for part in self.products.split(_CHUNK)] if chunked and on_cpu else None
+        self.turned: list[Tensor] | None = None  # for the gradient's product, which wants a chunk the other way round
+        if chunked and on_cpu:
+            self.turned = [chunk.T.contiguous() for chunk in torch.split(self.products, _CHUNK)]
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy, with its gradient; hidden (B, d_e), targets (B,)."""
         if not self.chunked:
             return F.cross_entropy(self._logits(hidden).float(), targets)
-        made: Tensor = _ChunkedLoss.apply(hidden.float(), self, targets)
+        made: Tensor = _ChunkedLoss.apply(hidden.float(), self, targets)  # type: ignore[no-untyped-call]
         return made
 
     @torch.no_grad()
@@ -58,7 +59,7 @@ class Head:
     def _chunks(self, rows: int) -> Iterator[tuple[int, Tensor, Tensor]]:
         """(first word, its chunk (C, d_e), the chunk turned (d_e, C))."""
         size = _CHUNK if self.turned is not None else max(_CHUNK, _CHUNK_NUMBERS // rows)
-        for index, chunk in enumerate(self.products.split(size)):
+        for index, chunk in enumerate(torch.split(self.products, size)):
             yield index * size, chunk, chunk.T if self.turned is None else self.turned[index]
 
     def _pass(self, hidden: Tensor, targets: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -60,7 +60,7 @@ _DISTINCT = 0.7  # share of distinct tokens above which sharing them saves nothi
 def sharing(model: TwoPhaseModel, windows: Tensor, *, allowed: bool) -> Callable[[], AbstractContextManager[object]]:
     """What to open around calls with these windows (N, T): the model's sharing, if it has one and it pays."""
     if allowed and isinstance(model, SharesTokens):
-        distinct = torch.cat([windows[:1].flatten(), windows[:, -1]]).unique()
+        distinct: Tensor = torch.unique(torch.cat([windows[:1].flatten(), windows[:, -1]]))
         if len(distinct) < _DISTINCT * len(windows):
             return lambda: model.sharing(distinct)
     return nullcontext

@@ -194,9 +194,9 @@ def _norm_around(mean: Tensor, blocks: list[Tensor], norms: list[Tensor]) -> Ten
     count = sum(len(block) for block in blocks)
     left = squared - count * mean.to(squared.dtype).square().sum()
     if mean.device.type == "cpu" and float(left) > 0.01 * float(squared):
-        return left.sqrt()
-    around = torch.stack([torch.linalg.vector_norm(block - mean) for block in blocks])
-    return torch.linalg.vector_norm(around.to(squared.dtype))
+        return torch.sqrt(left)
+    around: Tensor = torch.stack([torch.linalg.vector_norm(block - mean) for block in blocks])
+    return torch.sqrt(around.to(squared.dtype).square().sum())
 
 
 def batches(num_tokens: int, batch_tokens: int) -> Iterator[slice]:

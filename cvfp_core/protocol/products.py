@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 _fast: ContextVar[bool] = ContextVar("fast products", default=True)
@@ -37,7 +37,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if apply is None:
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        made: Tensor = _Linear.apply(x, weight, bias)
+        made: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return made
     return apply(x, weight, bias)
 
@@ -61,12 +61,12 @@ def _onednn_for(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor |
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return _onednn(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (
@@ -83,7 +83,7 @@ def onednn() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     The processor decides, not a trial's clock: the two differ in the last bits, and a run must not depend on how busy
     the machine was when it began.
     """
-    if not (torch.backends.mkldnn.is_available() and _is_amd()):
+    if not (torch.backends.mkldnn.is_available() and _is_amd()):  # type: ignore[no-untyped-call]
         return None
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(5, 64, generator=generator), torch.randn(3, 64, generator=generator)
