@@ -668,7 +668,7 @@ def test_null_data_have_no_effect_of_one_metric_on_another():
 
 # --- templates ------------------------------------------------------------------------------------------------------
 
-QUICK = {"power-law", "saturating", "sliding-window", "log-linear-er", "linear-er"}
+QUICK = {"power-law", "sliding-window", "log-linear-er", "linear-er"}
 LIGHT = holding(*(item for kind in registry.HOOKS.values() for name, item in INSTALLED.items(kind).items()
                   if kind is not Fitter or name in QUICK))
 """All that is installed but for laws that take seconds."""

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cvfp_core import options as given_options
-from cvfp_core.cells import Cell, CorpusChoice, Variant
+from cvfp_core.cells import Cell, CorpusChoice, Event, Variant
 from cvfp_core.kinds import Corpus, VariantFamily
 from cvfp_core.protocol.model import TwoPhaseModel, parameter_count, token_windows
-from cvfp_core.protocol.phase1 import learn_contexts
-from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
 from cvfp_core.protocol.run import run_cell
-from cvfp_core.protocol.stream import layer_outputs
 from cvfp_core.records import Record
 from cvfp_core.settings import Phase1Mode, Phase1Settings, Phase2Settings, Scalar, Settings
 from cvfp_core.testing.expecting import expect, raised
@@ -29,7 +26,8 @@ from cvfp_core.testing.loading import holding
 VOCAB, WIDTH, TRAIN, VAL = 29, 8, 120, 50
 ITERATIONS, EPOCHS = 12, 4
 NONSENSE = ("", "no variant of yours", "0L_8d_1tok\n")
-PHASE1 = Phase1Settings(learning_rate=0.005, max_iterations=ITERATIONS, min_iterations=ITERATIONS, context_noise=0.0)
+PHASE1 = Phase1Settings(  # no convergence before the last iteration
+    learning_rate=0.005, max_iterations=ITERATIONS, min_iterations=ITERATIONS, context_noise=0.0)
 PHASE2 = Phase2Settings(learning_rate=0.01, epochs=EPOCHS, patience=EPOCHS, batch_tokens=32)
 BFLOAT16 = 0.2
 """How far the logarithm of a perplexity in bfloat16 may lie from that in float32; a percent is usual."""
@@ -59,10 +57,7 @@ def check(family: VariantFamily, name: str, options: Mapping[str, Scalar | None]
         _same_seed_same_weights(subject)
         _groups_sum(subject)
         _shapes(subject)
-        if family.phases == 2:
-            _phase1(subject)
-        _phase2(subject)
-        _runs(subject)
+        _learns(subject)
 
 
 def _subject(family: VariantFamily, name: str, given: Mapping[str, Scalar | None]) -> _Subject:
@@ -112,8 +107,7 @@ def _state(model: TwoPhaseModel) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}  # type: ignore[attr-defined]
 
 
-def _changed(before: Mapping[str, Tensor], model: TwoPhaseModel) -> set[str]:
-    after = _state(model)
+def _differing(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
@@ -126,10 +120,10 @@ def _names(model: TwoPhaseModel, phase: int) -> set[str]:
 def _same_seed_same_weights(subject: _Subject) -> None:
     model = subject.build(1)
     before = _state(model)
-    expect(not _changed(before, subject.build(1)), f"{subject.name} built twice with one seed", "the same weights",
-           f"others in {_list(_changed(before, subject.build(1)))}")
+    off = _differing(before, _state(subject.build(1)))
+    expect(not off, f"{subject.name} built twice with one seed", "the same weights", f"others in {_list(off)}")
     trained = _names(model, 1) | _names(model, 2)
-    expect(bool(_changed(before, subject.build(2)) & trained), f"{subject.name} built with another seed",
+    expect(bool(_differing(before, _state(subject.build(2))) & trained), f"{subject.name} built with another seed",
            "other weights", "the same")
 
 
@@ -179,85 +173,74 @@ def _shapes(subject: _Subject) -> None:
            "stream)", f"a difference of {off:.2g}")
 
 
-def _phase1(subject: _Subject) -> None:
-    model = subject.build()
-    windows = _windows(_corpus().train_tokens, subject)
-    settings = replace(PHASE1, convergence_threshold=1e-12)  # so that both modes go on to the last iteration
-    before = _state(model)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """A run of both phases, and the model's parameters and buffers before, between and after them."""
 
-    def learn(mode: Phase1Mode) -> float:
-        result = learn_contexts(
-            model, windows, subject.variant.context_dim, replace(settings, mode=mode), autocast=nullcontext,
-            generator=torch.Generator().manual_seed(7), report=lambda _: None,
-        )
-        return result.last.loss
-
-    without = learn("untrained")
-    last = learn("trained")
-    _touches_only(subject, model, before, 1)
-    expect(last < without, f"{subject.name}: loss of Phase 1 after {ITERATIONS} iterations",
-           f"below {without:.6g}, where it ends without training", f"{last:.6g}")
+    record: Record
+    curves: Mapping[tuple[int, str], list[float | None]]
+    """(phase, metric) -> values, step by step."""
+    model: TwoPhaseModel
+    states: list[Mapping[str, Tensor]]
 
 
-def _phase2(subject: _Subject) -> None:
-    model, corpus = subject.build(), _corpus()
-    train, val = (_stream(model, tokens, subject) for tokens in (corpus.train_tokens, corpus.val_tokens))
-    epochs: list[Epoch] = []
-    before = _state(model)
-    learn_tokens(model, train, val, torch.from_numpy(corpus.embeddings), PHASE2, autocast=nullcontext,
-                 report=epochs.append)
-    _touches_only(subject, model, before, 2)
-    first, last = epochs[0].train_ppl, epochs[-1].train_ppl
-    expect(last < first, f"{subject.name}: training perplexity after {EPOCHS} epochs", f"below {first:.4g}, where it "
-           "began", f"{last:.4g}")
+def _run(subject: _Subject, precision: Literal["float32", "bfloat16"] = "float32", mode: Phase1Mode = "trained"
+         ) -> _Run:
+    models: list[TwoPhaseModel] = []
+    states: list[Mapping[str, Tensor]] = []
 
+    def build(*given: Any) -> TwoPhaseModel:
+        models.append(subject.family.build(*given))
+        states.append(_state(models[0]))
+        return models[0]
 
-def _stream(model: TwoPhaseModel, tokens: np.ndarray, subject: _Subject) -> Stream:
-    windows, width = _windows(tokens, subject), subject.variant.context_dim
-    if subject.family.phases == 1:
-        layers = torch.zeros(0, len(windows), width)
-    else:
-        contexts = torch.randn(len(windows), width, generator=torch.Generator().manual_seed(4))
-        layers = layer_outputs(model, contexts, windows, TRAIN, nullcontext)
-    return Stream(tokens=torch.from_numpy(tokens.astype(np.int64)), windows=windows, layers=layers)
+    def heard(event: Event) -> None:
+        if event.kind == "phase_finished":
+            states.append(_state(models[0]))
 
-
-def _touches_only(subject: _Subject, model: TwoPhaseModel, before: Mapping[str, Tensor], phase: int) -> None:
-    changed, mine = _changed(before, model), _names(model, phase)
-    foreign = changed - mine
-    expect(not foreign, f"{subject.name}: what Phase {phase} changed", f"parameters of phase {phase} only",
-           f"also {_list(foreign)}")
-    expect(mine <= changed, f"{subject.name}: parameters of phase {phase}", f"all of them learn in Phase {phase}",
-           f"no change of {_list(mine - changed)}")
-
-
-def _runs(subject: _Subject) -> None:
-    first, again = _run(subject, "float32"), _run(subject, "float32")
-    expect(first.val_ppl == again.val_ppl, f"{subject.name} run twice in float32", f"perplexity {first.val_ppl}",
-           again.val_ppl)
-    model = subject.build()
-    for name, group in (("params_phase1", model.phase1_parameters()), ("params_phase2", model.phase2_parameters())):
-        expect(getattr(first, name) == parameter_count(group), f"{subject.name}: {name} of its record",
-               f"{parameter_count(group):,}", getattr(first, name))
-    half = _run(subject, "bfloat16")
-    apart = abs(math.log((half.val_ppl or math.nan) / (first.val_ppl or math.nan)))
-    expect(apart < BFLOAT16, f"{subject.name}: validation perplexity in bfloat16",
-           f"about that in float32, {first.val_ppl:.4g}", f"{half.val_ppl:.4g}")
-
-
-def _run(subject: _Subject, precision: Literal["float32", "bfloat16"]) -> Record:
     cell = Cell(
         experiment="kit", variant=subject.variant, corpus=CorpusChoice(name="made"), corpus_hash="made",
-        settings=Settings(phase1=PHASE1, phase2=PHASE2, model=subject.options, precision=precision),
+        settings=Settings(phase1=replace(PHASE1, mode=mode), phase2=PHASE2, model=subject.options, precision=precision),
         num_samples=1, train_tokens=TRAIN, seed=1, device="cpu", cache=Path("unused"),
     )
+    what = f"{subject.name}: a run in {precision}"
     try:
-        record = run_cell(cell, subject.family, _corpus(), lambda _: None).record
+        result = run_cell(cell, replace(subject.family, build=build), _corpus(), heard)
     except Exception as error:
-        raise raised(f"{subject.name}: a run in {precision}", error) from error
-    expect(record.status == "ok", f"{subject.name}: a run in {precision}", "status ok", f"{record.status}: "
-           f"{record.reason}")
-    return record
+        raise raised(what, error) from error
+    record = result.record
+    expect(record.status == "ok", what, "status ok", f"{record.status}: {record.reason}")
+    curves: dict[tuple[int, str], list[float | None]] = {}
+    for point in result.curves:
+        curves.setdefault((point.phase, point.metric), []).append(point.value)
+    return _Run(record=record, curves=curves, model=models[0], states=states)
+
+
+def _learns(subject: _Subject) -> None:
+    run = _run(subject)
+    phases = (1, 2) if subject.family.phases == 2 else (2,)
+    for phase, before, after in zip(phases, run.states, run.states[1:], strict=False):
+        changed, mine = _differing(before, after), _names(run.model, phase)
+        expect(changed <= mine, f"{subject.name}: what Phase {phase} changed", f"parameters of phase {phase} only",
+               f"also {_list(changed - mine)}")
+        expect(mine <= changed, f"{subject.name}: parameters of phase {phase}", f"all of them learn in Phase {phase}",
+               f"no change of {_list(mine - changed)}")
+    if subject.family.phases == 2:
+        last, without = (each.curves[1, "loss"][-1] or 0.0 for each in (run, _run(subject, mode="untrained")))
+        expect(last < without, f"{subject.name}: loss of Phase 1 after {ITERATIONS} iterations",
+               f"below {without:.6g}, where it ends without training", f"{last:.6g}")
+    ppl = [value or math.nan for value in run.curves[2, "train_ppl"]]
+    expect(ppl[-1] < ppl[0], f"{subject.name}: training perplexity after {EPOCHS} epochs",
+           f"below {ppl[0]:.4g}, where it began", f"{ppl[-1]:.4g}")
+    for name, phase in (("params_phase1", 1), ("params_phase2", 2)):
+        count = parameter_count(run.model.phase1_parameters() if phase == 1 else run.model.phase2_parameters())
+        expect(getattr(run.record, name) == count, f"{subject.name}: {name} of its record", f"{count:,}",
+               getattr(run.record, name))
+    first, again, half = (each.val_ppl or math.nan for each in (
+        run.record, _run(subject).record, _run(subject, "bfloat16").record))
+    expect(first == again, f"{subject.name} run twice in float32", f"perplexity {first}", again)
+    expect(abs(math.log(half / first)) < BFLOAT16, f"{subject.name}: validation perplexity in bfloat16",
+           f"about that in float32, {first:.4g}", f"{half:.4g}")
 
 
 def _list(names: set[str]) -> str:
