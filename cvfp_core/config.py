@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from cvfp_core.cells import CorpusChoice
+from cvfp_core.corpora import without_defaults_of_another
 from cvfp_core.errors import UsageError, shown, suggestion
 from cvfp_core.kinds import Preset
 from cvfp_core.registry import Registry
@@ -113,6 +114,8 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
     Raises UsageError, one line, for a file that cannot be read, an unknown key, preset or impossible value.
     """
     data = merged(path, overrides, assignments)
+    if path is None and isinstance(data["corpus"], dict):
+        data["corpus"] = without_defaults_of_another(data["corpus"], parse(None)["corpus"], assignments, registry)
     try:
         run = _RunFile.model_validate(data)
     except ValidationError as error:
@@ -126,7 +129,6 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         raise UsageError("no variants: give variants = [\"1L_128d_1tok\"] or a [matrix] in the run file, or --variant")
     samples = tuple(sorted(set(run.samples.sizes() if isinstance(run.samples, Geometric) else run.samples)))
     preset = registry.get(Preset, run.settings) if run.settings else None
-    corpus = dict(run.corpus)
     return RunConfig(
         name=run.name,
         variants=variants,
@@ -141,7 +143,8 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         ),
         device=run.device,
         executor=run.executor,
-        corpus=CorpusChoice(name=str(corpus.pop("name", "embedded")), options=corpus),
+        corpus=CorpusChoice(name=str(run.corpus.get("name", "embedded")),
+                            options={key: value for key, value in run.corpus.items() if key != "name"}),
         shortcuts=_section("shortcuts", Shortcuts, run.shortcuts),
         written=data,
     )

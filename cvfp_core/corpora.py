@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cvfp_core import options
 from cvfp_core.cells import CorpusChoice
@@ -29,3 +31,19 @@ def leak(corpus: Corpus) -> str | None:
         return None
     return (f"warning: {share:.0%} of the validation text of corpus '{corpus.name}' also stands in its training text, "
             f"so perplexities will be lower than on new text; remove what is repeated, or split by source")
+
+
+def without_defaults_of_another(
+    corpus: Mapping[str, Any], default: Mapping[str, Any], assignments: Sequence[str], registry: Registry
+) -> dict[str, Any]:
+    """A run file's corpus section without what the default file says of its own corpus and the chosen one has not.
+
+    default: the default run file's section. assignments: what the user set, `corpus.key=value`, which stays.
+    """
+    source = registry.items(CorpusSource).get(str(corpus.get("name")))
+    if source is None or source.name == default.get("name"):
+        return dict(corpus)
+    asked = {assignment.partition("=")[0].strip() for assignment in assignments}
+    known = {"name", *(option.name for option in source.options)}
+    return {key: value for key, value in corpus.items()
+            if key in known or key not in default or f"corpus.{key}" in asked}

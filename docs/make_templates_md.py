@@ -18,14 +18,19 @@ FILE = Path(__file__).parent / "templates.md"
 HEAD = """\
 # Report templates
 
-`cvfp report PATH --template NAME` fills a template that a plugin brings; `--template my.md.j2` fills yours. A template
-is a [Jinja](https://jinja.palletsprojects.com/templates/) file that writes Markdown:
+`cvfp report PATH --template NAME` fills a template that a plugin brings; the name of a file that ends in `.j2` fills
+yours. A template is a [Jinja](https://jinja.palletsprojects.com/templates/) file that writes Markdown, such as this
+`mine.md.j2`:
 
 ```jinja
 # Runs of {{ experiments | map("cell") | join(", ") }}
 {% for s in series %}
 - {{ s.label | cell }}: alpha {{ s.fit.parameters.alpha.value | number(3) }} {{ s.fit.parameters.alpha | interval }}
 {% endfor %}
+```
+
+```sh
+cvfp report logs/ --template mine.md.j2
 ```
 
 - Values are plain: text, numbers, true and false, none, lists and dictionaries. Templates run in a sandbox.

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cvfp_core import __version__
-from cvfp_core.cli import check, fit, ingest, laws, plugins, predict, report, run, show
+from cvfp_core.cli import check, fit, ingest, laws, plugin, plugins, predict, report, run, show
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
 
@@ -40,7 +40,10 @@ def _options(
     pass
 
 
-def command(name: str, function: Callable[..., None]) -> None:
+_plugin = typer.Typer(help="Begin a plugin of your own.", no_args_is_help=True)
+
+
+def command(name: str, function: Callable[..., None], group: typer.Typer = app) -> None:
     """Registers a command whose errors end in one line: `cvfp: ...` and the error's exit code."""
 
     @functools.wraps(function)
@@ -57,7 +60,7 @@ def command(name: str, function: Callable[..., None]) -> None:
             sys.stderr.close()  # the reader of our output left: nobody to tell
             raise typer.Exit(0) from None
 
-    app.command(name)(guarded)
+    group.command(name)(guarded)
 
 
 command("run", run.run)
@@ -69,3 +72,5 @@ command("laws", laws.laws)
 command("check", check.check)
 command("report", report.report)
 command("plugins", plugins.plugins)
+command("new", plugin.new, _plugin)
+app.add_typer(_plugin, name="plugin")

@@ -93,7 +93,7 @@ class Curve:
             for p in (self.fitter.parameters[i] for i in self.free)
         ]
         if np.prod([len(axis) for axis in axes], initial=1.0) <= GRID_LIMIT:
-            points = np.array(list(product(*axes))).reshape(-1, len(axes))
+            points = np.array(list(product(*axes)), dtype=float)  # (G, free); one empty row where all are linear
         else:
             rng = np.random.default_rng(0)
             points = np.stack([rng.choice(axis, GRID_LIMIT) for axis in axes], axis=1)

@@ -1,0 +1,97 @@
+"""What a new plugin may be made of: one part for each hook family, and what its module imports for it.
+
+Standard library only. The texts are in `files/`: `KIND.window` for the shop window, `KIND.test` for its tests,
+`KIND.try` for the README, and the goods under their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ABC, PATHLIB, TYPING = "collections.abc", "pathlib", "typing"
+CELLS, KINDS, SETTINGS = "cvfp_core.cells", "cvfp_core.kinds", "cvfp_core.settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One kind of item a plugin may add."""
+
+    hooks: tuple[str, ...]
+    adds: str
+    """What the example is, in words, with $short for the plugin's name."""
+    goods: tuple[str, ...] = ()
+    """Files beside the shop window; their texts are in `files/KIND.NAME.txt`."""
+    imports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the shop window imports, by module."""
+    typing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What it imports for type checkers only; no names: the module itself, by its customary short name."""
+
+
+_OPTIONS = {ABC: ("Iterable", "Mapping"), SETTINGS: ("Scalar",)}
+
+PARTS: Mapping[str, Part] = {
+    "variant": Part(
+        hooks=("cvfp_variants",),
+        adds="model family `$short`: a leaky recurrent network, `${short}_{L}L_{d}d_{T}tok`",
+        goods=("model.py",),
+        imports=_OPTIONS | {CELLS: ("Variant",), KINDS: ("Option", "VariantFamily")},
+        typing={"torch": (), "cvfp_core.protocol.model": ("TwoPhaseModel",)},
+    ),
+    "corpus": Part(
+        hooks=("cvfp_corpora",),
+        adds="corpus `$short`: sentences about numbers, letter by letter",
+        goods=("corpus.py",),
+        imports=_OPTIONS | {PATHLIB: ("Path",), KINDS: ("Corpus", "CorpusSource", "Option")},
+    ),
+    "ingester": Part(
+        hooks=("cvfp_ingesters",),
+        adds="ingester `$short-log`: a text file with one run a line",
+        goods=("log.py",),
+        imports={ABC: ("Iterable", "Iterator"), PATHLIB: ("Path",), "cvfp_core.ingesting.found": ("Found",),
+                 KINDS: ("Ingester", "IngestOptions")},
+    ),
+    "preset": Part(
+        hooks=("cvfp_presets",),
+        adds="settings `$short`: short runs for trying things out",
+        imports={ABC: ("Iterable",), KINDS: ("Preset",)},
+    ),
+    "template": Part(
+        hooks=("cvfp_templates",),
+        adds="report template `$short`: the best run of every series",
+        goods=("report.md.j2",),
+        imports={ABC: ("Iterable",), PATHLIB: ("Path",), KINDS: ("Template",)},
+    ),
+    "fitter": Part(
+        hooks=("cvfp_fitters",),
+        adds="law `$short-law`: perplexity falls by the same amount with every doubling of data",
+        imports={ABC: ("Iterable",), TYPING: ("Any",), KINDS: ("Fitter", "Parameter")},
+    ),
+    "analysis": Part(
+        hooks=("cvfp_analyses",),
+        adds="analysis `$short-by-heart`: are small samples learned by heart?",
+        goods=("analysis.py",),
+        imports={ABC: ("Iterable", "Sequence"), KINDS: ("Analysis",)},
+        typing={"polars": (), "cvfp_core.findings": ("Finding",), "cvfp_core.fitting.values": ("Fit",)},
+    ),
+    "light": Part(
+        hooks=("cvfp_lights",),
+        adds="light `$short-movement`: how far the contexts still moved when Phase 1 ended",
+        imports={ABC: ("Iterable",), KINDS: ("Light",)},
+    ),
+    "stop-rule": Part(
+        hooks=("cvfp_stop_rules",),
+        adds="stop rule `$short-rising`: the loss of Phase 1 has risen three times in a row",
+        imports={ABC: ("Iterable", "Sequence"), KINDS: ("Iteration", "StopRule")},
+    ),
+    "executor": Part(
+        hooks=("cvfp_executors",),
+        adds="executor `$short`: cells one after the other, in this process",
+        imports={ABC: ("Iterable", "Sequence"), PATHLIB: ("Path",), CELLS: ("Cell", "Emit"), KINDS: ("Executor",)},
+    ),
+    "observer": Part(
+        hooks=("cvfp_run_started", "cvfp_phase_finished", "cvfp_run_finished"),
+        adds="an observer that logs what runs do, with Python's `logging` under the name `$package`",
+        imports={CELLS: ("Cell",)},
+    ),
+}
