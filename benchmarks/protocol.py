@@ -35,8 +35,7 @@ from cvfp_residual.model import ResidualModel
 
 VOCABULARY, WIDTH = 50257, 768
 PHASE2_TOKENS, SEQUENTIAL_TOKENS, RANK_TOKENS = 2048, 512, 10_000  # enough for a steady rate, few enough to repeat
-WAYS = {"plain": Shortcuts.none(), "fast": Shortcuts()}
-HALF = ("phase 2, training", "phase 2, evaluation")
+WAYS = {"plain": Shortcuts.none(), "fast": Shortcuts(), "bf16": Shortcuts()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +57,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default="", help="steps whose name contains this")
+    parser.add_argument("--ways", nargs="*", default=["plain", "fast", "bf16"])
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
@@ -67,12 +67,10 @@ def main() -> None:
     for name in arguments.variant:
         made = {
             (step, way): each
-            for way, shortcuts in WAYS.items()
-            for step, each in make_steps(name, arguments.tokens, device, shortcuts).items()
+            for way in arguments.ways
+            for step, each in make_steps(name, arguments.tokens, device, WAYS[way], half=way == "bf16").items()
+            if arguments.only in step
         }
-        half = make_steps(name, arguments.tokens, device, Shortcuts(), half=True)
-        made |= {(step, "bf16"): half[step] for step in half}
-        made = {key: step for key, step in made.items() if arguments.only in key[0]}
         seconds: dict[tuple[str, str], list[float]] = {key: [] for key in made}
         peaks: list[float] = []
         for repeat in range(arguments.repeats + 1):
@@ -85,7 +83,8 @@ def main() -> None:
         peak = statistics.median(peaks)
         for (label, way), step in made.items():
             taken = statistics.median(seconds[label, way])
-            plain = made[label, "plain"].tokens / statistics.median(seconds[label, "plain"])
+            first = next(key for key in made if key[0] == label)
+            plain = made[first].tokens / statistics.median(seconds[first])
             print(f"{name:<14} {label:<22} {way:<6} {step.tokens / taken:>10,.0f} {step.tokens / taken / plain:>8.2f}x "
                   f"{step.original / taken / peak:>12.0%} {step.own / taken / peak:>8.0%}", flush=True)
         print(f"{name:<14} float32 product: {peak / 1e9:,.0f} GFLOP/s", flush=True)
