@@ -159,7 +159,8 @@ def make_steps(
     validated = tokens if shortcuts.parallel_validation else SEQUENTIAL_TOKENS
     rank = 2 * RANK_TOKENS * block
     steps = {
-        "phase 1, iteration": Step(tokens=tokens, work=one_iteration, timer=one_iteration, original=sweep[0], own=sweep[1]),
+        "phase 1, iteration": Step(tokens=tokens, work=one_iteration, timer=one_iteration,
+                                   original=sweep[0], own=sweep[1]),
         "validation contexts": Step(tokens=validated, work=validate, original=validated * along * (1 + window),
                                     own=validated * along * (1 + distinct * window)),
         "effective rank": Step(tokens=RANK_TOKENS, original=rank, own=rank, work=lambda: effective_rank(

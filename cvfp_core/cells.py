@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cvfp_core.settings import Scalar, Settings, Shortcuts
+from cvfp_core.settings import Phase1Mode, Scalar, Settings, Shortcuts
 
 PROTOCOL_VERSION = 2
 """Raised when the same cell would give other numbers than before."""
@@ -63,6 +63,17 @@ class Cell:
     """Rules that may end the run early. A run they end is no result, so they are not part of the run id."""
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
     """How the numbers are reached; not part of the run id either."""
+
+    @property
+    def control(self) -> Phase1Mode | None:
+        """Which control the run is, by its Phase 1; None: none."""
+        mode = self.settings.phase1.mode
+        return None if mode == "trained" else mode
+
+    @property
+    def title(self) -> str:
+        """The variant, and which control of it."""
+        return f"{self.variant.name}, {self.control}" if self.control else self.variant.name
 
     @property
     def run_id(self) -> str:

@@ -76,6 +76,7 @@ class _RunFile(BaseModel):
     matrix: Matrix | None = None
     samples: _Sizes
     seeds: Annotated[list[_Seed], Field(min_length=1)] = [42]
+    controls: Annotated[bool, Field(strict=True)] = False
     settings: str | None = None
     device: str = "auto"
     executor: str = "local"
@@ -95,6 +96,7 @@ class RunConfig:
     variants: tuple[str, ...]
     samples: tuple[int, ...]
     seeds: tuple[int, ...]
+    controls: bool
     preset: str | None
     settings: Settings
     device: str
@@ -132,6 +134,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         variants=variants,
         samples=samples,
         seeds=tuple(dict.fromkeys(run.seeds)),
+        controls=run.controls,
         preset=run.settings,
         settings=settings_from(
             preset.overrides if preset else {},
@@ -152,11 +155,9 @@ def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequenc
     data = parse(path)
     for assignment in assignments:
         _assign(data, assignment)
-    for key, value in overrides.items():
-        data[key] = value
-        if key == "variants":
-            data.pop("matrix", None)
-    return data
+    if "variants" in overrides:
+        data.pop("matrix", None)
+    return data | dict(overrides)
 
 
 def as_toml(data: Mapping[str, Any]) -> str:
@@ -260,6 +261,7 @@ _WORDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 _RULES = {
     "int_type": "a whole number",
     "float_type": "a number",
+    "bool_type": "true or false",
     "finite_number": "finite",
     "string_type": "a text",
     "list_type": "a list",

@@ -12,7 +12,7 @@ import polars as pl
 from cvfp_core import inference
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.kinds import Iteration, Light, StopRule
-from cvfp_core.matched import usable
+from cvfp_core.matched import learned, usable
 
 Colour = Literal["green", "yellow", "red"]
 
@@ -91,8 +91,8 @@ def with_thresholds(lights: Mapping[str, Light], given: Mapping[str, Any]) -> li
 
 
 def lights(records: pl.DataFrame, lit: Sequence[Light]) -> list[Judgement]:
-    """Every light on every usable run, in the order of the runs."""
-    runs = usable(records)
+    """Every light on every usable run whose Phase 1 learned contexts, in the order of the runs."""
+    runs = learned(usable(records))
     return [_judge(row, light) for row in runs.to_dicts() for light in lit]
 
 
@@ -135,10 +135,10 @@ def backtest(records: pl.DataFrame, lit: Sequence[Light]) -> list[Backtest]:
 
 
 def stops(records: pl.DataFrame, curves: pl.DataFrame, rules: Sequence[StopRule]) -> list[Stop]:
-    """Where each rule would have ended each usable run that has a curve of Phase 1; rules see what curves hold."""
+    """Where each rule would have ended each usable run whose Phase 1 has a curve; rules see what curves hold."""
     made = []
     known = {name: [Iteration(**row) for row in rows] for name, rows in _iterations(curves).items()}
-    for row in usable(records).to_dicts():
+    for row in learned(usable(records)).to_dicts():
         seen = known.get(row["run_id"], [])
         for rule in rules if seen else ():
             if rule.val_er_at and not any(each.val_er is not None for each in seen):
@@ -175,7 +175,7 @@ def _iterations(curves: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 def _backtest(records: pl.DataFrame, rule: str, judged: Collection[str], ended: Mapping[str, float]) -> Backtest:
     """ended: run -> share of Phase 1 it would not have had to pay for."""
-    runs = usable(records)
+    runs = learned(usable(records))
     median = pl.col("val_ppl").median().over("size")
     runs = runs.with_columns(
         ((pl.col("val_ppl") > median).cast(pl.Int64) - (pl.col("val_ppl") < median).cast(pl.Int64)).alias("half"),

@@ -65,7 +65,8 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
         rules = registry.stop_rules(cell.stop_rules)
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules)
     except Exception as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
-        result = _failed(cell, _reason(cell, registry, error))
+        family = registry.items(VariantFamily).get(cell.variant.family)
+        result = _failed(cell, _reason(cell, registry, error), family.phases if family else None)
     try:
         store.write(folder, result)
     except OSError as error:
@@ -95,7 +96,7 @@ def _reason(cell: Cell, registry: Registry, error: Exception) -> str:
     return f"{text[:500]} (variant family '{cell.variant.family}' of {owner.label})"
 
 
-def _failed(cell: Cell, reason: str) -> RunResult:
+def _failed(cell: Cell, reason: str, phases: int | None) -> RunResult:
     return RunResult(record=Record(
         run_id=cell.run_id,
         experiment=cell.experiment,
@@ -110,6 +111,8 @@ def _failed(cell: Cell, reason: str) -> RunResult:
         corpus_hash=cell.corpus_hash,
         num_samples=cell.num_samples,
         train_tokens=cell.train_tokens,
+        phases=phases,
+        phase1_mode=cell.settings.phase1.mode if phases != 1 else None,
         device=cell.device,
         status="failed",
         reason=reason,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from cvfp_core import records as schema
 from cvfp_core import verdicts
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.inference import Measured
@@ -44,32 +45,6 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigureSeries:
-    """Points under one label; low and high, where given, are the ends of their intervals."""
-
-    label: str
-    x: tuple[float, ...]
-    y: tuple[float, ...] = ()
-    low: tuple[float | None, ...] = ()
-    high: tuple[float | None, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A figure as plain data; who draws it decides how. The labels of the axes are messages.
-
-    `intervals`: one series a row, whose x is the estimate and low and high the ends along x.
-    """
-
-    kind: Literal["scatter", "lines", "intervals"]
-    x_label: str
-    y_label: str
-    log_x: bool = False
-    log_y: bool = False
-    series: tuple[FigureSeries, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One claim, tested."""
 
@@ -96,7 +71,6 @@ class Finding:
     """Corrected for all findings on these records; set by `test_all`."""
     caveats: tuple[str | Caveat, ...] = ()
     table: Table | None = None
-    figure: Figure | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data; every caveat as text and values."""
@@ -106,8 +80,7 @@ class Finding:
             {"text": each, "values": {}} if isinstance(each, str) else {"text": each.text, "values": dict(each.values)}
             for each in self.caveats
         ]
-        for name in ("table", "figure"):
-            plain[name] = _lists(asdict(plain[name])) if plain[name] is not None else None
+        plain["table"] = _lists(asdict(self.table)) if self.table is not None else None
         return plain
 
 
@@ -123,14 +96,13 @@ def finding(
     over: str = "",
     caveats: Sequence[str | Caveat] = (),
     table: Table | None = None,
-    figure: Figure | None = None,
 ) -> Finding:
     """The finding of one estimate. over: what n counts, added to the method. `test_all` fills in the analysis."""
     return Finding(
         analysis="", key=key, question=question, claim=claim, values=values or {}, verdict=judged.verdict,
         estimate=measured.estimate, low=measured.low, high=measured.high, unit=unit, n=measured.n,
         method=", ".join(part for part in (measured.method, over) if part), p_value=judged.p_value,
-        caveats=tuple(caveats), table=table, figure=figure,
+        caveats=tuple(caveats), table=table,
     )
 
 
@@ -157,11 +129,12 @@ def test_all(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> 
     missing = [law for law in wanted if law not in {fit.law for fit in known}]
     if missing and runs.height:
         known += fit_all(records, missing, registry=registry)
-    found = [
-        finding
-        for analysis in registry.items(Analysis).values()
-        for finding in _findings(analysis, runs, [fit for fit in known if fit.law in analysis.laws], registry)
-    ]
+    studied = schema.without_controls(runs)
+    apart = set(runs["series"]) - set(studied["series"])
+    found = []
+    for analysis in registry.items(Analysis).values():
+        mine = [fit for fit in known if fit.law in analysis.laws and (analysis.controls or fit.series not in apart)]
+        found += _findings(analysis, runs if analysis.controls else studied, mine, registry)
     p_values = [each.p_value if verdicts.rests_on_p(each.verdict) else None for each in found]
     count = sum(p is not None for p in p_values)
     return [

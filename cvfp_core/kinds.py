@@ -50,6 +50,11 @@ class VariantFamily:
     options: tuple[Option, ...] = ()
     check: Callable[[Variant, Mapping[str, Scalar | None]], None] | None = None
     """(variant, all options): raises UsageError for options that do not go with the variant; called before any run."""
+    settle: (
+        Callable[[Variant, Mapping[str, Scalar | None], int, Callable[[str], int]], Mapping[str, Scalar | None]] | None
+    ) = None
+    """(variant, all options, embed_dim, parameters of another variant by its name) -> all options, those that follow
+    from others filled in; cells and records have these. Called after `check`; raises UsageError."""
     phases: Literal[1, 2] = 2
     """1: the family has no contexts to learn; Phase 1 is empty and its metrics stay null."""
 
@@ -70,6 +75,8 @@ class Corpus:
     """(vocab_size, embed_dim) float32."""
     hash: str
     """Of everything the above is made from: texts, split, tokenizer, embedding recipe."""
+    val_repeated: float | None = None
+    """Share of the validation text that also stands in the training text; None: not measured."""
 
     @property
     def num_documents(self) -> int:
@@ -208,6 +215,8 @@ class Analysis:
     analyse: Callable[[pl.DataFrame, Sequence[Fit]], Iterable[Finding]]
     columns: tuple[str, ...] = ("val_ppl",)
     """Record columns without which there is nothing to analyse."""
+    controls: bool = False
+    """Whether it gets the runs of controls too; if not, it sees them only where there are no others."""
     laws: tuple[str, ...] = ()
     """Names of the laws whose fits it reads."""
 

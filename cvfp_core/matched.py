@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from cvfp_core import inference
+from cvfp_core import records as schema
 from cvfp_core.fitting.values import Array
 from cvfp_core.inference import Measured
 from cvfp_core.settings import flatten
@@ -19,26 +20,38 @@ IDENTITY = ("family", "num_layers", "context_dim", "num_input_tokens", "embed_di
 """Record columns a variant is made of."""
 DATA = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "val_tokens")
 """Record columns that make perplexities comparable."""
-_CONTENT = ("experiment", "variant", "num_samples", "train_tokens", "seed", "val_ppl", "train_ppl", "val_er", "val_acc")
+_CONTENT = ("series", "num_samples", "train_tokens", "seed", "val_ppl", "train_ppl", "val_er", "val_acc")
 
 
 def usable(records: pl.DataFrame) -> pl.DataFrame:
-    """The finished runs with a perplexity and a size, each once, with columns `series` and `size`.
+    """The finished runs with a perplexity and a size, each once, with columns `series`, `control` and `size`.
 
-    size: training tokens, or training documents where no run has tokens. Of checkpoints of one run only the last.
+    control: see `records.control`; it is part of the series. size: training tokens, or training documents where no run
+    has tokens. Of checkpoints of one run only the last.
     """
+    control = schema.control(records)
+    names = [schema.label(row, mode) for row, mode in zip(records.select("experiment", "variant").iter_rows(), control,
+                                                          strict=True)]
+    records = records.with_columns(control, pl.Series("series", names, dtype=pl.String))
     size = "train_tokens" if records["train_tokens"].null_count() < records.height else "num_samples"
     rows = records.filter((pl.col("status") == "ok") & pl.col("val_ppl").is_not_null() & pl.col(size).is_not_null())
     rows = rows.unique([name for name in _CONTENT if name in rows.columns], keep="first", maintain_order=True)
-    rows = rows.sort(size, maintain_order=True).unique(["experiment", "variant", "run_id"], keep="last",
-                                                       maintain_order=True)
-    label = pl.concat_str(pl.col("experiment"), pl.lit(":"), pl.col("variant"))
-    order = {f"{row[0]}:{row[1]}": i for i, row in enumerate(records.select("experiment", "variant").iter_rows())
-             } if records.height else {}
-    rows = rows.with_columns(label.alias("series"), pl.col(size).cast(pl.Float64).alias("size"))
+    rows = rows.sort(size, maintain_order=True).unique(["series", "run_id"], keep="last", maintain_order=True)
+    order = {name: i for i, name in enumerate(names)}
+    rows = rows.with_columns(pl.col(size).cast(pl.Float64).alias("size"))
     rank = rows["series"].replace_strict(order, default=0, return_dtype=pl.Int64) if rows.height else \
         pl.Series([], dtype=pl.Int64)
     return rows.with_columns(rank.alias("_rank")).sort("_rank", "size", "seed", "run_id", nulls_last=True).drop("_rank")
+
+
+def with_contexts(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs of models that have contexts, or do not say; none of one phase."""
+    return runs.filter(pl.col("phases").ne_missing(1)) if "phases" in runs.columns else runs
+
+
+def learned(runs: pl.DataFrame) -> pl.DataFrame:
+    """Of usable runs those whose Phase 1 learned contexts, or does not say; no controls and no one-phase models."""
+    return with_contexts(runs).filter(pl.col("control").is_null())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,13 +117,15 @@ def differences(left: Group, right: Group) -> tuple[Difference, ...]:
     """Everything in which the groups' models, data and settings differ.
 
     A setting that only one group states counts: whether it differs is not known. What only one group says of its data
-    does not, nor do labels and machines.
+    does not, nor do labels and machines, nor settings of Phase 1 where a model has none.
     """
     a, b = left.traits, right.traits
+    without = "phase1." if any(with_contexts(each.runs).is_empty() for each in (left, right)) else None
     return tuple(
         Difference(name=name, left=a.get(name), right=b.get(name), assumed=name in left.assumed | right.assumed)
         for name in dict.fromkeys([*a, *b])
         if a.get(name) != b.get(name) and (name not in DATA or (name in a and name in b))
+        and not (without and name.startswith(without))
     )
 
 

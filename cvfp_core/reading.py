@@ -78,9 +78,7 @@ def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
         for file in made.failed:
             reason = file.problem or file.messages[-1]
             raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
-        if made.records.is_empty():
-            what = made.skipped[0] if made.skipped else "nothing in it is a run"
-            raise CvfpError(f"no runs in '{logs[0]}': {what}")
+        made.require_runs(logs)
         frames.append(made.records)
         curves.append(lambda: made.curves)
         found += [InputSource(name=file.name, ingester=file.ingester, runs=file.runs) for file in made.files]

@@ -30,7 +30,7 @@ class Record:
     variant: str = field(metadata={"unit": "", "meaning": "configuration, such as 1L_768d_2tok"})
     family: str | None = _column("", "model family")
     num_layers: int | None = _column("", "layers of the context block and of the token block")
-    context_dim: int | None = _column("", "width of a context vector")
+    context_dim: int | None = _column("", "width of a context vector; of a model without contexts, its own")
     embed_dim: int | None = _column("", "width of a token embedding")
     num_input_tokens: int | None = _column("", "tokens in the input window")
     seed: int | None = _column("", "seed of weights and noise")
@@ -45,7 +45,8 @@ class Record:
     val_tokens: int | None = _column("tokens", "validation tokens")
     unigram_ppl: float | None = _column("", "validation perplexity of the training unigram model")
     # phase 1
-    phase1_mode: str | None = _column("", "trained, or a control: untrained, zero-context")
+    phases: int | None = _column("", "phases the model has; 1: it has no contexts, so Phase 1 is empty")
+    phase1_mode: str | None = _column("", "trained, or a control: untrained, zero-context; null for one phase")
     phase1_iterations: int | None = _column("", "iterations until converged or stopped")
     phase1_censored: bool | None = _column("", "ended before converging: the count is a lower bound")
     convergence_rate: float | None = _column("fraction", "tokens whose context moved less than the threshold")
@@ -260,9 +261,31 @@ def _cast_one(value: Any, dtype: pl.DataType) -> Any:
     return float(value)
 
 
+def control(records: pl.DataFrame) -> pl.Series:
+    """Which control each record is of, by its Phase 1; null for what was trained, or does not say."""
+    if "phase1_mode" not in records.columns:
+        return pl.Series("control", [None] * records.height, dtype=pl.String)
+    modes = records["phase1_mode"].cast(pl.String)
+    return modes.to_frame().select(
+        control=pl.when(pl.col("phase1_mode") != "trained").then(pl.col("phase1_mode"))
+    )["control"]
+
+
+def without_controls(records: pl.DataFrame) -> pl.DataFrame:
+    """The records without those of controls; all of them if there is nothing else."""
+    studied = records.filter(control(records).is_null())
+    return studied if studied.height else records
+
+
+def label(parts: Sequence[object], control: str | None) -> str:
+    """The name of a series: its parts, and which control it is of if it is of one, joined by colons."""
+    return ":".join(["?" if part is None else str(part) for part in parts] + ([control] if control else []))
+
+
 def series(records: pl.DataFrame) -> list[pl.DataFrame]:
-    """The records of each (experiment, variant), ordered by training tokens, then seed; what alpha is fitted to."""
+    """The records of each (experiment, variant) and control, by training tokens, then seed; what alpha is fitted to."""
+    told = records.with_columns(control(records).alias("_control"))
     return [
-        group.sort("train_tokens", "seed", nulls_last=True)
-        for _, group in records.group_by("experiment", "variant", maintain_order=True)
+        group.drop("_control").sort("train_tokens", "seed", nulls_last=True)
+        for _, group in told.group_by("experiment", "variant", "_control", maintain_order=True)
     ]

@@ -109,7 +109,8 @@ def read(path: Path) -> pl.DataFrame:
         bad = made.rejected[0]
         raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
     return made.records.sort(
-        "experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed",
+        "experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "phase1_mode",
+        "train_tokens", "seed",
         nulls_last=True, maintain_order=True,
     )
 

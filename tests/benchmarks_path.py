@@ -5,6 +5,11 @@ import sys
 from pathlib import Path
 
 
+def controls():
+    """The module benchmarks/controls.py."""
+    return _module("controls")
+
+
 def coverage():
     """The module benchmarks/coverage.py."""
     return _module("coverage")

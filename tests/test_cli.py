@@ -1,13 +1,14 @@
 """The commands from a grid to a report: what is printed where, exit codes, going on with what is there."""
 
 import json
+import os
 import re
 
 import pytest
 from typer.testing import CliRunner
 
 import made_grids
-from cvfp_core import store
+from cvfp_core import reading, store
 from cvfp_core.cli.app import app
 from cvfp_core.records import Record, RunResult
 from made_grids import in_process as invoke
@@ -141,9 +142,34 @@ def test_what_a_report_cannot_be_made_from_or_written_to_is_said(trained, tmp_pa
     assert line(tmp_path, code=1).startswith(f"cvfp: no runs in '{tmp_path}': ")
     assert str(tmp_path / "nowhere") in line(tmp_path / "nowhere", code=1)
     assert line(code=2).startswith("cvfp: nothing to report on: give a folder")
-    assert line(runs, "-o", tmp_path / "no" / "report.md", code=2).startswith(
-        f"cvfp: cannot write '{tmp_path / 'no' / 'report.md'}': No such file"
-    )
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_any_work(trained, tmp_path, monkeypatch):
+    def refused(out, code=2):
+        return invoke("report", trained / "runs" / "default", "-o", out, folder=trained, code=code).stderr
+
+    file = tmp_path / "file"
+    file.write_text("")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "read", lambda *_: pytest.fail("the work was begun"))
+        assert refused(tmp_path) == f"cvfp: cannot write '{tmp_path}': it is a folder; give a file, such as report.md\n"
+        assert refused(file / "r.md") == f"cvfp: cannot write '{file / 'r.md'}': '{file}' is no folder\n"
+        assert refused(tmp_path / ("r" * 300)).endswith("': File name too long\n")
+        patch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and path in (closed, file)))
+        assert refused(file) == f"cvfp: cannot write '{file}': permission denied\n"
+        below = closed / "new" / "r.md"
+        assert refused(below) == f"cvfp: cannot write '{below}': the folder '{closed}' cannot be written to\n"
+        missing = invoke("report", trained, "-o", tmp_path / "no.md", "--check", folder=trained, code=1).stderr
+        assert missing == f"cvfp: cannot read '{tmp_path / 'no.md'}': No such file or directory\n"
+    assert not (closed / "new").exists()
+
+
+def test_the_folder_of_a_report_is_made(trained, tmp_path):
+    out = tmp_path / "new" / "folder" / "report.md"
+    invoke("report", trained / "runs" / "default", "-o", out, folder=trained)
+    assert out.read_text(encoding="utf-8").startswith("# Scaling summary: default\n")
 
 
 def test_templates_are_listed_with_their_plugins(trained):
@@ -292,3 +318,34 @@ def test_a_template_given_to_run_is_answered_with_the_two_commands(tmp_path):
 
 def test_the_version_is_printed():
     assert re.fullmatch(r"cvfp \d+\.\d+\.\d+\n", CliRunner().invoke(app, ["--version"]).stdout)
+
+
+WRONG = {
+    ("run", "--varient", "x"): "no such option '--varient'; did you mean '--variant'?; see `cvfp run --help`",
+    ("run", "--nosuch"): "no such option '--nosuch'; see `cvfp run --help`",
+    ("report", "x", "-q"): "no such option '-q'; see `cvfp report --help`",
+    ("shwo", "x"): "no such command 'shwo'; did you mean 'show'?; see `cvfp --help`",
+    ("--versoin",): "no such option '--versoin'; did you mean '--version'?; see `cvfp --help`",
+    ("predict", "x"): "missing option '--tokens'; see `cvfp predict --help`",
+    ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
+    ("laws", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
+    ("run", "--corpus"): "option '--corpus' requires an argument.*",
+    ("run", "--seed", "abc"): "invalid value for '--seed': .*'abc'.*; see `cvfp run --help`",
+    ("run", "--jobs", "-1"): "invalid value for '--jobs': .*-1.*; see `cvfp run --help`",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
+def test_a_command_typed_wrongly_ends_in_one_line_and_exit_code_2(arguments):
+    done = CliRunner().invoke(app, arguments, prog_name="cvfp")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch("cvfp: " + re.sub(r"\?(?=;)", r"\\?", WRONG[arguments]), line), line
+
+
+def test_nothing_typed_prints_the_help():
+    done = CliRunner().invoke(app, [], prog_name="cvfp")
+    assert done.exit_code == 2
+    assert len(re.findall("Usage: cvfp ", done.output)) == 1
+    assert "cvfp: " not in done.output

@@ -16,8 +16,8 @@ from cvfp_core.errors import UsageError, shown
 from cvfp_core.kinds import CorpusSource, Option, Preset, VariantFamily
 from cvfp_core.settings import Settings
 
-ALL_KEYS = ("name, variants, matrix, samples, seeds, settings, device, executor, precision, corpus, phase1, phase2, "
-            "model, shortcuts")
+ALL_KEYS = ("name, variants, matrix, samples, seeds, controls, settings, device, executor, precision, corpus, phase1, "
+            "phase2, model, shortcuts")
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +61,12 @@ SET = {
     "corpus.pth=x": "unknown key 'corpus.pth'; did you mean 'path'?; known: document, ",
     "samples={initial=4, multipler=2}": "unknown key 'samples.multipler'; did you mean 'multiplier'?; known: initial, ",
     "matrix={num_layer=[1]}": "unknown key 'matrix.num_layer'; did you mean 'num_layers'?; known: num_layers, ",
-    "settings=v33": "unknown settings preset 'v33'; did you mean 'v3'?; installed: small, v1, ",
+    "settings=v33": "unknown settings preset 'v33'; did you mean 'v3'?; installed: small, small-transformer, v1, ",
     "settings=3": "settings must be a text, not 3",
     "device=gpu": "unknown device 'gpu'; use one of auto, cpu, cuda, mps or cuda:N",
     "device=7": "device must be a text, not 7",
     "executor=ray": "unknown executor 'ray'; installed: local",
-    "corpus.name=txt": "unknown corpus 'txt'; did you mean 'text'?; installed: embedded, ",
+    "controls=yes": 'controls must be true or false, not "yes"',
     "corpus=text": 'corpus must be a section, not "text"',
     "variants=['1L_0d_1tok']": "unknown variant '1L_0d_1tok'; names have the form {L}L_{d}d_{T}tok",
     "variants=['1L_99999999999d_1tok']": "unknown variant '1L_99999999999d_1tok'",
@@ -167,7 +167,35 @@ OPTIONS = {
 
 @pytest.mark.parametrize("arguments", OPTIONS, ids=" ".join)
 def test_an_impossible_option_is_refused(place, arguments):
-    assert OPTIONS[arguments] in refusal(place, *made_grids.options(place), *arguments)
+    given = made_grids.options(place)
+    if arguments[0] == "--device":
+        at = given.index("device=cpu")
+        del given[at - 1:at + 1]
+    assert OPTIONS[arguments] in refusal(place, *given, *arguments)
+
+
+@pytest.mark.parametrize(("option", "assignment"), [
+    (("--samples", "4,8"), "samples=[4]"), (("--device", "cpu"), "device=cuda"), (("--seed", "1"), "seeds=[2]"),
+    (("--corpus", "text"), "corpus.name=jsonl"), (("--settings", "small"), "settings=v3"), (("--name", "a"), "name=b"),
+    (("--variant", "1L_8d_1tok"), "variants=['2L_8d_1tok']"), (("--variant", "1L_8d_1tok"), "matrix.num_layers=[1]"),
+    (("--controls",), "controls=false"), (("--samples", "4,8"), "samples.initial=4"),
+])
+def test_a_key_that_is_given_twice_is_refused(place, option, assignment):
+    said = refusal(place, *option, "--set", assignment)
+    assert f"{option[0]} and --set {assignment} both say what " in said
+    assert said.endswith("is; give one of them")
+
+
+def test_an_option_of_another_corpus_is_answered_with_that_corpus(place):
+    said = refusal(place, "--samples", "4", "--set", "corpus.path=corpus.txt")
+    assert said.endswith("corpus 'embedded' has no option 'path'; text, jsonl have it: say --corpus text")
+    assert "unknown key 'corpus.pth'; did you mean 'path'?" in refusal(
+        place, "--samples", "4", "--corpus", "text", "--set", "corpus.pth=x")
+
+
+def test_controls_run_every_mode_so_none_may_be_named(place):
+    said = refusal(place, *made_grids.options(place), "--controls", "--set", "phase1.mode=untrained")
+    assert said.endswith("controls = true runs every phase1.mode: leave phase1.mode = untrained out")
 
 
 FILES = {

@@ -477,6 +477,7 @@ def test_two_that_want_one_entry_at_once_make_it_once(tmp_path: Path) -> None:
         train_tokens=np.arange(3, dtype=np.int32),
         document_ends=np.array([3], dtype=np.int64),
         val_tokens=np.arange(2, dtype=np.int32),
+        val_repeated=0.25,
         embeddings=np.zeros((0, 0), dtype=np.float32),
         tokenizer_json="{}",
     )

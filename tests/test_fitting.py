@@ -3,6 +3,7 @@
 
 import json
 import math
+from dataclasses import replace
 from email import message_from_string
 from types import SimpleNamespace
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from cvfp_core import hookimpl, registry
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.fitting import fit_all, fit_series, predict_all, sensitivity
+from cvfp_core.fitting import auto, fit_all, fit_series, predict_all, sensitivity
+from cvfp_core.fitting.auto import widen
 from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
 from cvfp_core.kinds import Fitter, Parameter
@@ -286,6 +288,43 @@ def test_far_predictions_warn_and_three_sizes_get_no_interval():
     assert three.value is not None
     assert three.run_low is None
     assert "cannot tell" in three.reason
+
+
+def test_no_prediction_is_below_the_least_perplexity_there_is():
+    steep = made(TOKENS[:3], power(TOKENS[:3], noise=0.01))
+    (near,) = predict_all(steep, 1e9, "power-law").predictions
+    assert near.value > 1
+    assert near.run_low >= 1
+    for law_name in ("power-law", "auto"):
+        (far,) = predict_all(steep, 1e12, law_name).predictions
+        assert (far.value, far.mean_low, far.mean_high, far.run_low, far.run_high) == (None,) * 5
+        assert far.distance == pytest.approx(1e12 / TOKENS[2])
+        assert far.reason == ("below 1 at 1e+12 train_tokens, as no perplexity can be: the law has left its range; "
+                              "ask nearer")
+
+
+def test_an_interval_of_a_perplexity_ends_at_one():
+    records = made(TOKENS, power(TOKENS, floor=30, noise=0.05, seed=3))
+    for law_name in ("auto", "saturating"):
+        (each,) = predict_all(records, 1e10, law_name).predictions
+        assert each.run_low == each.mean_low == 1
+        assert 1 < each.value < each.mean_high < each.run_high
+    stretched = widen(each, each.value, 3.0)
+    assert stretched.run_low == 1
+    assert stretched.run_high > each.run_high
+
+
+def test_without_the_law_that_would_carry_the_interval_there_is_none_and_the_reason_says_so(monkeypatch):
+    def without_floors(fit, fitter, tokens, registry):
+        made_of = predicted(fit, fitter, tokens, registry)
+        return replace(made_of, value=None, reason="lost its way") if fitter.floor else made_of
+
+    predicted = auto._predict
+    monkeypatch.setattr(auto, "_predict", without_floors)
+    (each,) = predict_all(made(TOKENS, power(TOKENS, noise=0.01)), 1e7).predictions
+    assert each.value > 1
+    assert (each.mean_low, each.mean_high, each.run_low, each.run_high) == (None,) * 4
+    assert each.reason == "no interval, as it would be that of saturating: lost its way"
 
 
 def test_the_new_run_interval_holds_the_mean_interval():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tracemalloc
 from collections.abc import Iterator
@@ -270,6 +271,26 @@ def test_exit_codes_tell_all_some_and_none_apart(tmp_path: Path) -> None:
     assert _cli(str(bad)).exit_code == 1
     assert _cli(str(LOG), "--format", "nope").exit_code == 2
     assert _cli(str(LOG), "--map", "nope").exit_code == 2
+
+
+def test_a_folder_without_runs_ends_in_one_line_that_says_what_is_there_instead(tmp_path: Path) -> None:
+    def line(*arguments: str) -> str:
+        result = _cli(str(tmp_path), *arguments)
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        (said,) = result.stderr.splitlines()
+        return said
+
+    remedy = "give logs, tables, or folders of them"
+    assert line() == f"cvfp: no runs in '{tmp_path}': there are no files in it; {remedy}"
+    (tmp_path / "runs.csv").write_text("variant,train_tokens,val_ppl\n")
+    assert line("--json") == f"cvfp: no runs in '{tmp_path}': nothing in it is a run; {remedy}"
+    for name in ("a.md", "b.md"):
+        (tmp_path / name).write_text("Notes.")
+    said = line("--into", str(tmp_path / "kept"))
+    assert re.fullmatch(rf"cvfp: no runs in '.*': {tmp_path.name}/a.md: no ingester knows its content \(asked: .*\); "
+                        r"choose one with --format \(and 1 more\)", said)
+    assert not (tmp_path / "kept").exists()
 
 
 def test_strict_makes_anything_unaccounted_an_error_and_stores_nothing(tmp_path: Path) -> None:

@@ -109,6 +109,14 @@ def test_a_saved_mapping_is_read_again(tmp_path: Path) -> None:
     assert mapping.read([str(path), "seed=42"]) == {**MAP, "seed": "42"}
 
 
+def test_a_mapping_is_saved_in_a_new_folder_and_refused_where_it_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "map.toml"
+    mapping.save(path, MAP)
+    assert mapping.read([str(path)]) == MAP
+    with pytest.raises(UsageError, match=f"cannot write '{path / 'below'}': "):
+        mapping.save(path / "below", MAP)
+
+
 @pytest.mark.parametrize("text", ["nonsense", "=x", "x="])
 def test_a_mapping_that_is_none_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="expected column=source"):

@@ -109,6 +109,7 @@ import cvfp_core.testing.templates, cvfp_core.testing.variants
 
 VARIANTS = {
     "residual": [("1L_16d_1tok", {}), ("3L_12d_2tok", {"feed_forward": "gelu"}), ("2L_8d_1tok", {"num_splits": 2})],
+    "transformer": [("transformer_1L_8d_4tok", {}), ("transformer_2L_8d_3tok", {"heads": 2, "match": "2L_32d_1tok"})],
 }
 
 

@@ -1,5 +1,6 @@
 """`cvfp fit`, `cvfp predict`, `cvfp laws`: what they print, as data and for people."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,13 +9,17 @@ import numpy as np
 import polars as pl
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cvfp_core import reading
+from cvfp_core.cli import predict as predicting
 from cvfp_core.cli.fit import fit, settings
 from cvfp_core.cli.laws import laws
+from cvfp_core.cli.numbers import interval
 from cvfp_core.cli.predict import number, predict
 from cvfp_core.errors import UsageError
+from cvfp_core.fitting import Forecast, Prediction
 from laws_data import made, power
 
 TOKENS = 6e4 * 2.0 ** np.arange(5)
@@ -69,6 +74,35 @@ def test_json_of_fits_and_predictions_is_strict_and_complete(run):
     forecast = json.loads(run("predict", "x", "--tokens", "5M", "--json"), parse_constant=refuse)
     assert forecast["choice"]["law"] in ("power-law", "saturating")
     assert [each["value"] is None for each in forecast["predictions"]] == [False, False, True]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_prediction_fits_the_terminal_and_breaks_no_number(run, width):
+    out = run("predict", "x", "--tokens", "1e9", width=width)
+    assert max(len(line) for line in out.splitlines()) <= width
+    plain = json.loads(run("predict", "x", "--tokens", "1e9", "--json"))["predictions"]
+    assert [each["series"] for each in plain if each["run_low"] is not None] == ["e:1L_768d_1tok", "e:1L_1085d_2tok"]
+    for each in plain[:2]:
+        for low, high in (("mean_low", "mean_high"), ("run_low", "run_high")):
+            assert interval(each[low], each[high], method="") in out
+        assert out.count(each["series"]) > 0
+        assert f"{each['distance']:.3g}" in out
+    assert ("new run" in out.splitlines()[1]) == (width > 60)  # the heading of a column, or a row of its own
+
+
+def test_a_long_name_gives_way_to_numbers():
+    series = "an-experiment-with-a-name-of-many-words:1L_768d_1tok"
+    low, high = 123.4, 2.5e9
+    forecast = Forecast(choice=None, predictions=(Prediction(
+        series=series, law="saturating", inputs={"train_tokens": 1e6}, value=200.0, distance=1e12, mean_low=low,
+        mean_high=high, run_low=low, run_high=high,
+    ),))
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(predicting._table(forecast, stacked=True))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(interval(low, high, method="") in line for line in lines) == 2
+    assert series in "".join(line.strip().split("  ")[0] for line in lines[1:])
 
 
 def test_predict_shows_interval_law_distance_and_warning(run):

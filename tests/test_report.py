@@ -308,6 +308,12 @@ def test_every_name_of_the_view_can_be_computed(table):
     plain(data)
 
 
+def test_a_template_may_use_everything_a_finding_has():
+    from cvfp_core.findings import Finding
+
+    assert set(Finding.__slots__) == set(names.FindingView.__annotations__)
+
+
 def plain(value):
     """Fails for anything a template must not get."""
     if isinstance(value, dict):

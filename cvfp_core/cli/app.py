@@ -11,10 +11,12 @@ import typer
 
 from cvfp_core import __version__
 from cvfp_core.cli import check, fit, ingest, laws, plugin, plugins, predict, report, run, show
+from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
 
 app = typer.Typer(
     name="cvfp",
+    cls=Commands,
     help="Scaling-law analysis of language-model experiments: run the two-phase protocol, fit laws, write reports.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -59,6 +59,9 @@ def check(
         }, indent=1, ensure_ascii=False, allow_nan=False))
         return
     console = Console(highlight=False)
+    if not judged:
+        console.print("nothing to judge: no finished run has a Phase 1 that was trained")
+        return
     _print_lights(console, lit, judged)
     console.print()
     _print_backtest(console, "had the red ones been stopped before Phase 2", tests)

@@ -46,7 +46,7 @@ def ingest(
     """Read runs made elsewhere: logs, result folders, tables, trainer states, exports.
 
     Prints one row a series, then what became of every line. Files are told apart by content; `cvfp plugins` lists the
-    ingesters. Exit code 3: some files or rows could not be taken, the others were.
+    ingesters. Exit code 1: there is no run in it; 3: some files or rows could not be taken, the others were.
     """
     from cvfp_core import registry
     from cvfp_core.ingesting import mapping as columns_mapping
@@ -58,6 +58,8 @@ def ingest(
     made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping)
     if strict:
         made.require_complete()
+    if not made.failed and made.published.is_empty():
+        made.require_runs(paths)
     stored = None
     if into is not None and not made.records.is_empty():
         from cvfp_core.ingesting.storing import into as write

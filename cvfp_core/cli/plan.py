@@ -22,7 +22,7 @@ _CALIBRATION_TOKENS = 4000  # enough for a few batches of either phase; seconds 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Measured on this machine for one variant: seconds a token of an iteration and of an epoch, parameters."""
+    """Measured on this machine for a variant or a control of it: seconds a token of an iteration and an epoch."""
 
     iteration: float
     epoch: float
@@ -35,18 +35,21 @@ def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, jso
 
     The bounds assume that Phase 1 runs to its maximum of iterations and Phase 2 to its maximum of epochs.
     """
-    speeds = {variant: _calibrate(variant_cells[0], registry, corpus) for variant, variant_cells in _by_variant(cells)}
-    rows = [_row(cell, speeds[cell.variant.name], corpus) for cell in cells]
+    speeds = {title: _calibrate(cell, registry, corpus) for title, cell in _first_of_each(cells).items()}
+    rows = [_row(cell, speeds[cell.title], corpus) for cell in cells]
     if json_:
         print(json.dumps(rows, indent=1))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("variant", header_style="bold")
-    for heading in ("samples", "tokens", "parameters 1 + 2", "FLOPs at most", "time at most"):
+    seeds = len({cell.seed for cell in cells}) > 1
+    table.add_column("variant", header_style="bold", overflow="fold")
+    for heading in ("samples", "tokens", *(["seed"] if seeds else []), "parameters 1 + 2", "FLOPs at most",
+                    "time at most"):
         table.add_column(heading, justify="right", header_style="bold")
     for row in rows:
         table.add_row(
-            Text(row["variant"]), f"{row['num_samples']:,}", f"{row['train_tokens']:,}",
+            Text(f"{row['variant']}, {row['control']}" if row["control"] else row["variant"]),
+            f"{row['num_samples']:,}", f"{row['train_tokens']:,}", *([str(row["seed"])] if seeds else []),
             f"{row['params_phase1']:,} + {row['params_phase2']:,}", f"{row['flops']:.1e}", _time(row["seconds"]),
         )
     console = Console(highlight=False)
@@ -60,11 +63,8 @@ def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, jso
                   "calibration of a few seconds on this machine", style="dim")
 
 
-def _by_variant(cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
-    by: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by.setdefault(cell.variant.name, []).append(cell)
-    return list(by.items())
+def _first_of_each(cells: Sequence[Cell]) -> dict[str, Cell]:
+    return {cell.title: cell for cell in reversed(cells)}
 
 
 def _calibrate(cell: Cell, registry: Registry, corpus: Corpus) -> Speed:
@@ -99,6 +99,7 @@ def _row(cell: Cell, speed: Speed, corpus: Corpus) -> dict[str, Any]:
     val_tokens = len(corpus.val_tokens)
     return {
         "variant": cell.variant.name,
+        "control": cell.control,
         "num_samples": cell.num_samples,
         "train_tokens": cell.train_tokens,
         "seed": cell.seed,

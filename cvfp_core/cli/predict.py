@@ -11,9 +11,12 @@ from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from cvfp_core.fitting import Choice, Forecast
 
+_ANY = 10_000
+"""Columns no table needs."""
 
 def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, or logs.")],
@@ -69,16 +72,11 @@ def _print(console: Console, forecast: Forecast, tokens: float) -> None:
     from rich.text import Text
 
     from cvfp_core.cli.fit import about
-    from cvfp_core.cli.numbers import interval, plain_table, short
 
     console.print(Text.assemble(("val_ppl", "bold"), f" at {tokens:,.0f} training tokens"))
-    table = plain_table([("series", "l"), ("law", "l"), ("val_ppl", "r"), ("95 % mean", "l"), ("95 % new run", "l"),
-                         ("x data", "r")])
-    for each in forecast.predictions:
-        low, high = (interval(a, b, method="" if each.run_low or each.run_high else None)
-                     for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
-        table.add_row(Text(each.series), each.law, short(each.value), low or "-", high or "-",
-                      "-" if each.distance is None else f"{each.distance:.3g}")
+    table = _table(forecast, stacked=False)
+    if console.measure(table, options=console.options.update(width=_ANY)).maximum > console.width:
+        table = _table(forecast, stacked=True)
     console.print(table)
     lines: dict[tuple[str, str], list[str]] = {}
     for each in forecast.predictions:
@@ -91,6 +89,30 @@ def _print(console: Console, forecast: Forecast, tokens: float) -> None:
     if forecast.choice is not None:
         console.print()
         _print_choice(console, forecast.choice)
+
+
+def _table(forecast: Forecast, *, stacked: bool) -> Table:
+    """A row for each series; stacked, for a narrow terminal: two, the law below its series, one interval a row."""
+    from rich.text import Text
+
+    from cvfp_core.cli.numbers import interval, plain_table, short
+
+    table = plain_table([
+        *([("series", "l")] if stacked else [("series", "l"), ("law", "l")]), ("val_ppl", "r"),
+        *([("95 %", "l"), ("", "l")] if stacked else [("95 % mean", "l"), ("95 % new run", "l")]), ("x data", "r"),
+    ])
+    for index, column in enumerate(table.columns):
+        column.no_wrap = index > 0 or not stacked  # a long name gives way, no number does
+    for each in forecast.predictions:
+        low, high = (interval(a, b, method="" if each.run_low or each.run_high else None) or "-"
+                     for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
+        value, distance = short(each.value), "-" if each.distance is None else f"{each.distance:.3g}"
+        if stacked:
+            table.add_row(Text.assemble(each.series, (f"\n  {each.law}", "dim")), value, Text("mean\nnew run", "dim"),
+                          f"{low}\n{high}", distance)
+        else:
+            table.add_row(Text(each.series), each.law, value, low, high, distance)
+    return table
 
 
 def _print_choice(console: Console, choice: Choice) -> None:

@@ -75,7 +75,7 @@ class _Lines:
     def __call__(self, event: Event) -> None:
         number = self.number.setdefault(event.run_id, len(self.number) + 1)
         cell = self.cells[event.run_id]
-        head = f"[{number}/{len(self.cells)}] {cell.variant.name}, {cell.num_samples} samples"
+        head = f"[{number}/{len(self.cells)}] {cell.title}, {cell.num_samples} samples"
         if len({cell.seed for cell in self.cells.values()}) > 1:
             head += f", seed {cell.seed}"
         if event.kind == "phase_finished":
@@ -116,7 +116,7 @@ class _Live:
     def __call__(self, event: Event) -> None:
         cell = self.cells[event.run_id]
         values = event.values
-        label = f"{cell.variant.name} [dim]n={cell.num_samples}[/dim]"
+        label = f"{cell.title} [dim]n={cell.num_samples}[/dim]"
         if event.kind == "run_started":
             self.tasks[event.run_id] = self.progress.add_task(label, total=1.0, what="starting", left="")
         elif event.kind == "phase1_iteration":
@@ -134,7 +134,7 @@ class _Live:
                 f"phase 2  epoch {values['epoch']}  PPL {values['train_ppl']:.1f} train {values['val_ppl']:.1f} val",
             )
         elif event.kind == "warning":
-            self.console.print(Text(f"{cell.variant.name} n={cell.num_samples}: {values['text']}", style="yellow"))
+            self.console.print(Text(f"{cell.title} n={cell.num_samples}: {values['text']}", style="yellow"))
         elif event.kind == "run_finished":
             self._finish(event.run_id, cell, values)
 
@@ -148,7 +148,7 @@ class _Live:
         self.progress.remove_task(self.tasks.pop(run_id))
         self.done += 1
         self.progress.update(self.all, what=f"{self.done}/{len(self.cells)}")
-        line = Text.assemble((f"{cell.variant.name:<16}", "bold"), f" {cell.num_samples:>6} samples  ")
+        line = Text.assemble((f"{cell.title:<16}", "bold"), f" {cell.num_samples:>6} samples  ")
         if values["status"] == "ok":
             iterations = values["phase1_iterations"]
             limit = "+" if values["phase1_censored"] else " "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,9 @@ def report(
         raise UsageError("nothing to report on: give a folder that `cvfp run` made, such as runs/default")
     if check and out is None:
         raise UsageError("--check needs the report to be checked: -o FILE")
+    old = _read(out) if out is not None and check else ""
+    if out is not None and not check:
+        _refuse_unwritable(out)
     html = html or embed or (out is not None and out.suffix.lower() in (".html", ".htm"))
     from cvfp_core.cli.fit import settings
     from cvfp_core.reading import read
@@ -71,7 +75,7 @@ def report(
     if out is None:
         print(text, end="")
     elif check:
-        _check(out, text)
+        _check(out, old, text)
     else:
         _save(out, text, {} if embed else made.figures)
 
@@ -84,9 +88,28 @@ def _command(paths: list[Path], template: str, lang: str, options: list[str]) ->
     return shlex.join(words)
 
 
+def _refuse_unwritable(out: Path) -> None:
+    """Raises UsageError, before any work, if the file could not be written at its end; folders may be missing."""
+    try:
+        there = next((path for path in (out, *out.absolute().parents) if path.exists()), out)
+    except OSError as error:  # a name that is too long
+        raise UsageError(f"cannot write '{out}': {error.strerror or error}") from None
+    wanted = os.W_OK if there == out else os.W_OK | os.X_OK
+    if out.is_dir():
+        why = "it is a folder; give a file, such as report.md"
+    elif there != out and not there.is_dir():
+        why = f"'{there}' is no folder"
+    elif not os.access(there, wanted):
+        why = "permission denied" if there == out else f"the folder '{there}' cannot be written to"
+    else:
+        return
+    raise UsageError(f"cannot write '{out}': {why}")
+
+
 def _save(out: Path, text: str, figures: Mapping[str, str]) -> None:
     """Writes the report and its figures."""
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         for name, svg in figures.items():
             file = out.parent / name
             file.parent.mkdir(exist_ok=True)
@@ -96,14 +119,8 @@ def _save(out: Path, text: str, figures: Mapping[str, str]) -> None:
         raise UsageError(f"cannot write '{out}': {error.strerror or error}") from None
 
 
-def _check(out: Path, text: str) -> None:
-    """Raises CvfpError naming the first line in which the file is not the text."""
-    try:
-        old = out.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CvfpError(f"cannot read '{out}': {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise CvfpError(f"{out}: is not UTF-8 text") from None
+def _check(out: Path, old: str, text: str) -> None:
+    """Raises CvfpError naming the first line in which the file, as it was, is not the text."""
     if old == text:
         return
     ours, theirs = text.splitlines(), old.splitlines()
@@ -115,6 +132,16 @@ def _check(out: Path, text: str) -> None:
 
     raise CvfpError(f"{out}:{line}: not what the records give: expected {at(ours)}, found {at(theirs)}; "
                     f"write it again without --check")
+
+
+def _read(out: Path) -> str:
+    """The report as it stands. Raises CvfpError if it cannot be read."""
+    try:
+        return out.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CvfpError(f"cannot read '{out}': {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise CvfpError(f"{out}: is not UTF-8 text") from None
 
 
 def _print_list(installed: Registry, *, json_: bool) -> None:

@@ -38,6 +38,10 @@ def run(
         typer.Option("--corpus", help="Corpus source; its options by --set corpus.KEY=VALUE."),
     ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several.")] = None,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Run every cell also with an untrained and with a zero context, to compare."),
+    ] = False,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -75,8 +79,10 @@ def run(
     from cvfp_core import config, grid, registry, store
 
     overrides = _overrides(
-        name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device
+        name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device,
+        controls=controls or None,
     )
+    _refuse_twice([*overrides, *(["corpus.name"] if corpus else [])], set_ or [])
     assignments = [*([f"corpus.name={json.dumps(corpus)}"] if corpus else []), *(set_ or [])]
     installed = registry.installed()
     asked = config.read(run_file, overrides, assignments, installed)
@@ -88,15 +94,17 @@ def run(
 
     from platformdirs import user_cache_path
 
-    from cvfp_core.corpora import load_corpus
+    from cvfp_core.corpora import leak
     from cvfp_core.kinds import Executor
     from cvfp_core.protocol import device as devices
 
     executor = installed.get(Executor, asked.executor)
     device = devices.resolve(asked.device)
     cache = Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
-    loaded = load_corpus(installed, asked.corpus, cache)
+    loaded = _load(installed, asked, cache, named=corpus is not None)
     cells = grid.cells(asked, installed, loaded, device, cache, stop_rule or ())
+    if warning := leak(loaded):
+        print(f"cvfp: {warning}", file=sys.stderr)
     if dry_run:
         from cvfp_core.cli.plan import print_plan
 
@@ -134,6 +142,35 @@ def _overrides(**given: Any) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None and value != []}
 
 
+_FLAGS = {"variants": "--variant", "samples": "--samples", "settings": "--settings", "seeds": "--seed",
+          "device": "--device", "name": "--name", "controls": "--controls", "corpus.name": "--corpus"}
+"""Keys of the run file that have an option of their own."""
+
+
+def _refuse_twice(given: Sequence[str], assignments: Sequence[str]) -> None:
+    """Raises UsageError if `--set` gives a key that its own option gives too: one of them would be lost."""
+    for assignment in assignments:
+        key = assignment.partition("=")[0].strip()
+        for name in given:
+            if key == name or key.startswith(f"{name}.") or (name == "variants" and key.startswith("matrix")):
+                raise UsageError(f"{_FLAGS[name]} and --set {assignment} both say what {name} is; give one of them")
+
+
+def _load(installed: Registry, asked: RunConfig, cache: Path, *, named: bool) -> Corpus:
+    """The corpus; an option it does not have may be one of another that was meant."""
+    from cvfp_core.corpora import load_corpus
+    from cvfp_core.kinds import CorpusSource
+
+    sources = installed.items(CorpusSource)
+    known = {name: {option.name for option in source.options} for name, source in sources.items()}
+    for option in asked.corpus.options:
+        others = [name for name, options in known.items() if option in options]
+        if not named and option not in known.get(asked.corpus.name, {option}) and others:
+            raise UsageError(f"corpus '{asked.corpus.name}' has no option '{option}'; {', '.join(others)} "
+                             f"{'have' if len(others) > 1 else 'has'} it: say --corpus {others[0]}")
+    return load_corpus(installed, asked.corpus, cache)
+
+
 def _sizes(text: str | None) -> list[int] | None:
     if text is None:
         return None
@@ -161,7 +198,7 @@ def _manifest(
         "device": cells[0].device,
         "corpus": {"name": corpus.name, "hash": corpus.hash, "documents": corpus.num_documents,
                    "train_tokens": len(corpus.train_tokens), "val_tokens": len(corpus.val_tokens),
-                   "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
+                   "val_repeated": corpus.val_repeated, "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
         "host": {"node": platform.node(), "platform": platform.platform(), "machine": platform.machine(),
                  "cpus": os.cpu_count()},
         "versions": {"python": platform.python_version()}

@@ -24,12 +24,15 @@ def print_records(records: pl.DataFrame, *, path: Path) -> None:
     groups = schema.series(records)
     for group in groups:
         name = f"{group['experiment'][0]}: " if several else ""
-        console.print(_runs(group, f"{name}{group['variant'][0]}"))
+        what = _what(group)
+        title = Text.assemble((f"{name}{group['variant'][0]}", "bold"), (f"  {what}" if what else "", "italic"))
+        console.print(_runs(group, title))
         console.print()
     if records["phase1_censored"].fill_null(False).any():
         console.print("+ stopped at the iteration limit before converging: a lower bound", style="dim")
     for row in records.filter(pl.col("status") != "ok").to_dicts():
-        console.print(Text(f"{row['variant']} n={row['num_samples']}: {row['status']}: {row['reason']}", style="red"))
+        name = row["variant"] if row["phase1_mode"] in (None, "trained") else f"{row['variant']}, {row['phase1_mode']}"
+        console.print(Text(f"{name} n={row['num_samples']}: {row['status']}: {row['reason']}", style="red"))
     fits = fit_series(records)
     console.print(_exponents(fits, several))
     console.print(ALPHA_NOTE, style="dim")
@@ -45,11 +48,20 @@ def as_json(records: pl.DataFrame) -> str:
     return json.dumps({"records": records.to_dicts(), "fits": fits}, indent=1, default=str)
 
 
-def _runs(group: pl.DataFrame, title: str) -> Table:
+def _what(group: pl.DataFrame) -> str:
+    """What is to be known of the Phase 1 of a series that did not train one; empty for one that did."""
+    if group["phases"][0] == 1:
+        return "one phase: no contexts"
+    control = schema.control(group)[0]
+    return f"control: {control}" if control else ""
+
+
+def _runs(group: pl.DataFrame, title: Text) -> Table:
     seeds = group["seed"].n_unique() > 1
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    headings = ["samples", "tokens", *(["seed"] if seeds else []), "P1 iter", "train ER", "val ER", "train PPL",
-                "val PPL", "acc", "time"]
+    contexts = group["phases"][0] != 1 and schema.control(group)[0] != "zero-context"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    headings = ["samples", "tokens", *(["seed"] if seeds else []),
+                *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
     for heading in headings:
         table.add_column(heading, justify="right", header_style="bold")
     for row in group.to_dicts():
@@ -57,9 +69,8 @@ def _runs(group: pl.DataFrame, title: str) -> Table:
             _number(row["num_samples"], ",.0f"),
             _number(row["train_tokens"], ",.0f"),
             *([_number(row["seed"], "d")] if seeds else []),
-            _number(row["phase1_iterations"], "d") + ("+" if row["phase1_censored"] else " "),
-            _number(row["train_er"], ".1%"),
-            _number(row["val_er"], ".1%"),
+            *([_number(row["phase1_iterations"], "d") + ("+" if row["phase1_censored"] else " "),
+               _number(row["train_er"], ".1%"), _number(row["val_er"], ".1%")] if contexts else []),
             _number(row["train_ppl"], ",.1f"),
             _number(row["val_ppl"], ",.1f") if row["status"] == "ok" else row["status"],
             _number(row["val_acc"], ".1%"),

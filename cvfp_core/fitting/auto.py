@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cvfp_core import records as schema
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting.predict import Prediction, predict
+from cvfp_core.fitting.predict import LEAST_PPL, Prediction, predict
 from cvfp_core.fitting.run import SERIES, blame, check_options, fit_points, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, widening
 from cvfp_core.fitting.values import Fit, Points
@@ -45,7 +46,7 @@ def predict_all(
 ) -> Forecast:
     """What each series will be at that many training tokens.
 
-    law: a curve's name, or `auto`: the series are taken to share a form, chosen from all their points.
+    law: a curve's name, or `auto`: the series are taken to share a form, chosen from all their points, controls apart.
     """
     if not (np.isfinite(tokens) and tokens > 0):
         raise UsageError(f"tokens must be a positive number, not {tokens}")
@@ -56,7 +57,7 @@ def predict_all(
         raise UsageError(f"law '{law}' does not predict from tokens; those that do: {AUTO}, {', '.join(fit)}")
     every = grouped(records, given, by)
     if given is None:
-        return _automatic(every, tokens, registry)
+        return _automatic(every, choose_law(records, by=by, registry=registry), tokens, registry)
     check_options([given], options)
     values = option_values(given, options)
     fits = [fit for points in every for fit in fit_points(given, points, values, registry, intervals=False)]
@@ -64,8 +65,8 @@ def predict_all(
 
 
 def choose_law(records: pl.DataFrame, *, by: Sequence[str] = SERIES, registry: Registry | None = None) -> Choice:
-    """The law that `auto` takes: the series are taken to share a form, chosen from all their points."""
-    every = grouped(records, None, by)
+    """The law that `auto` takes: the series are taken to share a form, chosen from all their points, controls apart."""
+    every = grouped(schema.without_controls(records), None, by)
     laws = candidates(registry or installed())
     return choose(laws, _telling(every, laws))
 
@@ -80,9 +81,8 @@ def _predicts(fitter: Fitter) -> bool:
             and fitter.response == "val_ppl")
 
 
-def _automatic(every: Sequence[Points], tokens: float, registry: Registry) -> Forecast:
+def _automatic(every: Sequence[Points], choice: Choice, tokens: float, registry: Registry) -> Forecast:
     laws = candidates(registry)
-    choice = choose(laws, _telling(every, laws))
     failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
     laws = [fitter for fitter in laws if fitter.name not in failed]
     return Forecast(choice=choice, predictions=tuple(_series(points, choice, laws, tokens, registry)
@@ -123,12 +123,15 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
                    f"add sizes, or name a law to assume its form",
         )
     target = np.log(points.response)[None, :]
-    others = [
-        widen(prediction if carrier is law else
-              _predict(fit_points(carrier, points, {}, registry, intervals=False)[0], carrier, tokens, registry),
-              prediction.value, float(widening(carrier, points.inputs, target)[0]))
-        for carrier in carriers
-    ]
+    others = [prediction if carrier is law else
+              _predict(fit_points(carrier, points, {}, registry, intervals=False)[0], carrier, tokens, registry)
+              for carrier in carriers]
+    for carrier, other in zip(carriers, others, strict=True):
+        if other.value is None:
+            return replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
+                           reason=f"no interval, as it would be that of {carrier.name}: {other.reason}")
+    others = [widen(other, prediction.value, float(widening(carrier, points.inputs, target)[0]))
+              for carrier, other in zip(carriers, others, strict=True)]
     names = " and ".join(carrier.name for carrier in carriers)
     point = prediction.value  # of the law chosen; if that is no carrier, the intervals still hold it
     return replace(
@@ -166,12 +169,12 @@ def interval_laws(law: Fitter, laws: Sequence[Fitter], points: Points) -> list[F
 
 
 def widen(prediction: Prediction, value: float, factor: float) -> Prediction:
-    """The prediction with its intervals stretched about the value, on a logarithmic scale."""
+    """The prediction with its intervals stretched about the value, on a logarithmic scale, down to 1 at most."""
     if factor <= 1 or not np.isfinite(factor):
         return prediction
 
     def stretch(end: float | None) -> float | None:
-        return None if end is None else value * (end / value) ** factor
+        return None if end is None else max(value * (end / value) ** factor, LEAST_PPL)
 
     return replace(
         prediction, mean_low=stretch(prediction.mean_low), mean_high=stretch(prediction.mean_high),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from cvfp_core import records as schema
 from cvfp_core.errors import CvfpError
 from cvfp_core.fitting.values import Points, Status
 
@@ -16,7 +17,7 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
     """The usable runs of the records. What is left out is counted, not hidden.
 
     Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
-    checkpoint of a run. by: the columns whose values name a series.
+    checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one.
     """
     missing = [name for name in (*inputs, response, *by) if name not in records.columns]
     if missing:
@@ -26,6 +27,7 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
              and records.schema[name] not in (pl.Null, pl.Boolean)]
     if words:
         raise CvfpError(f"column {', '.join(map(repr, words))} holds no numbers, so no law can be fitted to it")
+    records = records.with_columns(schema.control(records).alias("_control"))
     left_out: Counter[str] = Counter()
     if "status" in records.columns:
         for status in records.filter(pl.col("status") != "ok")["status"]:
@@ -35,17 +37,18 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
     left_out["not measured"] = records.height - measured.height
     # the same measurements under another label are no further evidence, so the label is not looked at
     columns = (*inputs, response)
-    content = [*(name for name in by if name != "experiment"), *columns]
+    content = [*(name for name in by if name != "experiment"), "_control", *columns]
     content += [name for name in ("seed", "val_ppl", "train_ppl", "val_acc")
                 if name in records.columns and name not in columns]
     distinct = measured.unique(content, keep="first", maintain_order=True)
     left_out["identical"] = measured.height - distinct.height
     if "run_id" in distinct.columns and "train_tokens" in distinct.columns:
-        last = distinct.sort("train_tokens", maintain_order=True).unique([*by, "run_id"], keep="last",
+        last = distinct.sort("train_tokens", maintain_order=True).unique([*by, "_control", "run_id"], keep="last",
                                                                          maintain_order=True)
         left_out["earlier checkpoint"] = distinct.height - last.height
         distinct = last
-    label = pl.concat_str([pl.col(name).cast(pl.String).fill_null("?") for name in by], separator=":")
+    label = pl.concat_str([*(pl.col(name).cast(pl.String).fill_null("?") for name in by), "_control"], separator=":",
+                          ignore_nulls=True)
     order = {name: index for index, name in enumerate(dict.fromkeys(records.select(label).to_series()))}
     distinct = distinct.with_columns(label.alias("_series"))
     distinct = distinct.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))

@@ -16,6 +16,8 @@ from cvfp_core.kinds import Fitter
 
 FAR = 10.0
 """Times the largest size fitted, beyond which a prediction carries a warning."""
+LEAST_PPL = 1.0
+"""Of a model that is always certain and right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +62,16 @@ def predict(fit: Fit, fitter: Fitter, inputs: Mapping[str, float]) -> Prediction
     warnings = tuple(w for w in (_far(distance, first),) if w)
     if not np.isfinite(value):
         return replace(blank, reason=f"the law is not finite at {float(at[first][0]):g} {first}")
+    least = LEAST_PPL if fitter.response.endswith("ppl") else 0.0
+    if value < least:
+        return replace(blank, distance=distance, reason=f"below {least:g} at {at[first][0]:g} {first}, as no "
+                                                        f"perplexity can be: the law has left its range; ask nearer")
     blank = replace(blank, value=value, distance=distance, warnings=warnings)
     solved = solve_points(pinned, fit.points)
     if solved.variance.value is None:
         return replace(blank, reason=f"{fit.sizes} sizes for {len(pinned.parameters)} parameters: no interval")
     goal = Goal(target=np.zeros(2), weight=np.ones(2), parameter=np.full(2, -1), log=np.zeros(2, dtype=bool), inputs=at)
-    mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, -np.inf), high=np.full(2, np.inf))
+    mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, np.log(least)), high=np.full(2, np.inf))
     return replace(blank, mean_low=_value(mean[0]), mean_high=_value(mean[1]), run_low=_value(run[0]),
                    run_high=_value(run[1]))
 

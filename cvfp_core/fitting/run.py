@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from cvfp_core import records as schema
 from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.points import RISES, gather, refusal, rising
@@ -118,22 +119,32 @@ def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[st
             options: Mapping[str, Scalar | None] | None = None) -> list[Points]:
     """The points of each fit the law's scope asks for; of each series if no law is given.
 
-    A group whose runs are all unusable is empty, but named.
+    Runs of controls are series of their own; a law over several series leaves them out. A group whose runs are all
+    unusable is empty, but named.
     """
     inputs: tuple[str, ...] = ("train_tokens",)
     response = "val_ppl"
     if fitter is not None:
         inputs, response = columns(fitter, options or {})
-    labels = {"series": list(by), "experiment": list(by[:1]), "records": []}[fitter.scope if fitter else "series"]
+    scope = fitter.scope if fitter else "series"
+    labels = {"series": list(by), "experiment": list(by[:1]), "records": []}[scope]
     missing = [name for name in labels if name not in records.columns]
     if missing:
         raise CvfpError(f"records have no column {', '.join(map(repr, missing))} to group by")
+    told = records.with_columns(schema.control(records).alias("_control"))
+    if scope == "series":
+        labels.append("_control")
     every = []
-    for key, group in records.group_by(labels, maintain_order=True) if labels else [((), records)]:
-        points = gather(group, inputs, response, by)
+    for key, group in told.group_by(labels, maintain_order=True) if labels else [((), told)]:
+        studied = group if scope == "series" else schema.without_controls(group)
+        points = gather(studied, inputs, response, by)
+        if studied.height < group.height:
+            count = group.height - studied.height
+            points = replace(points, left_out=(*points.left_out, f"{count} of controls"))
         if points.n == 0:
-            label = ":".join("?" if value is None else str(value) for value in key) or "all records"
-            points = replace(points, series=np.asarray([label], dtype=object))
+            parts, control = (key[:-1], key[-1]) if scope == "series" else (key, None)
+            name = schema.label(parts, control) or "all records"
+            points = replace(points, series=np.asarray([name], dtype=object))
         every.append(points)
     return every
 

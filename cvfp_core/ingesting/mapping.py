@@ -40,13 +40,17 @@ def read(given: Iterable[str]) -> dict[str, str]:
 
 
 def save(path: Path, mapping: Mapping[str, str]) -> None:
-    """Writes a mapping file that `read` takes."""
+    """Writes a mapping file that `read` takes. Raises UsageError if it cannot be written."""
 
     def quoted(text: str) -> str:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     lines = [f"{quoted(target)} = {quoted(source)}\n" for target, source in mapping.items()]
-    path.write_text("[map]\n" + "".join(lines), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("[map]\n" + "".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write '{path}': {error.strerror or error}") from None
 
 
 def source_column(source: str) -> str | None:

@@ -84,6 +84,18 @@ class Ingested:
             raise CvfpError(f"{messages[0]}{more}; nothing was stored")
         return self
 
+    def require_runs(self, paths: Sequence[Path]) -> Ingested:
+        """This; raises CvfpError saying what was found under the paths instead, if no run was."""
+        if not self.records.is_empty():
+            return self
+        more = f" (and {len(self.skipped) - 1:,} more)" if len(self.skipped) > 1 else ""
+        found = f"{self.skipped[0]}{more}" if self.skipped else next(
+            (message for file in self.files for message in file.messages),
+            "nothing in it is a run; give logs, tables, or folders of them" if self.files else
+            "there are no files in it; give logs, tables, or folders of them")
+        asked = "', '".join(map(str, paths))
+        raise CvfpError(f"no runs in '{asked}': {found}")
+
 
 def ingest(
     paths: Sequence[Path],

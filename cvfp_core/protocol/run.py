@@ -71,6 +71,7 @@ def _run(
         "train_tokens": len(train_tokens),
         "val_tokens": len(val_tokens),
         "unigram_ppl": unigram_perplexity(corpus.sample(cell.num_samples), corpus.val_tokens, corpus.vocab_size),
+        "phases": family.phases,
         "phase1_mode": mode,
         "params_phase1": params_context if mode == "trained" else 0,
         "params_phase2": params_phase2,

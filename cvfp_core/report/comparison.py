@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from cvfp_core import matched
+from cvfp_core import records as schema
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.report.names import ComparisonView, EstimateView
@@ -16,9 +17,10 @@ from cvfp_core.report.series import usable
 
 
 def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
-    """The groups named a and b. Raises UsageError for a name that is no experiment, variant or experiment:variant.
+    """The groups named a and b. Raises UsageError for a name that is none of those `--set a` may give.
 
-    Runs pair if they share their training tokens and whatever of experiment and variant the names leave open.
+    A name is an experiment, a variant, experiment:variant, all without controls, or experiment:variant:control. Runs
+    pair if they share their training tokens and whatever of experiment and variant the names leave open.
     """
     left, right = _group(records, a), _group(records, b)
     open_ = [name for name in ("experiment", "variant")
@@ -42,15 +44,14 @@ def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
 
 
 def _group(records: pl.DataFrame, name: str) -> pl.DataFrame:
-    experiment, _, variant = name.partition(":")
-    chosen = records.filter(experiment=experiment, variant=variant) if variant else records.filter(
-        (pl.col("experiment") == name) | (pl.col("variant") == name)
-    )
+    series = zip(records.select("experiment", "variant").iter_rows(), schema.control(records), strict=True)
+    names = [schema.label(row, control) for row, control in series]
+    chosen = records.filter(pl.Series(names, dtype=pl.String) == name)
     if chosen.is_empty():
-        every = records.select("experiment", "variant").unique(maintain_order=True)
-        labels = [f"{experiment}:{variant}" for experiment, variant in every.iter_rows()]
-        names = [*dict.fromkeys(records["experiment"]), *dict.fromkeys(records["variant"]), *labels]
-        raise UsageError(f"no runs are called '{name}'{suggestion(name, names)}; there are: {', '.join(names)}")
+        chosen = schema.without_controls(records.filter((pl.col("experiment") == name) | (pl.col("variant") == name)))
+    if chosen.is_empty():
+        every = [*dict.fromkeys(records["experiment"]), *dict.fromkeys(records["variant"]), *dict.fromkeys(names)]
+        raise UsageError(f"no runs are called '{name}'{suggestion(name, every)}; there are: {', '.join(every)}")
     return chosen
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from cvfp_core.fitting.predict import LEAST_PPL
 from cvfp_core.reading import Inputs
 from cvfp_core.report.names import SeriesView, View
 
@@ -138,13 +139,14 @@ def _one_law(axis: Axes, series: SeriesView, index: int, count: int, forecast: M
     colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
     runs = [run for run in series["runs"] if run["val_ppl"] is not None and run["train_tokens"] is not None]
     axis.plot([run["train_tokens"] for run in runs], [run["val_ppl"] for run in runs], marker, color=colour,
-              label=_text(series["variant"]), zorder=3)
+              label=_text(series["name"]), zorder=3)
     a, alpha = _value(series, "A"), _value(series, "alpha")
     ends = [run["train_tokens"] for run in runs]
     if a is not None and alpha is not None:
         x = np.geomspace(min(ends), max(ends), 40)
         axis.plot(x, a * x**alpha, color=colour)
         far = np.geomspace(max(ends), forecast["train_tokens"] if forecast else 10 * max(ends), 10)
+        far = far[a * far**alpha >= LEAST_PPL]
         axis.plot(far, a * far**alpha, color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
         band = _band(runs, x)
         if band is not None:
@@ -248,7 +250,7 @@ def _convergence(series: list[SeriesView], curves: pl.DataFrame, say: Callable[[
         for index, each in enumerate(every):
             mine = rates.filter(run_id=each["largest"]["run_id"]).sort("step")  # type: ignore[index]
             axis.plot(mine["step"].to_list(), (100 * mine["value"]).to_list(), color=_COLOURS[index % len(_COLOURS)],
-                      label=_text(each["variant"]))
+                      label=_text(each["name"]))
         axis.set_title(_text(name), loc="left", fontsize=9, fontweight="bold")
         axis.set_ylim(-3, 103)
         axis.legend(loc="best", handlelength=1.2, labelspacing=0.25)

@@ -65,11 +65,14 @@ class WindowView(TypedDict):
 
 
 class SeriesView(TypedDict):
-    """The runs of one (experiment, variant) over sizes."""
+    """The runs of one (experiment, variant) over sizes; those of a control are a series of their own."""
 
-    label: Annotated[str, "`experiment:variant`"]
+    label: Annotated[str, "`experiment:variant`, of a control `experiment:variant:control`"]
     experiment: Annotated[str, "label of runs made under the same settings"]
     variant: Annotated[str, "configuration, such as 1L_768d_2tok"]
+    control: Annotated[str | None, "which control of Phase 1 its runs are: untrained, zero-context; none: no control"]
+    phases: Annotated[int | None, "phases of the model; 1: it has no contexts, so nothing is to be said of Phase 1"]
+    name: Annotated[str, "the variant, with the control if it is one"]
     num_layers: Annotated[int | None, "layers"]
     context_dim: Annotated[int | None, "width of a context vector"]
     num_input_tokens: Annotated[int | None, "tokens in the input window"]

@@ -26,7 +26,8 @@ def views(records: pl.DataFrame, fits: Mapping[str, Fit], windows: Mapping[str, 
     """
     stated = published.frame_of(records)
     made = [_one(group, fits, windows, stated, width) for group in schema.series(records)]
-    for series, marks in zip(made, _marks(made), strict=True):
+    studied = [series for series in made if series["control"] is None] or made
+    for series, marks in zip(studied, _marks(studied), strict=True):
         series["marks"] = marks
     return made
 
@@ -53,8 +54,10 @@ def _one(group: pl.DataFrame, fits: Mapping[str, Fit], windows: Mapping[str, Fit
     runs = group.to_dicts()
     good = [run for run in runs if usable(run)]
     first = runs[0]
-    label = f"{first['experiment']}:{first['variant']}"
+    control = schema.control(group)[0]
+    label = schema.label((first["experiment"], first["variant"]), control)
     mine = stated.filter(experiment=first["experiment"], variant=first["variant"])
+    mine = mine if control is None else mine.clear()  # what was published is of trained runs
     whole = mine.filter(pl.col("first_samples").is_null())
     fit, slide = fits.get(label), windows.get(label)
     bends = fit_view(slide)["parameters"] if slide is not None else {}
@@ -63,6 +66,9 @@ def _one(group: pl.DataFrame, fits: Mapping[str, Fit], windows: Mapping[str, Fit
         "label": label,
         "experiment": first["experiment"],
         "variant": first["variant"],
+        "control": control,
+        "phases": first.get("phases"),
+        "name": schema.label((first["variant"],), control),
         "num_layers": first["num_layers"],
         "context_dim": first["context_dim"],
         "num_input_tokens": first["num_input_tokens"],

@@ -164,7 +164,7 @@ def _comparison(facts: _Facts) -> Any:
     a, b = facts.options.get("a"), facts.options.get("b")
     if not a or not b:
         raise UsageError("two groups are compared: give --set a=NAME --set b=NAME, where a name is an experiment, a "
-                         "variant or experiment:variant")
+                         "variant, experiment:variant or, of a control, experiment:variant:control")
     return compare(facts.records, str(a), str(b))
 
 

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cvfp_core import grid
 from cvfp_core import options as given_options
 from cvfp_core.cells import Cell, CorpusChoice, Event, Variant
 from cvfp_core.kinds import Corpus, VariantFamily
 from cvfp_core.protocol.model import TwoPhaseModel, parameter_count, token_windows
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.records import Record
+from cvfp_core.registry import load
 from cvfp_core.settings import Phase1Mode, Phase1Settings, Phase2Settings, Scalar, Settings
 from cvfp_core.testing.expecting import expect, raised
 from cvfp_core.testing.loading import holding
@@ -67,10 +69,10 @@ def _subject(family: VariantFamily, name: str, given: Mapping[str, Scalar | None
     for nonsense in NONSENSE:
         found = family.parse(nonsense)
         expect(found is None, f"family '{family.name}' parses {nonsense!r}", "None, as that is no name of it", found)
-    resolved = given_options.resolve("model", family.options, given)
-    if family.check is not None:
-        family.check(variant, resolved)
-    return _Subject(family=family, variant=variant, options=resolved)
+    others = [each for each in load().items(VariantFamily).values() if each.name != family.name]
+    given_options.resolve("model", family.options, given)  # refuses those the family does not have
+    settled = grid.settled(variant, given, holding(family, *others), _corpus())
+    return _Subject(family=family, variant=variant, options=settled)
 
 
 def _corpus() -> Corpus:

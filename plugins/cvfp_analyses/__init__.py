@@ -30,6 +30,10 @@ def _behind(module: str, function: str) -> Callable[[pl.DataFrame, Sequence[Fit]
 
 _ER = ("val_ppl", "val_er")
 ANALYSES = (
+    Analysis(name="controls", title="Does training Phase 1 lower the perplexity?", controls=True,
+             analyse=_behind("controls", "against_controls")),
+    Analysis(name="unigram", title="Has anything of the order of tokens been learned?",
+             columns=("val_ppl", "unigram_ppl"), analyse=_behind("controls", "against_unigram")),
     Analysis(name="alpha-er", title="Does alpha depend on effective rank?", columns=_ER, laws=("power-law",),
              analyse=_behind("effective_rank", "alpha_and_rank")),
     Analysis(name="er-ppl", title="Does Val ER tell which configuration has the lower perplexity at equal data?",

@@ -10,7 +10,7 @@ import polars as pl
 from cvfp_analyses.thresholds import CONSTANT_MARGIN, LARGEST_GAP
 from cvfp_analyses.words import OVER, by_series, left_out, mean_over_series, several, slope_over_series
 from cvfp_core import inference, verdicts
-from cvfp_core.findings import Figure, FigureSeries, Finding, Table, finding
+from cvfp_core.findings import Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.matched import series_effects
 
@@ -32,11 +32,9 @@ def alpha_and_rank(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:
         measured, verdicts.of_direction(measured, "rises"), key="correlation",
         question="Does alpha depend on effective rank?",
         claim="The higher Val ER, the flatter the scaling: alpha and Val ER are positively correlated.",
-        unit="correlation", over=OVER, caveats=[*several(runs), *([RANGES] if len(ranges) > 1 else [])],
+        unit="correlation", over=OVER, caveats=[
+            *several(runs.drop_nulls("val_er")), *([RANGES] if len(ranges) > 1 else [])],
         table=Table(columns=("series", "alpha", "low", "high", "Val ER"), rows=tuple(rows)),
-        figure=Figure(kind="scatter", x_label="Val ER", y_label="alpha", series=tuple(
-            FigureSeries(label=name, x=(rank,), y=(value,), low=(low,), high=(high,))
-            for name, value, low, high, rank in rows)),
     )]
 
 
@@ -55,10 +53,8 @@ def rank_and_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding
         values={"per_point": per_point.estimate, "per_point_low": per_point.low, "per_point_high": per_point.high,
                 "runs": effects.runs, "r_unmatched": raw.estimate, "p_unmatched": raw.p_value},
         unit="correlation", over="over series, the effect of size taken off",
-        caveats=[*several(runs), *left_out(effects)],
+        caveats=[*several(every), *left_out(effects)],
         table=Table(columns=("series", "Val ER, points from mean", "Val PPL, relative to mean"), rows=rows),
-        figure=Figure(kind="scatter", x_label="Val ER, points from mean", y_label="Val PPL, relative to mean",
-                      series=tuple(FigureSeries(label=name, x=(a,), y=(b,)) for name, a, b in rows)),
     )]
 
 
@@ -75,10 +71,6 @@ def rank_constant(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # 
         values={"margin": CONSTANT_MARGIN, "spread": max((row[3] - row[2] for row in rows), default=None)},
         unit="points per doubling", over=OVER, caveats=caveats,
         table=Table(columns=("series", "change per doubling, points", "lowest Val ER", "highest Val ER"), rows=rows),
-        figure=Figure(kind="lines", x_label="training tokens", y_label="Val ER", log_x=True, series=tuple(
-            FigureSeries(label=name, x=tuple(group["size"]), y=tuple(group["val_er"]))
-            for name in slopes
-            for group in [runs.filter(pl.col("series") == name).drop_nulls("val_er")])),
     )]
 
 
@@ -105,9 +97,6 @@ def rank_gap(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa:
             claim="The higher Train ER, the higher Val ER.",
             values={"r_runs": raw.estimate, "p_runs": raw.p_value, "runs": both.height}, unit="correlation",
             over="over series means", table=table,
-            figure=Figure(kind="scatter", x_label="Train ER", y_label="Val ER", series=tuple(
-                FigureSeries(label=name, x=tuple(group["train_er"]), y=tuple(group["val_er"]))
-                for name in names for group in [both.filter(pl.col("series") == name)])),
         ),
         finding(
             mean, verdicts.of_range(mean, -np.inf, LARGEST_GAP), key="gap", question=question,

@@ -14,7 +14,7 @@ from cvfp_core.findings import Caveat, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.fitting.values import Array
 from cvfp_core.inference import Measured
-from cvfp_core.matched import IDENTITY, Group, differences, groups, paired, series_effects, strata
+from cvfp_core.matched import IDENTITY, Group, differences, groups, paired, series_effects, strata, with_contexts
 from cvfp_core.verdicts import Direction, Judged
 
 RANK = "points per doubling"
@@ -22,8 +22,8 @@ PERPLEXITY = "log PPL per doubling"
 
 
 def context_dim(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
-    """Width of the context against rank and perplexity."""
-    return _both(runs, "context_dim", (
+    """Width of the context against rank and perplexity; a model without contexts has none."""
+    return _both(with_contexts(runs), "context_dim", (
         "falls", "What does a wider context do to effective rank?", "The larger context_dim, the lower Val ER.",
     ), (
         "rises", "What does a wider context do to perplexity?", "The larger context_dim, the higher Val PPL.",

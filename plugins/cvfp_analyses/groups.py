@@ -10,7 +10,7 @@ import polars as pl
 
 from cvfp_analyses.words import assumed, differing
 from cvfp_core import verdicts
-from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table, finding
+from cvfp_core.findings import Caveat, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.inference import Measured
 from cvfp_core.matched import Comparison, compare, groups
@@ -63,9 +63,6 @@ def _pair(each: Comparison) -> Finding:
         unit="relative", caveats=caveats,
         table=Table(columns=("training tokens", "ratio of Val PPL"), rows=tuple(
             (float(size), float(ratio)) for size, ratio in zip(each.sizes, each.ratios, strict=True))),
-        figure=Figure(kind="lines", x_label="training tokens", y_label="ratio of Val PPL", log_x=True, series=(
-            FigureSeries(label=f"{each.right} / {each.left}", x=tuple(each.sizes.tolist()),
-                         y=tuple(each.ratios.tolist())),)),
     )
 
 

@@ -29,7 +29,7 @@ def rank_term(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:
     published = {"beta_runs": fit.value("beta") if fit else None, "p_runs": fit.p_value if fit else None,
                  "mape": fit.value("mape") if fit else None}
     question = "Does Val ER say more about perplexity than the amount of data does?"
-    caveats: list[str | Caveat] = [*several(runs)]
+    caveats: list[str | Caveat] = [*several(rows)]
     if published["p_runs"] is not None:
         caveats.append(Caveat(
             text="With all runs taken as independent p would be {p:.3g}; runs of one configuration share its rank.",
@@ -45,7 +45,7 @@ def rank_term(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:
             key="claimed size", question="Is the effect of Val ER as large as was said?",
             claim="One point of Val ER changes log PPL by {claimed} (to within {margin}).",
             values={"claimed": EFFECT_OF_A_POINT, "margin": EFFECT_MARGIN, **published}, unit="per point", over=OVER,
-            caveats=several(runs),
+            caveats=several(rows),
         ),
     ]
     if len(names) > 3:

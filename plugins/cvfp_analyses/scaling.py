@@ -8,7 +8,7 @@ import polars as pl
 from scipy import special
 
 from cvfp_core import verdicts
-from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table, finding
+from cvfp_core.findings import Caveat, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.inference import Measured
 
@@ -31,10 +31,6 @@ def change_of_alpha(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  
             table=Table(columns=("series", "sizes", "curvature", "low", "high"), rows=tuple(
                 (fit.series, fit.sizes, fit.value("curvature"), fit.estimate("curvature").low,
                  fit.estimate("curvature").high) for fit in singles)),
-            figure=Figure(kind="intervals", x_label="curvature", y_label="series", series=tuple(
-                FigureSeries(label=fit.series, x=(fit.value("curvature") or 0.0,),
-                             low=(fit.estimate("curvature").low,), high=(fit.estimate("curvature").high,))
-                for fit in singles)),
         ))
     return [*found, *(_windows(fit, question) for fit in windows if fit.value("change") is not None)]
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from cvfp_analyses.words import left_out, several
 from cvfp_core import inference, verdicts
-from cvfp_core.findings import Caveat, Figure, FigureSeries, Finding, Table, finding
+from cvfp_core.findings import Caveat, Finding, Table, finding
 from cvfp_core.fitting import Fit
 from cvfp_core.matched import series_effects
 
@@ -24,7 +24,7 @@ def iterations_and_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[F
     steps, ppl = effects.values["phase1_iterations"], effects.values["val_ppl"]
     measured = inference.spearman(steps, ppl)
     raw = inference.spearman(counted["phase1_iterations"].to_numpy().astype(float), counted["val_ppl"].to_numpy())
-    caveats: list[str | Caveat] = [*several(runs), *left_out(effects)]
+    caveats: list[str | Caveat] = [*several(counted), *left_out(effects)]
     if censored.any():
         caveats.append(Caveat(
             text="{count} of {runs} runs reached the limit of iterations: their counts are lower bounds, left out.",
@@ -43,9 +43,6 @@ def iterations_and_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[F
         table=Table(columns=("series", "fewest", "most", "runs at the limit", "Val PPL, relative to mean"), rows=tuple(
             (row["series"], row["fewest"], row["most"], row["censored"], made.get(row["series"]))
             for row in rows.to_dicts())),
-        figure=Figure(kind="scatter", x_label="P1 iterations", y_label="Val PPL", log_y=True, series=tuple(
-            FigureSeries(label=str(name), x=tuple(map(float, group["phase1_iterations"])), y=tuple(group["val_ppl"]))
-            for (name,), group in counted.group_by("series", maintain_order=True))),
     )]
 
 
@@ -61,7 +58,7 @@ def train_and_val_perplexity(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Fi
         question="Does training perplexity tell validation perplexity?",
         claim="At equal data, the lower Train PPL, the lower Val PPL.",
         values={"r_unmatched": raw.estimate, "p_unmatched": raw.p_value, "runs": effects.runs},
-        unit="correlation", over=MATCHED, caveats=[*several(runs), *left_out(effects)],
+        unit="correlation", over=MATCHED, caveats=[*several(rows), *left_out(effects)],
         table=Table(columns=("series", "Train PPL, relative to mean", "Val PPL, relative to mean"), rows=tuple(
             (name, float(np.expm1(a)), float(np.expm1(b)))
             for name, a, b in zip(effects.series, train, val, strict=True))),

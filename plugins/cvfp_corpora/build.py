@@ -46,12 +46,13 @@ def load(source: str, read: Callable[[Options, Path], list[str]], options: Optio
         document_ends=made.document_ends,
         val_tokens=made.val_tokens,
         embeddings=table[: made.vocab_size],  # models pad their tables to round sizes
+        val_repeated=made.val_repeated,
         hash=hashlib.sha256(f"{key} {made.tokens_hash}".encode()).hexdigest(),
     )
 
 
 def _make(train: list[str], val: list[str], asked: Recipe, tokenizer_json: bytes | None) -> entries.Made:
-    from cvfp_corpora import tokens
+    from cvfp_corpora import repeats, tokens
 
     if tokenizer_json is None:
         tokenizer = tokens.train_bpe(train, asked.vocab_size)
@@ -79,6 +80,7 @@ def _make(train: list[str], val: list[str], asked: Recipe, tokenizer_json: bytes
         val_tokens=val_tokens,
         embeddings=table,
         tokenizer_json=tokenizer.to_str(),
+        val_repeated=repeats.repeated(train, val),
     )
 
 

@@ -37,6 +37,8 @@ class Made:
     """(V, embed_dim) float32; (0, 0) where they are read from a model's file anyway."""
     tokenizer_json: str
     """The tokenizer, to read tokens as text again."""
+    val_repeated: float
+    """Share of the validation text that also stands in the training text."""
 
     @property
     def tokens_hash(self) -> str:
@@ -77,7 +79,8 @@ def read(entry: Path) -> Made | None:
             arrays = {name: tensors.get_tensor(name) for name in _ARRAYS}
         if facts["checksum"] != _checksum(facts, arrays):
             return None
-        return Made(vocab_size=int(facts["vocab_size"]), tokenizer_json=facts["tokenizer_json"], **arrays)
+        return Made(vocab_size=int(facts["vocab_size"]), tokenizer_json=facts["tokenizer_json"],
+                    val_repeated=float(facts["val_repeated"]), **arrays)
     except Exception:  # whatever is wrong with it, the remedy is the same
         return None
 
@@ -86,7 +89,8 @@ def _write(entry: Path, made: Made) -> None:
     for left in entry.parent.glob(f"{entry.stem}.*.part"):  # of a process that was killed; we hold the lock
         left.unlink(missing_ok=True)
     arrays = {name: np.ascontiguousarray(getattr(made, name)) for name in _ARRAYS}
-    facts = {"format": FORMAT, "vocab_size": str(made.vocab_size), "tokenizer_json": made.tokenizer_json}
+    facts = {"format": FORMAT, "vocab_size": str(made.vocab_size), "tokenizer_json": made.tokenizer_json,
+             "val_repeated": repr(float(made.val_repeated))}
     part = entry.with_name(f"{entry.stem}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
