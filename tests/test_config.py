@@ -11,9 +11,9 @@ from cvfp_core import config, grid, registry
 from cvfp_core.cells import Variant
 from cvfp_core.cli.app import app
 from cvfp_core.config import Geometric, Matrix
-from cvfp_core.corpora import load_corpus
+from cvfp_core.corpora import load_corpus, without_defaults_of_another
 from cvfp_core.errors import UsageError, shown
-from cvfp_core.kinds import CorpusSource, Preset, VariantFamily
+from cvfp_core.kinds import CorpusSource, Option, Preset, VariantFamily
 from cvfp_core.settings import Settings
 
 ALL_KEYS = ("name, variants, matrix, samples, seeds, controls, settings, device, executor, precision, corpus, phase1, "
@@ -354,3 +354,31 @@ def test_each_family_takes_the_options_it_has_and_one_that_none_has_is_refused(i
 
 def parse_bare(name):
     return Variant.parse(name, family="bare", prefix="bare_")
+
+
+class _Sources:
+    """A registry with one corpus that has an option `path` and no other."""
+
+    def items(self, kind):
+        assert kind is CorpusSource
+        return {"mine": CorpusSource(name="mine", title="", load=lambda *_: None,
+                                     options=(Option(name="path", default=None, help=""),))}
+
+
+@pytest.mark.parametrize(("assignments", "left"), [
+    (["corpus.name=mine"], {"name": "mine"}),
+    (["corpus.name=mine", "corpus.path=x"], {"name": "mine", "path": "x"}),
+    (["corpus.name=mine", "corpus.split_seed=1"], {"name": "mine", "split_seed": 1}),
+    (["corpus.name=mine", "corpus.spilt=1"], {"name": "mine", "spilt": 1}),
+])
+def test_what_the_default_file_says_of_its_corpus_is_not_asked_of_a_strangers(assignments, left):
+    """What the user set stays, so that a wrong key is still refused."""
+    default = config.parse(None)["corpus"]
+    assert "split_seed" in default
+    merged = config.merged(None, {}, assignments)["corpus"]
+    assert without_defaults_of_another(merged, default, assignments, _Sources()) == left
+
+
+def test_a_corpus_that_has_what_the_default_file_sets_keeps_it(installed):
+    made = config.read(None, {}, ["corpus.name=text", "corpus.path=x"], installed)
+    assert made.corpus.options == {"split_seed": 1, "path": "x"}

@@ -1,8 +1,12 @@
 """What the pages say is so: every block is run, generated pages are what the program gives."""
 
 import importlib.util
+import json
+import random
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import made_docs
@@ -41,6 +45,54 @@ def test_every_block_of_a_page_does_what_the_page_says(page, tmp_path, cache):
 def test_an_example_does_what_its_readme_says(name, tmp_path, cache):
     example = made_environments.copy(ROOT / "examples" / name, tmp_path)
     made_docs.run(example / "README.md", example, environment(tmp_path, cache))
+
+
+PAGE_TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+LETTERS = random.Random(0)
+WORDS = ["".join(LETTERS.choices("aeioulmnrst", k=LETTERS.randint(3, 9))) for _ in range(3000)]
+TEXTS = [" ".join(LETTERS.choices(WORDS, k=60)) for _ in range(300)]
+NOT_RUN = {
+    "python3 -m venv": "installs; CI does it, as test_readme.py holds",
+    "ultrachat": "downloads a data set",
+    "mine.md.j2 -o mine.md --check": "a template of the reader's, run with what docs/templates.md shows",
+}
+"""Commands of the README that are not run here, by a word of theirs, and why."""
+
+
+def commands(page):
+    """Every command line of the README's `sh` and console blocks."""
+    for block in made_docs.blocks(page):
+        for line in block.text.splitlines():
+            if block.language == "sh" or line.startswith("$ "):
+                yield line.removeprefix("$ ")
+
+
+def planned(command):
+    """The command, a run of it only planned: training would take minutes."""
+    command = command.partition(" #")[0].rstrip()
+    return f"{command} --dry-run" if command.startswith("cvfp run ") and "--dry-run" not in command else command
+
+
+def test_every_command_of_the_readme_runs_and_every_run_can_be_planned(tmp_path):
+    table = pl.read_csv(ROOT / "examples" / "phase1-to-ppl" / "runs.csv")
+    for name in ("v2", "v3", "v4", "context_dim"):
+        folder = tmp_path / "logs" / f"1130_{name}"
+        folder.mkdir(parents=True)
+        rows = table.filter(pl.col("experiment") == (name if name != "context_dim" else "v1"))
+        rows.write_csv(folder / "runs.csv")
+    (tmp_path / "notes").mkdir()
+    for i, text in enumerate(TEXTS):
+        (tmp_path / "notes" / f"{i}.txt").write_text(text)
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    shutil.copytree(tmp_path / "logs" / "1130_v3", tmp_path / "runs" / "default")
+    env = made_environments.make(tmp_path)
+    blocks = made_docs.blocks(PAGE_TEXT)
+    (tmp_path / "my.toml").write_text(next(block.text for block in blocks if block.language == "toml"))
+    script = "\n".join(planned(each) for each in commands(PAGE_TEXT) if not any(word in each for word in NOT_RUN))
+    assert script.count("cvfp run ") >= 4
+    made_docs.step(made_docs.Block(line=0, language="sh", text=f"{script}\n", file=None), tmp_path, env, "README.md")
+    (python,) = [block for block in blocks if block.language == "python"]
+    made_docs.step(python, tmp_path, env, "README.md")
 
 
 def test_the_page_of_hooks_is_what_the_program_gives():

@@ -67,6 +67,18 @@ def test_the_optimum_does_not_depend_on_the_units_of_tokens_and_loss(share, alph
     assert rss[0] == pytest.approx(rss[1], rel=1e-6, abs=1e-15)
 
 
+def test_a_law_that_is_linear_in_all_it_has_is_fitted_without_a_search():
+    both = Fitter(
+        name="doublings", title="", form="PPL = a - b * log2(tokens)", linear=("a", "b"),
+        parameters=(Parameter(name="a"), Parameter(name="b", minimum=0)),
+        function=lambda train_tokens, a, b: a - b * np.log2(train_tokens),
+    )
+    (fit,) = fit_all(made(TOKENS, 1000 - 35 * np.log2(TOKENS)), ["doublings"], registry=strangers(both))
+    assert fit.status == "converged", fit.reason
+    assert fit.value("a") == pytest.approx(1000, rel=1e-6)
+    assert fit.value("b") == pytest.approx(35, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("seed", range(4))
 def test_lmfit_started_anywhere_finds_nothing_better(name, seed):
