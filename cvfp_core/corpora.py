@@ -6,7 +6,6 @@ from pathlib import Path
 
 from cvfp_core import options
 from cvfp_core.cells import CorpusChoice
-from cvfp_core.errors import CvfpError, PluginError
 from cvfp_core.kinds import Corpus, CorpusSource
 from cvfp_core.registry import Registry
 
@@ -19,13 +18,8 @@ def load_corpus(registry: Registry, choice: CorpusChoice, cache: Path) -> Corpus
     """The corpus, from the cache where its content is known. An unexpected error names the plugin it comes from."""
     source = registry.get(CorpusSource, choice.name)
     given = options.resolve("corpus", source.options, choice.options)
-    try:
+    with registry.blaming(CorpusSource, choice.name):
         return source.load(given, cache)
-    except CvfpError:
-        raise
-    except Exception as error:
-        owner = registry.owner(CorpusSource, choice.name)
-        raise PluginError(f"{owner.label}: corpus '{choice.name}' failed: {type(error).__name__}: {error}") from error
 
 
 def leak(corpus: Corpus) -> str | None:

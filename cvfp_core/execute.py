@@ -16,7 +16,7 @@ from cvfp_core import store
 from cvfp_core.cells import Cell, Emit, Event
 from cvfp_core.corpora import load_corpus
 from cvfp_core.errors import CvfpError
-from cvfp_core.kinds import Corpus, StopRule, VariantFamily
+from cvfp_core.kinds import Corpus, VariantFamily
 from cvfp_core.records import Record, RunResult
 from cvfp_core.registry import Registry
 
@@ -62,7 +62,7 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     observe("cvfp_run_started")
     try:
         corpus = _corpus(cell, registry, corpora)
-        rules = [registry.get(StopRule, name) for name in cell.stop_rules]
+        rules = registry.stop_rules(cell.stop_rules)
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules)
     except Exception as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
         family = registry.items(VariantFamily).get(cell.variant.family)

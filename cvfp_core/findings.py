@@ -164,11 +164,8 @@ def _findings(analysis: Analysis, runs: pl.DataFrame, fits: Sequence[Fit], regis
     try:
         return _checked(analysis, list(analysis.analyse(runs, fits)))
     except Exception as error:
-        owner = registry.owner(Analysis, analysis.name)
-        return [_without_verdict(analysis, "failed", FAILED, {
-            "whose": f"analysis '{analysis.name}' of {owner.label}",
-            "error": " ".join(f"{type(error).__name__}: {error}".split()),
-        })]
+        whose, _, what = registry.blame(Analysis, analysis.name, error).partition(" failed: ")
+        return [_without_verdict(analysis, "failed", FAILED, {"whose": whose, "error": what})]
 
 
 def _checked(analysis: Analysis, made: list[Finding]) -> list[Finding]:

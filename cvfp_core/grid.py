@@ -89,10 +89,10 @@ def _model_options(
     for name in given:
         if name not in known and name not in preset:
             raise options.unknown_key("model", name, known)
-    return {variant.name: _settled(variant, given, registry, corpus) for variant in variants}
+    return {variant.name: settled(variant, given, registry, corpus) for variant in variants}
 
 
-def _settled(
+def settled(
     variant: Variant, given: Mapping[str, Scalar | None], registry: Registry, corpus: Corpus
 ) -> Mapping[str, Scalar | None]:
     """Every option of the variant's family, checked, and filled in where one follows from others."""
@@ -100,7 +100,8 @@ def _settled(
     names = {option.name for option in family.options}
     resolved = options.resolve("model", family.options, {n: value for n, value in given.items() if n in names})
     if family.check is not None:
-        family.check(variant, resolved)
+        with registry.blaming(VariantFamily, family.name):
+            family.check(variant, resolved)
     if family.settle is None:
         return resolved
 
@@ -109,9 +110,10 @@ def _settled(
 
         other = registry.variant(name)
         its = registry.get(VariantFamily, other.family)
-        return trained_parameters(other, its, _settled(other, given, registry, corpus), corpus)
+        return trained_parameters(other, its, settled(other, given, registry, corpus), corpus)
 
-    return family.settle(variant, resolved, corpus.embed_dim, count)
+    with registry.blaming(VariantFamily, family.name):
+        return family.settle(variant, resolved, corpus.embed_dim, count)
 
 
 def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:

@@ -74,7 +74,8 @@ def spearman(x: Array, y: Array) -> Measured:
 
 
 def ranks(values: Array) -> Array:
-    """Ranks from 1, ties sharing their mean."""
+    """Ranks from 1, ties sharing their mean; values that differ by rounding alone are ties."""
+    values = np.round(values / max(float(np.abs(values).max(initial=0.0)), 1e-300), 12)
     ordered = np.sort(values)
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -18,7 +19,8 @@ import pluggy
 
 from cvfp_core import hookspecs
 from cvfp_core.cells import Variant
-from cvfp_core.errors import PluginError, UsageError, suggestion, unknown
+from cvfp_core.doors import NOT_INSTALLED, Door, doors, require_compatible
+from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
 from cvfp_core.kinds import (
     Analysis,
     CorpusSource,
@@ -105,10 +107,34 @@ class Registry:
         """The plugin that registered the item."""
         return self._owners[kind, name]
 
+    def blame(self, kind: type, name: str, error: Exception) -> str:
+        """One line: the item, whose it is, and what it raised."""
+        return f"{TITLES[kind]} '{name}' of {self.owner(kind, name).label} failed: {_line(error)}"
+
+    @contextmanager
+    def blaming(self, kind: type, name: str) -> Iterator[None]:
+        """Where the item's code is called: what it raises, but for errors a user can mend, is a PluginError."""
+        try:
+            yield
+        except (CvfpError, BrokenPipeError):
+            raise
+        except Exception as error:
+            raise PluginError(self.blame(kind, name, error)) from error
+
+    def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
+        """The rules of these names, all by default; what one raises is a PluginError."""
+        def guarded(rule: StopRule) -> StopRule:
+            return replace(rule, stops=self.blaming(StopRule, rule.name)(rule.stops))
+
+        return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
+
     def variant(self, name: str) -> Variant:
         """The variant of that name; exactly one family must know it."""
         families = self.items(VariantFamily)
-        found = [variant for family in families.values() if (variant := family.parse(name)) is not None]
+        found = []
+        for family in families.values():
+            with self.blaming(VariantFamily, family.name):
+                found += [variant] if (variant := family.parse(name)) is not None else []
         if not found:
             forms = ", ".join(family.form for family in families.values()) or "none"
             raise UsageError(f"unknown variant '{name}'; names have the form {forms}")
@@ -131,8 +157,8 @@ class Registry:
         for plugin, function, accepted in self._observers.get(hook, ()):
             try:
                 function(**{name: facts[name] for name in accepted})
-            except Exception as error:
-                failures.append(f"{plugin.label}: {hook} failed: {type(error).__name__}: {error}")
+            except (Exception, SystemExit) as error:
+                failures.append(f"{plugin.label}: {hook} failed: {_line(error)}")
         return failures
 
 
@@ -151,15 +177,23 @@ def load(
     wanted = _names("CVFP_PLUGINS") if only is None else set(only)
     unwanted = _names("CVFP_DISABLE") if disabled is None else set(disabled)
     points = [p for p in points if p.name not in unwanted and (not wanted or p.name in wanted)]
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    loaded = [_load_one(manager, point, points) for point in sorted(points, key=lambda p: p.name)]
-    return _assemble(loaded)
+    return _load(doors(points))
+
+
+def given(plugins: Mapping[str, object], *, beside: Iterable[EntryPoint] = ()) -> Registry:
+    """The registry of these plugins, by name, and of entry points beside them; the environment has no say."""
+    opened = [Door(name=name, home=NOT_INSTALLED, value=name, load=lambda plugin=plugin: plugin)  # type: ignore[misc]
+              for name, plugin in plugins.items()]
+    return _load([*opened, *doors(beside)])
 
 
 def installed() -> Registry:
     """The registry of what is installed; raises PluginError if any plugin is broken."""
     return load().require_healthy()
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
 def _names(variable: str) -> set[str]:
@@ -173,21 +207,23 @@ class _Loaded:
     observers: tuple[tuple[str, Callable[..., object], tuple[str, ...]], ...] = ()
 
 
-def _load_one(manager: pluggy.PluginManager, point: EntryPoint, points: list[EntryPoint]) -> _Loaded:
-    dist = point.dist
-    info = PluginInfo(
-        name=point.name,
-        distribution=dist.metadata["Name"] if dist else "unknown distribution",
-        version=dist.version if dist else "?",
-    )
+def _load(every: list[Door]) -> Registry:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    return _assemble([_load_one(manager, door, every) for door in sorted(every, key=lambda door: door.name)])
+
+
+def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _Loaded:
+    info = PluginInfo(name=door.name, distribution=door.home.name, version=door.home.version)
     try:
-        rivals = [p for p in points if p.name == point.name]
+        rivals = [each for each in every if each.name == door.name]
         if len(rivals) > 1:
-            homes = sorted(f"{p.value} ({p.dist.name if p.dist else 'unknown'})" for p in rivals)
-            raise PluginError(f"two entry points are called '{point.name}': {' and '.join(homes)}")
-        plugin = point.load()
+            places = sorted(f"{each.value} ({each.home.name})" for each in rivals)
+            raise PluginError(f"two entry points are called '{door.name}': {' and '.join(places)}")
+        require_compatible(door.home)
+        plugin = door.load()
         _check_hooks(plugin)
-        manager.register(plugin, name=point.name)
+        manager.register(plugin, name=door.name)
         items: list[Any] = []
         for hook, kind in HOOKS.items():
             for call in _calls(manager, hook, plugin):
@@ -198,8 +234,8 @@ def _load_one(manager: pluggy.PluginManager, point: EntryPoint, points: list[Ent
             for call in _calls(manager, hook, plugin)
         )
     except (Exception, SystemExit) as error:
-        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-        return _Loaded(info=replace(info, error=" ".join(reason.split())))
+        reason = " ".join(str(error).split()) if isinstance(error, PluginError) else _line(error)
+        return _Loaded(info=replace(info, error=reason))
     return _Loaded(info=info, items=tuple(items), observers=observers)
 
 

@@ -20,14 +20,19 @@ def cvfp_variants():
 """
 
 
-def install(folder: Path, plugin: str, code: str, *, entry: str | None = None, version: str = "1.2.3") -> str:
+def install(
+    folder: Path, plugin: str, code: str, *, entry: str | None = None, version: str = "1.2.3",
+    requires: tuple[str, ...] = (),
+) -> str:
     """Puts module `made_{plugin}` and distribution `made-{plugin}` into the folder; returns the module's name."""
     module = f"made_{plugin}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{module}.py").write_text(code, encoding="utf-8")
     info = folder / f"{module}-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: made-{plugin}\nVersion: {version}\n")
+    facts = ["Metadata-Version: 2.1", f"Name: made-{plugin}", f"Version: {version}"]
+    facts += [f"Requires-Dist: {each}" for each in requires]
+    (info / "METADATA").write_text("\n".join(facts) + "\n")
     (info / "entry_points.txt").write_text(f"[cvfp]\n{entry or plugin} = {module}\n")
     return module
 

@@ -327,7 +327,7 @@ def test_an_option_that_does_not_exist_and_an_error_inside_a_corpus_are_told_apa
     )
     with pytest.raises(UsageError, match=r"unknown key 'corpus\.x'; known: none"):
         load_corpus(broken, config.CorpusChoice(name="odd", options={"x": 1}), tmp_path)
-    with pytest.raises(registry.PluginError, match=r"plugin 'p' \(made-p 2\): corpus 'odd' failed: KeyError: 'lost'"):
+    with pytest.raises(registry.PluginError, match=r"corpus 'odd' of plugin 'p' \(made-p 2\) failed: KeyError: 'lost'"):
         load_corpus(broken, config.CorpusChoice(name="odd"), tmp_path)
 
 

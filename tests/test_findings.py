@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from email import message_from_string
 
 import numpy as np
 import polars as pl
@@ -289,8 +290,9 @@ class Entry:
             def cvfp_analyses(self):
                 return items
 
+        metadata = message_from_string(f"Name: cvfp-{name}\nVersion: 9.8\n")
         self.name, self.value, self.plugin = name, f"{name}_module", Plugin()
-        self.dist = type("Dist", (), {"metadata": {"Name": f"cvfp-{name}"}, "version": "9.8", "name": name})()
+        self.dist = type("Dist", (), {"metadata": metadata})()
 
     def load(self):
         return self.plugin

@@ -4,6 +4,7 @@
 import json
 import math
 from dataclasses import replace
+from email import message_from_string
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,7 +34,7 @@ def strangers(*fitters):
     """A registry with the first-party laws and a plugin that adds these."""
     module = SimpleNamespace(cvfp_fitters=hookimpl(lambda: list(fitters)))
     point = SimpleNamespace(name="strange", value="strange", load=lambda: module,
-                            dist=SimpleNamespace(metadata={"Name": "cvfp-strange"}, version="3.1", name="cvfp-strange"))
+                            dist=SimpleNamespace(metadata=message_from_string("Name: cvfp-strange\nVersion: 3.1\n")))
     return registry.load([*registry.entry_points(group="cvfp"), point])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import made_grids
+import made_plugins
 from cvfp_core import store
 from cvfp_core.records import Record, RunResult
 
@@ -58,6 +59,56 @@ def test_a_command_that_only_looks_imports_nothing_heavy(arguments, tmp_path):
     assert out
 
 
+TWENTY = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from cvfp_core import hookimpl
+from cvfp_core.kinds import Fitter, Parameter
+
+if TYPE_CHECKING:
+    import numpy as np
+
+def law(train_tokens, A):
+    import numpy as np
+    return A * np.ones_like(train_tokens)
+
+@hookimpl
+def cvfp_fitters():
+    return [Fitter(name="law-{i}", title="made", form="", parameters=(Parameter(name="A"),), function=law)]
+"""
+FORBIDDEN = {"torch", "lmfit", "polars", "matplotlib", "scipy", "numpy"}
+
+
+def imports(*arguments, folder, site):
+    """(names of all modules that `cvfp` imported, by `-X importtime`; what it printed)."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "from cvfp_core.cli import main; main()", *arguments], cwd=folder,
+        env=made_grids.environment(folder, PYTHONPATH=str(site)), text=True, capture_output=True, check=True,
+        timeout=120,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines}, done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["plugins", "--json"]], ids=" ".join)
+def test_with_twenty_plugins_installed_what_only_looks_imports_nothing_heavy(arguments, tmp_path):
+    site = tmp_path / "site"
+    for i in range(20):
+        made_plugins.install(site, f"plugin{i}", TWENTY.replace("{i}", str(i)), requires=("cvfp>=0.1,<99",))
+    names, out = imports(*arguments, folder=tmp_path, site=site)
+    assert "cvfp_core.cli.app" in names
+    assert not {name for name in names if name.partition(".")[0] in FORBIDDEN}
+    assert all((f"law-{i}" in out) == ("plugins" in arguments) for i in range(20))
+
+
+def test_a_plugin_that_imports_something_heavy_is_seen(tmp_path):
+    """The test above can fail."""
+    site = tmp_path / "site"
+    made_plugins.install(site, "heavy", "import numpy\n")
+    names, _ = imports("plugins", folder=tmp_path, site=site)
+    assert "numpy" in names
+
+
 @pytest.mark.parametrize("command", ["report", "show"])
 def test_reports_and_tables_do_not_import_torch(command, tmp_path):
     folder = store.create(tmp_path / "made")
@@ -83,7 +134,7 @@ def test_every_module_can_be_imported_alone():
 
 
 @pytest.mark.parametrize("module", [
-    "cvfp_core.kinds", "cvfp_core.hookspecs", "cvfp_core.registry", "cvfp_core.config",
+    "cvfp_core.kinds", "cvfp_core.hookspecs", "cvfp_core.registry", "cvfp_core.config", "cvfp_core.testing",
     *(package.name for package in PACKAGES[1:]),
 ])
 def test_shop_windows_are_light(module, tmp_path):

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import made_plugins
-from cvfp_core import registry
+from cvfp_core import __version__, registry
 from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.cli.app import app
 from cvfp_core.errors import PluginError, UsageError
@@ -171,6 +172,89 @@ def test_only_the_plugins_asked_for_are_loaded(site, monkeypatch):
     assert list(registry.load(made_plugins.points(site)).items(Preset)) == ["first"]
     monkeypatch.setenv("CVFP_PLUGINS", "")
     assert list(registry.load(made_plugins.points(site)).items(Preset)) == ["first", "second"]
+
+
+OTHER = (
+    ("cvfp>=2,<3",), ("cvfp<0.1",), ("numpy", "cvfp ~= 7.0"), ("CVFP[hf]==0.0.1",), ("cvfp>=2; python_version>='3'",),
+)
+SAME = (
+    (), ("cvfp",), (f"cvfp>={__version__},<99",), ("cvfp-other>=7",), ("cvfp.x>=7",), ('cvfp>=7; extra == "later"',),
+    ("cvfp>=7; python_version<'3'",),
+)
+
+
+@pytest.mark.parametrize("requires", OTHER)
+def test_a_plugin_built_for_another_version_is_refused_before_it_is_imported(site, requires):
+    module = made_plugins.install(site, "old", "raise RuntimeError('imported')", requires=requires)
+    made_plugins.install(site, "sound", PRESETS.format(name="mine"))
+    loaded = load(site)
+    error = the_error(loaded, "old")
+    assert error.startswith("it asks for cvfp")
+    assert error.endswith(f" and this is cvfp {__version__}; install a made-old made for {__version__}, or the cvfp it "
+                          "asks for")
+    assert module not in sys.modules
+    assert list(loaded.items(Preset)) == ["mine"]
+    with pytest.raises(PluginError, match=r"^plugin 'old' \(made-old 1\.2\.3\): it asks for .*CVFP_DISABLE=old$"):
+        loaded.require_healthy()
+
+
+@pytest.mark.parametrize("requires", SAME)
+def test_a_plugin_that_asks_for_this_version_or_none_is_taken(site, requires):
+    made_plugins.install(site, "sound", PRESETS.format(name="mine"), requires=requires)
+    assert the_error(load(site), "sound") is None
+
+
+def test_a_requirement_that_cannot_be_read_is_named(site):
+    made_plugins.install(site, "odd", PRESETS.format(name="mine"), requires=("cvfp >=> 1",))
+    assert the_error(load(site), "odd") == "made-odd requires 'cvfp >=> 1', which cannot be read; mend its metadata"
+
+
+@pytest.mark.parametrize(("variable", "value"), [
+    ("CVFP_DISABLE", "broken"), ("CVFP_PLUGINS", "residual,corpora,local"),
+])
+def test_the_program_goes_on_without_a_broken_plugin_when_told_to(site, variable, value, monkeypatch):
+    made_plugins.install(site, "broken", "1 / 0")
+    monkeypatch.setenv(variable, value)
+    listed = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
+    assert "broken" not in {each["name"] for each in listed}
+    assert "residual" in {each["name"] for each in listed}
+    result = CliRunner().invoke(app, ["run", "--show-config"])
+    assert result.exit_code == 0, result.stderr
+
+
+def test_every_kind_of_breakage_is_in_the_list_of_plugins_with_its_reason_and_the_exit_code_is_0(site):
+    for case, (code, _) in BROKEN.items():
+        made_plugins.install(site, case, code)
+    made_plugins.install(site, "old", "pass", requires=("cvfp>=2",))
+    for plugin in ("here", "there"):
+        made_plugins.install(site, plugin, PRESETS.format(name="same"))
+    result = CliRunner().invoke(app, ["plugins", "--json"])
+    assert result.exit_code == 0
+    found = {each["name"]: each for each in json.loads(result.stdout)}
+    for case, (_, reason) in BROKEN.items():
+        assert reason in found[case]["error"]
+        assert (found[case]["distribution"], found[case]["version"]) == (f"made-{case}", "1.2.3")
+    assert found["old"]["error"].startswith("it asks for cvfp>=2")
+    assert "'same' is registered more than once" in found["here"]["error"]
+    shown = CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "300"})
+    assert shown.exit_code == 0
+    for each in found.values():
+        assert each["distribution"] in shown.stdout
+        if each["error"]:
+            assert f"broken: {each['error']}" in " ".join(shown.stdout.split())
+
+
+def test_a_distribution_is_read_once_however_many_plugins_it_holds(site, monkeypatch):
+    made_plugins.install(site, "many", PRESETS.format(name="mine"))
+    info = next(site.glob("made_many-*.dist-info"))
+    info.joinpath("entry_points.txt").write_text("[cvfp]\n" + "".join(f"many{i} = made_many\n" for i in range(5)))
+    reads = []
+    read = PathDistribution.read_text
+    monkeypatch.setattr(PathDistribution, "read_text", lambda self, name: reads.append(name) or read(self, name))
+    points = made_plugins.points(site)
+    reads.clear()
+    registry.load(points, only=(), disabled=())
+    assert reads.count("METADATA") == 1
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_all_there_are():

@@ -37,13 +37,13 @@ def check(
 
     from cvfp_core import decisions
     from cvfp_core.cli.fit import settings
-    from cvfp_core.kinds import Light, StopRule
+    from cvfp_core.kinds import Light
     from cvfp_core.reading import read
     from cvfp_core.registry import installed
 
     registry = installed()
     lit = decisions.with_thresholds(registry.items(Light), settings(thresholds or []))
-    rules = list(registry.items(StopRule).values())
+    rules = registry.stop_rules()
     runs = read(paths, registry)
     judged = decisions.lights(runs.records, lit)
     tests = decisions.backtest(runs.records, lit)

@@ -122,7 +122,8 @@ def run(
     with open_sink(cells, pending, json_=json_) as emit:
         try:
             if pending:
-                executor.run(pending, folder, jobs, emit)
+                with installed.blaming(Executor, asked.executor):
+                    executor.run(pending, folder, jobs, emit)
         except KeyboardInterrupt:
             again = f"cvfp {shlex.join(sys.argv[1:])}"
             print(f"cvfp: interrupted; what is finished is kept in {folder}, go on with: {again}", file=sys.stderr)

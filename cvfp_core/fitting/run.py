@@ -67,7 +67,7 @@ def option_values(fitter: Fitter, options: Mapping[str, Scalar | None] | None) -
     })
 
 
-def _columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tuple[str, ...], str]:
+def columns(fitter: Fitter, options: Mapping[str, Scalar | None]) -> tuple[tuple[str, ...], str]:
     """The record columns of the law's inputs and its response, with the options' columns filled in."""
     names = {name: str(value) for name, value in options.items()}
     return tuple(each.format(**names) for each in fitter.inputs), fitter.response.format(**names)
@@ -82,7 +82,7 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
     blank = Fit(law=fitter.name, form=fitter.form, series=_label(points), floor=fitter.floor, status="failed",
                 n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
     what = "sizes" if fitter.scope == "series" else "runs"
-    _, response = _columns(fitter, options)
+    _, response = columns(fitter, options)
     refused = refusal(points, response=response, least=fitter.least_points, what=what)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
@@ -113,8 +113,7 @@ def _finite(fit: Fit) -> Fit:
 
 def blame(fitter: Fitter, error: Exception, registry: Registry) -> str:
     """Whose fitter failed, and how."""
-    owner = registry.owner(Fitter, fitter.name)
-    return f"fitter '{fitter.name}' of {owner.label} raised " + " ".join(f"{type(error).__name__}: {error}".split())
+    return registry.blame(Fitter, fitter.name, error)
 
 
 def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[str] = SERIES,
@@ -127,17 +126,17 @@ def grouped(records: pl.DataFrame, fitter: Fitter | None = None, by: Sequence[st
     inputs: tuple[str, ...] = ("train_tokens",)
     response = "val_ppl"
     if fitter is not None:
-        inputs, response = _columns(fitter, options or {})
+        inputs, response = columns(fitter, options or {})
     scope = fitter.scope if fitter else "series"
-    columns = {"series": list(by), "experiment": list(by[:1]), "records": []}[scope]
-    missing = [name for name in columns if name not in records.columns]
+    labels = {"series": list(by), "experiment": list(by[:1]), "records": []}[scope]
+    missing = [name for name in labels if name not in records.columns]
     if missing:
         raise CvfpError(f"records have no column {', '.join(map(repr, missing))} to group by")
     told = records.with_columns(schema.control(records).alias("_control"))
     if scope == "series":
-        columns.append("_control")
+        labels.append("_control")
     every = []
-    for key, group in told.group_by(columns, maintain_order=True) if columns else [((), told)]:
+    for key, group in told.group_by(labels, maintain_order=True) if labels else [((), told)]:
         studied = group if scope == "series" else schema.without_controls(group)
         points = gather(studied, inputs, response, by)
         if studied.height < group.height:

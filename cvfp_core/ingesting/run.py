@@ -168,8 +168,7 @@ class _Reader:
         except OSError as error:
             return replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}")
         except Exception as error:  # a plugin's fault must not cost the other files
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            return replace(report, problem=f"{source.name}: ingester '{ingester.name}' of {owner.label} failed: {what}")
+            return replace(report, problem=f"{source.name}: {self.registry.blame(Ingester, ingester.name, error)}")
         self.rows.keep(batch)
         self.published += stated
         messages += [f"{source.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN]]

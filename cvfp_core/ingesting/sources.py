@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cvfp_core.errors import PluginError
 from cvfp_core.kinds import Ingester
 from cvfp_core.registry import Registry
 
@@ -31,18 +32,16 @@ class Source:
 def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) -> Iterator[Source]:
     """Everything to be read under the paths, in order of name; each file once, however often it is reached."""
     chosen = registry.get(Ingester, format_) if format_ else None
-    ingesters = list(registry.items(Ingester).values())
     seen: set[tuple[int, int]] = set()
     names = [path.name or path.absolute().name or "." for path in paths]
     for path, name in zip(paths, names, strict=True):
         if names.count(name) > 1 and path.absolute().parent.name:
             name = f"{path.absolute().parent.name}/{name}"
-        yield from _walk(path, name, ingesters, chosen, seen, asked=True)
+        yield from _walk(path, name, registry, chosen, seen, asked=True)
 
 
 def _walk(
-    path: Path, name: str, ingesters: list[Ingester], chosen: Ingester | None, seen: set[tuple[int, int]], *,
-    asked: bool,
+    path: Path, name: str, registry: Registry, chosen: Ingester | None, seen: set[tuple[int, int]], *, asked: bool
 ) -> Iterator[Source]:
     try:
         facts = path.stat()
@@ -53,18 +52,21 @@ def _walk(
     if key in seen:
         return
     seen.add(key)
-    if stat.S_ISREG(facts.st_mode):
-        yield _file(path, name, ingesters, chosen, asked=asked)
-    elif not stat.S_ISDIR(facts.st_mode):
-        yield Source(path=path, name=name, ingester=None, problem="neither a file nor a folder", asked=asked)
-    else:
-        yield from _folder(path, name, ingesters, chosen, seen)
+    try:
+        if stat.S_ISREG(facts.st_mode):
+            yield _file(path, name, registry, chosen, asked=asked)
+        elif not stat.S_ISDIR(facts.st_mode):
+            yield Source(path=path, name=name, ingester=None, problem="neither a file nor a folder", asked=asked)
+        else:
+            yield from _folder(path, name, registry, chosen, seen)
+    except PluginError as error:  # an ingester that cannot even look
+        yield Source(path=path, name=name, ingester=None, problem=str(error))
 
 
 def _folder(
-    path: Path, name: str, ingesters: list[Ingester], chosen: Ingester | None, seen: set[tuple[int, int]]
+    path: Path, name: str, registry: Registry, chosen: Ingester | None, seen: set[tuple[int, int]]
 ) -> Iterator[Source]:
-    asked = [each for each in ([chosen] if chosen else ingesters) if each.matches(path, None)]
+    asked = _knowing(path, None, _candidates(registry, chosen), registry)
     if len(asked) == 1:
         yield Source(path=path, name=name, ingester=asked[0])
         return
@@ -79,7 +81,7 @@ def _folder(
     for entry in entries:
         if entry.name.startswith(_HIDDEN) or _links_to_folder(entry):
             continue
-        yield from _walk(path / entry.name, f"{name}/{entry.name}", ingesters, chosen, seen, asked=False)
+        yield from _walk(path / entry.name, f"{name}/{entry.name}", registry, chosen, seen, asked=False)
 
 
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -89,7 +91,7 @@ def _links_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _file(path: Path, name: str, ingesters: list[Ingester], chosen: Ingester | None, *, asked: bool) -> Source:
+def _file(path: Path, name: str, registry: Registry, chosen: Ingester | None, *, asked: bool) -> Source:
     if chosen is not None and asked:
         return Source(path=path, name=name, ingester=chosen)
     try:
@@ -97,9 +99,9 @@ def _file(path: Path, name: str, ingesters: list[Ingester], chosen: Ingester | N
             head = file.read(HEAD)
     except OSError as error:
         return Source(path=path, name=name, ingester=None, problem=_why(error), asked=asked)
-    candidates = [chosen] if chosen else ingesters
+    candidates = _candidates(registry, chosen)
     for general in (False, True):
-        matching = [each for each in candidates if each.general == general and each.matches(path, head)]
+        matching = _knowing(path, head, [each for each in candidates if each.general == general], registry)
         if len(matching) == 1:
             return Source(path=path, name=name, ingester=matching[0], asked=asked)
         if matching:
@@ -109,6 +111,19 @@ def _file(path: Path, name: str, ingesters: list[Ingester], chosen: Ingester | N
     known = ", ".join(sorted(each.name for each in candidates)) or "none installed"
     return Source(path=path, name=name, ingester=None, asked=asked,
                   problem=f"no ingester knows its content (asked: {known}); choose one with --format")
+
+
+def _candidates(registry: Registry, chosen: Ingester | None) -> list[Ingester]:
+    return [chosen] if chosen else list(registry.items(Ingester).values())
+
+
+def _knowing(path: Path, head: bytes | None, asked: Sequence[Ingester], registry: Registry) -> list[Ingester]:
+    """Those that say they know the content. Raises PluginError for one that fails to say."""
+    found = []
+    for each in asked:
+        with registry.blaming(Ingester, each.name):
+            found += [each] if each.matches(path, head) else []
+    return found
 
 
 def _several(matching: list[Ingester]) -> str:

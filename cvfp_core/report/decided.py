@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from cvfp_core import decisions as deciding
-from cvfp_core.kinds import Light, StopRule
+from cvfp_core.kinds import Light
 from cvfp_core.registry import Registry
 
 
@@ -32,7 +32,7 @@ def decisions(records: pl.DataFrame, registry: Registry) -> dict[str, Any]:
 
 def stops(records: pl.DataFrame, curves: pl.DataFrame, registry: Registry) -> dict[str, Any]:
     """`rules`, the `runs` each would have ended and where, how many runs each `seen`, and their `backtests`."""
-    rules = list(registry.items(StopRule).values())
+    rules = registry.stop_rules()
     found = [asdict(each) for each in deciding.stops(records, curves, rules)]
     return {
         "rules": [{"name": rule.name, "title": rule.title} for rule in rules],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
                         f"{', '.join(lacking)}")
     catalogues = [each.catalogue for each in (template, *registry.items(Template).values()) if each.catalogue]
     spoken = translations(asked.lang, list(dict.fromkeys(catalogues)))
-    names = names_used(template.path)
+    with _named(template, registry):
+        names = names_used(template.path)
     drawn: dict[str, str] = {}
     needed = names | ({"series", "forecasts"} if "figures" in names and asked.figures is not None else set())
     data = view(inputs, registry, needed, lang=asked.lang, options=options, command=asked.command)
@@ -77,4 +79,18 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
                 figures[name]["path"] = f"{asked.figures}/{name}.svg"
                 drawn[f"{asked.figures}/{name}.svg"] = svg
         data["figures"], data["figures_missing"] = figures, why
-    return Written(text=render(template.path, data, spoken), figures=drawn)
+    with _named(template, registry):
+        text = render(template.path, data, spoken)
+    return Written(text=text, figures=drawn)
+
+
+@contextmanager
+def _named(template: Template, registry: Registry) -> Iterator[None]:
+    """Adds to an error of a registered template whose it is; a file that a user gave is named by its path."""
+    try:
+        yield
+    except CvfpError as error:
+        if registry.items(Template).get(template.name) is not template:
+            raise
+        owner = registry.owner(Template, template.name)
+        raise CvfpError(f"{error} (template '{template.name}' of {owner.label})") from None

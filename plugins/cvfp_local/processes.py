@@ -57,12 +57,30 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
 
 
 def fitting_jobs(cells: Sequence[Cell]) -> int:
-    """One process on a GPU; on a CPU one a core, up to four.
+    """One process a core, up to four; on CUDA no more than fit its free memory, on MPS one.
 
     Small models gain little from a second thread (1.3-1.5 times at width 128), and threads of one process wait for each
-    other on a machine that is busy with something else; processes do not.
+    other on a machine that is busy with something else; processes do not. One small model leaves most of a GPU idle.
     """
-    return min(_cpus(), 4) if cells[0].device == "cpu" else 1
+    device = cells[0].device
+    if device == "mps":
+        return 1
+    jobs = min(_cpus(), 4)
+    if device.startswith("cuda"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(torch.device(device))
+        jobs = min(jobs, free // max(map(gpu_memory, cells)))
+    return max(1, jobs)
+
+
+def gpu_memory(cell: Cell) -> int:
+    """Bytes that a cell is taken to need on a GPU: the contexts of all its tokens, and half as many for validation.
+
+    Beside these 2 GiB: CUDA itself, the head, a chunk of logits, the model and a batch.
+    """
+    contexts = 4 * cell.variant.num_layers * cell.train_tokens * cell.variant.context_dim
+    return 2 * 2**30 + contexts * 3 // 2
 
 
 def _cpus() -> int:

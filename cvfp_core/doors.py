@@ -1,0 +1,75 @@
+"""Entry points -> doors: a plugin before it is loaded, whose it is, and whether it was built for this cvfp."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint
+
+from cvfp_core import __version__
+from cvfp_core.errors import PluginError
+
+OURS = "cvfp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The distribution a plugin comes from; `requires` are its requirements as they stand in its metadata."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...] = ()
+
+
+UNKNOWN = Home(name="unknown distribution", version="?")
+NOT_INSTALLED = Home(name="not installed", version="?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """A plugin before it is loaded: its name, whose it is, where its code stands, and how to get it."""
+
+    name: str
+    home: Home
+    value: str
+    load: Callable[[], object]
+
+
+def doors(points: Iterable[EntryPoint]) -> list[Door]:
+    """The doors of entry points. The metadata of a distribution, a file that is parsed each time, are read once."""
+    known: dict[int, Home] = {}
+    return [Door(name=point.name, home=_home(point.dist, known), value=point.value, load=point.load)
+            for point in points]
+
+
+def _home(dist: Distribution | None, known: dict[int, Home]) -> Home:
+    if dist is None:
+        return UNKNOWN
+    if id(dist) not in known:
+        facts = dist.metadata
+        known[id(dist)] = Home(
+            name=facts["Name"] or UNKNOWN.name, version=facts["Version"] or UNKNOWN.version,
+            requires=tuple(facts.get_all("Requires-Dist") or ()),
+        )
+    return known[id(dist)]
+
+
+def require_compatible(home: Home, running: str = __version__) -> None:
+    """Raises PluginError if the distribution asks for another cvfp than the one that runs, or in words nobody can read.
+
+    A distribution that asks for nothing is taken as it is.
+    """
+    for line in home.requires if home.name != OURS else ():
+        if not re.match(rf"{OURS}(?![\w.-])", line, re.IGNORECASE):
+            continue
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            asked = Requirement(line)
+        except InvalidRequirement:
+            raise PluginError(f"{home.name} requires '{line}', which cannot be read; mend its metadata") from None
+        applies = asked.marker is None or asked.marker.evaluate({"extra": ""})
+        if applies and not asked.specifier.contains(running, prereleases=True):
+            raise PluginError(f"it asks for {OURS}{asked.specifier} and this is {OURS} {running}; install a "
+                              f"{home.name} made for {running}, or the {OURS} it asks for")

@@ -1,0 +1,162 @@
+"""The check of a template: its names, its messages, and what it makes of records of all kinds in every language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_type_hints
+
+import polars as pl
+from jinja2 import TemplateError, meta, nodes
+
+from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.kinds import Template
+from cvfp_core.reading import Inputs, InputSource
+from cvfp_core.records import CURVE_SCHEMA, REQUIRED, Record, frame
+from cvfp_core.registry import Registry, load
+from cvfp_core.report.language import SOURCE, languages, translations
+from cvfp_core.report.names import View
+from cvfp_core.report.render import environment, messages, names_used
+from cvfp_core.report.write import Asked, write
+from cvfp_core.settings import Scalar
+from cvfp_core.testing.analyses import null_data
+from cvfp_core.testing.expecting import expect, raised
+
+FULL, MISSING = "full records", "records with every other value missing"
+SPOKEN = (FULL, MISSING)
+"""What is rendered in every language; the rest in the source language only, as it takes other ways, not other words."""
+_KEPT = {*REQUIRED, "status"}
+"""Columns no record is without."""
+
+
+def check(template: Template, options: Mapping[str, Scalar | None], registry: Registry | None) -> None:
+    """See `check_template`."""
+    registry = registry or load()
+    name = f"template '{template.name}'"
+    _names_exist(name, template)
+    kinds = _all_kinds(template)
+
+    def render(lang: str, what: str) -> str:
+        asked = Asked(lang=lang, options=options)
+        return _rendered(f"{name} in '{lang}', {what}", template, registry, kinds[what], asked)
+
+    for lang in languages(template.catalogue):
+        _translated(name, template, lang)
+        texts = [render(lang, what) for what in (kinds if lang == SOURCE else SPOKEN)]
+        if lang == SOURCE:
+            expect(texts[0] == render(lang, FULL), f"{name}, rendered twice", "the same text", "another")
+
+
+def _names_exist(name: str, template: Template) -> None:
+    """Also in branches that no records lead into."""
+    known = set(get_type_hints(View))
+    try:
+        unknown = names_used(template.path) - known - _assigned(template)
+    except CvfpError as error:
+        raise raised(f"{name}, read", error) from error
+    expect(not unknown, f"{name}: names it uses", f"names of the view ({', '.join(sorted(known))})",
+           ", ".join(sorted(unknown)))
+    lacking = [column for column in template.needs if column not in {each.name for each in fields(Record)}]
+    expect(not lacking, f"{name}: what it needs", "record columns", ", ".join(lacking))
+
+
+def _assigned(template: Template) -> set[str]:
+    """Names the template gives a value itself, be it in a branch."""
+    made = environment(template.path)
+    trees = [made.parse(file.read_text(encoding="utf-8")) for file in _files(template.path)]
+    given = {each.name for tree in trees for each in tree.find_all(nodes.Name) if each.ctx != "load"}
+    return given | {each.name for tree in trees for each in tree.find_all(nodes.Macro)}
+
+
+def _translated(name: str, template: Template, lang: str) -> None:
+    if lang == SOURCE or template.catalogue is None:
+        return
+    spoken = translations(lang, [template.catalogue])
+    wanted = dict.fromkeys(
+        text if isinstance(text, str) else str(text[0])
+        for file in _files(template.path) for _, text in messages(file) if text
+    )
+    missing = [text for text in wanted if text and spoken.gettext(text) == text and _words(text)]
+    plural = {str(text[0]): text for file in _files(template.path) for _, text in messages(file)
+              if isinstance(text, tuple)}
+    missing = [text for text in missing if text not in plural
+               or spoken.ngettext(str(plural[text][0]), str(plural[text][1]), 1) == text]
+    expect(not missing, f"{name}: messages without a translation into '{lang}'", "none",
+           f"{len(missing)}: {'; '.join(repr(text) for text in missing[:5])}")
+
+
+def _words(text: str) -> bool:
+    """Whether there is anything to translate: more than places, numbers and signs."""
+    return bool(re.search(r"[^\W\d_]{2,}", re.sub(r"%\(\w+\)s|\{[^}]*\}", "", text)))
+
+
+def _files(template: Path) -> Iterator[Path]:
+    """The template and those it takes in."""
+    made = environment(template)
+    waiting, seen = [template.name], set[str]()
+    while waiting:
+        each = waiting.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        yield template.parent / each
+        try:
+            tree = made.parse((template.parent / each).read_text(encoding="utf-8"))
+        except (OSError, TemplateError):
+            continue
+        waiting += [taken for taken in meta.find_referenced_templates(tree) if taken is not None]
+
+
+def _all_kinds(template: Template) -> dict[str, pl.DataFrame]:
+    """Records by what they are: two experiments, one of them other settings; then ever less of them."""
+    few = pl.col("variant").is_in(["1L_64d_1tok", "1L_256d_1tok"])
+    one = null_data(0).filter(few)
+    two = null_data(1).filter(few).with_columns(
+        experiment=pl.lit("other"), run_id=pl.lit("other-") + pl.col("run_id"), phase1_censored=pl.lit(True),
+        settings=pl.col("settings").str.replace('"context_noise": 0.1', '"context_noise": 0.0', literal=True),
+    )
+    failed = frame([replace(Record(**one.row(0, named=True)), run_id="failed", seed=9, status="diverged", val_ppl=None,
+                            reason="loss is not finite")])
+    full = pl.concat([one, two, failed])
+    empty = [name for name in full.columns if name not in {*_KEPT, *template.needs}]
+    return {
+        FULL: full,
+        "records with nothing measured but what it needs": full.with_columns(
+            pl.lit(None, dtype=full.schema[name]).alias(name) for name in empty),
+        MISSING: full.with_columns(
+            pl.when((pl.int_range(pl.len()) + index) % 2 == 0).then(pl.col(name)).alias(name)
+            for index, name in enumerate(empty)),
+        "1 record of each experiment": pl.concat([one.head(1), two.head(1)]),
+        "only runs that diverged": pl.concat([failed, failed.with_columns(
+            experiment=pl.lit("other"), run_id=pl.lit("failed too"))]),
+        "no records": full.clear(),
+    }
+
+
+def _rendered(what: str, template: Template, registry: Registry, records: pl.DataFrame, asked: Asked) -> str:
+    """The text; or, where what it needs or is asked to compare is not there, the error that says so."""
+    lacking = [name for name in template.needs if records[name].null_count() == records.height]
+    try:
+        text = write(_inputs(records), template, registry, asked).text
+    except CvfpError as error:
+        about = lacking or (isinstance(error, UsageError) and records.is_empty())
+        if about and "\n" not in str(error):
+            return str(error)
+        raise raised(what, error) from error
+    except Exception as error:
+        raise raised(what, error) from error
+    expect(not lacking, what, f"an error that says what it needs: {', '.join(template.needs)}", "a report")
+    expect(bool(text.strip()), what, "text", "none")
+    slip = re.search(r"\bNone\b|\bnan\b|\{\{|\{%|%\(\w+\)s", text)
+    expect(slip is None, what, "text without None, nan or Jinja's signs",
+           repr(text[max(slip.start() - 60, 0) : slip.end() + 20]) if slip else "")
+    return text
+
+
+def _inputs(records: pl.DataFrame) -> Inputs:
+    return Inputs(
+        records=records, duplicates=0, files=list, curves=lambda: pl.DataFrame(schema=CURVE_SCHEMA),
+        sources=(InputSource(name="made", ingester=None, runs=records.height),),
+    )
