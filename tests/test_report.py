@@ -1,8 +1,11 @@
 """Reports: every template in every language, byte for byte; text stays inert; mistakes are said with file and line."""
 
+import ast
+import copy
 import functools
 import gettext
 import io
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -15,6 +18,8 @@ from typer.testing import CliRunner
 
 from cvfp_core.cli.app import app
 from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.fitting import points
+from cvfp_core.fitting.values import Reason, message_of
 from cvfp_core.kinds import Template
 from cvfp_core.reading import read
 from cvfp_core.records import Record, frame
@@ -22,6 +27,7 @@ from cvfp_core.registry import installed
 from cvfp_core.report import names, numbers
 from cvfp_core.report.language import languages
 from cvfp_core.report.write import Asked, find, write
+from cvfp_laws import power_law
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -271,6 +277,7 @@ def test_no_message_is_untranslated_and_places_agree(lang, table):
 
     known = po(lang)
     wanted = {m if isinstance(m, str) else m[0] for m in catalogue.template_messages()} | set(figures.TITLES.values())
+    wanted |= reasons()
     for kind in (Light, StopRule, Fitter):
         wanted |= {item.title for item in REGISTRY.items(kind).values()
                    if REGISTRY.owner(kind, item.name).distribution == "cvfp"}
@@ -286,6 +293,83 @@ def test_no_message_is_untranslated_and_places_agree(lang, table):
         said = message.string if isinstance(message.string, tuple) else (message.string,)
         for text in said:
             assert places(text) == places(forms[-1]), message.id
+
+
+LEFT_OUT = ("diverged", "failed", "interrupted", "not measured", "identical", "earlier checkpoint", "of controls")
+
+
+def reasons():
+    """The messages of all reasons that fits and predictions give, from the source; those of a choice are not shown."""
+    found = {points.RISES, power_law.FLATTENS, power_law.STEEPENS, "positive and finite", "finite"}
+    found |= {f"{{n}} {word}" for word in LEFT_OUT}
+    for folder in ("cvfp_core/fitting", "plugins/cvfp_laws"):
+        for file in sorted(set((ROOT / folder).glob("*.py")) - {ROOT / "cvfp_core/fitting/selection.py"}):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                texts = {each.value for expression in said(node) for each in [
+                    expression, getattr(expression, "body", None), getattr(expression, "orelse", None),
+                    *getattr(expression, "elts", [])[-1:],
+                ] if isinstance(each, ast.Constant) and isinstance(each.value, str) and each.value}
+                found |= texts
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_reason":
+                    found |= {f"{each} (left out: {{left_out}})" for each in texts}
+    return found
+
+
+def said(node):
+    """The expressions of a piece of source that give reasons."""
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "id", "")
+        return [*(each.value for each in node.keywords if each.arg == "reason"),
+                *(node.args[:1] if name in ("Reason", "_reason") else node.args[-1:] if name == "_refused" else ())]
+    if isinstance(node, ast.Assign) and "reason" in {getattr(each, "id", "") for target in node.targets
+                                                     for each in getattr(target, "elts", [target])}:
+        return [node.value]
+    if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+        return [node.value]
+    return []
+
+
+def test_a_reason_is_its_text_and_remembers_its_message():
+    inner = Reason("{n} of {what}", n=3, what="many")
+    made = Reason("no {name}: {why} ({left_out})", name="law", why=inner, left_out=("2 diverged", "1 failed"))
+    assert made == "no law: 3 of many (2 diverged, 1 failed)"
+    assert message_of(made) == {"text": "no {name}: {why} ({left_out})", "values": {
+        "name": "law", "why": {"text": "{n} of {what}", "values": {"n": 3, "what": "many"}},
+        "left_out": ["2 diverged", "1 failed"]}}
+    plain(message_of(made))
+    assert message_of("as {it} is") == {"text": "{reason}", "values": {"reason": "as {it} is"}}
+    for copied in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert (copied, message_of(copied)) == (made, message_of(made))
+
+
+def test_reasons_are_said_in_the_language_of_the_report(tmp_path):
+    tokens = [30_000, 60_000, 120_000, 240_000]
+    rows = [("one", "1L_16d_1tok", size, 900 - size / 1000) for size in tokens[:2]]
+    rows += [("two", "1L_16d_1tok", size, 400 + size / 1000) for size in tokens]
+    rows += [("three", "1L_16d_1tok", tokens[0], 300.0), ("three", "1L_16d_1tok", tokens[1], "nan")]
+    (tmp_path / "runs.csv").write_text("experiment,variant,train_tokens,val_ppl\n" + "".join(
+        ",".join(map(str, row)) + "\n" for row in rows))
+    inputs = read([tmp_path / "runs.csv"], REGISTRY)
+    said = {lang: write(inputs, find("fits", REGISTRY), REGISTRY, Asked(lang=lang)).text for lang in ("en", "ja")}
+    for reason in ("2 points give a line and no interval; add a third size", points.RISES, "(left out: 1 diverged)",
+                   "2 sizes, needs 3; add 1", "cannot tell whether there is a floor"):
+        assert reason in said["en"]
+        assert reason not in said["ja"]
+    for reason in ("2点では直線が決まるだけで区間は出ない", "（除外: 発散 1件）", "サイズが2個。3個必要"):
+        assert reason in said["ja"]
+
+
+def test_a_forecast_below_every_perplexity_is_a_reason_and_no_number(tmp_path):
+    (tmp_path / "runs.csv").write_text("experiment,variant,train_tokens,val_ppl\n" + "".join(
+        f"steep,1L_16d_1tok,{size},{1.1 * (size / 80_000) ** -1.5:.6f}\n"
+        for size in (10_000, 20_000, 40_000, 80_000)))
+    inputs = read([tmp_path / "runs.csv"], REGISTRY)
+    said = {lang: write(inputs, find("fits", REGISTRY), REGISTRY, Asked(lang=lang, figures="f"))
+            for lang in ("en", "ja")}
+    assert ("| steep:1L_16d_1tok | 800K | – | below 1 at 800000 train_tokens, as no perplexity can be: the law has "
+            "left its range; ask nearer |") in said["en"].text
+    assert "| steep:1L_16d_1tok | 800K | – | train_tokens 800000 で 1 を下回るが、" in said["ja"].text
+    assert said["en"].figures
 
 
 def places(text):

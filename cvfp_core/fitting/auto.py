@@ -14,7 +14,7 @@ from cvfp_core.errors import UsageError
 from cvfp_core.fitting.predict import LEAST_PPL, Prediction, predict
 from cvfp_core.fitting.run import SERIES, blame, check_options, fit_points, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, widening
-from cvfp_core.fitting.values import Fit, Points
+from cvfp_core.fitting.values import Fit, Points, Reason
 from cvfp_core.kinds import Fitter
 from cvfp_core.registry import Registry, installed
 from cvfp_core.settings import Scalar
@@ -119,8 +119,8 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
     if not carriers:
         return replace(
             prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
-            reason=f"{len(points.sizes)} sizes cannot tell whether there is a floor, so there is no interval; "
-                   f"add sizes, or name a law to assume its form",
+            reason=Reason("{n} sizes cannot tell whether there is a floor, so there is no interval; add sizes, or name "
+                          "a law to assume its form", n=len(points.sizes)),
         )
     target = np.log(points.response)[None, :]
     others = [prediction if carrier is law else
@@ -129,7 +129,8 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
     for carrier, other in zip(carriers, others, strict=True):
         if other.value is None:
             return replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
-                           reason=f"no interval, as it would be that of {carrier.name}: {other.reason}")
+                           reason=Reason("no interval, as it would be that of {law}: {reason}", law=carrier.name,
+                                         reason=other.reason))
     others = [widen(other, prediction.value, float(widening(carrier, points.inputs, target)[0]))
               for carrier, other in zip(carriers, others, strict=True)]
     names = " and ".join(carrier.name for carrier in carriers)
@@ -142,7 +143,7 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
         run_high=_most([point, *(o.run_high for o in others)]),
         warnings=tuple(dict.fromkeys(w for o in (prediction, *others) for w in o.warnings)),
         reason=prediction.reason if law in carriers else
-        f"the points do not rule out a floor; the interval is that of {names}",
+        Reason("the points do not rule out a floor; the interval is that of {law}", law=names),
     )
 
 
@@ -179,7 +180,8 @@ def widen(prediction: Prediction, value: float, factor: float) -> Prediction:
     return replace(
         prediction, mean_low=stretch(prediction.mean_low), mean_high=stretch(prediction.mean_high),
         run_low=stretch(prediction.run_low), run_high=stretch(prediction.run_high),
-        warnings=(*prediction.warnings, f"intervals are {factor:.2g} times wider, as the back-test missed by so much"),
+        warnings=(*prediction.warnings, Reason("intervals are {factor:.2g} times wider, as the back-test missed by so "
+                                               "much", factor=factor)),
     )
 
 

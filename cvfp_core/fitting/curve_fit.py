@@ -12,7 +12,7 @@ from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import Variance, aicc, pooled_variance, t_quantile
 from cvfp_core.fitting.profiles import profile_ends
 from cvfp_core.fitting.search import Goal, Solution, sensitivities, solve
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Status
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason, Status
 from cvfp_core.kinds import Fitter
 
 CONSTRAINT = 3e3
@@ -161,18 +161,21 @@ def _status(solved: Solved, estimates: list[Estimate]) -> tuple[Status, str]:
     names = [estimate.name for estimate in estimates]
     if solved.variance.value is None:
         count = len(fitter.parameters)
-        return "no interval", f"{count} parameters through {count} points leave no residual; add a size for intervals"
+        return "no interval", Reason("{n} parameters through {n} points leave no residual; add a size for intervals",
+                                     n=count)
     bounds = [
-        f"{p.name} is at its bound {bound:g}"
+        (p.name, bound)
         for p in fitter.parameters for bound in (p.minimum, p.maximum)
         if _reaches(cast(float, estimates[names.index(p.name)].value), bound, solved, p.name)
     ]
     if bounds:
-        return "at a bound", f"{', '.join(bounds)}: the points do not call for it; fit a law without it or add sizes"
+        return "at a bound", Reason(
+            "{names} at its bound {bounds}: the points do not call for it; fit a law without it or add sizes",
+            names=", ".join(name for name, _ in bounds), bounds=", ".join(f"{bound:g}" for _, bound in bounds))
     open_ended = [e.name for e in estimates if e.method == "profile F" and (e.low is None or e.high is None)]
     if open_ended:
-        return "not identifiable", (f"{', '.join(open_ended)} without a limit: the points do not tell the parameters "
-                                    f"apart; add larger sizes or repeats, or pin one")
+        return "not identifiable", Reason("{names} without a limit: the points do not tell the parameters apart; add "
+                                          "larger sizes or repeats, or pin one", names=", ".join(open_ended))
     if not solved.optimum.converged[0]:
         return "failed", "the search did not settle; the values are the best found"
     return "converged", ""

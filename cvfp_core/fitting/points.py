@@ -10,7 +10,7 @@ import polars as pl
 
 from cvfp_core import records as schema
 from cvfp_core.errors import CvfpError
-from cvfp_core.fitting.values import Points, Status
+from cvfp_core.fitting.values import Points, Reason, Status
 
 
 def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str]) -> Points:
@@ -66,21 +66,26 @@ def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -
     """Why nothing can be fitted to the points, as a status and a reason with the remedy; None if something can."""
     first = next(iter(points.inputs))
     if points.n == 0:
-        return "too few points", f"no run with a usable {response}{_aside(points)}"
+        return "too few points", _reason("no run with a usable {name}", points, name=response)
     for name, values in (*points.inputs.items(), (response, points.response)):
         positive = name in (first, response)
         bad = ~np.isfinite(values) | (positive & (values <= 0))
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in values[bad][:3])
             need = "positive and finite" if positive else "finite"
-            return "bad data", f"{name} must be {need}, found {shown}; mend or drop {bad.sum()} run(s)"
+            return "bad data", Reason("{name} must be {need}, found {found}; mend or drop {n} run(s)", name=name,
+                                      need=need, found=shown, n=int(bad.sum()))
     if points.n == 1:
-        return "too few points", f"1 run ({first} {points.inputs[first][0]:,.0f}): a law needs more{_aside(points)}"
+        return "too few points", _reason("1 run ({name} {size:,.0f}): a law needs more", points, name=first,
+                                         size=float(points.inputs[first][0]))
     count = len(points.sizes) if what == "sizes" else points.n
     if what == "sizes" and count == 1:
-        return "not identifiable", f"all {points.n} runs have {first} {points.sizes[0]:,.0f}; add another size"
+        return "not identifiable", Reason("all {n} runs have {name} {size:,.0f}; add another size", n=points.n,
+                                          name=first, size=float(points.sizes[0]))
     if count < least:
-        return "too few points", f"{count} {what}, needs {least}; add {least - count}{_aside(points)}"
+        return "too few points", _reason(
+            "{n} sizes, needs {least}; add {more}" if what == "sizes" else "{n} runs, needs {least}; add {more}",
+            points, n=count, least=least, more=least - count)
     return None
 
 
@@ -93,5 +98,8 @@ def rising(points: Points) -> bool:
 RISES = "val_ppl rises with train_tokens, so this is no scaling law; check the runs"
 
 
-def _aside(points: Points) -> str:
-    return f" (left out: {', '.join(points.left_out)})" if points.left_out else ""
+def _reason(message: str, points: Points, **values: str | float) -> Reason:
+    """The reason, with what was left out of the points, if anything was."""
+    if points.left_out:
+        return Reason(message + " (left out: {left_out})", **values, left_out=points.left_out)
+    return Reason(message, **values)

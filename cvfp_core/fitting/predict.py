@@ -11,7 +11,7 @@ import numpy as np
 from cvfp_core.fitting.curve_fit import pin, solve_points
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.search import Goal
-from cvfp_core.fitting.values import Fit
+from cvfp_core.fitting.values import Fit, Reason
 from cvfp_core.kinds import Fitter
 
 FAR = 10.0
@@ -61,15 +61,18 @@ def predict(fit: Fit, fitter: Fitter, inputs: Mapping[str, float]) -> Prediction
     value = float(Curve(pinned, fit.points.inputs).values(values, at)[0, 0])
     warnings = tuple(w for w in (_far(distance, first),) if w)
     if not np.isfinite(value):
-        return replace(blank, reason=f"the law is not finite at {float(at[first][0]):g} {first}")
+        return replace(blank, reason=Reason("the law is not finite at {size:g} {name}", size=float(at[first][0]),
+                                            name=first))
     least = LEAST_PPL if fitter.response.endswith("ppl") else 0.0
     if value < least:
-        return replace(blank, distance=distance, reason=f"below {least:g} at {at[first][0]:g} {first}, as no "
-                                                        f"perplexity can be: the law has left its range; ask nearer")
+        return replace(blank, distance=distance, reason=Reason(
+            "below {least:g} at {size:g} {name}, as no perplexity can be: the law has left its range; ask nearer",
+            least=least, size=float(at[first][0]), name=first))
     blank = replace(blank, value=value, distance=distance, warnings=warnings)
     solved = solve_points(pinned, fit.points)
     if solved.variance.value is None:
-        return replace(blank, reason=f"{fit.sizes} sizes for {len(pinned.parameters)} parameters: no interval")
+        return replace(blank, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
+                                            parameters=len(pinned.parameters)))
     goal = Goal(target=np.zeros(2), weight=np.ones(2), parameter=np.full(2, -1), log=np.zeros(2, dtype=bool), inputs=at)
     mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, np.log(least)), high=np.full(2, np.inf))
     return replace(blank, mean_low=_value(mean[0]), mean_high=_value(mean[1]), run_low=_value(run[0]),
@@ -84,4 +87,5 @@ def _value(end: float) -> float | None:
 def _far(distance: float, name: str) -> str:
     if distance <= FAR:
         return ""
-    return f"{distance:.3g} times the largest {name} fitted: no interval covers a change of law out there"
+    return Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out there",
+                  distance=distance, name=name)

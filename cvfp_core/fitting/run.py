@@ -12,7 +12,7 @@ from cvfp_core import records as schema
 from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.points import RISES, gather, refusal, rising
-from cvfp_core.fitting.values import Fit, Points
+from cvfp_core.fitting.values import Fit, Points, Reason
 from cvfp_core.kinds import Fitter
 from cvfp_core.options import resolve
 from cvfp_core.registry import Registry, installed
@@ -107,7 +107,8 @@ def _finite(fit: Fit) -> Fit:
     if not bad:
         return fit
     return replace(fit, status="failed", estimates=(), aicc=None, rss=None, sigma=None, r_squared=None, p_value=None,
-                   reason=f"{', '.join(dict.fromkeys(bad))} came out beyond what numbers can hold; check the values")
+                   reason=Reason("{names} came out beyond what numbers can hold; check the values",
+                                 names=", ".join(dict.fromkeys(bad))))
 
 
 def blame(fitter: Fitter, error: Exception, registry: Registry) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,33 @@ Status = Literal[
     "converged", "at a bound", "not identifiable", "no interval", "too few points", "rises", "bad data", "failed"
 ]
 """How a fit ended. `no interval`: as many points as parameters; only a curve through them."""
+
+
+class Reason(str):
+    """A text that remembers the message it was made from, so that a report can say it in another language.
+
+    `Reason("{n} sizes, needs {least}", n=2, least=3)` is the text `2 sizes, needs 3`. A value may be a reason
+    itself, or texts in a tuple.
+    """
+
+    message: str
+    values: Mapping[str, Any]
+
+    def __new__(cls, message: str, **values: str | float | Sequence[str]) -> Reason:
+        words = {name: ", ".join(each) if isinstance(each, tuple) else each for name, each in values.items()}
+        made = super().__new__(cls, message.format(**words) if values else message)
+        made.message, made.values = message, values
+        return made
+
+
+def message_of(reason: str) -> dict[str, Any]:
+    """The reason as plain data: a message as `text`, and the `values` of its places."""
+    if not isinstance(reason, Reason):
+        return {"text": "{reason}", "values": {"reason": reason}}
+    return {"text": reason.message, "values": {
+        name: message_of(each) if isinstance(each, Reason) else list(each) if isinstance(each, tuple) else each
+        for name, each in reason.values.items()
+    }}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +144,7 @@ class Fit:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON and templates, without the points."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("points", "estimates")}
+        plain["reason"] = str(self.reason)
         plain["left_out"] = list(self.left_out)
         plain["fitted_range"] = list(self.fitted_range) if self.fitted_range else None
         plain["estimates"] = [

@@ -15,6 +15,13 @@ class RangeView(TypedDict):
     high: Annotated[float, "the largest"]
 
 
+class CaveatView(TypedDict):
+    """What limits a finding, a fit or a forecast."""
+
+    text: Annotated[str, "a message with {names}; write it with the filter `say(values)`"]
+    values: Annotated[dict[str, Any], "for the names"]
+
+
 class EstimateView(TypedDict):
     """One number with its 95 % interval."""
 
@@ -36,6 +43,7 @@ class FitView(TypedDict):
     series: Annotated[str, "`experiment:variant`, or what the points have in common"]
     status: Annotated[str, "`converged`, or why not"]
     reason: Annotated[str, "why the status is not `converged`; or a caution"]
+    why: Annotated[CaveatView | None, "the same as a message; none if there is nothing to say"]
     parameters: Annotated[dict[str, EstimateView], "estimates by name"]
     space: Annotated[str, "where residuals are taken: log or raw"]
     floor: Annotated[str | None, "the parameter that is the limit at infinite data"]
@@ -133,13 +141,7 @@ class ForecastView(TypedDict):
     high: Annotated[float | None, "upper end"]
     interval_law: Annotated[str, "the laws that give the interval"]
     reason: Annotated[str, "why there is no value or no interval, or a caution"]
-
-
-class CaveatView(TypedDict):
-    """What limits a finding."""
-
-    text: Annotated[str, "a message with {names}; write it with the filter `say(values)`"]
-    values: Annotated[dict[str, Any], "for the names"]
+    why: Annotated[list[CaveatView], "the same as messages"]
 
 
 class TableView(TypedDict):

@@ -64,11 +64,7 @@ def environment(template: Path, translations: gettext.NullTranslations | None = 
 
     def method(text: str) -> str:
         """A finding's method in the report's language, part by part."""
-        parts = []
-        for part in text.split(", "):
-            count = re.search(r"\d+", part)
-            known = spoken.gettext(re.sub(r"\d+", "{n}", part)) if part else ""
-            parts.append(known.replace("{n}", count.group()) if count else known)
+        parts = [_counted(part, spoken) for part in text.split(", ") if part]
         return spoken.gettext(", ").join(parts)
 
     made.filters |= numbers.FILTERS | {"say": say, "method": method}
@@ -77,9 +73,23 @@ def environment(template: Path, translations: gettext.NullTranslations | None = 
 
 def _said(value: object, spoken: gettext.NullTranslations) -> object:
     """A value of a message: numbers as they are, texts translated if known and inert, lists joined."""
+    if isinstance(value, dict):
+        words = {name: _said(each, spoken) for name, each in value["values"].items()}
+        return fill(spoken.gettext(value["text"]), words)
     if isinstance(value, list | tuple):
         return spoken.gettext(", ").join(str(_said(each, spoken)) for each in value)
-    return numbers.cell(spoken.gettext(value) if value else value) if isinstance(value, str) else value
+    return numbers.cell(_counted(value, spoken) if value else value) if isinstance(value, str) else value
+
+
+def _counted(text: str, spoken: gettext.NullTranslations) -> str:
+    """A text in the report's language; the catalogue may have it with {n} for its number: `{n} diverged`."""
+    count = re.search(r"\d+", text)
+    known = spoken.gettext(text)
+    if count is None or known != text:
+        return known
+    message = re.sub(r"\d+", "{n}", text)
+    known = spoken.gettext(message)
+    return text if known == message else known.replace("{n}", count.group())
 
 
 def names_used(template: Path) -> set[str]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from cvfp_core import records as schema
 from cvfp_core.fitting import Fit
+from cvfp_core.fitting.values import message_of
 from cvfp_core.ingesting import published
 from cvfp_core.report.names import EstimateView, FitView, RangeView, SeriesView, WindowView
 
@@ -35,6 +36,7 @@ def views(records: pl.DataFrame, fits: Mapping[str, Fit], windows: Mapping[str, 
 def fit_view(fit: Fit) -> FitView:
     """The fit as plain data, its estimates by name."""
     plain = fit.as_dict()
+    plain["why"] = message_of(fit.reason) if fit.reason else None
     plain["parameters"] = {each["name"]: each for each in plain.pop("estimates")}
     return plain  # type: ignore[return-value]
 

@@ -15,11 +15,12 @@ import polars as pl
 import cvfp_core
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, Forecast, choose_law, fit_all, predict_all
+from cvfp_core.fitting.values import message_of
 from cvfp_core.kinds import Fitter
 from cvfp_core.reading import Inputs
 from cvfp_core.registry import Registry
 from cvfp_core.report.comparison import compare
-from cvfp_core.report.names import ForecastView, FormulaView, LawView, SeriesView, View
+from cvfp_core.report.names import CaveatView, ForecastView, FormulaView, LawView, SeriesView, View
 from cvfp_core.report.series import fit_view, usable, views
 from cvfp_core.settings import Scalar
 
@@ -104,11 +105,13 @@ class _Facts:
 
 
 def _forecasts(facts: _Facts) -> list[ForecastView]:
+    reasons = [list(dict.fromkeys(text for text in (each.reason, *each.warnings) if text))
+               for each in facts.forecast.predictions]
     return [
         {"label": each.series, "train_tokens": each.inputs["train_tokens"], "law": each.law, "value": each.value,
          "low": each.run_low, "high": each.run_high, "interval_law": each.interval_law or each.law,
-         "reason": "; ".join(dict.fromkeys(text for text in (each.reason, *each.warnings) if text))}
-        for each in facts.forecast.predictions
+         "reason": "; ".join(why), "why": [cast(CaveatView, message_of(text)) for text in why]}
+        for each, why in zip(facts.forecast.predictions, reasons, strict=True)
     ]
 
 

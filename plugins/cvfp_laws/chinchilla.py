@@ -14,7 +14,7 @@ import numpy as np
 
 from cvfp_core.fitting.bounded import bounded_normal_equations
 from cvfp_core.fitting.linear import aicc
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Status
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason, Status
 from cvfp_core.settings import Scalar
 
 FORM = "L = E + A / N^alpha + B / D^beta"
@@ -191,7 +191,8 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     for name, values in points.inputs.items():
         if len(np.unique(values)) < 3:
             return [replace(blank, status="not identifiable",
-                            reason=f"{name} has {len(np.unique(values))} distinct value(s), needs 3; add sizes")]
+                            reason=Reason("{name} has {n} distinct value(s), needs 3; add sizes", name=name,
+                                          n=len(np.unique(values))))]
     delta = np.inf if options["objective"] == "least-squares" else float(options["delta"] or DELTA)
     best = fit_surface(models, tokens, losses, delta=delta)
     count = int(options["bootstraps"] or 0)
@@ -214,7 +215,8 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     status: Status = "converged" if best.converged else "failed"
     reason = "" if best.converged else "the search did not settle; the values are the best found"
     if weak:
-        status, reason = "at a bound", f"{', '.join(weak)} vanished: the points do not call for it; add sizes"
+        status, reason = "at a bound", Reason("{names} vanished: the points do not call for it; add sizes",
+                                        names=", ".join(weak))
     return [replace(
         blank, status=status, reason=reason, estimates=tuple(estimates), dof=points.n - 5, rss=rss,
         sigma=float(np.sqrt(rss / (points.n - 5))), r_squared=1 - rss / total if total > 0 else None,

@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 
 from cvfp_core.fitting.linear import aicc, least_squares
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason
 from cvfp_core.records import Record
 from cvfp_core.settings import Scalar
 
@@ -37,9 +37,11 @@ def fit_log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list
     design = np.column_stack([tokens, covariate, levels])
     line = least_squares(design, target, np.arange(points.n))
     if line is None or line.variance.value is None:
-        why = f"{design.shape[1]} coefficients for {points.n} runs" if points.n <= design.shape[1] else \
-            f"{column} or the sizes do not vary enough to tell the coefficients apart"
-        return [Fit(**blank, status="not identifiable", reason=f"{why}; add series or sizes")]
+        reason = Reason("{coefficients} coefficients for {n} runs; add series or sizes", n=points.n,
+                        coefficients=design.shape[1]) if points.n <= design.shape[1] else \
+            Reason("{name} or the sizes do not vary enough to tell the coefficients apart; add series or sizes",
+                   name=column)
+        return [Fit(**blank, status="not identifiable", reason=reason)]
     estimates = [
         _coefficient(line, 0, "alpha", ""), _coefficient(line, 1, "beta", unit),
         *([Estimate(name=f"gamma {label}", value=float(line.coefficients[2 + i])) for i, label in enumerate(labels)]
@@ -79,7 +81,8 @@ def fit_linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit
     else:
         line = least_squares(np.column_stack([np.ones(points.n), covariate]), target, np.arange(points.n))
         if line is None or line.variance.value is None:
-            return [Fit(**blank, status="not identifiable", reason=f"{column} does not vary; add runs where it does")]
+            reason = Reason("{name} does not vary; add runs where it does", name=column)
+            return [Fit(**blank, status="not identifiable", reason=reason)]
         estimates = [_coefficient(line, 0, "a", ""), _coefficient(line, 1, "b", unit)]
         predicted = target - line.residuals
         reason = "the law ignores data size; runs of one series are taken as independent"

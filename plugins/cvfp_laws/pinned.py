@@ -13,7 +13,7 @@ from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.points import RISES, rising
 from cvfp_core.fitting.search import Goal, solve
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Status
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason, Status
 from cvfp_core.kinds import Fitter
 from cvfp_core.settings import Scalar
 
@@ -45,8 +45,8 @@ def _refused(fitter: Fitter, points: Points, status: Status, reason: str) -> Fit
 def _given(fitter: Fitter, points: Points, floor: float) -> Fit:
     lowest = float(points.response.min())
     if not 0 <= floor < lowest:
-        return _refused(fitter, points, "bad data", f"E {floor:g} must be at least 0 and below the lowest value "
-                                                    f"{lowest:g}")
+        return _refused(fitter, points, "bad data", Reason("E {given:g} must be at least 0 and below the lowest value "
+                                                          "{lowest:g}", given=floor, lowest=lowest))
     if len(points.sizes) < 2 or rising(points):
         return _unusable(fitter, points)
     return fit_curve(fitter, points, given={"E": floor})
@@ -90,7 +90,8 @@ def _shared(fitter: Fitter, groups: list[Points], usable: list[Points]) -> list[
 def _unusable(fitter: Fitter, points: Points) -> Fit:
     """A series that has no part in the shared floor, and why."""
     if len(points.sizes) < 2:
-        return _refused(fitter, points, "too few points", "1 size, needs 2; add 1")
+        reason = Reason("{n} sizes, needs {least}; add {more}", n=1, least=2, more=1)
+        return _refused(fitter, points, "too few points", reason)
     return _refused(fitter, points, "rises", RISES)
 
 

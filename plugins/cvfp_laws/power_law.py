@@ -13,6 +13,8 @@ from cvfp_core.fitting.values import Estimate, Fit, Points
 from cvfp_core.settings import Scalar
 
 FORM = "PPL = A * tokens^alpha"
+FLATTENS = "the log-log curve flattens (p < 0.05), so alpha changes with size; compare laws before extrapolating"
+STEEPENS = "the log-log curve steepens (p < 0.05), so alpha changes with size; compare laws before extrapolating"
 
 
 def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:  # noqa: ARG001
@@ -57,8 +59,7 @@ def _bend(sizes: np.ndarray, points: Points) -> str:
     ends = parabola.interval(0) if parabola else None
     if ends is None or ends[0] <= 0 <= ends[1]:
         return ""
-    way = "flattens" if ends[0] > 0 else "steepens"
-    return f"the log-log curve {way} (p < 0.05), so alpha changes with size; compare laws before extrapolating"
+    return FLATTENS if ends[0] > 0 else STEEPENS
 
 
 def _ends(ends: tuple[float, float] | None) -> dict[str, float | str]:

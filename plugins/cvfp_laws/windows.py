@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from cvfp_core.fitting.linear import least_squares, t_quantile
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points
+from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason
 from cvfp_core.settings import Scalar
 
 FORM = "alpha of PPL = A * tokens^alpha over windows of consecutive sizes"
@@ -41,8 +41,8 @@ def _one(points: Points, label: str, width: int) -> Fit:
              "fitted_range": (float(points.sizes[0]), float(points.sizes[-1]))}
     sizes = points.sizes
     if len(sizes) < width:
-        return Fit(**blank, status="too few points", reason=f"{len(sizes)} sizes, a window needs {width}; add sizes, "
-                                                           f"or take a smaller window")
+        return Fit(**blank, status="too few points", reason=Reason(
+            "{n} sizes, a window needs {width}; add sizes, or take a smaller window", n=len(sizes), width=width))
     first = next(iter(points.inputs.values()))
     x, y = np.log(first), np.log(points.response)
     estimates: list[Estimate] = []
@@ -68,7 +68,8 @@ def _one(points: Points, label: str, width: int) -> Fit:
                               note="quadratic term of log PPL over log tokens; above 0: flattens"))
     status, reason = "converged", ""
     if len(slopes) == 1:
-        reason = f"{len(sizes)} sizes give one window of {width}: no change of alpha; add a size"
+        reason = Reason("{n} sizes give one window of {width}: no change of alpha; add a size", n=len(sizes),
+                        width=width)
     return Fit(**blank, status=status, reason=reason, estimates=tuple(estimates), dof=bend.dof,
                sigma=None if bend.variance is None else float(np.sqrt(bend.variance)))
 
