@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -231,6 +232,22 @@ class Lazy(Plain):
         return [self.out, self.spare]
 
 
+class Careless(Plain):
+    """Other contexts while tokens are shared."""
+
+    factor = 1.0
+
+    @contextmanager
+    def sharing(self, tokens):
+        del tokens
+        self.factor = 1.1
+        yield
+        self.factor = 1.0
+
+    def contexts(self, previous, windows):
+        return [self.factor * made for made in super().contexts(previous, windows)]
+
+
 class Bigrams(Plain):
     """A one-phase model."""
 
@@ -270,6 +287,7 @@ def test_a_family_that_is_right_passes_with_one_phase_or_two():
     (Batched, "a token computed alone and among others: expected the same"),
     (Deaf, "loss of Phase 1 after 12 iterations: expected below"),
     (Single, "a run in bfloat16: expected no exception, found TypeError: no bfloat16 here"),
+    (Careless, "run with the shortcuts, of which `sharing` is the model's: expected the perplexity without them"),
     (Lazy, "all of them learn in Phase 2, found no change of spare"),
     (Bigrams, "the group of phase 1: expected some parameters"),
 ])

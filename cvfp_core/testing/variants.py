@@ -21,7 +21,7 @@ from cvfp_core.protocol.model import TwoPhaseModel, parameter_count, token_windo
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.records import Record
 from cvfp_core.registry import load
-from cvfp_core.settings import Phase1Mode, Phase1Settings, Phase2Settings, Scalar, Settings
+from cvfp_core.settings import Phase1Mode, Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts
 from cvfp_core.testing.expecting import expect, raised
 from cvfp_core.testing.loading import holding
 
@@ -33,6 +33,8 @@ PHASE1 = Phase1Settings(  # no convergence before the last iteration
 PHASE2 = Phase2Settings(learning_rate=0.01, epochs=EPOCHS, patience=EPOCHS, batch_tokens=32)
 BFLOAT16 = 0.2
 """How far the logarithm of a perplexity in bfloat16 may lie from that in float32; a percent is usual."""
+SHORT = 1e-3
+"""How far a perplexity may be moved by shortcuts, relatively; 1e-6 is usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +188,8 @@ class _Run:
     states: list[Mapping[str, Tensor]]
 
 
-def _run(subject: _Subject, precision: Literal["float32", "bfloat16"] = "float32", mode: Phase1Mode = "trained"
-         ) -> _Run:
+def _run(subject: _Subject, precision: Literal["float32", "bfloat16"] = "float32", mode: Phase1Mode = "trained",
+         shortcuts: Shortcuts | None = None) -> _Run:
     models: list[TwoPhaseModel] = []
     states: list[Mapping[str, Tensor]] = []
 
@@ -204,6 +206,7 @@ def _run(subject: _Subject, precision: Literal["float32", "bfloat16"] = "float32
         experiment="kit", variant=subject.variant, corpus=CorpusChoice(name="made"), corpus_hash="made",
         settings=Settings(phase1=replace(PHASE1, mode=mode), phase2=PHASE2, model=subject.options, precision=precision),
         num_samples=1, train_tokens=TRAIN, seed=1, device="cpu", cache=Path("unused"),
+        shortcuts=shortcuts or Shortcuts(),
     )
     what = f"{subject.name}: a run in {precision}"
     try:
@@ -241,6 +244,9 @@ def _learns(subject: _Subject) -> None:
     first, again, half = (each.val_ppl or math.nan for each in (
         run.record, _run(subject).record, _run(subject, "bfloat16").record))
     expect(first == again, f"{subject.name} run twice in float32", f"perplexity {first}", again)
+    plain = _run(subject, shortcuts=Shortcuts.none()).record.val_ppl or math.nan
+    expect(abs(first / plain - 1) < SHORT, f"{subject.name} run with the shortcuts, of which `sharing` is the model's",
+           f"the perplexity without them, {plain:.8g}", f"{first:.8g}")
     expect(abs(math.log(half / first)) < BFLOAT16, f"{subject.name}: validation perplexity in bfloat16",
            f"about that in float32, {first:.4g}", f"{half:.4g}")
 
