@@ -1,9 +1,7 @@
-"""The run file (TOML) -> RunConfig. Unknown keys are errors, with the nearest name."""
+"""The data of a run file -> RunConfig. Unknown keys are errors, with the nearest name."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
@@ -12,14 +10,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from cvfp_core import runfile
 from cvfp_core.cells import CorpusChoice
 from cvfp_core.corpora import without_defaults_of_another
 from cvfp_core.errors import UsageError, shown, suggestion
 from cvfp_core.kinds import Preset
 from cvfp_core.registry import Registry
 from cvfp_core.settings import Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts
-
-DEFAULT = Path(__file__).with_name("default.toml")
 
 _Positive = Annotated[int, Field(ge=1, strict=True)]
 _Count = Annotated[int, Field(ge=1, le=1000, strict=True)]
@@ -113,9 +110,10 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
     overrides: top-level keys and their values. assignments: `section.key=value`, the value in TOML.
     Raises UsageError, one line, for a file that cannot be read, an unknown key, preset or impossible value.
     """
-    data = merged(path, overrides, assignments)
+    data = runfile.merged(path, overrides, assignments)
     if path is None and isinstance(data["corpus"], dict):
-        data["corpus"] = without_defaults_of_another(data["corpus"], parse(None)["corpus"], assignments, registry)
+        default = runfile.parse(None)["corpus"]
+        data["corpus"] = without_defaults_of_another(data["corpus"], default, assignments, registry)
     try:
         run = _RunFile.model_validate(data)
     except ValidationError as error:
@@ -150,26 +148,6 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
     )
 
 
-def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """The run file (None: the embedded default) with assignments, then overrides laid over it, as plain data."""
-    data = parse(path)
-    for assignment in assignments:
-        _assign(data, assignment)
-    if "variants" in overrides:
-        data.pop("matrix", None)
-    return data | dict(overrides)
-
-
-def as_toml(data: Mapping[str, Any]) -> str:
-    """The data of a run file as a run file."""
-    plain = [f"{key} = {shown(value)}" for key, value in data.items() if not isinstance(value, dict)]
-    sections = [
-        "\n".join(["", f"[{key}]", *(f"{name} = {shown(value)}" for name, value in section.items())])
-        for key, section in data.items() if isinstance(section, dict)
-    ]
-    return "\n".join([*plain, *sections]) + "\n"
-
-
 def settings_from(*layers: Mapping[str, Any]) -> Settings:
     """Settings with each layer of overrides laid over the one before; the first lies over the defaults.
 
@@ -193,43 +171,6 @@ def settings_from(*layers: Mapping[str, Any]) -> Settings:
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-
-
-def text(path: Path | None) -> str:
-    """The run file (None: the embedded default) as it is written. Raises UsageError if it cannot be read."""
-    path = path or DEFAULT
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read run file '{path}': {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"run file '{path}' is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
-                         f"{error.start}") from None
-
-
-def parse(path: Path | None) -> dict[str, Any]:
-    """The run file (None: the embedded default) as plain data. Raises UsageError naming the line of a syntax error."""
-    try:
-        return tomllib.loads(text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"run file '{path}' is not TOML: {error}") from None
-
-
-def _assign(data: dict[str, Any], assignment: str) -> None:
-    key, equals, text = assignment.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key.strip()):
-        raise UsageError(f"--set takes key=value, such as phase1.learning_rate=0.001, not '{assignment}'")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # an unquoted word
-    *sections, name = key.strip().split(".")
-    place = data
-    for section in sections:
-        place = place.setdefault(section, {})
-        if not isinstance(place, dict):
-            raise UsageError(f"--set {assignment}: '{section}' is not a section")
-    place[name] = value
 
 
 def _section(section: str, kind: type[_Section], given: Mapping[str, Any]) -> _Section:

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import made_grids
-from cvfp_core import config, grid, registry
+from cvfp_core import config, grid, registry, runfile
 from cvfp_core.cells import Variant
 from cvfp_core.cli.app import app
 from cvfp_core.config import Geometric, Matrix
@@ -280,7 +280,7 @@ def test_a_run_file_written_from_a_configuration_reads_as_the_same(installed, tm
     odd = 'a "b" \\ c\n\x7fé'
     made = read(installed, f"corpus.path={shown(odd)}", "samples={initial=4}", "model.expansion=2", seeds=[1, 2])
     file = tmp_path / "again.toml"
-    file.write_text(config.as_toml(made.written), encoding="utf-8")
+    file.write_text(runfile.as_toml(made.written), encoding="utf-8")
     again = config.read(file, {}, (), installed)
     assert again == made
     assert again.corpus.options["path"] == odd
@@ -289,7 +289,7 @@ def test_a_run_file_written_from_a_configuration_reads_as_the_same(installed, tm
 def test_the_configuration_shown_is_a_run_file_with_the_options_in_it(place):
     plain = CliRunner().invoke(app, ["run", "--show-config"])
     assert plain.exit_code == 0
-    assert plain.stdout == config.DEFAULT.read_text(encoding="utf-8")
+    assert plain.stdout == runfile.DEFAULT.read_text(encoding="utf-8")
     result = CliRunner().invoke(app, ["run", "--show-config", "--samples", "4,8", "--set", "phase2.epochs=3"])
     assert result.exit_code == 0
     assert tomllib.loads(result.stdout) == tomllib.loads(plain.stdout) | {"samples": [4, 8], "phase2": {"epochs": 3}}
@@ -373,9 +373,9 @@ class _Sources:
 ])
 def test_what_the_default_file_says_of_its_corpus_is_not_asked_of_a_strangers(assignments, left):
     """What the user set stays, so that a wrong key is still refused."""
-    default = config.parse(None)["corpus"]
+    default = runfile.parse(None)["corpus"]
     assert "split_seed" in default
-    merged = config.merged(None, {}, assignments)["corpus"]
+    merged = runfile.merged(None, {}, assignments)["corpus"]
     assert without_defaults_of_another(merged, default, assignments, _Sources()) == left
 
 

@@ -76,7 +76,7 @@ def run(
             "`cvfp run` makes records and `cvfp report` writes them up: run first, then "
             f"cvfp report {where} --template {template}"
         )
-    from cvfp_core import config, grid, registry, store
+    from cvfp_core import config, grid, registry, runfile, store
 
     overrides = _overrides(
         name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device,
@@ -87,7 +87,7 @@ def run(
     installed = registry.installed()
     asked = config.read(run_file, overrides, assignments, installed)
     if show_config:
-        print(config.as_toml(asked.written) if overrides or assignments else config.text(run_file), end="")
+        print(runfile.as_toml(asked.written) if overrides or assignments else runfile.text(run_file), end="")
         return
     for each in asked.variants:
         installed.variant(each)

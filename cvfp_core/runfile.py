@@ -1,0 +1,70 @@
+"""The run file (TOML) as text and as plain data, with what the command line lays over it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cvfp_core.errors import UsageError, shown
+
+DEFAULT = Path(__file__).with_name("default.toml")
+
+
+def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """The run file (None: the embedded default) with assignments, then overrides laid over it, as plain data."""
+    data = parse(path)
+    for assignment in assignments:
+        _assign(data, assignment)
+    if "variants" in overrides:
+        data.pop("matrix", None)
+    return data | dict(overrides)
+
+
+def as_toml(data: Mapping[str, Any]) -> str:
+    """The data of a run file as a run file."""
+    plain = [f"{key} = {shown(value)}" for key, value in data.items() if not isinstance(value, dict)]
+    sections = [
+        "\n".join(["", f"[{key}]", *(f"{name} = {shown(value)}" for name, value in section.items())])
+        for key, section in data.items() if isinstance(section, dict)
+    ]
+    return "\n".join([*plain, *sections]) + "\n"
+
+
+def text(path: Path | None) -> str:
+    """The run file (None: the embedded default) as it is written. Raises UsageError if it cannot be read."""
+    path = path or DEFAULT
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read run file '{path}': {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"run file '{path}' is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
+                         f"{error.start}") from None
+
+
+def parse(path: Path | None) -> dict[str, Any]:
+    """The run file (None: the embedded default) as plain data. Raises UsageError naming the line of a syntax error."""
+    try:
+        return tomllib.loads(text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"run file '{path}' is not TOML: {error}") from None
+
+
+def _assign(data: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key.strip()):
+        raise UsageError(f"--set takes key=value, such as phase1.learning_rate=0.001, not '{assignment}'")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # an unquoted word
+    *sections, name = key.strip().split(".")
+    place = data
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise UsageError(f"--set {assignment}: '{section}' is not a section")
+    place[name] = value
