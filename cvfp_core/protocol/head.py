@@ -8,15 +8,17 @@ products that nothing can save.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cvfp_core.protocol.products import linear, product
+from cvfp_core.protocol.products import Packed
 
+_Product = Callable[[Tensor], Tensor]
 _CHUNK = 4096  # words at a time on a CPU: a batch's logits stay in its cache
 _CHUNK_NUMBERS = 1 << 26  # logits at a time on other devices, 256 MB in float32
 
@@ -31,10 +33,9 @@ class Head:
         self.embeddings = embeddings
         self.chunked = chunked
         self.products = embeddings.bfloat16() if half else embeddings
-        on_cpu = embeddings.device.type == "cpu"
-        self.turned: list[Tensor] | None = None  # for the gradient's product, which wants a chunk the other way round
-        if chunked and on_cpu:
-            self.turned = [chunk.T.contiguous() for chunk in torch.split(self.products, _CHUNK)]
+        self.packed: list[tuple[Packed, Packed]] = []  # on a CPU: each chunk as logits read it, and as gradients do
+        if chunked and embeddings.device.type == "cpu":
+            self.packed = [(Packed(chunk), Packed(chunk.T)) for chunk in torch.split(self.products, _CHUNK)]
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy, with its gradient; hidden (B, d_e), targets (B,)."""
@@ -56,11 +57,15 @@ class Head:
     def _logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden.to(self.products.dtype), self.products)
 
-    def _chunks(self, rows: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """(first word, its chunk (C, d_e), the chunk turned (d_e, C))."""
-        size = _CHUNK if self.turned is not None else max(_CHUNK, _CHUNK_NUMBERS // rows)
-        for index, chunk in enumerate(torch.split(self.products, size)):
-            yield index * size, chunk, chunk.T if self.turned is None else self.turned[index]
+    def _chunks(self, rows: int) -> Iterator[tuple[int, _Product, _Product]]:
+        """(first word, hidden (B, d_e) -> its logits (B, C), weights (B, C) -> their sum of embeddings (B, d_e))."""
+        if self.packed:
+            for index, (chunk, turned) in enumerate(self.packed):
+                yield index * _CHUNK, chunk.product, turned.product
+            return
+        size = max(_CHUNK, _CHUNK_NUMBERS // rows)
+        for index, words in enumerate(torch.split(self.products, size)):
+            yield index * size, partial(F.linear, weight=words), partial(F.linear, weight=words.T)
 
     def _pass(self, hidden: Tensor, targets: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """(losses (B,), most likely words (B,), gradient (B, d_e) of every loss) in one pass over the vocabulary."""
@@ -69,8 +74,8 @@ class Head:
         total = torch.zeros_like(top)  # sum of exp(logit - top)
         best = torch.zeros_like(targets)
         expected = torch.zeros_like(hidden) if gradient else None  # sum of exp(logit - top) * embedding
-        for first, chunk, turned in self._chunks(len(hidden)):
-            logits = linear(vectors, chunk).float()  # (B, C)
+        for first, score, blend in self._chunks(len(hidden)):
+            logits = score(vectors).float()  # (B, C)
             if gradient:
                 highest = logits.amax(dim=1, keepdim=True)
             else:
@@ -81,7 +86,7 @@ class Head:
             weights = logits.sub_(higher).exp_()
             total.mul_(shrink).add_(weights.sum(dim=1, keepdim=True))
             if expected is not None:
-                expected.mul_(shrink).add_(product(weights.to(chunk.dtype), turned))
+                expected.mul_(shrink).add_(blend(weights.to(vectors.dtype)))
             top = higher
         right = self.products.index_select(0, targets).float()
         losses = (total.log() + top).squeeze(1) - (vectors.float() * right).sum(dim=1)

@@ -7,7 +7,6 @@ numbers depend on the seed and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -30,7 +29,6 @@ class Noise:
         lanes = LANES if device.type == "cpu" else 1
         seeds = np.random.SeedSequence(seed).generate_state(lanes)
         self.generators = [torch.Generator(device=device).manual_seed(int(each)) for each in seeds]
-        self.spare: Tensor | None = None
         threads = min(torch.get_num_threads(), lanes)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="cvfp-noise") if threads > 1 else None
 
@@ -44,17 +42,7 @@ class Noise:
 
     def fill(self, out: Tensor, scale: float) -> None:
         """Overwrites out (B, d) with normal numbers of standard deviation `scale`."""
-        self._each(lambda part, generator: part.normal_(0.0, scale, generator=generator), out)
-
-    def add(self, to: Tensor, scale: float) -> None:
-        """Adds normal numbers of standard deviation `scale` to (B, d)."""
-        if self.spare is None or self.spare.shape[1:] != to.shape[1:] or len(self.spare) < len(to):
-            self.spare = torch.empty_like(to)
-        self._each(lambda part, spare, generator: part.add_(spare.normal_(0.0, scale, generator=generator)),
-                   to, self.spare[: len(to)])
-
-    def _each(self, draw: Callable[..., object], *rows: Tensor) -> None:
-        run = map if self.pool is None or rows[0].numel() < _SMALL else self.pool.map
-        parts = (each.tensor_split(len(self.generators)) for each in rows)
-        for _ in run(draw, *parts, self.generators):
+        run = map if self.pool is None or out.numel() < _SMALL else self.pool.map
+        parts = out.tensor_split(len(self.generators))
+        for _ in run(lambda part, generator: part.normal_(0.0, scale, generator=generator), parts, self.generators):
             pass

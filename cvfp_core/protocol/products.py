@@ -1,8 +1,9 @@
-"""float32 matrix products on a CPU, by whichever library is faster on this machine.
+"""Matrix products on a CPU, by whichever library is faster on this machine.
 
 torch multiplies float32 through MKL, which on AMD's processors reaches between half and nine tenths of the speed of
-oneDNN, the library torch uses for other things (benchmarks/RESULTS.md). The operator that reaches oneDNN is not public,
-so it is used only where it is found and agrees with torch; everywhere else `linear` is torch's own.
+oneDNN, the library torch uses for bfloat16 and other things (benchmarks/RESULTS.md). The operators that reach oneDNN,
+and the one that lays a weight out for it once and for all, are not public: they are used only where they are found and
+agree with torch; everywhere else a product is torch's own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+_ROWS = 512  # of the products a packed weight is laid out for; others it serves too
 
 _fast: ContextVar[bool] = ContextVar("fast products", default=True)
 
@@ -47,6 +50,21 @@ def product(x: Tensor, y: Tensor) -> Tensor:
     y = y.contiguous()
     apply = _onednn_for(x, y)
     return x @ y.T if apply is None else apply(x.contiguous(), y, None)
+
+
+class Packed:
+    """A weight (m, n) that does not change, laid out once in the way the library reads it."""
+
+    def __init__(self, weight: Tensor) -> None:
+        half = weight.dtype == torch.bfloat16 and _packs_half()
+        if _fast.get() and weight.device.type == "cpu" and (half or _onednn_for(weight, weight) is not None):
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
+        else:
+            self.weight = weight.contiguous()
+
+    def product(self, x: Tensor) -> Tensor:
+        """`x @ weight.T` without a gradient, x (B, n)."""
+        return _onednn(x, self.weight, None) if self.weight.is_mkldnn else product(x, self.weight)
 
 
 def _onednn_for(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
@@ -83,16 +101,28 @@ def onednn() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     The processor decides, not a trial's clock: the two differ in the last bits, and a run must not depend on how busy
     the machine was when it began.
     """
-    if not (torch.backends.mkldnn.is_available() and _is_amd()):  # type: ignore[no-untyped-call]
-        return None
+    return _onednn if _is_amd() and _agrees(torch.float32, tolerance=1e-4) else None
+
+
+@cache
+def _packs_half() -> bool:
+    """Whether weights in bfloat16, whose products are oneDNN's anyway, can be packed for it."""
+    return _agrees(torch.bfloat16, tolerance=0.5)
+
+
+def _agrees(dtype: torch.dtype, *, tolerance: float) -> bool:
+    """Whether this torch has the operators, and the product with a weight, packed or not, is torch's to a tolerance."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
     generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(5, 64, generator=generator), torch.randn(3, 64, generator=generator)
+    x, weight = (torch.randn(rows, 64, generator=generator).to(dtype) for rows in (5, 3))
     with torch.no_grad():
         try:
-            right = torch.allclose(_onednn(x, weight, None), F.linear(x, weight), rtol=0, atol=1e-4)
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
+            return all(torch.allclose(_onednn(x, each, None), F.linear(x, weight), rtol=0, atol=tolerance)
+                       for each in (weight, packed))
         except (AttributeError, RuntimeError, TypeError, NotImplementedError):
-            return None
-    return _onednn if right else None
+            return False
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.products import linear
 from cvfp_core.settings import Scalar
-from cvfp_residual.window import Shared, Window
+from cvfp_residual.window import Distinct, Shared, Window
 
 
 class FeedForward(nn.Module):
@@ -77,6 +77,7 @@ class ResidualModel(nn.Module):
         self, variant: Variant, options: Mapping[str, Scalar | None], embeddings: Tensor, generator: torch.Generator
     ) -> None:
         super().__init__()
+        self.distinct: Distinct | None = None  # of the stream whose tokens were shared last
         self.shared: Shared | None = None
         layers, context_dim = variant.num_layers, variant.context_dim
         embed_dim = embeddings.shape[1]
@@ -129,7 +130,9 @@ class ResidualModel(nn.Module):
 
     @contextmanager
     def sharing(self, tokens: Tensor) -> Iterator[None]:
-        self.shared = Shared(tokens, self.table)
+        if self.distinct is None or self.distinct.tokens is not tokens:
+            self.distinct = Distinct(tokens, self.table)
+        self.shared = Shared(self.distinct)
         try:
             yield
             self.shared.close()

@@ -35,19 +35,27 @@ class Window:
         return made if layer.bias is None else made + layer.bias
 
 
-class Shared:
-    """The parts of all layers for the distinct tokens of a stream, each made when it is first asked for."""
+class Distinct:
+    """The distinct tokens (U,) of a stream and their vectors."""
 
     def __init__(self, tokens: Tensor, table: Tensor) -> None:
+        self.tokens = tokens
         self.vectors = table.index_select(0, tokens)  # (U, d_e)
         self.place = torch.zeros(len(table), dtype=torch.int64, device=table.device)
         self.place[tokens] = torch.arange(len(tokens), device=table.device)
-        self.parts: dict[nn.Linear, Part] = {}
 
     def index(self, ids: Tensor) -> Tensor:
         """(B, T): for each position the row of its part."""
         first = torch.arange(ids.shape[1], device=ids.device) * len(self.vectors)
         return self.place.index_select(0, ids.flatten()).view(ids.shape) + first
+
+
+class Shared:
+    """The parts of all layers for the distinct tokens of a stream, each made when it is first asked for."""
+
+    def __init__(self, distinct: Distinct) -> None:
+        self.index, self.vectors = distinct.index, distinct.vectors
+        self.parts: dict[nn.Linear, Part] = {}
 
     def part(self, layer: nn.Linear) -> Part:
         if layer not in self.parts:
