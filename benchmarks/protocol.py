@@ -34,6 +34,7 @@ from cvfp_residual import OPTIONS
 from cvfp_residual.model import ResidualModel
 
 VOCABULARY, WIDTH = 50257, 768
+VAL_TOKENS = 31_024  # of the published experiments
 PHASE2_TOKENS, SEQUENTIAL_TOKENS, RANK_TOKENS = 2048, 512, 10_000  # enough for a steady rate, few enough to repeat
 WAYS = {"plain": Shortcuts.none(), "fast": Shortcuts(), "bf16": Shortcuts()}
 
@@ -72,22 +73,24 @@ def main() -> None:
             if arguments.only in step
         }
         seconds: dict[tuple[str, str], list[float]] = {key: [] for key in made}
-        peaks: list[float] = []
+        peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
         for repeat in range(arguments.repeats + 1):
             for key, step in made.items():
                 with fast_products(key[1] != "plain"):
                     taken = timed(step.work, device) if step.timer is None else step.timer()
                 if repeat:  # the first round warms up
                     seconds[key].append(taken)
-            peaks.append(matmul_peak(device))
-        peak = statistics.median(peaks)
+            for dtype, measured in peaks.items():
+                measured.append(matmul_peak(device, dtype))
+        peak, half_peak = (statistics.median(measured) for measured in peaks.values())
         for (label, way), step in made.items():
             taken = statistics.median(seconds[label, way])
             first = next(key for key in made if key[0] == label)
             plain = made[first].tokens / statistics.median(seconds[first])
             print(f"{name:<14} {label:<22} {way:<6} {step.tokens / taken:>10,.0f} {step.tokens / taken / plain:>8.2f}x "
                   f"{step.original / taken / peak:>12.0%} {step.own / taken / peak:>8.0%}", flush=True)
-        print(f"{name:<14} float32 product: {peak / 1e9:,.0f} GFLOP/s", flush=True)
+        print(f"{name:<14} best product: {peak / 1e9:,.0f} GFLOP/s in float32, {half_peak / 1e9:,.0f} in bfloat16",
+              flush=True)
 
 
 def make_steps(
@@ -100,15 +103,17 @@ def make_steps(
     layers, window = variant.num_layers, variant.num_input_tokens
     generator = torch.Generator().manual_seed(0)
     shares = 1.0 / torch.arange(1, VOCABULARY + 1, dtype=torch.float64)
-    stream = torch.multinomial(shares, tokens, replacement=True, generator=generator).to(device)
+    drawn = torch.multinomial(shares, tokens + VAL_TOKENS, replacement=True, generator=generator).to(device)
+    stream, val_stream = drawn[:tokens], drawn[tokens:]
     embeddings = torch.randn(VOCABULARY, WIDTH, generator=generator) * 0.14
     options = {option.name: option.default for option in OPTIONS}
     model = ResidualModel(variant, options, embeddings, generator).to(device)
     head = Head(embeddings.to(device), chunked=shortcuts.chunked_head, half=half)
     windows = token_windows(stream, window, VOCABULARY)
     contexts = torch.empty(layers, tokens, WIDTH, device=device)
-    val_contexts = torch.empty(tokens, WIDTH, device=device)
-    share = sharing(model, windows, allowed=shortcuts.token_parts)
+    val_windows = token_windows(val_stream, window, VOCABULARY)
+    val_contexts = torch.empty(VAL_TOKENS, WIDTH, device=device)
+    share = sharing(model, val_windows, allowed=shortcuts.token_parts)
 
     def autocast():  # type: ignore[no-untyped-def]
         return torch.autocast(device.type, dtype=torch.bfloat16) if half else nullcontext()
@@ -129,10 +134,10 @@ def make_steps(
     def validate() -> None:
         with share():
             if shortcuts.parallel_validation:
-                made = parallel_contexts(model, windows, WIDTH, val_contexts)
+                made = parallel_contexts(model, val_windows, WIDTH, val_contexts)
                 assert made.repaired is not None
             else:
-                sequential_contexts(model, windows[:SEQUENTIAL_TOKENS], WIDTH, val_contexts[:SEQUENTIAL_TOKENS])
+                sequential_contexts(model, val_windows[:SEQUENTIAL_TOKENS], WIDTH, val_contexts[:SEQUENTIAL_TOKENS])
 
     phase1(12, min_iterations=12)  # a trained block forgets its start, as validation expects
     cached = contexts.clone()
@@ -146,7 +151,9 @@ def make_steps(
                      report=lambda _epoch: None, shortcuts=shortcuts)
 
     block = WIDTH * WIDTH
-    distinct = len(stream.unique()) / tokens if shortcuts.token_parts else 1.0
+    distinct, val_distinct = (
+        len(each.unique()) / len(each) if shortcuts.token_parts else 1.0 for each in (stream, val_stream)
+    )
     # forward 2 and weights 2 a parameter; gradients of inputs 2, which the first layer of a block does not need
     context = 4 * layers * block + 2 * (layers - 1) * block
     of_tokens = 4 * layers * window * block
@@ -155,14 +162,15 @@ def make_steps(
     logits = 2 * VOCABULARY * WIDTH
     sweep = tokens * (context + of_tokens), tokens * (context + distinct * of_tokens)
     along = layers * block * 2
-    validated = tokens if shortcuts.parallel_validation else SEQUENTIAL_TOKENS
+    validated = VAL_TOKENS if shortcuts.parallel_validation else SEQUENTIAL_TOKENS
     rank = 2 * RANK_TOKENS * block
+    own_rank = rank * 2 / 3 if shortcuts.blocked_rank else rank  # of a symmetric matrix, in three strips
     steps = {
         "phase 1, iteration": Step(tokens=tokens, work=one_iteration, timer=one_iteration,
                                    original=sweep[0], own=sweep[1]),
         "validation contexts": Step(tokens=validated, work=validate, original=validated * along * (1 + window),
-                                    own=validated * along * (1 + distinct * window)),
-        "effective rank": Step(tokens=RANK_TOKENS, original=rank, own=rank, work=lambda: effective_rank(
+                                    own=validated * along * (1 + val_distinct * window)),
+        "effective rank": Step(tokens=RANK_TOKENS, original=rank, own=own_rank, work=lambda: effective_rank(
             contexts[-1, :RANK_TOKENS], blocked=shortcuts.blocked_rank)),
         "phase 2, training": Step(tokens=PHASE2_TOKENS, work=train,
                                   original=PHASE2_TOKENS * (4 * token_block + inner + 2 * logits),
@@ -183,9 +191,9 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def matmul_peak(device: torch.device, size: int = 1536) -> float:
-    """FLOP/s of the best of several square float32 products, by the faster of the libraries at hand."""
-    a, b = torch.randn(2, size, size, device=device)
+def matmul_peak(device: torch.device, dtype: torch.dtype, size: int = 1536) -> float:
+    """FLOP/s of the best of several square products, by the faster of the libraries at hand."""
+    a, b = torch.randn(2, size, size, device=device).to(dtype)
     ways = (lambda: a @ b, lambda: product(a, b))
     return 2 * size**3 / min(timed(way, device) for way in ways for _ in range(4))
 
