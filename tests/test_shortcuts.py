@@ -17,7 +17,7 @@ from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import sharing
 from cvfp_core.protocol.noise import LANES, Noise
 from cvfp_core.protocol.phase1 import diversity_loss
-from cvfp_core.protocol.products import fast_products
+from cvfp_core.protocol.products import Packed, fast_products
 from cvfp_core.protocol.room import room
 from cvfp_core.settings import Shortcuts
 from made_runs import Scripted, made_cell, made_corpus, made_model, made_windows, phase1, run
@@ -294,6 +294,40 @@ def test_the_other_library_gives_the_same_products_and_gradients(bias):
             torch.testing.assert_close(products.product(x.T, numbers(7, 50).T.contiguous().T), x.T @ numbers(7, 50).T)
     for ours, theirs in zip(*made, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("by_onednn")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("rows", [1, 9, 600])
+def test_a_packed_weight_gives_the_products_of_a_plain_one(dtype, tolerance, rows):
+    """Also one that lies the other way round, and for more or fewer rows than it was packed for."""
+    x, weight = numbers(rows, 33).to(dtype), numbers(20, 33, seed=2).to(dtype)
+    expected = x.double() @ weight.double().T
+    for given in (weight, weight.T.contiguous().T):
+        packed = Packed(given)
+        assert packed.weight.is_mkldnn
+        made = packed.product(x)
+        assert made.dtype == dtype
+        torch.testing.assert_close(made.double(), expected, rtol=tolerance, atol=tolerance * 10)
+    with fast_products(False):
+        assert not Packed(weight).weight.is_mkldnn
+
+
+def test_without_the_operator_a_weight_stays_as_it_is(monkeypatch):
+    def missing(*_):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(products, "_is_amd", lambda: True)
+    monkeypatch.setattr(products, "_onednn", missing)
+    products.onednn.cache_clear()
+    products._packs_half.cache_clear()
+    x, weight = numbers(5, 8), numbers(3, 8)
+    for dtype in (torch.float32, torch.bfloat16):
+        packed = Packed(weight.to(dtype))
+        assert not packed.weight.is_mkldnn
+        assert torch.equal(packed.product(x.to(dtype)), x.to(dtype) @ weight.to(dtype).T)
+    products.onednn.cache_clear()
+    products._packs_half.cache_clear()
 
 
 @pytest.mark.usefixtures("by_onednn")

@@ -172,12 +172,12 @@ def _in_blocks(
     push = torch.where(norm > 0, -weight / (count * norm * num_batches), 0.0).to(mean.dtype)
     moves = []
     for graph, rows in zip(graphs, parts, strict=True):
-        made = graph.detach()
-        change = made - contexts[rows]
-        contexts[rows] = made
-        moves.append(torch.linalg.vector_norm(change, dim=1).square() / width)
+        made, block = graph.detach(), contexts[rows]
+        block.sub_(made)  # until the backward pass is done: minus the change, then the gradient
+        moves.append(torch.linalg.vector_norm(block, dim=1).square() / width)
         if trained:
-            torch.autograd.backward(graph, change.mul_(pull).addcmul_(made, push).sub_(mean * push))
+            torch.autograd.backward(graph, block.mul_(-pull).addcmul_(made, push).sub_(mean * push))
+        block.copy_(made)
     moved = torch.cat(moves)
     settled = (moved < settings.convergence_threshold).sum()
     return torch.stack([settled.to(norm), moved.mean(dtype=norm.dtype), -norm / count])

@@ -56,11 +56,10 @@ class Packed:
     """A weight (m, n) that does not change, laid out once in the way the library reads it."""
 
     def __init__(self, weight: Tensor) -> None:
-        half = weight.dtype == torch.bfloat16 and _packs_half()
-        if _fast.get() and weight.device.type == "cpu" and (half or _onednn_for(weight, weight) is not None):
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
-        else:
-            self.weight = weight.contiguous()
+        self.weight = weight.contiguous()
+        half = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _fast.get() and _packs_half()
+        if half or _onednn_for(self.weight, self.weight) is not None:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, _ROWS)
 
     def product(self, x: Tensor) -> Tensor:
         """`x @ weight.T` without a gradient, x (B, n)."""
