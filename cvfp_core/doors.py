@@ -35,6 +35,11 @@ class Door:
     value: str
     load: Callable[[], object]
 
+    @property
+    def package(self) -> str:
+        """The top-level package, or module, that its code stands in."""
+        return re.split(r"[.:\s]", self.value, maxsplit=1)[0]
+
 
 def doors(points: Iterable[EntryPoint]) -> list[Door]:
     """The doors of entry points. The metadata of a distribution, a file that is parsed each time, are read once."""
@@ -47,12 +52,17 @@ def _home(dist: Distribution | None, known: dict[int, Home]) -> Home:
     if dist is None:
         return UNKNOWN
     if id(dist) not in known:
-        facts = dist.metadata
-        known[id(dist)] = Home(
-            name=facts["Name"] or UNKNOWN.name, version=facts["Version"] or UNKNOWN.version,
-            requires=tuple(facts.get_all("Requires-Dist") or ()),
-        )
+        known[id(dist)] = _read(dist)
     return known[id(dist)]
+
+
+def _read(dist: Distribution) -> Home:
+    try:
+        facts = dist.metadata
+        return Home(name=facts["Name"] or UNKNOWN.name, version=facts["Version"] or UNKNOWN.version,
+                    requires=tuple(facts.get_all("Requires-Dist") or ()))
+    except Exception:  # a torn METADATA: whose it is stays unknown, what it adds may still be sound
+        return UNKNOWN
 
 
 def require_compatible(home: Home, running: str = __version__) -> None:

@@ -7,7 +7,8 @@ it was. The registry is not: it names the plugin, its distribution and version, 
 from __future__ import annotations
 
 import os
-from collections import Counter
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 import pluggy
 
-from cvfp_core import hookspecs
+from cvfp_core import culprits, hookspecs
 from cvfp_core.cells import Variant
 from cvfp_core.doors import NOT_INSTALLED, Door, doors, require_compatible
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
@@ -75,6 +76,8 @@ class PluginInfo:
     adds: tuple[tuple[str, str], ...] = ()
     """(kind, item name) pairs, in the order registered."""
     error: str | None = None
+    package: str = ""
+    """The top-level package, or module, that its code stands in."""
 
     @property
     def label(self) -> str:
@@ -107,19 +110,29 @@ class Registry:
         """The plugin that registered the item."""
         return self._owners[kind, name]
 
-    def blame(self, kind: type, name: str, error: Exception) -> str:
-        """One line: the item, whose it is, and what it raised."""
-        return f"{TITLES[kind]} '{name}' of {self.owner(kind, name).label} failed: {_line(error)}"
+    def whose(self, kind: type, name: str) -> str:
+        """The item and the plugin that registered it, as messages name them."""
+        return f"{TITLES[kind]} '{name}' of {self.owner(kind, name).label}"
+
+    def blame(self, kind: type, name: str, error: BaseException, *, asked: bool = True) -> str:
+        """One line: the item, whose it is, what it raised and where.
+
+        asked: False where nobody asked for the item by name, so that one can go on without its plugin.
+        """
+        _trace(error)
+        owner = self.owner(kind, name)
+        remedy = "" if asked else f"; CVFP_DISABLE={owner.name} leaves it out"
+        return f"{self.whose(kind, name)} failed: {culprits.told(error, owner.package)}{remedy}"
 
     @contextmanager
-    def blaming(self, kind: type, name: str) -> Iterator[None]:
+    def blaming(self, kind: type, name: str, *, asked: bool = True) -> Iterator[None]:
         """Where the item's code is called: what it raises, but for errors a user can mend, is a PluginError."""
         try:
             yield
-        except (CvfpError, BrokenPipeError):
+        except (CvfpError, BrokenPipeError, *culprits.PASSING):
             raise
-        except Exception as error:
-            raise PluginError(self.blame(kind, name, error)) from error
+        except BaseException as error:
+            raise PluginError(self.blame(kind, name, error, asked=asked)) from error
 
     def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
         """The rules of these names, all by default; what one raises is a PluginError."""
@@ -133,7 +146,7 @@ class Registry:
         families = self.items(VariantFamily)
         found = []
         for family in families.values():
-            with self.blaming(VariantFamily, family.name):
+            with self.blaming(VariantFamily, family.name, asked=False):
                 found += [variant] if (variant := family.parse(name)) is not None else []
         if not found:
             forms = ", ".join(family.form for family in families.values()) or "none"
@@ -157,8 +170,12 @@ class Registry:
         for plugin, function, accepted in self._observers.get(hook, ()):
             try:
                 function(**{name: facts[name] for name in accepted})
-            except (Exception, SystemExit) as error:
-                failures.append(f"{plugin.label}: {hook} failed: {_line(error)}")
+            except culprits.PASSING:
+                raise
+            except BaseException as error:
+                _trace(error)
+                failures.append(f"{plugin.label}: {hook} failed: {culprits.told(error, plugin.package)}; "
+                                f"CVFP_DISABLE={plugin.name} leaves it out")
         return failures
 
 
@@ -182,7 +199,7 @@ def load(
 
 def given(plugins: Mapping[str, object], *, beside: Iterable[EntryPoint] = ()) -> Registry:
     """The registry of these plugins, by name, and of entry points beside them; the environment has no say."""
-    opened = [Door(name=name, home=NOT_INSTALLED, value=name, load=lambda plugin=plugin: plugin)  # type: ignore[misc]
+    opened = [Door(name=name, home=NOT_INSTALLED, value=_module(plugin), load=lambda plugin=plugin: plugin)  # type: ignore[misc]
               for name, plugin in plugins.items()]
     return _load([*opened, *doors(beside)])
 
@@ -192,8 +209,14 @@ def installed() -> Registry:
     return load().require_healthy()
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+def _module(plugin: object) -> str:
+    return plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
+
+
+def _trace(error: BaseException) -> None:
+    """Prints the traceback for who asks for it, with CVFP_TRACEBACK=1: a message has room for one line of it."""
+    if os.environ.get("CVFP_TRACEBACK", "0") not in ("", "0"):
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def _names(variable: str) -> set[str]:
@@ -201,9 +224,22 @@ def _names(variable: str) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """An item by the kind its hook stands for and the name it had: it may be of a subclass."""
+
+    kind: type
+    name: str
+    item: Any
+
+    @property
+    def key(self) -> tuple[type, str]:
+        return self.kind, self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Loaded:
     info: PluginInfo
-    items: tuple[Any, ...] = ()
+    items: tuple[_Named, ...] = ()
     observers: tuple[tuple[str, Callable[..., object], tuple[str, ...]], ...] = ()
 
 
@@ -214,7 +250,7 @@ def _load(every: list[Door]) -> Registry:
 
 
 def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _Loaded:
-    info = PluginInfo(name=door.name, distribution=door.home.name, version=door.home.version)
+    info = PluginInfo(name=door.name, distribution=door.home.name, version=door.home.version, package=door.package)
     try:
         rivals = [each for each in every if each.name == door.name]
         if len(rivals) > 1:
@@ -222,9 +258,9 @@ def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _
             raise PluginError(f"two entry points are called '{door.name}': {' and '.join(places)}")
         require_compatible(door.home)
         plugin = door.load()
-        _check_hooks(plugin)
+        _check_hooks(manager, plugin)
         manager.register(plugin, name=door.name)
-        items: list[Any] = []
+        items: list[_Named] = []
         for hook, kind in HOOKS.items():
             for call in _calls(manager, hook, plugin):
                 items += _collect(hook, kind, call.function())
@@ -233,9 +269,15 @@ def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _
             for hook in _HOOK_NAMES if hook not in HOOKS
             for call in _calls(manager, hook, plugin)
         )
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split()) if isinstance(error, PluginError) else _line(error)
-        return _Loaded(info=replace(info, error=reason))
+        if not items and not observers:
+            raise PluginError(_nothing(manager, plugin))
+    except culprits.PASSING:
+        raise
+    except PluginError as error:
+        return _Loaded(info=replace(info, error=" ".join(str(error).split())))
+    except BaseException as error:
+        _trace(error)
+        return _Loaded(info=replace(info, error=culprits.told(error, info.package)))
     return _Loaded(info=info, items=tuple(items), observers=observers)
 
 
@@ -244,51 +286,69 @@ def _calls(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[plu
     return [call for call in caller.get_hookimpls() if call.plugin is plugin]
 
 
-def _check_hooks(plugin: object) -> None:
+def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
     """Raises PluginError for what pluggy would ignore: a misspelt hook, a hook without its decorator."""
     for name in dir(plugin):
-        if not name.startswith("cvfp_"):
-            continue
-        value = getattr(plugin, name)
-        if isinstance(value, ModuleType) or not callable(value):
-            continue
-        if name not in _HOOK_NAMES:
-            raise PluginError(f"there is no hook '{name}'{suggestion(name, _HOOK_NAMES)}")
-        if not hasattr(value, "cvfp_impl"):
-            raise PluginError(f"'{name}' lacks its decorator @hookimpl (from cvfp_core import hookimpl)")
+        marks = manager.parse_hookimpl_opts(plugin, name)
+        if marks is not None:
+            asked = marks.get("specname") or name
+            if asked not in _HOOK_NAMES and not marks.get("optionalhook"):
+                raise PluginError(f"there is no hook '{asked}'{suggestion(asked, _HOOK_NAMES)}")
+        elif name.startswith("cvfp_"):
+            value = getattr(plugin, name)
+            if isinstance(value, ModuleType) or not callable(value):
+                continue
+            if name not in _HOOK_NAMES:
+                raise PluginError(f"there is no hook '{name}'{suggestion(name, _HOOK_NAMES)}")
+            raise PluginError(f"'{name}' lacks its decorator @hookimpl (from cvfp_core import hookimpl), or is no "
+                              "function")
 
 
-def _collect(hook: str, kind: type, returned: object) -> list[Any]:
+def _nothing(manager: pluggy.PluginManager, plugin: object) -> str:
+    """Why a plugin that adds nothing is broken: what it has, and what it should have."""
+    hooks = [hook for hook in HOOKS if _calls(manager, hook, plugin)]
+    if hooks:
+        return f"it adds nothing: {', '.join(hooks)} returned no item; return one, or remove the plugin"
+    return ("it has no hook, so it adds nothing; it should have a function that is decorated with @hookimpl and called "
+            "by what it adds, such as cvfp_variants")
+
+
+def _collect(hook: str, kind: type, returned: object) -> list[_Named]:
     if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
         raise PluginError(f"{hook} must return an iterable of {kind.__name__}, not {type(returned).__name__}")
-    items = list(returned)
-    for item in items:
+    named = []
+    for item in returned:
         if not isinstance(item, kind):
             raise PluginError(f"{hook} must return values of {kind.__name__}, not {type(item).__name__}: {item!r:.80}")
-    return items
+        name = item.name  # type: ignore[attr-defined]
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise PluginError(f"{hook} returned a {kind.__name__} whose name is {name!r:.80}; a name is a text of one "
+                              "line, and not empty")
+        named.append(_Named(kind=kind, name=name, item=item))
+    return named
 
 
 def _assemble(loaded: list[_Loaded]) -> Registry:
-    names = Counter((type(item), item.name) for plugin in loaded for item in plugin.items)
-    clashes = {key for key, count in names.items() if count > 1}
+    claims: dict[tuple[type, str], list[PluginInfo]] = {}
+    for plugin in loaded:
+        for named in plugin.items:
+            claims.setdefault(named.key, []).append(plugin.info)
     items: dict[type, dict[str, Any]] = {kind: {} for kind in HOOKS.values()}
     owners: dict[tuple[type, str], PluginInfo] = {}
     observers: dict[str, list[tuple[PluginInfo, Callable[..., object], tuple[str, ...]]]] = {}
     infos = []
     for plugin in loaded:
-        mine = [(type(item), item.name) for item in plugin.items]
-        clashing = [key for key in mine if key in clashes]
-        if clashing:
-            kind, name = clashing[0]
-            rivals = [p.info.label for p in loaded if any((type(i), i.name) == clashing[0] for i in p.items)]
-            text = f"{TITLES[kind]} '{name}' is registered more than once: {' and '.join(rivals)}"
+        clash = next((named.key for named in plugin.items if len(claims[named.key]) > 1), None)
+        if clash is not None:
+            who = " and ".join(info.label for info in claims[clash])
+            text = f"{TITLES[clash[0]]} '{clash[1]}' is registered more than once: {who}"
             infos.append(replace(plugin.info, error=text))
             continue
-        info = replace(plugin.info, adds=tuple((TITLES[kind], name) for kind, name in mine))
+        info = replace(plugin.info, adds=tuple((TITLES[named.kind], named.name) for named in plugin.items))
         infos.append(info)
-        for item in plugin.items:
-            items[type(item)][item.name] = item
-            owners[type(item), item.name] = info
+        for named in plugin.items:
+            items[named.kind][named.name] = named.item
+            owners[named.key] = info
         for hook, function, accepted in plugin.observers:
             observers.setdefault(hook, []).append((info, function, accepted))
     return Registry(

@@ -55,7 +55,26 @@ BROKEN = {
     "leaves": ("import sys\nsys.exit('goodbye')", "SystemExit: goodbye"),
     "raises": (HOOK + "def cvfp_presets():\n    raise KeyError('lost')", "KeyError: 'lost'"),
     "midway": (HOOK + "def cvfp_presets():\n    yield 1 / 0", "ZeroDivisionError"),
-    "atimport": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+    "atimport": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines (made_atimport.py:1)"),
+    "panics": ("class PanicException(BaseException): pass\nraise PanicException('rust')",
+               "PanicException: rust (made_panics.py:2)"),
+    "panicshere": (HOOK + "def cvfp_presets():\n    raise type('PanicException', (BaseException,), {})('rust')",
+                   "PanicException: rust (made_panicshere.py:4)"),
+    "speechless": ("class Odd(Exception):\n    def __str__(self): raise ValueError('no text')\nraise Odd",
+                   "Odd: (its text cannot be shown) (made_speechless.py:3)"),
+    "listname": (PRESETS.format(name=["a"]), "cvfp_presets returned a Preset whose name is ['a']; a name is a text"),
+    "noname": (PRESETS.format(name=None), "whose name is None; a name is a text of one line, and not empty"),
+    "emptyname": (PRESETS.format(name=""), "whose name is ''; a name is a text"),
+    "blankname": (PRESETS.format(name="  "), "whose name is ' '; a name is a text"),
+    "twolines": (PRESETS.format(name="a\nb"), "whose name is 'a\\nb'; a name is a text"),
+    "prefix": (HOOK + "def cvpf_presets():\n    return []",
+               "there is no hook 'cvpf_presets'; did you mean 'cvfp_presets'?"),
+    "specname": ("from cvfp_core import hookimpl\n@hookimpl(specname='cvfp_presetz')\ndef mine():\n    return []",
+                 "there is no hook 'cvfp_presetz'; did you mean 'cvfp_presets'?"),
+    "partial": ("import functools\nfrom cvfp_core import hookimpl\n"
+                "cvfp_presets = hookimpl(functools.partial(list))", "'cvfp_presets' lacks its decorator @hookimpl"),
+    "hookless": ("GREETING = 'hello'", "it has no hook, so it adds nothing; it should have a function that is"),
+    "empty": (HOOK + "def cvfp_presets():\n    return []", "it adds nothing: cvfp_presets returned no item"),
 }
 
 
@@ -101,6 +120,33 @@ def test_a_broken_plugin_is_listed_with_its_reason_on_one_line(site, case):
     assert text.startswith(f"plugin '{case}' (made-{case} 1.2.3): ")
     assert text.endswith(f"set CVFP_DISABLE={case}")
     assert "\n" not in text
+
+
+def test_an_item_of_a_subclass_of_its_kind_is_one_of_its_kind(site):
+    code = PRESETS.format(name="mine").replace("@hookimpl", "class Mine(Preset):\n    pass\n\n@hookimpl")
+    made_plugins.install(site, "sub", code.replace("[Preset(", "[Mine("))
+    loaded = load(site).require_healthy()
+    assert list(loaded.items(Preset)) == ["mine"]
+    assert loaded.owner(Preset, "mine").adds == (("settings preset", "mine"),)
+
+
+def test_a_hook_of_a_later_cvfp_may_be_marked_as_optional(site):
+    later = "@hookimpl(optionalhook=True)\ndef cvfp_weather():\n    return []\n"
+    made_plugins.install(site, "ahead", PRESETS.format(name="mine") + later)
+    assert list(load(site).require_healthy().items(Preset)) == ["mine"]
+
+
+def test_a_plugin_whose_metadata_are_torn_is_loaded_and_its_home_unknown(site):
+    made_plugins.install(site, "torn", PRESETS.format(name="mine"))
+    next(site.glob("*.dist-info")).joinpath("METADATA").unlink()
+    (plugin,) = load(site).require_healthy().plugins
+    assert plugin.label == "plugin 'torn' (unknown distribution ?)"
+
+
+def test_ctrl_c_while_plugins_load_is_no_plugins_fault(site):
+    made_plugins.install(site, "slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load(site)
 
 
 def test_all_broken_plugins_are_named_not_the_first(site):
@@ -298,7 +344,7 @@ def test_the_list_of_plugins_shows_a_broken_one_and_exits_0(site):
     assert "made-broken 1.2.3" in result.stdout
     plain = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
     found = {each["name"]: each for each in plain}
-    assert found["broken"]["error"] == "ZeroDivisionError: division by zero"
+    assert found["broken"]["error"] == "ZeroDivisionError: division by zero (made_broken.py:1)"
     assert found["residual"]["error"] is None
     assert ["variant family", "residual"] in found["residual"]["adds"]
 
@@ -330,7 +376,8 @@ def test_a_failing_observer_is_named_and_the_others_are_told(site):
     made_plugins.install(site, "aloud", HOOK + "def cvfp_run_started(cell):\n    raise ValueError('no')")
     module = made_plugins.install(site, "watcher", OBSERVER)
     failures = load(site).require_healthy().notify("cvfp_run_started", cell=CELL)
-    assert failures == ["plugin 'aloud' (made-aloud 1.2.3): cvfp_run_started failed: ValueError: no"]
+    assert failures == ["plugin 'aloud' (made-aloud 1.2.3): cvfp_run_started failed: ValueError: no "
+                        "(made_aloud.py:4); CVFP_DISABLE=aloud leaves it out"]
     assert sys.modules[module].heard == [("started", 7)]
 
 
