@@ -39,6 +39,12 @@ def told(error: BaseException, package: str) -> str:
     return line(error) if where is None else f"{line(error)} ({where})"
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the machine or the device had no more memory to give."""
+    return (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+            or "can't allocate memory" in line(error))  # torch on a CPU raises a plain RuntimeError
+
+
 def _file(path: str, package: str) -> str:
     """The file from its package on; by its name alone if the package is one file."""
     parts = PurePath(path).parts

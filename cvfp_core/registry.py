@@ -6,6 +6,7 @@ it was. The registry is not: it names the plugin, its distribution and version, 
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import traceback
@@ -124,6 +125,15 @@ class Registry:
         remedy = "" if asked else f"; CVFP_DISABLE={owner.name} leaves it out"
         return f"{self.whose(kind, name)} failed: {culprits.told(error, owner.package)}{remedy}"
 
+    def account(self, kind: type, name: str, error: BaseException) -> str:
+        """One line for an error that may be the item's or the core's: the item is blamed if its code was passed."""
+        _trace(error)
+        owner = self.owner(kind, name)
+        where = culprits.place(error, owner.package)
+        if where is None:
+            return culprits.told(error, "cvfp_core")
+        return f"{culprits.line(error)} ({self.whose(kind, name)}, {where})"
+
     @contextmanager
     def blaming(self, kind: type, name: str, *, asked: bool = True) -> Iterator[None]:
         """Where the item's code is called: what it raises, but for errors a user can mend, is a PluginError."""
@@ -137,7 +147,7 @@ class Registry:
     def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
         """The rules of these names, all by default; what one raises is a PluginError."""
         def guarded(rule: StopRule) -> StopRule:
-            return replace(rule, stops=self.blaming(StopRule, rule.name)(rule.stops))
+            return replace(rule, stops=self.blaming(StopRule, rule.name, asked=names is not None)(rule.stops))
 
         return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
 
@@ -165,11 +175,11 @@ class Registry:
         return self
 
     def notify(self, hook: str, **facts: object) -> list[str]:
-        """Tells every observer; returns one line for each that failed."""
+        """Tells every observer, each with a copy of its own; returns one line for each that failed."""
         failures = []
         for plugin, function, accepted in self._observers.get(hook, ()):
             try:
-                function(**{name: facts[name] for name in accepted})
+                function(**{name: copy.deepcopy(facts[name]) for name in accepted})
             except culprits.PASSING:
                 raise
             except BaseException as error:

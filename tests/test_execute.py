@@ -173,7 +173,7 @@ def test_a_failing_family_is_named_in_its_records_and_the_others_go_on(place):
         ("weak_1L_8d_1tok", "failed")
     ] * 3
     assert set(found.filter(found["status"] == "failed")["reason"]) == {
-        "RuntimeError: out of steam (variant family 'weak' of plugin 'weak' (made-weak 1.2.3))"
+        "RuntimeError: out of steam (variant family 'weak' of plugin 'weak' (made-weak 1.2.3), made_weak.py:10)"
     }
     started = events(done.stdout, "run_started")
     assert len(started) == len(set(started)) == 6

@@ -128,13 +128,17 @@ def run(
             again = f"cvfp {shlex.join(sys.argv[1:])}"
             print(f"cvfp: interrupted; what is finished is kept in {folder}, go on with: {again}", file=sys.stderr)
             raise typer.Exit(130) from None
+    missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
     records = store.read(folder)
     mine = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
     if not json_:
         from cvfp_core.cli.tables import print_records
 
         print_records(mine, path=folder)
-    if not ((mine["status"] == "ok") | mine["stopped_by"].is_in(stop_rule or [])).fill_null(False).all():
+    if missing:
+        print(f"cvfp: {missing} of {len(cells)} cells have no record: {installed.whose(Executor, asked.executor)} "
+              "returned before they were done; run the same command again to go on", file=sys.stderr)
+    if missing or not ((mine["status"] == "ok") | mine["stopped_by"].is_in(stop_rule or [])).fill_null(False).all():
         raise typer.Exit(3)
 
 

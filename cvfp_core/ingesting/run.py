@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from cvfp_core import culprits
 from cvfp_core.errors import CvfpError, IngestError, UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import published, sources
@@ -167,7 +168,9 @@ class _Reader:
             return replace(report, problem=f"{source.name}: {error}")
         except OSError as error:
             return replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}")
-        except Exception as error:  # a plugin's fault must not cost the other files
+        except culprits.PASSING:
+            raise
+        except BaseException as error:  # a plugin's fault must not cost the other files
             return replace(report, problem=f"{source.name}: {self.registry.blame(Ingester, ingester.name, error)}")
         self.rows.keep(batch)
         self.published += stated
