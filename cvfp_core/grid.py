@@ -110,7 +110,9 @@ def settled(
 
         other = registry.variant(name)
         its = registry.get(VariantFamily, other.family)
-        return trained_parameters(other, its, settled(other, given, registry, corpus), corpus)
+        resolved = settled(other, given, registry, corpus)
+        with registry.blaming(VariantFamily, its.name):
+            return trained_parameters(other, its, resolved, corpus)
 
     with registry.blaming(VariantFamily, family.name):
         return family.settle(variant, resolved, corpus.embed_dim, count)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvfp_core.cells import Cell, Emit, Variant
@@ -194,6 +195,12 @@ class Fitter:
         unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
         if unknown or len(set(names)) < len(names):
             raise ValueError(f"fitter '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
+        known = [option.name for option in self.options]
+        for column in (*self.inputs, self.response):
+            for _, place, _, _ in Formatter().parse(column):
+                if place is not None and place not in known:
+                    raise ValueError(f"fitter '{self.name}': '{column}' stands for the column that option '{place}' "
+                                     f"names, and its options are: {', '.join(known) or 'none'}")
 
     @property
     def least_points(self) -> int:

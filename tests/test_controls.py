@@ -247,6 +247,17 @@ def test_tables_name_the_control_and_the_plan_has_a_row_for_each_seed(trained):
         (mode, seed) for seed in (1, 2) for mode in (None, "untrained", "zero-context")]
 
 
+def test_no_run_of_a_control_computes_more_than_the_plan_says_at_most(trained):
+    options = [*made_grids.options(trained, samples="4"), "--controls", "--dry-run", "--json"]
+    rows = json.loads(made_grids.in_process("run", *options, folder=trained).stdout)
+    most = {row["control"] or "trained": row["flops"] for row in rows}
+    made = store.read(trained / "runs").filter(pl.col("num_samples") == 4)
+    flops = dict(made.select("phase1_mode", "flops").rows())
+    assert flops.keys() == most.keys()
+    assert all(flops[mode] <= most[mode] for mode in MODES)
+    assert most["zero-context"] < most["untrained"] < most["trained"]
+
+
 @pytest.mark.parametrize("template", ["summary", "phase1-to-ppl"])
 @pytest.mark.parametrize(("effect", "seeds", "said"), [
     (0.0, 3, "does not beat its control ({}) beyond the spread of seeds."),

@@ -3,12 +3,19 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import made_grids
 import made_plugins
 from cvfp_core import store
+from cvfp_core.cells import CorpusChoice
+from cvfp_core.corpora import load_corpus, problem
+from cvfp_core.errors import PluginError
+from cvfp_core.kinds import Corpus, CorpusSource
+from cvfp_core.registry import PluginInfo, Registry
 
 HEAD = """
 from pathlib import Path
@@ -207,3 +214,91 @@ def cvfp_run_finished(cell, record):
     (row,) = store.read(place / "runs" / "default").to_dicts()
     (told,) = [event for event in events if event["event"] == "run_finished"]
     assert told["val_ppl"] == row["val_ppl"] > 1
+
+
+def test_a_family_that_fails_while_a_grid_is_planned_is_named(place):
+    install(place, "cvfp_variants", FAMILY.format(parse="parse", check="None"))
+    given = arguments(["run", "--dry-run", "--variant", "odd_1L_8d_1tok"], place)
+    done = made_grids.in_process(*given, folder=place, code=1)
+    assert done.stderr == ("cvfp: cannot plan odd_1L_8d_1tok: ValueError: no idea (variant family 'odd' of plugin "
+                           "'culprit' (made-culprit 1.2.3), made_culprit.py:8)\n")
+
+
+def test_a_family_that_fails_while_another_matches_it_is_named_not_the_other(place):
+    install(place, "cvfp_variants", FAMILY.format(parse="parse", check="None"))
+    given = ["run", "--variant", "transformer_1L_8d_4tok", "--set", "model.match=odd_1L_8d_1tok"]
+    done = made_grids.in_process(*arguments(given, place), folder=place, code=1)
+    assert done.stderr.startswith("cvfp: variant family 'odd' of plugin 'culprit' (made-culprit 1.2.3) failed: Value")
+
+
+GOOD = Corpus(name="odd", tokenizer="t", vocab_size=5, train_tokens=np.array([0, 1, 4, 2]), hash="h",
+              document_ends=np.array([2, 4]), val_tokens=np.array([3, 4]), embeddings=np.ones((5, 2), np.float32))
+BAD = {
+    "no corpus": (None, "it must be a Corpus, not NoneType"),
+    "id beyond": ({"train_tokens": np.array([0, 5])}, "train_tokens must be ids from 0 to 4, and go from 0 to 5"),
+    "id below": ({"val_tokens": np.array([0, -1])}, "val_tokens must be ids from 0 to 4, and go from -1 to 0"),
+    "float ids": ({"train_tokens": np.ones(4)}, "train_tokens must be whole numbers in one dimension, not float64"),
+    "list": ({"val_tokens": [1, 2]}, "val_tokens must be whole numbers in one dimension, not list"),
+    "table": ({"val_tokens": np.ones((2, 2), int)}, "in one dimension, not int64 (2, 2)"),
+    "no validation": ({"val_tokens": np.array([], int)}, "val_tokens must hold at least 2, not 0"),
+    "flat ends": ({"document_ends": np.array([2, 2])}, "document_ends must rise from above 0 to at most 4"),
+    "empty first": ({"document_ends": np.array([0, 2])}, "document_ends must rise from above 0 to at most 4"),
+    "ends beyond": ({"document_ends": np.array([2, 5])}, "document_ends must rise from above 0 to at most 4"),
+    "wrong shape": ({"embeddings": np.ones((4, 2))}, "embeddings must be floats (5, embed_dim), not float64 (4, 2)"),
+    "whole vectors": ({"embeddings": np.ones((5, 2), int)}, "embeddings must be floats (5, embed_dim), not int64"),
+    "infinite": ({"embeddings": np.full((5, 2), np.inf)}, "embeddings must be finite; 10 numbers of them are not"),
+    "no hash": ({"hash": ""}, "hash must be a text, not ''"),
+    "vocabulary": ({"vocab_size": 0}, "vocab_size must be a whole number above 0, not 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_corpus_no_model_could_be_trained_on_is_laid_at_its_plugins_door(case, tmp_path):
+    changed, reason = BAD[case]
+    source = CorpusSource(name="odd", title="", load=lambda _options, _cache: changed and replace(GOOD, **changed))
+    owner = PluginInfo(name="p", distribution="made-p", version="2")
+    known = Registry(plugins=(), _items={CorpusSource: {"odd": source}}, _owners={(CorpusSource, "odd"): owner})
+    with pytest.raises(PluginError) as caught:
+        load_corpus(known, CorpusChoice(name="odd"), tmp_path)
+    text = str(caught.value)
+    assert text.startswith("corpus 'odd' of plugin 'p' (made-p 2) returned bad data: ")
+    assert reason in text
+
+
+def test_a_corpus_whose_tokens_end_after_its_last_document_is_taken():
+    assert problem(GOOD) is None
+    assert problem(replace(GOOD, train_tokens=np.array([0, 1, 4, 2, 2], np.uint16))) is None
+
+
+PRESET = 'Preset(name="odd", title="", overrides={overrides})'
+
+
+@pytest.mark.parametrize(("overrides", "reason"), [
+    ({"phase1": {"foo": 1}}, "unknown key 'phase1.foo'; known: mode, "),
+    ({"phase1": {"epochs": "x", "learning_rate": -1}}, "unknown key 'phase1.epochs'"),
+    ({"phase1": {"learning_rate": -1}}, "phase1.learning_rate must be above 0, not -1.0"),
+    ({"phase_1": {"learning_rate": 1}}, "unknown key 'phase_1'; did you mean 'phase1'?; known: phase1, phase2, "),
+    ({"phase1": 3}, "phase1 must be a section, not 3"),
+    ({"model": {"feed_forwrd": "gelu"}}, "unknown key 'model.feed_forwrd'; did you mean 'feed_forward'?; known: "),
+])
+def test_a_preset_that_sets_what_is_no_setting_is_named_with_its_plugin(overrides, reason, place):
+    install(place, "cvfp_presets", PRESET.format(overrides=overrides))
+    done = made_grids.in_process(*arguments(["run", "--settings", "odd"], place), folder=place, code=1)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"cvfp: settings preset 'odd' of plugin 'culprit' (made-culprit 1.2.3): {reason}")
+    assert line.endswith("; mend the preset")
+
+
+def test_a_light_of_a_column_that_is_not_there_is_said_to_be_never_lit(place):
+    item = 'Light(name="odd", title="", metric="val_err", better="higher", green=1, red=0)'
+    install(place, "cvfp_lights", item)
+    done = made_grids.in_process("check", "runs.csv", folder=place)
+    assert done.stderr == ("cvfp: warning: light 'odd' of plugin 'culprit' (made-culprit 1.2.3) is never lit: there is "
+                           "no record column 'val_err'; did you mean 'val_er'?\n")
+
+
+@pytest.mark.parametrize("column", ["train_tokens", "val_er - train_er", "other"])
+def test_a_light_of_a_column_of_the_schema_or_of_the_runs_is_not_warned_of(column, place):
+    (place / "runs.csv").write_text("variant,train_tokens,val_ppl,other\n1L_8d_1tok,1000,50,1\n")
+    install(place, "cvfp_lights", f'Light(name="odd", title="", metric="{column}", better="higher", green=1, red=0)')
+    assert not made_grids.in_process("check", "runs.csv", folder=place).stderr

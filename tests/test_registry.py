@@ -74,6 +74,10 @@ BROKEN = {
     "partial": ("import functools\nfrom cvfp_core import hookimpl\n"
                 "cvfp_presets = hookimpl(functools.partial(list))", "'cvfp_presets' lacks its decorator @hookimpl"),
     "hookless": ("GREETING = 'hello'", "it has no hook, so it adds nothing; it should have a function that is"),
+    "placeholder": ("from cvfp_core.kinds import Fitter\n" + HOOK + "def cvfp_fitters():"
+                    "\n    yield Fitter(name='a', title='', form='', parameters=(), fit=print, inputs=('{size}',))",
+                    "ValueError: fitter 'a': '{size}' stands for the column that option 'size' names, and its options "
+                    "are: none (made_placeholder.py:5)"),
     "empty": (HOOK + "def cvfp_presets():\n    return []", "it adds nothing: cvfp_presets returned no item"),
 }
 
