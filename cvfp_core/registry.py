@@ -10,7 +10,7 @@ import copy
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -21,7 +21,7 @@ import pluggy
 
 from cvfp_core import culprits, hookspecs
 from cvfp_core.cells import Variant
-from cvfp_core.doors import NOT_INSTALLED, Door, doors, require_compatible
+from cvfp_core.doors import NOT_INSTALLED, OURS, Door, doors, outgrown, require_compatible
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
 from cvfp_core.kinds import (
     Analysis,
@@ -79,6 +79,12 @@ class PluginInfo:
     error: str | None = None
     package: str = ""
     """The top-level package, or module, that its code stands in."""
+    rivals: tuple[str, ...] = ()
+    """Plugins it clashes with, if it would be sound without them; its own name if there are two of that name."""
+    warning: str | None = None
+    """What may go wrong with a plugin that is taken all the same."""
+    disabled: str | None = None
+    """The variable that leaves it out; it was not imported then."""
 
     @property
     def label(self) -> str:
@@ -95,6 +101,8 @@ class Registry:
     _observers: Mapping[str, tuple[tuple[PluginInfo, Callable[..., object], tuple[str, ...]], ...]] = field(
         default_factory=dict
     )
+    left_out: tuple[PluginInfo, ...] = ()
+    """Plugins that are installed, and disabled by the environment."""
 
     def items(self, kind: type[Item]) -> Mapping[str, Item]:
         """All items of a kind, by name."""
@@ -169,9 +177,10 @@ class Registry:
         """This registry; raises PluginError naming every broken plugin, for commands that compute."""
         broken = [plugin for plugin in self.plugins if plugin.error]
         if broken:
-            reasons = "; ".join(f"{plugin.label}: {plugin.error}" for plugin in broken)
-            names = ",".join(sorted({plugin.name for plugin in broken}))
-            raise PluginError(f"{reasons}; mend or uninstall it, or set CVFP_DISABLE={names}")
+            reasons = "; ".join(dict.fromkeys(f"{plugin.label}: {plugin.error}" for plugin in broken))
+            names = _to_disable(broken)
+            remedy = f"; mend or uninstall it, or set CVFP_DISABLE={','.join(names)}" if names else ""
+            raise PluginError(reasons + remedy)
         return self
 
     def notify(self, hook: str, **facts: object) -> list[str]:
@@ -203,8 +212,26 @@ def load(
     points = list(entry_points(group=GROUP) if found is None else found)
     wanted = _names("CVFP_PLUGINS") if only is None else set(only)
     unwanted = _names("CVFP_DISABLE") if disabled is None else set(disabled)
-    points = [p for p in points if p.name not in unwanted and (not wanted or p.name in wanted)]
-    return _load(doors(points))
+    taken: list[Door] = []
+    left_out = []
+    for door in doors(points):
+        if door.name in unwanted:
+            left_out.append(replace(_info(door), disabled="CVFP_DISABLE"))
+        elif wanted and door.name not in wanted:
+            left_out.append(replace(_info(door), disabled="CVFP_PLUGINS"))
+        else:
+            taken.append(door)
+    return replace(_load(taken), left_out=tuple(left_out))
+
+
+def misnamed(variable: str, found: Iterable[EntryPoint] | None = None) -> list[str]:
+    """One line for each name that CVFP_PLUGINS or CVFP_DISABLE has in the environment, and no installed plugin."""
+    asked = _names(variable)
+    if not asked:
+        return []
+    known = sorted({point.name for point in (entry_points(group=GROUP) if found is None else found)})
+    return [f"{variable} names '{name}', and no such plugin is installed{suggestion(name, known)}; installed: "
+            f"{', '.join(known)}" for name in sorted(asked - set(known))]
 
 
 def given(plugins: Mapping[str, object], *, beside: Iterable[EntryPoint] = ()) -> Registry:
@@ -215,7 +242,13 @@ def given(plugins: Mapping[str, object], *, beside: Iterable[EntryPoint] = ()) -
 
 
 def installed() -> Registry:
-    """The registry of what is installed; raises PluginError if any plugin is broken."""
+    """The registry of what is installed.
+
+    Raises PluginError if any plugin is broken, UsageError if CVFP_PLUGINS asks for one that is not installed: what is
+    computed without it may be something else than was meant.
+    """
+    for line in misnamed("CVFP_PLUGINS"):
+        raise UsageError(line)
     return load().require_healthy()
 
 
@@ -259,16 +292,22 @@ def _load(every: list[Door]) -> Registry:
     return _assemble([_load_one(manager, door, every) for door in sorted(every, key=lambda door: door.name)])
 
 
+def _info(door: Door) -> PluginInfo:
+    return PluginInfo(name=door.name, distribution=door.home.name, version=door.home.version, package=door.package)
+
+
 def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _Loaded:
-    info = PluginInfo(name=door.name, distribution=door.home.name, version=door.home.version, package=door.package)
+    info = _info(door)
+    twins = [each for each in every if each.name == door.name]
+    if len(twins) > 1 and not _is_ours(door.home.name, [each.home.name for each in twins]):
+        return _Loaded(info=replace(info, error=_twins(twins), rivals=(door.name,)))
     try:
-        rivals = [each for each in every if each.name == door.name]
-        if len(rivals) > 1:
-            places = sorted(f"{each.value} ({each.home.name})" for each in rivals)
-            raise PluginError(f"two entry points are called '{door.name}': {' and '.join(places)}")
         require_compatible(door.home)
+        info = replace(info, warning=outgrown(door.home))
         plugin = door.load()
         _check_hooks(manager, plugin)
+        if other := manager.get_name(plugin):
+            raise PluginError(f"'{door.value}' is behind the entry point '{other}' too; remove one of the two")
         manager.register(plugin, name=door.name)
         items: list[_Named] = []
         for hook, kind in HOOKS.items():
@@ -289,6 +328,31 @@ def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _
         _trace(error)
         return _Loaded(info=replace(info, error=culprits.told(error, info.package)))
     return _Loaded(info=info, items=tuple(items), observers=observers)
+
+
+def _is_ours(distribution: str, rivals: Sequence[str]) -> bool:
+    """Whether of these rivals for a name it is the one that comes with cvfp: the name is its, the others are wrong."""
+    return distribution == OURS and rivals.count(OURS) == 1
+
+
+def _twins(doors: Sequence[Door]) -> str:
+    """What is wrong with doors of one name. To disable that name would leave out all of them."""
+    places = sorted(f"{each.value} ({each.home.name} {each.home.version})" for each in doors)
+    strange = sorted({f"{each.home.name} {each.home.version}" for each in doors if each.home.name != OURS})
+    which = strange[0] if len(strange) == 1 else f"one of {' and '.join(strange)}"
+    return f"two entry points are called '{doors[0].name}': {' and '.join(places)}; uninstall {which}"
+
+
+def _to_disable(broken: Sequence[PluginInfo]) -> list[str]:
+    """The plugins without which the others are sound: of those that clash one is kept."""
+    kept: set[str] = set()
+    names: set[str] = set()
+    for plugin in broken:
+        if plugin.rivals and not kept & set(plugin.rivals):
+            kept.add(plugin.name)
+        elif plugin.name not in plugin.rivals:
+            names.add(plugin.name)
+    return sorted(names)
 
 
 def _calls(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[pluggy.HookImpl]:
@@ -338,6 +402,21 @@ def _collect(hook: str, kind: type, returned: object) -> list[_Named]:
     return named
 
 
+def _clash(plugin: PluginInfo, claims: Sequence[PluginInfo]) -> bool:
+    """Whether the plugin claims a name that others claim, and is not the one it belongs to."""
+    return len(claims) > 1 and not _is_ours(plugin.distribution, [each.distribution for each in claims])
+
+
+def _clashing(plugin: PluginInfo, clashes: Mapping[tuple[type, str], Sequence[PluginInfo]]) -> PluginInfo:
+    """The plugin with what it clashes over, and with whom, unless it is wrong by itself: with cvfp, or a name twice."""
+    (kind, name), first = next(iter(clashes.items()))
+    text = f"{TITLES[kind]} '{name}' is registered more than once: {' and '.join(each.label for each in first)}"
+    rivals = {each.name for claims in clashes.values() for each in claims if each is not plugin}
+    wrong = any(claims.count(plugin) > 1 or any(each.distribution == OURS for each in claims)
+                for claims in clashes.values())
+    return replace(plugin, error=text, rivals=() if wrong else tuple(sorted(rivals)))
+
+
 def _assemble(loaded: list[_Loaded]) -> Registry:
     claims: dict[tuple[type, str], list[PluginInfo]] = {}
     for plugin in loaded:
@@ -348,13 +427,13 @@ def _assemble(loaded: list[_Loaded]) -> Registry:
     observers: dict[str, list[tuple[PluginInfo, Callable[..., object], tuple[str, ...]]]] = {}
     infos = []
     for plugin in loaded:
-        clash = next((named.key for named in plugin.items if len(claims[named.key]) > 1), None)
-        if clash is not None:
-            who = " and ".join(info.label for info in claims[clash])
-            text = f"{TITLES[clash[0]]} '{clash[1]}' is registered more than once: {who}"
-            infos.append(replace(plugin.info, error=text))
+        clashes = {named.key: claims[named.key] for named in plugin.items if _clash(plugin.info, claims[named.key])}
+        if clashes:
+            infos.append(_clashing(plugin.info, clashes))
             continue
-        info = replace(plugin.info, adds=tuple((TITLES[named.kind], named.name) for named in plugin.items))
+        adds = [(TITLES[named.kind], named.name) for named in plugin.items]
+        adds += [("observer", hook) for hook, _, _ in plugin.observers]
+        info = replace(plugin.info, adds=tuple(adds))
         infos.append(info)
         for named in plugin.items:
             items[named.kind][named.name] = named.item

@@ -12,6 +12,7 @@ import made_plugins
 from cvfp_core import __version__, registry
 from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.cli.app import app
+from cvfp_core.doors import Home, outgrown
 from cvfp_core.errors import PluginError, UsageError
 from cvfp_core.kinds import Fitter, Preset, Template, VariantFamily
 from cvfp_core.settings import Settings
@@ -167,9 +168,28 @@ def test_two_entry_points_of_one_name_are_refused_and_both_homes_named(site):
     assert [plugin.name for plugin in loaded.plugins] == ["same", "same"]
     for plugin in loaded.plugins:
         assert "two entry points are called 'same'" in plugin.error
-        assert "made_here (made-here)" in plugin.error
-        assert "made_there (made-there)" in plugin.error
+        assert "made_here (made-here 1.2.3)" in plugin.error
+        assert "made_there (made-there 1.2.3)" in plugin.error
     assert not loaded.items(Preset)
+    with pytest.raises(PluginError) as caught:
+        loaded.require_healthy()
+    assert str(caught.value).endswith("; uninstall one of made-here 1.2.3 and made-there 1.2.3")
+
+
+def test_who_calls_an_entry_point_as_one_of_cvfp_is_broken_and_cvfps_is_not(site):
+    made_plugins.install(site, "mine", PRESETS.format(name="a"), entry="laws")
+    loaded = registry.load(only=(), disabled=())
+    assert loaded.owner(Fitter, "power-law").distribution == "cvfp"
+    with pytest.raises(PluginError, match=r"; uninstall made-mine 1\.2\.3$"):
+        loaded.require_healthy()
+
+
+def test_one_module_behind_two_entry_points_is_said_in_a_sentence(site):
+    made_plugins.install(site, "twice", PRESETS.format(name="mine"))
+    next(site.glob("*.dist-info")).joinpath("entry_points.txt").write_text("[cvfp]\na = made_twice\nb = made_twice\n")
+    loaded = load(site)
+    assert the_error(loaded, "a") is None
+    assert the_error(loaded, "b") == "'made_twice' is behind the entry point 'a' too; remove one of the two"
 
 
 def test_two_plugins_with_one_item_name_are_refused_and_neither_is_taken(site):
@@ -183,11 +203,41 @@ def test_two_plugins_with_one_item_name_are_refused_and_neither_is_taken(site):
         assert "plugin 'here' (made-here 1.2.3)" in error
         assert "plugin 'there' (made-there 1.2.3)" in error
     assert list(loaded.items(Preset)) == ["other"]
+    with pytest.raises(PluginError, match=r"set CVFP_DISABLE=there$"):
+        loaded.require_healthy()
+    assert list(load(site, disabled=["there"]).require_healthy().items(Preset)) == ["same", "other"]
+
+
+def test_of_three_plugins_with_one_item_name_all_but_one_are_to_be_disabled(site):
+    for plugin in ("one", "two", "three"):
+        made_plugins.install(site, plugin, PRESETS.format(name="same"))
+    with pytest.raises(PluginError, match=r"set CVFP_DISABLE=three,two$"):
+        load(site).require_healthy()
+
+
+def test_who_takes_a_name_of_cvfp_is_broken_and_cvfps_plugin_is_not(site):
+    code = HOOK + """
+def cvfp_fitters():
+    from cvfp_core.kinds import Fitter
+    yield Fitter(name="power-law", title="", form="", parameters=(), fit=print)
+"""
+    made_plugins.install(site, "another", code)
+    loaded = registry.load(only=(), disabled=())
+    assert the_error(loaded, "laws") is None
+    assert loaded.owner(Fitter, "power-law").name == "laws"
+    with pytest.raises(PluginError) as caught:
+        loaded.require_healthy()
+    text = str(caught.value)
+    assert text.startswith("plugin 'another' (made-another 1.2.3): fitter 'power-law' is registered more than once: ")
+    assert text.endswith("set CVFP_DISABLE=another")
 
 
 def test_one_plugin_that_registers_a_name_twice_is_refused(site):
     made_plugins.install(site, "twice", PRESETS.format(name="same").replace("]", "] * 2"))
-    assert "'same' is registered more than once" in the_error(load(site), "twice")
+    loaded = load(site)
+    assert "'same' is registered more than once" in the_error(loaded, "twice")
+    with pytest.raises(PluginError, match=r"set CVFP_DISABLE=twice$"):
+        loaded.require_healthy()
 
 
 def test_one_name_for_items_of_different_kinds_is_no_clash(site):
@@ -248,10 +298,37 @@ def test_a_plugin_built_for_another_version_is_refused_before_it_is_imported(sit
         loaded.require_healthy()
 
 
+@pytest.mark.parametrize(("requires", "made_for"), [
+    ("cvfp>=0.0.3", "0.0.3"), ("cvfp>0.0.3,>=0.0.4,!=0.0.9", "0.0.4"),
+])
+def test_a_plugin_made_for_other_promises_that_asks_for_any_later_version_is_taken_with_a_warning(
+    site, requires, made_for
+):
+    made_plugins.install(site, "old", PRESETS.format(name="mine"), requires=(requires,))
+    loaded = load(site).require_healthy()
+    (plugin,) = loaded.plugins
+    assert plugin.warning.startswith(f"it was made for cvfp {made_for} (it asks for ")
+    assert plugin.warning.endswith(f"this is cvfp {__version__}, and what is promised changed in between; look for a "
+                                   "later made-old")
+    shown = CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "400"})
+    assert f"warning: {plugin.warning}" in shown.stdout
+    assert list(loaded.items(Preset)) == ["mine"]
+
+
+@pytest.mark.parametrize(("requires", "running", "warns"), [
+    ("cvfp>=0.1", "0.1.9", False), ("cvfp>=0.1", "0.2.0", True), ("cvfp>=0.1", "1.0", True),
+    ("cvfp>=1.2", "1.9", False), ("cvfp>=1.2", "2.0", True),
+    ("cvfp>=0.1,<3", "2.0", False), ("cvfp", "2.0", False), ("cvfp!=1.1", "2.0", False),
+])
+def test_what_a_plugin_was_made_for_is_what_its_lower_bound_promises(requires, running, warns):
+    assert (outgrown(Home(name="other", version="1", requires=(requires,)), running) is not None) == warns
+
+
 @pytest.mark.parametrize("requires", SAME)
 def test_a_plugin_that_asks_for_this_version_or_none_is_taken(site, requires):
     made_plugins.install(site, "sound", PRESETS.format(name="mine"), requires=requires)
-    assert the_error(load(site), "sound") is None
+    (plugin,) = load(site).plugins
+    assert plugin.error is plugin.warning is None
 
 
 def test_a_requirement_that_cannot_be_read_is_named(site):
@@ -266,10 +343,44 @@ def test_the_program_goes_on_without_a_broken_plugin_when_told_to(site, variable
     made_plugins.install(site, "broken", "1 / 0")
     monkeypatch.setenv(variable, value)
     listed = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
-    assert "broken" not in {each["name"] for each in listed}
-    assert "residual" in {each["name"] for each in listed}
+    found = {each["name"]: each for each in listed}
+    assert (found["broken"]["disabled"], found["broken"]["error"]) == (variable, None)
+    assert found["residual"]["disabled"] is None
+    assert "made_broken" not in sys.modules
+    assert f"disabled by {variable}" in CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "200"}).stdout
     result = CliRunner().invoke(app, ["run", "--show-config"])
     assert result.exit_code == 0, result.stderr
+
+
+def test_the_list_shows_what_a_plugin_observes(site):
+    made_plugins.install(site, "watcher", OBSERVER)
+    listed = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
+    (adds,) = [each["adds"] for each in listed if each["name"] == "watcher"]
+    assert adds == [["observer", "cvfp_run_started"], ["observer", "cvfp_phase_finished"],
+                    ["observer", "cvfp_run_finished"]]
+    shown = CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "200"}).stdout
+    assert "observer: cvfp_run_started, cvfp_phase_finished, cvfp_run_finished" in shown
+
+
+@pytest.mark.parametrize("command", [["plugins"], ["laws"]])
+def test_a_name_to_disable_that_is_not_installed_is_warned_of(command, monkeypatch):
+    monkeypatch.setenv("CVFP_DISABLE", "analysis")
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("cvfp: warning: CVFP_DISABLE names 'analysis', and no such plugin is installed; did "
+                                  "you mean 'analyses'?; installed: analyses, ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_name_to_load_alone_that_is_not_installed_stops_what_computes_and_is_warned_of_in_the_list(monkeypatch):
+    monkeypatch.setenv("CVFP_PLUGINS", "law,templates")
+    why = "CVFP_PLUGINS names 'law', and no such plugin is installed; did you mean 'laws'?; installed: "
+    done = CliRunner().invoke(app, ["laws"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"cvfp: {why}")
+    listed = CliRunner().invoke(app, ["plugins"])
+    assert listed.exit_code == 0
+    assert listed.stderr.startswith(f"cvfp: warning: {why}")
 
 
 def test_every_kind_of_breakage_is_in_the_list_of_plugins_with_its_reason_and_the_exit_code_is_0(site):
