@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     emit(Event(kind="run_started", run_id=cell.run_id, values={"train_tokens": cell.train_tokens}))
     observe("cvfp_run_started")
     corpus = None
+    family = registry.items(VariantFamily).get(cell.variant.family)
     try:
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
@@ -69,8 +70,10 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     except (BrokenPipeError, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
-        family = registry.items(VariantFamily).get(cell.variant.family)
         result = _failed(cell, reason(cell, registry, error), family.phases if family else None, corpus)
+    if family is not None:
+        home = registry.owner(VariantFamily, family.name).home
+        result = replace(result, record=replace(result.record, family_source=home))
     try:
         store.write(folder, result)
     except OSError as error:

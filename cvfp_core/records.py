@@ -73,6 +73,7 @@ class Record:
     reason: str | None = _column("", "why the status is not ok")
     stopped_by: str | None = _column("", "stop rule that ended the run during Phase 1")
     source: str | None = _column("", "where the record comes from: program, or file, format, ingester, plugin version")
+    family_source: str | None = _column("", "distribution and version the model family came from")
     created: str | None = _column("UTC, ISO 8601", "when the record was made")
 
 

@@ -88,7 +88,12 @@ class PluginInfo:
 
     @property
     def label(self) -> str:
-        return f"plugin '{self.name}' ({self.distribution} {self.version})"
+        return f"plugin '{self.name}' ({self.home})"
+
+    @property
+    def home(self) -> str:
+        """Its distribution and version."""
+        return f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,7 @@ def plugins(
     for heading in ("plugin", "from", "adds"):
         table.add_column(heading, header_style="bold")
     for plugin in found:
-        home = f"{plugin.distribution} {plugin.version}"
-        table.add_row(Text(plugin.name), Text(home), Text("\n").join(_says(plugin)))
+        table.add_row(Text(plugin.name), Text(plugin.home), Text("\n").join(_says(plugin)))
     Console().print(table)
 
 

@@ -111,9 +111,11 @@ def run(
         print_plan(cells, installed, loaded, json_=json_)
         return
     folder = store.create(out / asked.name)
-    grid.refuse_mixture(cells, store.read(folder))
-    store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
+    before = store.read(folder)
+    grid.refuse_mixture(cells, before, installed)
     pending = [cell for cell in cells if not store.finished(folder, cell.run_id, cell.stop_rules)]
+    grid.refuse_other_code(pending, before, installed)
+    store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
     for cell in pending:
         store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
 
