@@ -302,3 +302,20 @@ def test_a_light_of_a_column_of_the_schema_or_of_the_runs_is_not_warned_of(colum
     (place / "runs.csv").write_text("variant,train_tokens,val_ppl,other\n1L_8d_1tok,1000,50,1\n")
     install(place, "cvfp_lights", f'Light(name="odd", title="", metric="{column}", better="higher", green=1, red=0)')
     assert not made_grids.in_process("check", "runs.csv", folder=place).stderr
+
+
+def test_an_ingester_that_fails_to_look_is_heard_of_once_and_the_others_read_on(place):
+    install(place, *CASES["look"][:2])
+    (place / "logs").mkdir()
+    for name in ("a.csv", "b.csv", "c.txt"):
+        (place / "logs" / name).write_text((place / "runs.csv").read_text().replace("1L_8d", f"{len(name)}L_8d"))
+    done = made_grids.in_process("ingest", "logs", "--json", folder=place, code=1)
+    made = json.loads(done.stdout)
+    assert made["faults"] == ["logs: ingester 'odd' of plugin 'culprit' (made-culprit 1.2.3) failed: ValueError: no "
+                              "idea (made_culprit.py:8); CVFP_DISABLE=culprit leaves it out"]
+    assert len(made["records"]) == 15
+    assert not [file["problem"] for file in made["files"] if file["problem"]]
+    said = " ".join(made_grids.in_process("ingest", "logs", folder=place, code=1).stderr.split())
+    assert said.count("ingester 'odd'") == 1
+    refused = made_grids.in_process("report", "logs", folder=place, code=1)
+    assert made["faults"][0] in refused.stderr
