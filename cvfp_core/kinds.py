@@ -94,7 +94,7 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusSource:
-    """Where a corpus comes from. `load(options, cache_folder)` returns it; options are checked before."""
+    """Where a corpus comes from. `load(options, cache_folder)` returns it; options are checked before, data after."""
 
     name: str
     title: str
@@ -104,7 +104,11 @@ class CorpusSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """Settings known by a name, as overrides of the defaults: `{"phase1": {"dist_reg_weight": 0.8}}`."""
+    """Settings known by a name, as overrides of the defaults: `{"phase1": {"dist_reg_weight": 0.8}}`.
+
+    Keys are those of a run file's `phase1`, `phase2` and `model`, and `precision`; a model option must be one of some
+    installed family.
+    """
 
     name: str
     title: str
@@ -236,7 +240,7 @@ class Light:
     """As thresholds are overridden: `val_er.red=0.7`."""
     title: str
     metric: str
-    """A record column, or the difference of two: `train_er - val_er`."""
+    """A record column, or the difference of two: `train_er - val_er`. `cvfp check` warns of one that is not there."""
     better: Literal["higher", "lower"]
     green: float
     """Better than this is green; if lower is better, this itself is too."""

@@ -63,7 +63,8 @@ class Record:
     # cost
     params_phase1: int | None = _column("", "parameters Phase 1 trains")
     params_phase2: int | None = _column("", "parameters Phase 2 trains")
-    flops: float | None = _column("FLOP", "estimate: 6 per trained parameter and token, 2 forward only, plus the head")
+    flops: float | None = _column("FLOP", "estimate: 6 per trained parameter and token, 2 forward only, plus the head; "
+                          "each parameter once a token, also of a model that takes its window position by position")
     seconds_phase1: float | None = _column("s", "wall time of Phase 1 with validation contexts and ranks")
     seconds_phase2: float | None = _column("s", "wall time of Phase 2")
     peak_memory: int | None = _column("bytes", "peak memory: device memory on CUDA, resident set on Linux CPUs")

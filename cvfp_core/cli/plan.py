@@ -67,7 +67,8 @@ def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, jso
         f"{_time(sum(row['seconds'] for row in rows))} in one process at most"
     )
     console.print("at most: every Phase 1 runs to its iteration limit, every Phase 2 to its epoch limit; time from a "
-                  "calibration of a few seconds on this machine", style="dim")
+                  "calibration of a few seconds on this machine; FLOPs count each parameter once a token, also of a "
+                  "model that takes its window position by position", style="dim")
 
 
 def _first_of_each(cells: Sequence[Cell]) -> dict[str, Cell]:
