@@ -1,7 +1,6 @@
-"""Entry points -> plugins -> one immutable Registry. The only user of pluggy's PluginManager.
+"""Entry points -> plugins -> one immutable Registry, which names the plugin behind whatever fails.
 
-pluggy is silent about a misspelt hook, a forgotten `@hookimpl`, a second entry point of one name, and whose exception
-it was. The registry is not: it names the plugin, its distribution and version, what failed, and how to disable it.
+A message has the plugin, its distribution and version, what failed and where, and how to go on without it.
 """
 
 from __future__ import annotations
@@ -10,90 +9,24 @@ import copy
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, TypeVar
 
-import pluggy
-
-from cvfp_core import culprits, hookspecs
+from cvfp_core import culprits, loading
 from cvfp_core.cells import Variant
-from cvfp_core.doors import NOT_INSTALLED, OURS, Door, doors, outgrown, require_compatible
+from cvfp_core.clashes import settled, to_disable
+from cvfp_core.doors import NOT_INSTALLED, Door, doors
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
-from cvfp_core.kinds import (
-    Analysis,
-    CorpusSource,
-    Executor,
-    Fitter,
-    Ingester,
-    Light,
-    Preset,
-    StopRule,
-    Template,
-    VariantFamily,
-)
+from cvfp_core.kinds import StopRule, VariantFamily
+from cvfp_core.loading import GROUP, HOOKS, TITLES, PluginInfo
 
-GROUP = "cvfp"
-
-HOOKS: dict[str, type] = {
-    "cvfp_variants": VariantFamily,
-    "cvfp_corpora": CorpusSource,
-    "cvfp_ingesters": Ingester,
-    "cvfp_presets": Preset,
-    "cvfp_templates": Template,
-    "cvfp_fitters": Fitter,
-    "cvfp_analyses": Analysis,
-    "cvfp_lights": Light,
-    "cvfp_stop_rules": StopRule,
-    "cvfp_executors": Executor,
-}
-TITLES: dict[type, str] = {
-    VariantFamily: "variant family",
-    CorpusSource: "corpus",
-    Ingester: "ingester",
-    Preset: "settings preset",
-    Template: "template",
-    Fitter: "fitter",
-    Analysis: "analysis",
-    Light: "light",
-    StopRule: "stop rule",
-    Executor: "executor",
-}
-_HOOK_NAMES = tuple(name for name in vars(hookspecs) if name.startswith("cvfp_"))
+__all__ = ["GROUP", "HOOKS", "TITLES", "PluginInfo", "Registry", "given", "installed", "load", "misnamed"]
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginInfo:
-    """A plugin as found: whose it is, what it adds, and what is wrong with it (None: nothing)."""
-
-    name: str
-    distribution: str
-    version: str
-    adds: tuple[tuple[str, str], ...] = ()
-    """(kind, item name) pairs, in the order registered."""
-    error: str | None = None
-    package: str = ""
-    """The top-level package, or module, that its code stands in."""
-    rivals: tuple[str, ...] = ()
-    """Plugins it clashes with, if it would be sound without them; its own name if there are two of that name."""
-    warning: str | None = None
-    """What may go wrong with a plugin that is taken all the same."""
-    disabled: str | None = None
-    """The variable that leaves it out; it was not imported then."""
-
-    @property
-    def label(self) -> str:
-        return f"plugin '{self.name}' ({self.home})"
-
-    @property
-    def home(self) -> str:
-        """Its distribution and version."""
-        return f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +116,7 @@ class Registry:
         broken = [plugin for plugin in self.plugins if plugin.error]
         if broken:
             reasons = "; ".join(dict.fromkeys(f"{plugin.label}: {plugin.error}" for plugin in broken))
-            names = _to_disable(broken)
+            names = to_disable(broken)
             remedy = f"; mend or uninstall it, or set CVFP_DISABLE={','.join(names)}" if names else ""
             raise PluginError(reasons + remedy)
         return self
@@ -221,12 +154,12 @@ def load(
     left_out = []
     for door in doors(points):
         if door.name in unwanted:
-            left_out.append(replace(_info(door), disabled="CVFP_DISABLE"))
+            left_out.append(replace(loading.unopened(door), disabled="CVFP_DISABLE"))
         elif wanted and door.name not in wanted:
-            left_out.append(replace(_info(door), disabled="CVFP_PLUGINS"))
+            left_out.append(replace(loading.unopened(door), disabled="CVFP_PLUGINS"))
         else:
             taken.append(door)
-    return replace(_load(taken), left_out=tuple(left_out))
+    return replace(_assemble(taken), left_out=tuple(left_out))
 
 
 def misnamed(variable: str, found: Iterable[EntryPoint] | None = None) -> list[str]:
@@ -243,7 +176,7 @@ def given(plugins: Mapping[str, object], *, beside: Iterable[EntryPoint] = ()) -
     """The registry of these plugins, by name, and of entry points beside them; the environment has no say."""
     opened = [Door(name=name, home=NOT_INSTALLED, value=_module(plugin), load=lambda plugin=plugin: plugin)  # type: ignore[misc]
               for name, plugin in plugins.items()]
-    return _load([*opened, *doors(beside)])
+    return _assemble([*opened, *doors(beside)])
 
 
 def installed() -> Registry:
@@ -271,171 +204,12 @@ def _names(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Named:
-    """An item by the kind its hook stands for and the name it had: it may be of a subclass."""
-
-    kind: type
-    name: str
-    item: Any
-
-    @property
-    def key(self) -> tuple[type, str]:
-        return self.kind, self.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Loaded:
-    info: PluginInfo
-    items: tuple[_Named, ...] = ()
-    observers: tuple[tuple[str, Callable[..., object], tuple[str, ...]], ...] = ()
-
-
-def _load(every: list[Door]) -> Registry:
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    return _assemble([_load_one(manager, door, every) for door in sorted(every, key=lambda door: door.name)])
-
-
-def _info(door: Door) -> PluginInfo:
-    return PluginInfo(name=door.name, distribution=door.home.name, version=door.home.version, package=door.package)
-
-
-def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _Loaded:
-    info = _info(door)
-    twins = [each for each in every if each.name == door.name]
-    if len(twins) > 1 and not _is_ours(door.home.name, [each.home.name for each in twins]):
-        return _Loaded(info=replace(info, error=_twins(twins), rivals=(door.name,)))
-    try:
-        require_compatible(door.home)
-        info = replace(info, warning=outgrown(door.home))
-        plugin = door.load()
-        _check_hooks(manager, plugin)
-        if other := manager.get_name(plugin):
-            raise PluginError(f"'{door.value}' is behind the entry point '{other}' too; remove one of the two")
-        manager.register(plugin, name=door.name)
-        items: list[_Named] = []
-        for hook, kind in HOOKS.items():
-            for call in _calls(manager, hook, plugin):
-                items += _collect(hook, kind, call.function())
-        observers = tuple(
-            (hook, call.function, tuple(call.argnames))
-            for hook in _HOOK_NAMES if hook not in HOOKS
-            for call in _calls(manager, hook, plugin)
-        )
-        if not items and not observers:
-            raise PluginError(_nothing(manager, plugin))
-    except culprits.PASSING:
-        raise
-    except PluginError as error:
-        return _Loaded(info=replace(info, error=" ".join(str(error).split())))
-    except BaseException as error:
-        _trace(error)
-        return _Loaded(info=replace(info, error=culprits.told(error, info.package)))
-    return _Loaded(info=info, items=tuple(items), observers=observers)
-
-
-def _is_ours(distribution: str, rivals: Sequence[str]) -> bool:
-    """Whether of these rivals for a name it is the one that comes with cvfp: the name is its, the others are wrong."""
-    return distribution == OURS and rivals.count(OURS) == 1
-
-
-def _twins(doors: Sequence[Door]) -> str:
-    """What is wrong with doors of one name. To disable that name would leave out all of them."""
-    places = sorted(f"{each.value} ({each.home.name} {each.home.version})" for each in doors)
-    strange = sorted({f"{each.home.name} {each.home.version}" for each in doors if each.home.name != OURS})
-    which = strange[0] if len(strange) == 1 else f"one of {' and '.join(strange)}"
-    return f"two entry points are called '{doors[0].name}': {' and '.join(places)}; uninstall {which}"
-
-
-def _to_disable(broken: Sequence[PluginInfo]) -> list[str]:
-    """The plugins without which the others are sound: of those that clash one is kept."""
-    kept: set[str] = set()
-    names: set[str] = set()
-    for plugin in broken:
-        if plugin.rivals and not kept & set(plugin.rivals):
-            kept.add(plugin.name)
-        elif plugin.name not in plugin.rivals:
-            names.add(plugin.name)
-    return sorted(names)
-
-
-def _calls(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[pluggy.HookImpl]:
-    caller: pluggy.HookCaller = getattr(manager.hook, hook)
-    return [call for call in caller.get_hookimpls() if call.plugin is plugin]
-
-
-def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Raises PluginError for what pluggy would ignore: a misspelt hook, a hook without its decorator."""
-    for name in dir(plugin):
-        marks = manager.parse_hookimpl_opts(plugin, name)
-        if marks is not None:
-            asked = marks.get("specname") or name
-            if asked not in _HOOK_NAMES and not marks.get("optionalhook"):
-                raise PluginError(f"there is no hook '{asked}'{suggestion(asked, _HOOK_NAMES)}")
-        elif name.startswith("cvfp_"):
-            value = getattr(plugin, name)
-            if isinstance(value, ModuleType) or not callable(value):
-                continue
-            if name not in _HOOK_NAMES:
-                raise PluginError(f"there is no hook '{name}'{suggestion(name, _HOOK_NAMES)}")
-            raise PluginError(f"'{name}' lacks its decorator @hookimpl (from cvfp_core import hookimpl), or is no "
-                              "function")
-
-
-def _nothing(manager: pluggy.PluginManager, plugin: object) -> str:
-    """Why a plugin that adds nothing is broken: what it has, and what it should have."""
-    hooks = [hook for hook in HOOKS if _calls(manager, hook, plugin)]
-    if hooks:
-        return f"it adds nothing: {', '.join(hooks)} returned no item; return one, or remove the plugin"
-    return ("it has no hook, so it adds nothing; it should have a function that is decorated with @hookimpl and called "
-            "by what it adds, such as cvfp_variants")
-
-
-def _collect(hook: str, kind: type, returned: object) -> list[_Named]:
-    if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
-        raise PluginError(f"{hook} must return an iterable of {kind.__name__}, not {type(returned).__name__}")
-    named = []
-    for item in returned:
-        if not isinstance(item, kind):
-            raise PluginError(f"{hook} must return values of {kind.__name__}, not {type(item).__name__}: {item!r:.80}")
-        name = item.name  # type: ignore[attr-defined]
-        if not isinstance(name, str) or not name.strip() or not name.isprintable():
-            raise PluginError(f"{hook} returned a {kind.__name__} whose name is {name!r:.80}; a name is a text of one "
-                              "line, and not empty")
-        named.append(_Named(kind=kind, name=name, item=item))
-    return named
-
-
-def _clash(plugin: PluginInfo, claims: Sequence[PluginInfo]) -> bool:
-    """Whether the plugin claims a name that others claim, and is not the one it belongs to."""
-    return len(claims) > 1 and not _is_ours(plugin.distribution, [each.distribution for each in claims])
-
-
-def _clashing(plugin: PluginInfo, clashes: Mapping[tuple[type, str], Sequence[PluginInfo]]) -> PluginInfo:
-    """The plugin with what it clashes over, and with whom, unless it is wrong by itself: with cvfp, or a name twice."""
-    (kind, name), first = next(iter(clashes.items()))
-    text = f"{TITLES[kind]} '{name}' is registered more than once: {' and '.join(each.label for each in first)}"
-    rivals = {each.name for claims in clashes.values() for each in claims if each is not plugin}
-    wrong = any(claims.count(plugin) > 1 or any(each.distribution == OURS for each in claims)
-                for claims in clashes.values())
-    return replace(plugin, error=text, rivals=() if wrong else tuple(sorted(rivals)))
-
-
-def _assemble(loaded: list[_Loaded]) -> Registry:
-    claims: dict[tuple[type, str], list[PluginInfo]] = {}
-    for plugin in loaded:
-        for named in plugin.items:
-            claims.setdefault(named.key, []).append(plugin.info)
+def _assemble(every: list[Door]) -> Registry:
     items: dict[type, dict[str, Any]] = {kind: {} for kind in HOOKS.values()}
     owners: dict[tuple[type, str], PluginInfo] = {}
     observers: dict[str, list[tuple[PluginInfo, Callable[..., object], tuple[str, ...]]]] = {}
     infos = []
-    for plugin in loaded:
-        clashes = {named.key: claims[named.key] for named in plugin.items if _clash(plugin.info, claims[named.key])}
-        if clashes:
-            infos.append(_clashing(plugin.info, clashes))
-            continue
+    for plugin in settled(loading.load(every, _trace)):
         adds = [(TITLES[named.kind], named.name) for named in plugin.items]
         adds += [("observer", hook) for hook, _, _ in plugin.observers]
         info = replace(plugin.info, adds=tuple(adds))
