@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from cvfp_core import runfile
+from cvfp_core import options, runfile
 from cvfp_core.cells import CorpusChoice
 from cvfp_core.corpora import without_defaults_of_another
-from cvfp_core.errors import UsageError, shown, suggestion
-from cvfp_core.kinds import Preset
+from cvfp_core.errors import PluginError, UsageError, shown, suggestion
+from cvfp_core.kinds import Preset, VariantFamily
 from cvfp_core.registry import Registry
 from cvfp_core.settings import Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts
 
@@ -126,7 +126,6 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
     if not variants:
         raise UsageError("no variants: give variants = [\"1L_128d_1tok\"] or a [matrix] in the run file, or --variant")
     samples = tuple(sorted(set(run.samples.sizes() if isinstance(run.samples, Geometric) else run.samples)))
-    preset = registry.get(Preset, run.settings) if run.settings else None
     return RunConfig(
         name=run.name,
         variants=variants,
@@ -135,7 +134,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         controls=run.controls,
         preset=run.settings,
         settings=settings_from(
-            preset.overrides if preset else {},
+            _preset(run.settings, registry) if run.settings else {},
             {"phase1": run.phase1, "phase2": run.phase2, "model": run.model}
             | ({"precision": run.precision} if run.precision else {}),
         ),
@@ -146,6 +145,28 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         shortcuts=_section("shortcuts", Shortcuts, run.shortcuts),
         written=data,
     )
+
+
+def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
+    """The preset's overrides. Raises PluginError, naming it and its plugin, for a key or value that is no setting."""
+    overrides = registry.get(Preset, name).overrides
+    known = {option.name for family in registry.items(VariantFamily).values() for option in family.options}
+    try:
+        for section, values in overrides.items():
+            if section not in _LAYER:
+                raise UsageError(f"unknown key '{section}'{suggestion(section, _LAYER)}; known: {', '.join(_LAYER)}")
+            if section != "precision" and not isinstance(values, Mapping):
+                raise UsageError(f"{section} must be a section, not {shown(values)}")
+        settings_from(overrides)
+        for key in overrides.get("model", {}):
+            if key not in known:
+                raise options.unknown_key("model", key, known)
+    except UsageError as error:
+        raise PluginError(f"{registry.whose(Preset, name)}: {error}; mend the preset") from None
+    return overrides
+
+
+_LAYER = ("phase1", "phase2", "model", "precision")
 
 
 def settings_from(*layers: Mapping[str, Any]) -> Settings:

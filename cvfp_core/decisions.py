@@ -13,6 +13,7 @@ from cvfp_core import inference
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.kinds import Iteration, Light, StopRule
 from cvfp_core.matched import learned, usable
+from cvfp_core.records import SCHEMA
 
 Colour = Literal["green", "yellow", "red"]
 
@@ -90,6 +91,18 @@ def with_thresholds(lights: Mapping[str, Light], given: Mapping[str, Any]) -> li
         raise UsageError(str(error)) from None
 
 
+def metric_columns(light: Light) -> tuple[str, ...]:
+    """The record columns a light looks at: one, or two whose difference it is of."""
+    return tuple(part.strip() for part in light.metric.split(" - ", 1))
+
+
+def never_lit(lit: Sequence[Light], records: pl.DataFrame) -> dict[str, str]:
+    """By the name of a light that no record can light, why: its metric is no column of the schema or of these."""
+    known = {*SCHEMA, *records.columns}
+    return {light.name: f"there is no record column '{column}'{suggestion(column, known)}"
+            for light in lit for column in metric_columns(light) if column not in known}
+
+
 def lights(records: pl.DataFrame, lit: Sequence[Light]) -> list[Judgement]:
     """Every light on every usable run whose Phase 1 learned contexts, in the order of the runs."""
     runs = learned(usable(records))
@@ -97,10 +110,10 @@ def lights(records: pl.DataFrame, lit: Sequence[Light]) -> list[Judgement]:
 
 
 def _judge(row: Mapping[str, Any], light: Light) -> Judgement:
-    left, minus, right = (part.strip() for part in light.metric.partition(" - "))
+    left, *right = metric_columns(light)
     value = row.get(left)
-    if minus and value is not None:
-        value = None if row.get(right) is None else value - row[right]
+    if right and value is not None:
+        value = None if row.get(right[0]) is None else value - row[right[0]]
     censored = left == "phase1_iterations" and bool(row.get("phase1_censored"))
     return Judgement(run_id=row["run_id"], series=row["series"], num_samples=row["num_samples"], light=light.name,
                      value=value, censored=censored, colour=colour(light, value, censored=censored))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
 import cvfp_core
+from cvfp_core import culprits, store
 from cvfp_core import registry as registries
-from cvfp_core import store
 from cvfp_core.cells import Cell, Emit, Event
 from cvfp_core.corpora import load_corpus
 from cvfp_core.errors import CvfpError
@@ -60,21 +61,26 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
 
     emit(Event(kind="run_started", run_id=cell.run_id, values={"train_tokens": cell.train_tokens}))
     observe("cvfp_run_started")
+    corpus = None
+    family = registry.items(VariantFamily).get(cell.variant.family)
     try:
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules)
-    except Exception as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
-        family = registry.items(VariantFamily).get(cell.variant.family)
-        result = _failed(cell, _reason(cell, registry, error), family.phases if family else None)
+    except (BrokenPipeError, *culprits.PASSING):
+        raise
+    except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
+        result = _failed(cell, reason(cell, registry, error), family.phases if family else None, corpus)
+    if family is not None:
+        home = registry.owner(VariantFamily, family.name).home
+        result = replace(result, record=replace(result.record, family_source=home))
     try:
         store.write(folder, result)
     except OSError as error:
         raise CvfpError(f"cannot write the record of {cell.run_id} to '{folder}': {error.strerror or error}; run the "
                         "same command again when that is mended") from error
-    row = asdict(result.record)
-    observe("cvfp_run_finished", record=row)
-    emit(Event(kind="run_finished", run_id=cell.run_id, values=row))
+    observe("cvfp_run_finished", record=asdict(result.record))
+    emit(Event(kind="run_finished", run_id=cell.run_id, values=asdict(result.record)))
 
 
 def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpus:
@@ -87,16 +93,29 @@ def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpu
     return corpora[key]
 
 
-def _reason(cell: Cell, registry: Registry, error: Exception) -> str:
-    """One line: an error of our own says whose it is; any other came from the family's code."""
+def reason(cell: Cell, registry: Registry, error: BaseException) -> str:
+    """Why a cell failed, in one line: an error of our own says whose it is, any other is told apart by where it arose.
+
+    Memory that ran out is nobody's fault, wherever it did.
+    """
     if isinstance(error, CvfpError):
         return " ".join(str(error).split())
-    owner = registry.owner(VariantFamily, cell.variant.family)
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{text[:500]} (variant family '{cell.variant.family}' of {owner.label})"
+    if culprits.out_of_memory(error):
+        return (f"out of memory on {cell.device}: {culprits.line(error)}; take fewer --jobs, a narrower variant or a "
+                "smaller phase1.batch_tokens")
+    return registry.account(VariantFamily, cell.variant.family, error)
 
 
-def _failed(cell: Cell, reason: str, phases: int | None) -> RunResult:
+def _failed(cell: Cell, reason: str, phases: int | None, corpus: Corpus | None) -> RunResult:
+    from cvfp_core.protocol.run import unigram_perplexity
+
+    known: dict[str, Any] = {} if corpus is None else {
+        "embed_dim": corpus.embed_dim,
+        "tokenizer": corpus.tokenizer,
+        "vocab_size": corpus.vocab_size,
+        "val_tokens": len(corpus.val_tokens),
+        "unigram_ppl": unigram_perplexity(corpus.sample(cell.num_samples), corpus.val_tokens, corpus.vocab_size),
+    }
     return RunResult(record=Record(
         run_id=cell.run_id,
         experiment=cell.experiment,
@@ -118,4 +137,5 @@ def _failed(cell: Cell, reason: str, phases: int | None) -> RunResult:
         reason=reason,
         source=f"cvfp {cvfp_core.__version__}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **known,
     ))

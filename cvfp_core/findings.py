@@ -13,8 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from cvfp_core import culprits, verdicts
 from cvfp_core import records as schema
-from cvfp_core import verdicts
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.inference import Measured
 from cvfp_core.kinds import Analysis
@@ -163,8 +163,10 @@ def _findings(analysis: Analysis, runs: pl.DataFrame, fits: Sequence[Fit], regis
         return [_without_verdict(analysis, "not measured", NOT_MEASURED, {"columns": ", ".join(missing)})]
     try:
         return _checked(analysis, list(analysis.analyse(runs, fits)))
-    except Exception as error:
-        whose, _, what = registry.blame(Analysis, analysis.name, error).partition(" failed: ")
+    except culprits.PASSING:
+        raise
+    except BaseException as error:
+        whose, _, what = registry.blame(Analysis, analysis.name, error, asked=False).partition(" failed: ")
         return [_without_verdict(analysis, "failed", FAILED, {"whose": whose, "error": what})]
 
 

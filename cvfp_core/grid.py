@@ -13,6 +13,7 @@ import polars as pl
 from cvfp_core import options
 from cvfp_core.cells import Cell, Variant
 from cvfp_core.config import RunConfig
+from cvfp_core.doors import OURS
 from cvfp_core.errors import UsageError
 from cvfp_core.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.registry import Registry
@@ -110,17 +111,19 @@ def settled(
 
         other = registry.variant(name)
         its = registry.get(VariantFamily, other.family)
-        return trained_parameters(other, its, settled(other, given, registry, corpus), corpus)
+        resolved = settled(other, given, registry, corpus)
+        with registry.blaming(VariantFamily, its.name):
+            return trained_parameters(other, its, resolved, corpus)
 
     with registry.blaming(VariantFamily, family.name):
         return family.settle(variant, resolved, corpus.embed_dim, count)
 
 
-def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:
+def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Registry) -> None:
     """Raises UsageError if a cell's experiment has runs of its variant made under other settings or of another corpus.
 
     One series is one law: runs that differ in more than data and seed belong in experiments of their own. Controls are
-    series of their own, so `phase1.mode` may differ, but nothing else.
+    series of their own, so `phase1.mode` may differ, but nothing else; a variant of one phase uses no `phase1`.
     """
     for row in records.drop_nulls("corpus_hash").unique("corpus_hash").to_dicts():
         if row["corpus_hash"] != cells[0].corpus_hash:
@@ -128,10 +131,28 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame) -> None:
                              "another label with --name")
     for variant, cell in {cell.variant.name: cell for cell in cells}.items():
         here = flatten(cell.settings.as_dict())
+        unused = "phase1." if registry.get(VariantFamily, cell.variant.family).phases == 1 else "phase1.mode"
         for row in records.filter(pl.col("variant") == variant).unique("settings", maintain_order=True).to_dicts():
             there = flatten(json.loads(row["settings"] or "{}"))
-            changed = [name for name in here if name != "phase1.mode" and here[name] != there.get(name)]
+            changed = [name for name in here if not name.startswith(unused) and here[name] != there.get(name)]
             if changed:
                 what = ", ".join(f"{name} is {there.get(name)} there and {here[name]} here" for name in changed)
                 raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made otherwise: {what}; "
                                  "choose another label with --name")
+
+
+def refuse_other_code(pending: Sequence[Cell], records: pl.DataFrame, registry: Registry) -> None:
+    """Raises UsageError if runs of a pending cell's variant were made by another version of its family's code.
+
+    That code decides the result as the settings do, and no run id knows it. Versions of cvfp itself may differ: where
+    the numbers do, the protocol's version does, which run ids know. Runs that failed, or are made again, do not count.
+    """
+    again = [cell.run_id for cell in pending]
+    made = records.filter((pl.col("status") != "failed") & ~pl.col("run_id").is_in(again)).drop_nulls("family_source")
+    for variant, cell in {cell.variant.name: cell for cell in pending}.items():
+        here = registry.owner(VariantFamily, cell.variant.family).home
+        for there in made.filter(pl.col("variant") == variant)["family_source"].unique(maintain_order=True):
+            ours = all(home.startswith(f"{OURS} ") for home in (here, there))
+            if there != here and not ours:
+                raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made by {there}, and {here} is "
+                                 f"installed; choose another label with --name, or install {there} again")

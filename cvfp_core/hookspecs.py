@@ -1,7 +1,7 @@
 """Every hook, on one screen.
 
 Registration hooks take no arguments and return an iterable of the frozen values of `cvfp_core.kinds`.
-Lifecycle hooks only observe: what they return is ignored and what they raise never ends a run.
+Lifecycle hooks only observe: they get copies, what they return is ignored and what they raise never ends a run.
 """
 
 from collections.abc import Iterable

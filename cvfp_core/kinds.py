@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvfp_core.cells import Cell, Emit, Variant
@@ -93,7 +94,7 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusSource:
-    """Where a corpus comes from. `load(options, cache_folder)` returns it; options are checked before."""
+    """Where a corpus comes from. `load(options, cache_folder)` returns it; options are checked before, data after."""
 
     name: str
     title: str
@@ -103,7 +104,11 @@ class CorpusSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """Settings known by a name, as overrides of the defaults: `{"phase1": {"dist_reg_weight": 0.8}}`."""
+    """Settings known by a name, as overrides of the defaults: `{"phase1": {"dist_reg_weight": 0.8}}`.
+
+    Keys are those of a run file's `phase1`, `phase2` and `model`, and `precision`; a model option must be one of some
+    installed family.
+    """
 
     name: str
     title: str
@@ -194,6 +199,12 @@ class Fitter:
         unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
         if unknown or len(set(names)) < len(names):
             raise ValueError(f"fitter '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
+        known = [option.name for option in self.options]
+        for column in (*self.inputs, self.response):
+            for _, place, _, _ in Formatter().parse(column):
+                if place is not None and place not in known:
+                    raise ValueError(f"fitter '{self.name}': '{column}' stands for the column that option '{place}' "
+                                     f"names, and its options are: {', '.join(known) or 'none'}")
 
     @property
     def least_points(self) -> int:
@@ -229,7 +240,7 @@ class Light:
     """As thresholds are overridden: `val_er.red=0.7`."""
     title: str
     metric: str
-    """A record column, or the difference of two: `train_er - val_er`."""
+    """A record column, or the difference of two: `train_er - val_er`. `cvfp check` warns of one that is not there."""
     better: Literal["higher", "lower"]
     green: float
     """Better than this is green; if lower is better, this itself is too."""

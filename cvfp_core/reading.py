@@ -75,8 +75,7 @@ def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
         from cvfp_core.ingesting.run import ingest
 
         made = ingest(logs, registry)
-        for file in made.failed:
-            reason = file.problem or file.messages[-1]
+        for reason in (*made.faults, *(file.problem or file.messages[-1] for file in made.failed)):
             raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
         made.require_runs(logs)
         frames.append(made.records)

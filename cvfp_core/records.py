@@ -63,7 +63,8 @@ class Record:
     # cost
     params_phase1: int | None = _column("", "parameters Phase 1 trains")
     params_phase2: int | None = _column("", "parameters Phase 2 trains")
-    flops: float | None = _column("FLOP", "estimate: 6 per trained parameter and token, 2 forward only, plus the head")
+    flops: float | None = _column("FLOP", "estimate: 6 per trained parameter and token, 2 forward only, plus the head; "
+                          "each parameter once a token, also of a model that takes its window position by position")
     seconds_phase1: float | None = _column("s", "wall time of Phase 1 with validation contexts and ranks")
     seconds_phase2: float | None = _column("s", "wall time of Phase 2")
     peak_memory: int | None = _column("bytes", "peak memory: device memory on CUDA, resident set on Linux CPUs")
@@ -73,6 +74,7 @@ class Record:
     reason: str | None = _column("", "why the status is not ok")
     stopped_by: str | None = _column("", "stop rule that ended the run during Phase 1")
     source: str | None = _column("", "where the record comes from: program, or file, format, ingester, plugin version")
+    family_source: str | None = _column("", "distribution and version the model family came from")
     created: str | None = _column("UTC, ISO 8601", "when the record was made")
 
 

@@ -1,13 +1,14 @@
-"""Entry points -> plugins -> one immutable Registry. The only user of pluggy's PluginManager.
+"""Entry points -> plugins -> one immutable Registry, which names the plugin behind whatever fails.
 
-pluggy is silent about a misspelt hook, a forgotten `@hookimpl`, a second entry point of one name, and whose exception
-it was. The registry is not: it names the plugin, its distribution and version, what failed, and how to disable it.
+A message has the plugin, its distribution and version, what failed and where, and how to go on without it.
 """
 
 from __future__ import annotations
 
+import copy
 import os
-from collections import Counter
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,70 +16,17 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, TypeVar
 
-import pluggy
-
-from cvfp_core import hookspecs
+from cvfp_core import culprits, loading
 from cvfp_core.cells import Variant
-from cvfp_core.doors import NOT_INSTALLED, Door, doors, require_compatible
+from cvfp_core.clashes import settled, to_disable
+from cvfp_core.doors import NOT_INSTALLED, Door, doors
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
-from cvfp_core.kinds import (
-    Analysis,
-    CorpusSource,
-    Executor,
-    Fitter,
-    Ingester,
-    Light,
-    Preset,
-    StopRule,
-    Template,
-    VariantFamily,
-)
+from cvfp_core.kinds import StopRule, VariantFamily
+from cvfp_core.loading import GROUP, HOOKS, TITLES, PluginInfo
 
-GROUP = "cvfp"
-
-HOOKS: dict[str, type] = {
-    "cvfp_variants": VariantFamily,
-    "cvfp_corpora": CorpusSource,
-    "cvfp_ingesters": Ingester,
-    "cvfp_presets": Preset,
-    "cvfp_templates": Template,
-    "cvfp_fitters": Fitter,
-    "cvfp_analyses": Analysis,
-    "cvfp_lights": Light,
-    "cvfp_stop_rules": StopRule,
-    "cvfp_executors": Executor,
-}
-TITLES: dict[type, str] = {
-    VariantFamily: "variant family",
-    CorpusSource: "corpus",
-    Ingester: "ingester",
-    Preset: "settings preset",
-    Template: "template",
-    Fitter: "fitter",
-    Analysis: "analysis",
-    Light: "light",
-    StopRule: "stop rule",
-    Executor: "executor",
-}
-_HOOK_NAMES = tuple(name for name in vars(hookspecs) if name.startswith("cvfp_"))
+__all__ = ["GROUP", "HOOKS", "TITLES", "PluginInfo", "Registry", "given", "installed", "load", "misnamed"]
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginInfo:
-    """A plugin as found: whose it is, what it adds, and what is wrong with it (None: nothing)."""
-
-    name: str
-    distribution: str
-    version: str
-    adds: tuple[tuple[str, str], ...] = ()
-    """(kind, item name) pairs, in the order registered."""
-    error: str | None = None
-
-    @property
-    def label(self) -> str:
-        return f"plugin '{self.name}' ({self.distribution} {self.version})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +39,8 @@ class Registry:
     _observers: Mapping[str, tuple[tuple[PluginInfo, Callable[..., object], tuple[str, ...]], ...]] = field(
         default_factory=dict
     )
+    left_out: tuple[PluginInfo, ...] = ()
+    """Plugins that are installed, and disabled by the environment."""
 
     def items(self, kind: type[Item]) -> Mapping[str, Item]:
         """All items of a kind, by name."""
@@ -107,24 +57,43 @@ class Registry:
         """The plugin that registered the item."""
         return self._owners[kind, name]
 
-    def blame(self, kind: type, name: str, error: Exception) -> str:
-        """One line: the item, whose it is, and what it raised."""
-        return f"{TITLES[kind]} '{name}' of {self.owner(kind, name).label} failed: {_line(error)}"
+    def whose(self, kind: type, name: str) -> str:
+        """The item and the plugin that registered it, as messages name them."""
+        return f"{TITLES[kind]} '{name}' of {self.owner(kind, name).label}"
+
+    def blame(self, kind: type, name: str, error: BaseException, *, asked: bool = True) -> str:
+        """One line: the item, whose it is, what it raised and where.
+
+        asked: False where nobody asked for the item by name, so that one can go on without its plugin.
+        """
+        _trace(error)
+        owner = self.owner(kind, name)
+        remedy = "" if asked else f"; CVFP_DISABLE={owner.name} leaves it out"
+        return f"{self.whose(kind, name)} failed: {culprits.told(error, owner.package)}{remedy}"
+
+    def account(self, kind: type, name: str, error: BaseException) -> str:
+        """One line for an error that may be the item's or the core's: the item is blamed if its code was passed."""
+        _trace(error)
+        owner = self.owner(kind, name)
+        where = culprits.place(error, owner.package)
+        if where is None:
+            return culprits.told(error, "cvfp_core")
+        return f"{culprits.line(error)} ({self.whose(kind, name)}, {where})"
 
     @contextmanager
-    def blaming(self, kind: type, name: str) -> Iterator[None]:
+    def blaming(self, kind: type, name: str, *, asked: bool = True) -> Iterator[None]:
         """Where the item's code is called: what it raises, but for errors a user can mend, is a PluginError."""
         try:
             yield
-        except (CvfpError, BrokenPipeError):
+        except (CvfpError, BrokenPipeError, *culprits.PASSING):
             raise
-        except Exception as error:
-            raise PluginError(self.blame(kind, name, error)) from error
+        except BaseException as error:
+            raise PluginError(self.blame(kind, name, error, asked=asked)) from error
 
     def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
         """The rules of these names, all by default; what one raises is a PluginError."""
         def guarded(rule: StopRule) -> StopRule:
-            return replace(rule, stops=self.blaming(StopRule, rule.name)(rule.stops))
+            return replace(rule, stops=self.blaming(StopRule, rule.name, asked=names is not None)(rule.stops))
 
         return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
 
@@ -133,7 +102,7 @@ class Registry:
         families = self.items(VariantFamily)
         found = []
         for family in families.values():
-            with self.blaming(VariantFamily, family.name):
+            with self.blaming(VariantFamily, family.name, asked=False):
                 found += [variant] if (variant := family.parse(name)) is not None else []
         if not found:
             forms = ", ".join(family.form for family in families.values()) or "none"
@@ -146,19 +115,24 @@ class Registry:
         """This registry; raises PluginError naming every broken plugin, for commands that compute."""
         broken = [plugin for plugin in self.plugins if plugin.error]
         if broken:
-            reasons = "; ".join(f"{plugin.label}: {plugin.error}" for plugin in broken)
-            names = ",".join(sorted({plugin.name for plugin in broken}))
-            raise PluginError(f"{reasons}; mend or uninstall it, or set CVFP_DISABLE={names}")
+            reasons = "; ".join(dict.fromkeys(f"{plugin.label}: {plugin.error}" for plugin in broken))
+            names = to_disable(broken)
+            remedy = f"; mend or uninstall it, or set CVFP_DISABLE={','.join(names)}" if names else ""
+            raise PluginError(reasons + remedy)
         return self
 
     def notify(self, hook: str, **facts: object) -> list[str]:
-        """Tells every observer; returns one line for each that failed."""
+        """Tells every observer, each with a copy of its own; returns one line for each that failed."""
         failures = []
         for plugin, function, accepted in self._observers.get(hook, ()):
             try:
-                function(**{name: facts[name] for name in accepted})
-            except (Exception, SystemExit) as error:
-                failures.append(f"{plugin.label}: {hook} failed: {_line(error)}")
+                function(**{name: copy.deepcopy(facts[name]) for name in accepted})
+            except culprits.PASSING:
+                raise
+            except BaseException as error:
+                _trace(error)
+                failures.append(f"{plugin.label}: {hook} failed: {culprits.told(error, plugin.package)}; "
+                                f"CVFP_DISABLE={plugin.name} leaves it out")
         return failures
 
 
@@ -176,119 +150,73 @@ def load(
     points = list(entry_points(group=GROUP) if found is None else found)
     wanted = _names("CVFP_PLUGINS") if only is None else set(only)
     unwanted = _names("CVFP_DISABLE") if disabled is None else set(disabled)
-    points = [p for p in points if p.name not in unwanted and (not wanted or p.name in wanted)]
-    return _load(doors(points))
+    taken: list[Door] = []
+    left_out = []
+    for door in doors(points):
+        if door.name in unwanted:
+            left_out.append(replace(loading.unopened(door), disabled="CVFP_DISABLE"))
+        elif wanted and door.name not in wanted:
+            left_out.append(replace(loading.unopened(door), disabled="CVFP_PLUGINS"))
+        else:
+            taken.append(door)
+    return replace(_assemble(taken), left_out=tuple(left_out))
+
+
+def misnamed(variable: str, found: Iterable[EntryPoint] | None = None) -> list[str]:
+    """One line for each name that CVFP_PLUGINS or CVFP_DISABLE has in the environment, and no installed plugin."""
+    asked = _names(variable)
+    if not asked:
+        return []
+    known = sorted({point.name for point in (entry_points(group=GROUP) if found is None else found)})
+    return [f"{variable} names '{name}', and no such plugin is installed{suggestion(name, known)}; installed: "
+            f"{', '.join(known)}" for name in sorted(asked - set(known))]
 
 
 def given(plugins: Mapping[str, object], *, beside: Iterable[EntryPoint] = ()) -> Registry:
     """The registry of these plugins, by name, and of entry points beside them; the environment has no say."""
-    opened = [Door(name=name, home=NOT_INSTALLED, value=name, load=lambda plugin=plugin: plugin)  # type: ignore[misc]
+    opened = [Door(name=name, home=NOT_INSTALLED, value=_module(plugin), load=lambda plugin=plugin: plugin)  # type: ignore[misc]
               for name, plugin in plugins.items()]
-    return _load([*opened, *doors(beside)])
+    return _assemble([*opened, *doors(beside)])
 
 
 def installed() -> Registry:
-    """The registry of what is installed; raises PluginError if any plugin is broken."""
+    """The registry of what is installed.
+
+    Raises PluginError if any plugin is broken, UsageError if CVFP_PLUGINS asks for one that is not installed: what is
+    computed without it may be something else than was meant.
+    """
+    for line in misnamed("CVFP_PLUGINS"):
+        raise UsageError(line)
     return load().require_healthy()
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+def _module(plugin: object) -> str:
+    return plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
+
+
+def _trace(error: BaseException) -> None:
+    """Prints the traceback for who asks for it, with CVFP_TRACEBACK=1: a message has room for one line of it."""
+    if os.environ.get("CVFP_TRACEBACK", "0") not in ("", "0"):
+        traceback.print_exception(error, file=sys.stderr)
 
 
 def _names(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Loaded:
-    info: PluginInfo
-    items: tuple[Any, ...] = ()
-    observers: tuple[tuple[str, Callable[..., object], tuple[str, ...]], ...] = ()
-
-
-def _load(every: list[Door]) -> Registry:
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    return _assemble([_load_one(manager, door, every) for door in sorted(every, key=lambda door: door.name)])
-
-
-def _load_one(manager: pluggy.PluginManager, door: Door, every: list[Door]) -> _Loaded:
-    info = PluginInfo(name=door.name, distribution=door.home.name, version=door.home.version)
-    try:
-        rivals = [each for each in every if each.name == door.name]
-        if len(rivals) > 1:
-            places = sorted(f"{each.value} ({each.home.name})" for each in rivals)
-            raise PluginError(f"two entry points are called '{door.name}': {' and '.join(places)}")
-        require_compatible(door.home)
-        plugin = door.load()
-        _check_hooks(plugin)
-        manager.register(plugin, name=door.name)
-        items: list[Any] = []
-        for hook, kind in HOOKS.items():
-            for call in _calls(manager, hook, plugin):
-                items += _collect(hook, kind, call.function())
-        observers = tuple(
-            (hook, call.function, tuple(call.argnames))
-            for hook in _HOOK_NAMES if hook not in HOOKS
-            for call in _calls(manager, hook, plugin)
-        )
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split()) if isinstance(error, PluginError) else _line(error)
-        return _Loaded(info=replace(info, error=reason))
-    return _Loaded(info=info, items=tuple(items), observers=observers)
-
-
-def _calls(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[pluggy.HookImpl]:
-    caller: pluggy.HookCaller = getattr(manager.hook, hook)
-    return [call for call in caller.get_hookimpls() if call.plugin is plugin]
-
-
-def _check_hooks(plugin: object) -> None:
-    """Raises PluginError for what pluggy would ignore: a misspelt hook, a hook without its decorator."""
-    for name in dir(plugin):
-        if not name.startswith("cvfp_"):
-            continue
-        value = getattr(plugin, name)
-        if isinstance(value, ModuleType) or not callable(value):
-            continue
-        if name not in _HOOK_NAMES:
-            raise PluginError(f"there is no hook '{name}'{suggestion(name, _HOOK_NAMES)}")
-        if not hasattr(value, "cvfp_impl"):
-            raise PluginError(f"'{name}' lacks its decorator @hookimpl (from cvfp_core import hookimpl)")
-
-
-def _collect(hook: str, kind: type, returned: object) -> list[Any]:
-    if not isinstance(returned, Iterable) or isinstance(returned, str | bytes):
-        raise PluginError(f"{hook} must return an iterable of {kind.__name__}, not {type(returned).__name__}")
-    items = list(returned)
-    for item in items:
-        if not isinstance(item, kind):
-            raise PluginError(f"{hook} must return values of {kind.__name__}, not {type(item).__name__}: {item!r:.80}")
-    return items
-
-
-def _assemble(loaded: list[_Loaded]) -> Registry:
-    names = Counter((type(item), item.name) for plugin in loaded for item in plugin.items)
-    clashes = {key for key, count in names.items() if count > 1}
+def _assemble(every: list[Door]) -> Registry:
     items: dict[type, dict[str, Any]] = {kind: {} for kind in HOOKS.values()}
     owners: dict[tuple[type, str], PluginInfo] = {}
     observers: dict[str, list[tuple[PluginInfo, Callable[..., object], tuple[str, ...]]]] = {}
     infos = []
-    for plugin in loaded:
-        mine = [(type(item), item.name) for item in plugin.items]
-        clashing = [key for key in mine if key in clashes]
-        if clashing:
-            kind, name = clashing[0]
-            rivals = [p.info.label for p in loaded if any((type(i), i.name) == clashing[0] for i in p.items)]
-            text = f"{TITLES[kind]} '{name}' is registered more than once: {' and '.join(rivals)}"
-            infos.append(replace(plugin.info, error=text))
-            continue
-        info = replace(plugin.info, adds=tuple((TITLES[kind], name) for kind, name in mine))
+    for plugin in settled(loading.load(every, _trace)):
+        adds = [(TITLES[named.kind], named.name) for named in plugin.items]
+        adds += [("observer", hook) for hook, _, _ in plugin.observers]
+        info = replace(plugin.info, adds=tuple(adds))
         infos.append(info)
-        for item in plugin.items:
-            items[type(item)][item.name] = item
-            owners[type(item), item.name] = info
+        for named in plugin.items:
+            items[named.kind][named.name] = named.item
+            owners[named.key] = info
         for hook, function, accepted in plugin.observers:
             observers.setdefault(hook, []).append((info, function, accepted))
     return Registry(

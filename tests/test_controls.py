@@ -220,7 +220,7 @@ def test_a_control_that_fails_is_still_told_apart(tmp_path, monkeypatch):
     found = store.read(tmp_path / "runs").select("variant", "phases", "phase1_mode", "status").rows()
     assert found == [("1L_16d_1tok", 2, mode, "failed") for mode in MODES] + [
         ("transformer_1L_8d_2tok", 1, None, "failed")]
-    assert "1L_16d_1tok, untrained n=4: failed: MemoryError: none left" in said
+    assert "1L_16d_1tok, untrained n=4: failed: out of memory on cpu: MemoryError: none left" in " ".join(said.split())
 
 
 def test_no_stop_rule_ends_a_control(tmp_path):
@@ -245,6 +245,17 @@ def test_tables_name_the_control_and_the_plan_has_a_row_for_each_seed(trained):
     rows = json.loads(made_grids.in_process("run", *options, "--json", folder=trained).stdout)
     assert [(row["control"], row["seed"]) for row in rows] == [
         (mode, seed) for seed in (1, 2) for mode in (None, "untrained", "zero-context")]
+
+
+def test_no_run_of_a_control_computes_more_than_the_plan_says_at_most(trained):
+    options = [*made_grids.options(trained, samples="4"), "--controls", "--dry-run", "--json"]
+    rows = json.loads(made_grids.in_process("run", *options, folder=trained).stdout)
+    most = {row["control"] or "trained": row["flops"] for row in rows}
+    made = store.read(trained / "runs").filter(pl.col("num_samples") == 4)
+    flops = dict(made.select("phase1_mode", "flops").rows())
+    assert flops.keys() == most.keys()
+    assert all(flops[mode] <= most[mode] for mode in MODES)
+    assert most["zero-context"] < most["untrained"] < most["trained"]
 
 
 @pytest.mark.parametrize("template", ["summary", "phase1-to-ppl"])

@@ -11,7 +11,7 @@ import pytest
 
 import made_grids
 import made_plugins
-from cvfp_core import store
+from cvfp_core import __version__, store
 
 MACHINE = {"seconds_phase1", "seconds_phase2", "created", "peak_memory", "device"}
 """Columns that may differ between two runs of one cell."""
@@ -173,7 +173,7 @@ def test_a_failing_family_is_named_in_its_records_and_the_others_go_on(place):
         ("weak_1L_8d_1tok", "failed")
     ] * 3
     assert set(found.filter(found["status"] == "failed")["reason"]) == {
-        "RuntimeError: out of steam (variant family 'weak' of plugin 'weak' (made-weak 1.2.3))"
+        "RuntimeError: out of steam (variant family 'weak' of plugin 'weak' (made-weak 1.2.3), made_weak.py:10)"
     }
     started = events(done.stdout, "run_started")
     assert len(started) == len(set(started)) == 6
@@ -197,6 +197,52 @@ def test_a_failure_is_tried_again_by_the_next_command(place, monkeypatch):
     assert len(events(again.stdout, "run_skipped")) == 2
     assert len(events(again.stdout, "run_started")) == 2
     assert results(place)["status"].to_list() == ["ok"] * 4
+
+
+def test_a_series_is_not_gone_on_with_by_another_version_of_its_familys_code(place, monkeypatch):
+    body = """
+    from cvfp_residual import cvfp_variants
+    (family,) = cvfp_variants()
+    defaults = {option.name: option.default for option in family.options}
+    return family.build(variant, defaults, embeddings, generator)"""
+    monkeypatch.syspath_prepend(with_family(place, "grown", body)["PYTHONPATH"])
+
+    def run(samples, *more, code=0):
+        options = made_grids.options(place, variants=("grown_1L_8d_1tok", "1L_16d_1tok"), samples=samples)
+        return made_grids.in_process("run", *options, *more, folder=place, code=code)
+
+    run("4")
+    made = dict(results(place).select("variant", "family_source").rows())
+    assert made == {"grown_1L_8d_1tok": "made-grown 1.2.3", "1L_16d_1tok": f"cvfp {__version__}"}
+    (place / "site" / "made_grown-1.2.3.dist-info").rename(place / "site" / "made_grown-1.3.0.dist-info")
+    metadata = place / "site" / "made_grown-1.3.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("1.2.3", "1.3.0"))
+    run("4")  # nothing is left to be made
+    refused = run("4,8", code=2)
+    assert refused.stderr == (
+        "cvfp: experiment 'default' has runs of grown_1L_8d_1tok made by made-grown 1.2.3, and made-grown 1.3.0 is "
+        "installed; choose another label with --name, or install made-grown 1.2.3 again\n")
+    run("4,8", "--name", "later")
+    for file in (place / "runs" / "default" / "records").glob("*.json"):
+        file.write_text(file.read_text().replace('"family_source"', '"of_old"'))  # as stores of before have it
+    run("4,8")
+
+
+def test_versions_of_cvfp_itself_may_differ_in_a_series(place):
+    options = made_grids.options(place, variants=("1L_16d_1tok",), samples="4")
+    made_grids.in_process("run", *options, folder=place)
+    for file in (place / "runs" / "default" / "records").glob("*.json"):
+        file.write_text(file.read_text().replace(f"cvfp {__version__}", "cvfp 0.0.1"))
+    more = made_grids.options(place, variants=("1L_16d_1tok",), samples="4,8")
+    made_grids.in_process("run", *more, folder=place)
+    assert set(results(place)["family_source"]) == {"cvfp 0.0.1", f"cvfp {__version__}"}
+
+
+def test_a_variant_of_one_phase_is_not_refused_for_settings_of_the_phase_it_has_not(place):
+    for samples, iterations in (("4", 4), ("8", 5)):
+        options = made_grids.options(place, variants=("transformer_1L_8d_4tok",), samples=samples)
+        made_grids.in_process("run", *options, "--set", f"phase1.max_iterations={iterations}", folder=place)
+    assert results(place)["status"].to_list() == ["ok"] * 2
 
 
 def test_a_failing_observer_is_named_and_the_run_goes_on(place, monkeypatch):

@@ -73,7 +73,7 @@ def module(**hooks):
 
 def test_load_only_loads_a_module_beside_installed_plugins_and_an_object_too():
     mine = module(cvfp_fitters=hookimpl(lambda: [LINE]))
-    found = load_only(mine, SimpleNamespace(), beside=["laws"])
+    found = load_only(mine, SimpleNamespace(cvfp_run_started=hookimpl(lambda: None)), beside=["laws"])
     assert {"line", "power-law"} <= set(found.items(Fitter))
     assert found.owner(Fitter, "line").label == "plugin 'stranger' (not installed ?)"
     with pytest.raises(UsageError, match="unknown plugin 'law'; did you mean 'laws'"):

@@ -12,6 +12,7 @@ import made_plugins
 from cvfp_core import __version__, registry
 from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.cli.app import app
+from cvfp_core.doors import Home, outgrown
 from cvfp_core.errors import PluginError, UsageError
 from cvfp_core.kinds import Fitter, Preset, Template, VariantFamily
 from cvfp_core.settings import Settings
@@ -55,7 +56,30 @@ BROKEN = {
     "leaves": ("import sys\nsys.exit('goodbye')", "SystemExit: goodbye"),
     "raises": (HOOK + "def cvfp_presets():\n    raise KeyError('lost')", "KeyError: 'lost'"),
     "midway": (HOOK + "def cvfp_presets():\n    yield 1 / 0", "ZeroDivisionError"),
-    "atimport": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+    "atimport": ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines (made_atimport.py:1)"),
+    "panics": ("class PanicException(BaseException): pass\nraise PanicException('rust')",
+               "PanicException: rust (made_panics.py:2)"),
+    "panicshere": (HOOK + "def cvfp_presets():\n    raise type('PanicException', (BaseException,), {})('rust')",
+                   "PanicException: rust (made_panicshere.py:4)"),
+    "speechless": ("class Odd(Exception):\n    def __str__(self): raise ValueError('no text')\nraise Odd",
+                   "Odd: (its text cannot be shown) (made_speechless.py:3)"),
+    "listname": (PRESETS.format(name=["a"]), "cvfp_presets returned a Preset whose name is ['a']; a name is a text"),
+    "noname": (PRESETS.format(name=None), "whose name is None; a name is a text of one line, and not empty"),
+    "emptyname": (PRESETS.format(name=""), "whose name is ''; a name is a text"),
+    "blankname": (PRESETS.format(name="  "), "whose name is ' '; a name is a text"),
+    "twolines": (PRESETS.format(name="a\nb"), "whose name is 'a\\nb'; a name is a text"),
+    "prefix": (HOOK + "def cvpf_presets():\n    return []",
+               "there is no hook 'cvpf_presets'; did you mean 'cvfp_presets'?"),
+    "specname": ("from cvfp_core import hookimpl\n@hookimpl(specname='cvfp_presetz')\ndef mine():\n    return []",
+                 "there is no hook 'cvfp_presetz'; did you mean 'cvfp_presets'?"),
+    "partial": ("import functools\nfrom cvfp_core import hookimpl\n"
+                "cvfp_presets = hookimpl(functools.partial(list))", "'cvfp_presets' lacks its decorator @hookimpl"),
+    "hookless": ("GREETING = 'hello'", "it has no hook, so it adds nothing; it should have a function that is"),
+    "placeholder": ("from cvfp_core.kinds import Fitter\n" + HOOK + "def cvfp_fitters():"
+                    "\n    yield Fitter(name='a', title='', form='', parameters=(), fit=print, inputs=('{size}',))",
+                    "ValueError: fitter 'a': '{size}' stands for the column that option 'size' names, and its options "
+                    "are: none (made_placeholder.py:5)"),
+    "empty": (HOOK + "def cvfp_presets():\n    return []", "it adds nothing: cvfp_presets returned no item"),
 }
 
 
@@ -103,6 +127,33 @@ def test_a_broken_plugin_is_listed_with_its_reason_on_one_line(site, case):
     assert "\n" not in text
 
 
+def test_an_item_of_a_subclass_of_its_kind_is_one_of_its_kind(site):
+    code = PRESETS.format(name="mine").replace("@hookimpl", "class Mine(Preset):\n    pass\n\n@hookimpl")
+    made_plugins.install(site, "sub", code.replace("[Preset(", "[Mine("))
+    loaded = load(site).require_healthy()
+    assert list(loaded.items(Preset)) == ["mine"]
+    assert loaded.owner(Preset, "mine").adds == (("settings preset", "mine"),)
+
+
+def test_a_hook_of_a_later_cvfp_may_be_marked_as_optional(site):
+    later = "@hookimpl(optionalhook=True)\ndef cvfp_weather():\n    return []\n"
+    made_plugins.install(site, "ahead", PRESETS.format(name="mine") + later)
+    assert list(load(site).require_healthy().items(Preset)) == ["mine"]
+
+
+def test_a_plugin_whose_metadata_are_torn_is_loaded_and_its_home_unknown(site):
+    made_plugins.install(site, "torn", PRESETS.format(name="mine"))
+    next(site.glob("*.dist-info")).joinpath("METADATA").unlink()
+    (plugin,) = load(site).require_healthy().plugins
+    assert plugin.label == "plugin 'torn' (unknown distribution ?)"
+
+
+def test_ctrl_c_while_plugins_load_is_no_plugins_fault(site):
+    made_plugins.install(site, "slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load(site)
+
+
 def test_all_broken_plugins_are_named_not_the_first(site):
     made_plugins.install(site, "one", "import nowhere")
     made_plugins.install(site, "two", "1 / 0")
@@ -117,9 +168,28 @@ def test_two_entry_points_of_one_name_are_refused_and_both_homes_named(site):
     assert [plugin.name for plugin in loaded.plugins] == ["same", "same"]
     for plugin in loaded.plugins:
         assert "two entry points are called 'same'" in plugin.error
-        assert "made_here (made-here)" in plugin.error
-        assert "made_there (made-there)" in plugin.error
+        assert "made_here (made-here 1.2.3)" in plugin.error
+        assert "made_there (made-there 1.2.3)" in plugin.error
     assert not loaded.items(Preset)
+    with pytest.raises(PluginError) as caught:
+        loaded.require_healthy()
+    assert str(caught.value).endswith("; uninstall one of made-here 1.2.3 and made-there 1.2.3")
+
+
+def test_who_calls_an_entry_point_as_one_of_cvfp_is_broken_and_cvfps_is_not(site):
+    made_plugins.install(site, "mine", PRESETS.format(name="a"), entry="laws")
+    loaded = registry.load(only=(), disabled=())
+    assert loaded.owner(Fitter, "power-law").distribution == "cvfp"
+    with pytest.raises(PluginError, match=r"; uninstall made-mine 1\.2\.3$"):
+        loaded.require_healthy()
+
+
+def test_one_module_behind_two_entry_points_is_said_in_a_sentence(site):
+    made_plugins.install(site, "twice", PRESETS.format(name="mine"))
+    next(site.glob("*.dist-info")).joinpath("entry_points.txt").write_text("[cvfp]\na = made_twice\nb = made_twice\n")
+    loaded = load(site)
+    assert the_error(loaded, "a") is None
+    assert the_error(loaded, "b") == "'made_twice' is behind the entry point 'a' too; remove one of the two"
 
 
 def test_two_plugins_with_one_item_name_are_refused_and_neither_is_taken(site):
@@ -133,11 +203,41 @@ def test_two_plugins_with_one_item_name_are_refused_and_neither_is_taken(site):
         assert "plugin 'here' (made-here 1.2.3)" in error
         assert "plugin 'there' (made-there 1.2.3)" in error
     assert list(loaded.items(Preset)) == ["other"]
+    with pytest.raises(PluginError, match=r"set CVFP_DISABLE=there$"):
+        loaded.require_healthy()
+    assert list(load(site, disabled=["there"]).require_healthy().items(Preset)) == ["same", "other"]
+
+
+def test_of_three_plugins_with_one_item_name_all_but_one_are_to_be_disabled(site):
+    for plugin in ("one", "two", "three"):
+        made_plugins.install(site, plugin, PRESETS.format(name="same"))
+    with pytest.raises(PluginError, match=r"set CVFP_DISABLE=three,two$"):
+        load(site).require_healthy()
+
+
+def test_who_takes_a_name_of_cvfp_is_broken_and_cvfps_plugin_is_not(site):
+    code = HOOK + """
+def cvfp_fitters():
+    from cvfp_core.kinds import Fitter
+    yield Fitter(name="power-law", title="", form="", parameters=(), fit=print)
+"""
+    made_plugins.install(site, "another", code)
+    loaded = registry.load(only=(), disabled=())
+    assert the_error(loaded, "laws") is None
+    assert loaded.owner(Fitter, "power-law").name == "laws"
+    with pytest.raises(PluginError) as caught:
+        loaded.require_healthy()
+    text = str(caught.value)
+    assert text.startswith("plugin 'another' (made-another 1.2.3): fitter 'power-law' is registered more than once: ")
+    assert text.endswith("set CVFP_DISABLE=another")
 
 
 def test_one_plugin_that_registers_a_name_twice_is_refused(site):
     made_plugins.install(site, "twice", PRESETS.format(name="same").replace("]", "] * 2"))
-    assert "'same' is registered more than once" in the_error(load(site), "twice")
+    loaded = load(site)
+    assert "'same' is registered more than once" in the_error(loaded, "twice")
+    with pytest.raises(PluginError, match=r"set CVFP_DISABLE=twice$"):
+        loaded.require_healthy()
 
 
 def test_one_name_for_items_of_different_kinds_is_no_clash(site):
@@ -198,10 +298,37 @@ def test_a_plugin_built_for_another_version_is_refused_before_it_is_imported(sit
         loaded.require_healthy()
 
 
+@pytest.mark.parametrize(("requires", "made_for"), [
+    ("cvfp>=0.0.3", "0.0.3"), ("cvfp>0.0.3,>=0.0.4,!=0.0.9", "0.0.4"),
+])
+def test_a_plugin_made_for_other_promises_that_asks_for_any_later_version_is_taken_with_a_warning(
+    site, requires, made_for
+):
+    made_plugins.install(site, "old", PRESETS.format(name="mine"), requires=(requires,))
+    loaded = load(site).require_healthy()
+    (plugin,) = loaded.plugins
+    assert plugin.warning.startswith(f"it was made for cvfp {made_for} (it asks for ")
+    assert plugin.warning.endswith(f"this is cvfp {__version__}, and what is promised changed in between; look for a "
+                                   "later made-old")
+    shown = CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "400"})
+    assert f"warning: {plugin.warning}" in shown.stdout
+    assert list(loaded.items(Preset)) == ["mine"]
+
+
+@pytest.mark.parametrize(("requires", "running", "warns"), [
+    ("cvfp>=0.1", "0.1.9", False), ("cvfp>=0.1", "0.2.0", True), ("cvfp>=0.1", "1.0", True),
+    ("cvfp>=1.2", "1.9", False), ("cvfp>=1.2", "2.0", True),
+    ("cvfp>=0.1,<3", "2.0", False), ("cvfp", "2.0", False), ("cvfp!=1.1", "2.0", False),
+])
+def test_what_a_plugin_was_made_for_is_what_its_lower_bound_promises(requires, running, warns):
+    assert (outgrown(Home(name="other", version="1", requires=(requires,)), running) is not None) == warns
+
+
 @pytest.mark.parametrize("requires", SAME)
 def test_a_plugin_that_asks_for_this_version_or_none_is_taken(site, requires):
     made_plugins.install(site, "sound", PRESETS.format(name="mine"), requires=requires)
-    assert the_error(load(site), "sound") is None
+    (plugin,) = load(site).plugins
+    assert plugin.error is plugin.warning is None
 
 
 def test_a_requirement_that_cannot_be_read_is_named(site):
@@ -216,10 +343,44 @@ def test_the_program_goes_on_without_a_broken_plugin_when_told_to(site, variable
     made_plugins.install(site, "broken", "1 / 0")
     monkeypatch.setenv(variable, value)
     listed = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
-    assert "broken" not in {each["name"] for each in listed}
-    assert "residual" in {each["name"] for each in listed}
+    found = {each["name"]: each for each in listed}
+    assert (found["broken"]["disabled"], found["broken"]["error"]) == (variable, None)
+    assert found["residual"]["disabled"] is None
+    assert "made_broken" not in sys.modules
+    assert f"disabled by {variable}" in CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "200"}).stdout
     result = CliRunner().invoke(app, ["run", "--show-config"])
     assert result.exit_code == 0, result.stderr
+
+
+def test_the_list_shows_what_a_plugin_observes(site):
+    made_plugins.install(site, "watcher", OBSERVER)
+    listed = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
+    (adds,) = [each["adds"] for each in listed if each["name"] == "watcher"]
+    assert adds == [["observer", "cvfp_run_started"], ["observer", "cvfp_phase_finished"],
+                    ["observer", "cvfp_run_finished"]]
+    shown = CliRunner().invoke(app, ["plugins"], env={"COLUMNS": "200"}).stdout
+    assert "observer: cvfp_run_started, cvfp_phase_finished, cvfp_run_finished" in shown
+
+
+@pytest.mark.parametrize("command", [["plugins"], ["laws"]])
+def test_a_name_to_disable_that_is_not_installed_is_warned_of(command, monkeypatch):
+    monkeypatch.setenv("CVFP_DISABLE", "analysis")
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("cvfp: warning: CVFP_DISABLE names 'analysis', and no such plugin is installed; did "
+                                  "you mean 'analyses'?; installed: analyses, ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_name_to_load_alone_that_is_not_installed_stops_what_computes_and_is_warned_of_in_the_list(monkeypatch):
+    monkeypatch.setenv("CVFP_PLUGINS", "law,templates")
+    why = "CVFP_PLUGINS names 'law', and no such plugin is installed; did you mean 'laws'?; installed: "
+    done = CliRunner().invoke(app, ["laws"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"cvfp: {why}")
+    listed = CliRunner().invoke(app, ["plugins"])
+    assert listed.exit_code == 0
+    assert listed.stderr.startswith(f"cvfp: warning: {why}")
 
 
 def test_every_kind_of_breakage_is_in_the_list_of_plugins_with_its_reason_and_the_exit_code_is_0(site):
@@ -298,7 +459,7 @@ def test_the_list_of_plugins_shows_a_broken_one_and_exits_0(site):
     assert "made-broken 1.2.3" in result.stdout
     plain = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
     found = {each["name"]: each for each in plain}
-    assert found["broken"]["error"] == "ZeroDivisionError: division by zero"
+    assert found["broken"]["error"] == "ZeroDivisionError: division by zero (made_broken.py:1)"
     assert found["residual"]["error"] is None
     assert ["variant family", "residual"] in found["residual"]["adds"]
 
@@ -330,7 +491,8 @@ def test_a_failing_observer_is_named_and_the_others_are_told(site):
     made_plugins.install(site, "aloud", HOOK + "def cvfp_run_started(cell):\n    raise ValueError('no')")
     module = made_plugins.install(site, "watcher", OBSERVER)
     failures = load(site).require_healthy().notify("cvfp_run_started", cell=CELL)
-    assert failures == ["plugin 'aloud' (made-aloud 1.2.3): cvfp_run_started failed: ValueError: no"]
+    assert failures == ["plugin 'aloud' (made-aloud 1.2.3): cvfp_run_started failed: ValueError: no "
+                        "(made_aloud.py:4); CVFP_DISABLE=aloud leaves it out"]
     assert sys.modules[module].heard == [("started", 7)]
 
 

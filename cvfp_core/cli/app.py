@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cvfp_core import __version__
+from cvfp_core import __version__, registry
 from cvfp_core.cli import check, fit, ingest, laws, plugin, plugins, predict, report, run, show
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
@@ -48,6 +48,8 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
+        for line in registry.misnamed("CVFP_DISABLE"):
+            print(f"cvfp: warning: {line}", file=sys.stderr)
         try:
             function(*args, **kwargs)
         except CvfpError as error:

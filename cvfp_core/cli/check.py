@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,8 @@ def check(
     lit = decisions.with_thresholds(registry.items(Light), settings(thresholds or []))
     rules = registry.stop_rules()
     runs = read(paths, registry)
+    for name, why in decisions.never_lit(lit, runs.records).items():
+        print(f"cvfp: warning: {registry.whose(Light, name)} is never lit: {why}", file=sys.stderr)
     judged = decisions.lights(runs.records, lit)
     tests = decisions.backtest(runs.records, lit)
     stops = decisions.stops(runs.records, runs.curves(), rules)

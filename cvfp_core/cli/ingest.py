@@ -46,7 +46,8 @@ def ingest(
     """Read runs made elsewhere: logs, result folders, tables, trainer states, exports.
 
     Prints one row a series, then what became of every line. Files are told apart by content; `cvfp plugins` lists the
-    ingesters. Exit code 1: there is no run in it; 3: some files or rows could not be taken, the others were.
+    ingesters. Exit code 1: there is no run in it, or an ingester failed to look; 3: some files or rows could not be
+    taken, the others were.
     """
     from cvfp_core import registry
     from cvfp_core.ingesting import mapping as columns_mapping
@@ -58,7 +59,7 @@ def ingest(
     made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping)
     if strict:
         made.require_complete()
-    if not made.failed and made.published.is_empty():
+    if not made.failed and not made.faults and made.published.is_empty():
         made.require_runs(paths)
     stored = None
     if into is not None and not made.records.is_empty():
@@ -70,8 +71,8 @@ def ingest(
     else:
         _print_series(made.records)
         _print_account(made, stored, into)
-    if made.failed:
-        raise typer.Exit(1 if made.records.is_empty() else 3)
+    if made.failed or made.faults:
+        raise typer.Exit(1 if made.records.is_empty() or made.faults else 3)
 
 
 def _as_json(made: Ingested, stored: Stored | None) -> str:
@@ -82,6 +83,7 @@ def _as_json(made: Ingested, stored: Stored | None) -> str:
         "published": made.published.to_dicts(),
         "files": [asdict(file) for file in made.files],
         "skipped": list(made.skipped),
+        "faults": list(made.faults),
         "duplicates": [asdict(each) for each in (*made.duplicates, *(stored.known if stored else ()))],
         "stored": stored.written if stored else None,
     }, indent=1, ensure_ascii=False, default=str)
@@ -185,6 +187,8 @@ def _counts(file: FileReport) -> list[str]:
 def _print_messages(console: Any, made: Ingested) -> None:
     from rich.text import Text
 
+    for fault in made.faults:
+        console.print(Text(f"cvfp: {fault}", style="red"))
     for file in made.files:
         if file.problem:
             console.print(Text(f"cvfp: {file.problem}", style="red"))

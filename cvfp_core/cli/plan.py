@@ -12,9 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cvfp_core import culprits
 from cvfp_core.cells import Cell
+from cvfp_core.errors import CvfpError
+from cvfp_core.execute import reason
 from cvfp_core.kinds import Corpus, VariantFamily
+from cvfp_core.protocol.counting import trained_parameters
 from cvfp_core.protocol.run import run_cell, run_flops
+from cvfp_core.records import RunResult
 from cvfp_core.registry import Registry
 
 _CALIBRATION_TOKENS = 4000  # enough for a few batches of either phase; seconds at most
@@ -28,6 +33,8 @@ class Speed:
     epoch: float
     params_phase1: int
     params_phase2: int
+    params_context: int
+    """Of the part that makes contexts, trained or not: a sweep costs what they cost."""
 
 
 def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, json_: bool) -> None:
@@ -60,7 +67,8 @@ def print_plan(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, jso
         f"{_time(sum(row['seconds'] for row in rows))} in one process at most"
     )
     console.print("at most: every Phase 1 runs to its iteration limit, every Phase 2 to its epoch limit; time from a "
-                  "calibration of a few seconds on this machine", style="dim")
+                  "calibration of a few seconds on this machine; FLOPs count each parameter once a token, also of a "
+                  "model that takes its window position by position", style="dim")
 
 
 def _first_of_each(cells: Sequence[Cell]) -> dict[str, Cell]:
@@ -81,17 +89,31 @@ def _calibrate(cell: Cell, registry: Registry, corpus: Corpus) -> Speed:
         phase1=replace(cell.settings.phase1, max_iterations=4, min_iterations=4),
         phase2=replace(cell.settings.phase2, epochs=2, patience=2),
     )
-    result = run_cell(replace(cell, settings=settings, num_samples=1), family, small, lambda _event: None)
+    result = _run(replace(cell, settings=settings, num_samples=1), family, small, registry)
     seconds = [(point.phase, point.step, point.value or 0.0) for point in result.curves if point.metric == "seconds"]
     iterations = [value for phase, step, value in seconds if phase == 1 and step > 2]
     epochs = [value for phase, step, value in seconds if phase == 2 and step > 1]
     tokens = len(small.train_tokens)
+    params_phase1, params_phase2 = result.record.params_phase1 or 0, result.record.params_phase2 or 0
+    untrained = cell.control == "untrained"
     return Speed(
         iteration=min(iterations, default=0.0) / tokens,
         epoch=min(epochs, default=0.0) / (tokens + len(small.val_tokens)),
-        params_phase1=result.record.params_phase1 or 0,
-        params_phase2=result.record.params_phase2 or 0,
+        params_phase1=params_phase1,
+        params_phase2=params_phase2,
+        params_context=trained_parameters(cell.variant, family, settings.model, small) - params_phase2
+        if untrained else params_phase1,
     )
+
+
+def _run(cell: Cell, family: VariantFamily, corpus: Corpus, registry: Registry) -> RunResult:
+    """The cell's run. Raises CvfpError that says whose code failed, as a failed record would."""
+    try:
+        return run_cell(cell, family, corpus, lambda _event: None)
+    except (CvfpError, *culprits.PASSING):
+        raise
+    except BaseException as error:
+        raise CvfpError(f"cannot plan {cell.title}: {reason(cell, registry, error)}") from error
 
 
 def _row(cell: Cell, speed: Speed, corpus: Corpus) -> dict[str, Any]:
@@ -106,8 +128,9 @@ def _row(cell: Cell, speed: Speed, corpus: Corpus) -> dict[str, Any]:
         "params_phase1": speed.params_phase1,
         "params_phase2": speed.params_phase2,
         "flops": run_flops(
-            speed.params_phase1, speed.params_phase2, corpus.vocab_size * corpus.embed_dim, cell.train_tokens,
-            val_tokens, phase1.max_iterations if speed.params_phase1 else 0, phase2.epochs,
+            speed.params_context, speed.params_phase2, corpus.vocab_size * corpus.embed_dim, cell.train_tokens,
+            val_tokens, phase1.max_iterations if speed.params_context else 0, phase2.epochs,
+            trained=cell.control is None,
         ),
         "seconds": speed.iteration * cell.train_tokens * (phase1.max_iterations - 1)
         + speed.epoch * (cell.train_tokens + val_tokens) * phase2.epochs,

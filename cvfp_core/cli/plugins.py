@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cvfp_core import registry
+from cvfp_core.registry import PluginInfo
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def plugins(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List plugins: where each comes from, what it adds, and why a broken one is broken."""
-    found = registry.load().plugins
+    for line in registry.misnamed("CVFP_PLUGINS"):
+        print(f"cvfp: warning: {line}", file=sys.stderr)
+    loaded = registry.load()
+    found = sorted([*loaded.plugins, *loaded.left_out], key=lambda plugin: plugin.name)
     if json_:
         print(json.dumps([asdict(plugin) for plugin in found], indent=1))
         return
@@ -28,11 +36,19 @@ def plugins(
     for heading in ("plugin", "from", "adds"):
         table.add_column(heading, header_style="bold")
     for plugin in found:
-        by_kind: dict[str, list[str]] = defaultdict(list)
-        for kind, name in plugin.adds:
-            by_kind[kind].append(name)
-        adds = Text(f"broken: {plugin.error}", style="red") if plugin.error else Text(
-            "\n".join(f"{kind}: {', '.join(names)}" for kind, names in by_kind.items()) or "-"
-        )
-        table.add_row(Text(plugin.name), Text(f"{plugin.distribution} {plugin.version}"), adds)
+        table.add_row(Text(plugin.name), Text(plugin.home), Text("\n").join(_says(plugin)))
     Console().print(table)
+
+
+def _says(plugin: PluginInfo) -> list[Text]:
+    from rich.text import Text
+
+    if plugin.disabled:
+        return [Text(f"disabled by {plugin.disabled}", style="dim")]
+    if plugin.error:
+        return [Text(f"broken: {plugin.error}", style="red")]
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for kind, name in plugin.adds:
+        by_kind[kind].append(name)
+    says = [Text(f"{kind}: {', '.join(names)}") for kind, names in by_kind.items()]
+    return [*says, Text(f"warning: {plugin.warning}", style="yellow")] if plugin.warning else says

@@ -111,9 +111,11 @@ def run(
         print_plan(cells, installed, loaded, json_=json_)
         return
     folder = store.create(out / asked.name)
-    grid.refuse_mixture(cells, store.read(folder))
-    store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
+    before = store.read(folder)
+    grid.refuse_mixture(cells, before, installed)
     pending = [cell for cell in cells if not store.finished(folder, cell.run_id, cell.stop_rules)]
+    grid.refuse_other_code(pending, before, installed)
+    store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
     for cell in pending:
         store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
 
@@ -128,13 +130,17 @@ def run(
             again = f"cvfp {shlex.join(sys.argv[1:])}"
             print(f"cvfp: interrupted; what is finished is kept in {folder}, go on with: {again}", file=sys.stderr)
             raise typer.Exit(130) from None
+    missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
     records = store.read(folder)
     mine = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
     if not json_:
         from cvfp_core.cli.tables import print_records
 
         print_records(mine, path=folder)
-    if not ((mine["status"] == "ok") | mine["stopped_by"].is_in(stop_rule or [])).fill_null(False).all():
+    if missing:
+        print(f"cvfp: {missing} of {len(cells)} cells have no record: {installed.whose(Executor, asked.executor)} "
+              "returned before they were done; run the same command again to go on", file=sys.stderr)
+    if missing or not ((mine["status"] == "ok") | mine["stopped_by"].is_in(stop_rule or [])).fill_null(False).all():
         raise typer.Exit(3)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cvfp_core import culprits
 from cvfp_core import records as schema
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.predict import LEAST_PPL, Prediction, predict
@@ -151,7 +152,9 @@ def _predict(fit: Fit, fitter: Fitter, tokens: float, registry: Registry) -> Pre
     """The prediction; one without a value that says whose fitter failed, if it raised."""
     try:
         return predict(fit, fitter, {"train_tokens": tokens})
-    except Exception as error:
+    except culprits.PASSING:
+        raise
+    except BaseException as error:
         return Prediction(series=fit.series, law=fit.law, inputs={"train_tokens": tokens},
                           reason=blame(fitter, error, registry))
 

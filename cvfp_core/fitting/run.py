@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from cvfp_core import culprits
 from cvfp_core import records as schema
 from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.fitting.curve_fit import fit_curve
@@ -96,7 +97,9 @@ def fit_points(fitter: Fitter, points: Points, options: Mapping[str, Scalar | No
         if strange is not None or not made:
             raise TypeError(f"fit must return fits, not {strange!r:.60}")
         return [_finite(each) for each in made]
-    except Exception as error:
+    except culprits.PASSING:
+        raise
+    except BaseException as error:
         return [replace(blank, reason=blame(fitter, error, registry))]
 
 
@@ -111,7 +114,7 @@ def _finite(fit: Fit) -> Fit:
                                  names=", ".join(dict.fromkeys(bad))))
 
 
-def blame(fitter: Fitter, error: Exception, registry: Registry) -> str:
+def blame(fitter: Fitter, error: BaseException, registry: Registry) -> str:
     """Whose fitter failed, and how."""
     return registry.blame(Fitter, fitter.name, error)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from cvfp_core import culprits
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc
 from cvfp_core.fitting.profiles import run_ends
@@ -127,7 +128,9 @@ def choose(fitters: Sequence[Fitter], groups: Sequence[Points]) -> Choice:
         usable = [points for points in groups if len(points.sizes) > len(fitter.parameters)]
         try:
             scores[fitter.name] = [score(fitter, p.inputs, np.log(p.response)[None, :]) for p in usable]
-        except Exception as error:  # a stranger's function
+        except culprits.PASSING:
+            raise
+        except BaseException as error:  # a stranger's function
             scores[fitter.name] = []
             failed[fitter.name] = f"failed: {type(error).__name__}"
     fitted = {name: each for name, each in scores.items() if each}

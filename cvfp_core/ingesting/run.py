@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from cvfp_core import culprits
 from cvfp_core.errors import CvfpError, IngestError, UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import published, sources
@@ -56,6 +57,8 @@ class Ingested:
     skipped: tuple[str, ...]
     """Files inside given folders that no ingester knows, with the reason."""
     duplicates: tuple[Duplicate, ...]
+    faults: tuple[str, ...]
+    """Ingesters that failed to look at what they were asked about: what they would have read is missing."""
     _spool: Spool
     _runs: pl.DataFrame
 
@@ -75,11 +78,11 @@ class Ingested:
 
     def require_complete(self) -> Ingested:
         """This; raises CvfpError naming the first line or file that is not accounted for, if any is."""
-        messages = [file.problem for file in self.files if file.problem]
+        messages = [*self.faults, *(file.problem for file in self.files if file.problem)]
         messages += [message for file in self.files for message in file.messages]
         messages += self.skipped
         if messages:
-            count = sum(file.reported + bool(file.problem) for file in self.files) + len(self.skipped)
+            count = sum(file.reported + bool(file.problem) for file in self.files) + len(self.skipped + self.faults)
             more = f" (and {count - 1} more)" if count > 1 else ""
             raise CvfpError(f"{messages[0]}{more}; nothing was stored")
         return self
@@ -112,9 +115,11 @@ def ingest(
     options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset))
     rows, spool = Rows(registry), Spool()
     reader = _Reader(registry, options, rows, spool)
-    files, skipped = [], []
+    files, skipped, faults = [], [], []
     for source in sources.find(paths, registry, format_):
-        if source.ingester is None and not source.asked:
+        if source.fault:
+            faults.append(f"{source.name}: {source.problem}")
+        elif source.ingester is None and not source.asked:
             skipped.append(f"{source.name}: {source.problem}")
         elif source.ingester is None:
             files.append(FileReport(name=source.name, ingester=None, problem=f"{source.name}: {source.problem}"))
@@ -129,7 +134,7 @@ def ingest(
         files = [_with_message(file, message) if file.name == name else file for file in files]
     return Ingested(
         records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
-        skipped=tuple(skipped), duplicates=duplicates, _spool=spool,
+        skipped=tuple(skipped), duplicates=duplicates, faults=tuple(faults), _spool=spool,
         _runs=records.select(pl.col("_run").alias("run"), "run_id"),
     )
 
@@ -167,7 +172,9 @@ class _Reader:
             return replace(report, problem=f"{source.name}: {error}")
         except OSError as error:
             return replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}")
-        except Exception as error:  # a plugin's fault must not cost the other files
+        except culprits.PASSING:
+            raise
+        except BaseException as error:  # a plugin's fault must not cost the other files
             return replace(report, problem=f"{source.name}: {self.registry.blame(Ingester, ingester.name, error)}")
         self.rows.keep(batch)
         self.published += stated

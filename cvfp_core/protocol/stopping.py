@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+from cvfp_core.culprits import line
+from cvfp_core.errors import CvfpError
 from cvfp_core.kinds import Iteration, StopRule
 from cvfp_core.protocol.phase1 import Sweep
 
@@ -32,8 +34,8 @@ class Stopper:
                 reason = rule.stops(tuple(self.seen))
             except Exception as error:
                 self.rules.remove(rule)
-                what = " ".join(f"{type(error).__name__}: {error}".split())
-                self.warn(f"stop rule '{rule.name}' raised {what}; it is not asked any more")
+                told = str(error) if isinstance(error, CvfpError) else f"stop rule '{rule.name}' raised {line(error)}"
+                self.warn(f"{told}; it is not asked any more")
                 continue
             if reason is not None:
                 self.by = rule.name

@@ -41,7 +41,7 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
         with _interrupts_ignored():
             for worker in workers:
                 worker.start()
-        _listen(workers, heard, emit)
+        silent = jobs - _listen(workers, heard, emit)
     finally:
         started = [worker for worker in workers if worker.pid is not None]
         for worker in started:
@@ -49,10 +49,10 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
         for worker in started:
             worker.join()
     dead = [worker for worker in workers if worker.exitcode != 0]
-    if dead:
+    if dead or silent:
         raise CvfpError(
-            f"{len(dead)} of {jobs} processes died (exit code {dead[0].exitcode}); what is finished is kept, run the "
-            "same command again to go on"
+            f"{len(dead) or silent} of {jobs} processes died (exit code {dead[0].exitcode if dead else 0}); what is "
+            "finished is kept, run the same command again to go on"
         )
 
 
@@ -120,15 +120,19 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _listen(workers: Sequence[BaseProcess], heard: Any, emit: Emit) -> None:
-    """Hands on events until every worker said it is done or is dead. Raises the CvfpError a worker met."""
+def _listen(workers: Sequence[BaseProcess], heard: Any, emit: Emit) -> int:
+    """Hands on events until every worker said it is done or is dead. Returns how many said so.
+
+    Raises the CvfpError a worker met.
+    """
     done = 0
     while done < len(workers):
+        alive = any(worker.is_alive() for worker in workers)  # asked first: the dead have said all they had to say
         try:
             event: Event | CvfpError | None = heard.get(timeout=0.5)
         except queue.Empty:
-            if not any(worker.is_alive() for worker in workers):
-                return
+            if not alive:
+                return done
             continue
         if event is None:
             done += 1
@@ -138,3 +142,4 @@ def _listen(workers: Sequence[BaseProcess], heard: Any, emit: Emit) -> None:
             emit(event)
     for worker in workers:
         worker.join()
+    return done
