@@ -162,6 +162,28 @@ def test_a_control_of_other_settings_or_data_is_none_and_another_label_does_not_
     assert f"{LABELS[0]} vs untrained" in on_controls(elsewhere, simulation.registry())
 
 
+@pytest.mark.parametrize("seeds_differ", [False, True])
+def test_only_runs_of_equal_settings_are_compared_where_a_series_mixes_them(simulation, seeds_differ):
+    """Two stores under one label: trained at another learning rate ten times worse, and without a control of its own."""
+    records = simulation.records(-0.05, 3, 0, modes=("trained", "untrained"))
+    if seeds_differ:
+        records = records.with_columns(pl.when(phase1_mode="untrained").then(pl.col("seed") + 10)
+                                       .otherwise(pl.col("seed")).alias("seed"))
+    other = json.dumps(replace(Settings(), phase1=Phase1Settings(learning_rate=0.2)).as_dict())
+    worse = records.filter(phase1_mode="trained").with_columns(
+        pl.lit(other).alias("settings"), pl.col("val_ppl") * 10, pl.format("other-{}", "run_id").alias("run_id"))
+    alone = on_controls(records, simulation.registry())[f"{LABELS[0]} vs untrained"]
+    mixed = on_controls(pl.concat([records, worse]), simulation.registry())[f"{LABELS[0]} vs untrained"]
+    assert mixed.values == alone.values
+    assert str(mixed.caveats[0]) == ("The series is of 2 different settings. Each is compared with controls of equal "
+                                     "settings only; there are such for 1.")
+    control = worse.with_columns(phase1_mode=pl.lit("untrained"), run_id=pl.format("control-{}", "run_id"),
+                                 seed=pl.col("seed") + 10 * seeds_differ)
+    both = on_controls(pl.concat([records, worse, control]), simulation.registry())[f"{LABELS[0]} vs untrained"]
+    assert str(both.caveats[0]).endswith("there are such for 2.")
+    assert both.values["ratio"] == pytest.approx(alone.values["ratio"] ** 0.5)  # the other's is 1
+
+
 def test_only_sizes_and_seeds_that_both_have_are_paired(simulation):
     records = simulation.records(-0.05, 3, 0, modes=("trained", "untrained"))
     control = pl.col("phase1_mode") == "untrained"
