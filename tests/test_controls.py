@@ -164,7 +164,7 @@ def test_a_control_of_other_settings_or_data_is_none_and_another_label_does_not_
 
 @pytest.mark.parametrize("seeds_differ", [False, True])
 def test_only_runs_of_equal_settings_are_compared_where_a_series_mixes_them(simulation, seeds_differ):
-    """Two stores under one label: trained at another learning rate ten times worse, and without a control of its own."""
+    """Two stores under one label: at another learning rate training is ten times worse, and there is no control."""
     records = simulation.records(-0.05, 3, 0, modes=("trained", "untrained"))
     if seeds_differ:
         records = records.with_columns(pl.when(phase1_mode="untrained").then(pl.col("seed") + 10)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+import benchmarks_path
 import cvfp_analyses
 import cvfp_laws
 import cvfp_residual
@@ -600,14 +601,41 @@ def test_what_a_check_of_a_fitter_needs_and_is_not_given_is_a_usage_error():
 CLAIMS = {
     "er-term": {"prediction": ["supported"], "claimed size": ["supported"]},
     "er-constant": {"constant": ["contradicted"]}, "er-gap": {"gap": ["contradicted"]},
-    "grid": {"repeats": ["contradicted"], "missing": ["contradicted"]},
+    "grid": {"repeats": ["contradicted"], "missing": ["contradicted"]}, "unigram": {"unigram": ["supported"]},
 }
 """Verdicts that are wrong where there is nothing, of claims that hold there, or whose opposite does."""
+SIMULATION = benchmarks_path.controls()
+
+
+def without_effect(seed):
+    """Runs with controls, three seeds each, and the unigram perplexity; training Phase 1 does nothing."""
+    return SIMULATION.records(0.0, 3, seed)
+
+
+NULL = {"controls": without_effect, "unigram": without_effect}
 
 
 @every(Analysis)
 def test_every_analysis_passes(item):
-    check_analysis(item, wrong=CLAIMS.get(item.name), data_sets=25, registry=INSTALLED)
+    check_analysis(item, null=NULL.get(item.name), wrong=CLAIMS.get(item.name), data_sets=200, registry=INSTALLED)
+
+
+def test_the_analysis_of_controls_fails_where_training_has_an_effect_after_all():
+    fails(lambda: check_analysis(INSTALLED.get(Analysis, "controls"), registry=INSTALLED, data_sets=40,
+                                 null=lambda seed: SIMULATION.records(-0.05, 3, seed)),
+          "expected a wrong verdict in at most 7, as chance gives at 5%, found", "is supported: Training Phase 1")
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("controls", "Training Phase 1 lowers the Val PPL, against a control."), ("unigram", "No run has unigram_ppl."),
+])
+def test_data_on_which_an_analysis_tests_nothing_are_a_usage_error(name, said):
+    with pytest.raises(UsageError) as caught:
+        check_analysis(INSTALLED.get(Analysis, name), data_sets=3, registry=INSTALLED)
+    assert str(caught.value) == (f"analysis '{name}' tests nothing on 3 null data sets, so they check nothing; it says "
+                                 f"{said}; give null=, which makes what it asks about")
+    with pytest.raises(UsageError, match="it says nothing; give null="):
+        check_analysis(asking(lambda _runs, _fits: []), data_sets=2)
 
 
 def claim(verdict, p_value=0.001, **changed):
@@ -659,8 +687,8 @@ def test_null_data_without_an_effect_may_be_given():
                             val_ppl=float(rng.uniform(50, 60)), val_acc=float(rng.uniform(0, 1))) for i in range(9))
 
     seen = []
-    check_analysis(asking(lambda runs, _fits: seen.append(runs.height) or [], columns=("val_acc",)), null=null,
-                   data_sets=3)
+    check_analysis(asking(lambda runs, _fits: seen.append(runs.height) or [claim("inconclusive", 0.5)],
+                          columns=("val_acc",)), null=null, data_sets=3)
     assert max(seen) == 9
     fails(lambda: check_analysis(asking(lambda _runs, _fits: [claim("contradicted")]), null=null, data_sets=20),
           "at most 5, as chance gives at 5%, found 20")

@@ -117,18 +117,24 @@ def _subject(analysis: Analysis, registry: Registry) -> _Subject:
 def _cries_no_wolf(
     subject: _Subject, null: Callable[[int], pl.DataFrame], wrong: Mapping[str, Collection[Verdict]], data_sets: int
 ) -> None:
-    count, said, keys = 0, "", set[str]()
+    count, said = 0, ""
+    keys: dict[str, str] = {}  # -> what was first said under it
+    tested = False
     for seed in range(data_sets):
         found = subject.findings(null(seed), f"null data of seed {seed}")
-        keys |= {each.key for each in found}
+        keys = {each.key: each.claim.format(**each.values) for each in found} | keys
+        tested = tested or any(each.n > 0 or each.p_value is not None for each in found)
         false = [each for each in found if each.verdict in wrong.get(each.key, ALWAYS_WRONG)]
         count += bool(false)
         said = said or next((f"'{each.key}' is {each.verdict}: {each.claim.format(**each.values)}"
                              for each in false), "")
-    unknown = sorted(set(wrong) - keys)
+    if not tested:
+        raise UsageError(f"{subject.name} tests nothing on {data_sets} null data sets, so they check nothing; it says "
+                         f"{'; '.join(keys.values()) or 'nothing'}; give null=, which makes what it asks about")
+    unknown = sorted(set(wrong) - set(keys))
     if unknown:
         raise UsageError(f"{subject.name} has no finding {', '.join(unknown)} on null data; it has "
-                         f"{', '.join(sorted(keys)) or 'none'}")
+                         f"{', '.join(sorted(keys))}")
     most = int(stats.binom.isf(CHANCE, data_sets, LEVEL))
     expect(count <= most, f"{subject.name}, {data_sets} data sets without an effect",
            f"a wrong verdict in at most {most}, as chance gives at {LEVEL:.0%}", f"{count}, the first: {said}")

@@ -58,9 +58,9 @@ def _against(series: str, control: str, mine: pl.DataFrame, others: pl.DataFrame
     caveats: list[str | Caveat] = []
     made, paired = mine["_made"].unique(), others["_made"].unique()
     if len(made) > 1:
-        caveats.append(Caveat(text="The series is of {made} different settings. Each is compared with controls of equal "
-                                   "settings only; there are such for {paired}.",
-                              values={"made": len(made), "paired": len(paired)}))
+        caveats.append(Caveat(
+            text="The series is of {made} different settings. Each is compared with controls of equal settings only; "
+                 "there are such for {paired}.", values={"made": len(made), "paired": len(paired)}))
     if not sizes:
         caveats.append("They have no size in common: anything said of them would be an unmatched comparison.")
     elif not seeds:
