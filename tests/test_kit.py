@@ -249,6 +249,34 @@ class Careless(Plain):
         return [self.factor * made for made in super().contexts(previous, windows)]
 
 
+class Overwriting(Plain):
+    """Saves memory by writing into the contexts it reads."""
+
+    def hidden(self, contexts, windows):
+        return super().hidden(contexts.mul_(0.5), windows)
+
+
+class OverwritingLater(Plain):
+    """The same of the previous contexts, when it learns."""
+
+    def contexts(self, previous, windows):
+        return super().contexts(previous.mul_(0.5) if torch.is_grad_enabled() else previous, windows)
+
+
+class OverwritingCopy(Plain):
+    """What is written into is its own."""
+
+    def hidden(self, contexts, windows):
+        return super().hidden(contexts.clone().mul_(0.5), windows)
+
+
+class NeedsContexts(Plain):
+    def hidden(self, contexts, windows):
+        if not contexts.any():
+            raise ValueError("no contexts")
+        return super().hidden(contexts, windows)
+
+
 class Bigrams(Plain):
     """A one-phase model."""
 
@@ -275,6 +303,7 @@ def family(build, **changed):
 def test_a_family_that_is_right_passes_with_one_phase_or_two():
     check_variant(family(Plain), "mine_1L_10d_2tok")
     check_variant(family(Bigrams, phases=1), "mine_1L_10d_1tok")
+    check_variant(family(OverwritingCopy), "mine_1L_10d_1tok")
 
 
 @pytest.mark.parametrize(("model", "said"), [
@@ -289,6 +318,9 @@ def test_a_family_that_is_right_passes_with_one_phase_or_two():
     (Deaf, "loss of Phase 1 after 12 iterations: expected below"),
     (Single, "a run in bfloat16: expected no exception, found TypeError: no bfloat16 here"),
     (Careless, "run with the shortcuts, of which `sharing` is the model's: expected the perplexity without them"),
+    (Overwriting, "what `hidden` is given: expected it stays as it was, found other contexts"),
+    (OverwritingLater, "what `contexts` is given: expected it stays as it was, found other contexts"),
+    (NeedsContexts, "a run in float32, phase1.mode=zero-context: expected no exception, found ValueError: no contexts"),
     (Lazy, "all of them learn in Phase 2, found no change of spare"),
     (Bigrams, "the group of phase 1: expected some parameters"),
 ])

@@ -89,8 +89,9 @@ def mine(listed):
 
 
 def test_its_corpus_variant_settings_executor_law_and_template_work_together(installed):
-    cvfp(installed, "run", "--name", "all", "--corpus", "mine", "--variant", "mine_1L_8d_1tok", "--settings", "mine",
-         "--set", "executor=mine", "--samples", "5,10,20", "--stop-rule", "mine-rising")
+    said = cvfp(installed, "run", "--name", "all", "--corpus", "mine", "--variant", "mine_1L_8d_1tok", "--settings",
+                "mine", "--set", "executor=mine", "--samples", "5,10,20", "--stop-rule", "mine-rising", "--controls")
+    assert "mine_1L_8d_1tok  control: zero-context" in said
     assert "a - b * log2(tokens)" in cvfp(installed, "fit", "runs/all", "--law", "mine-law")
     assert "| all:mine_1L_8d_1tok |" in cvfp(installed, "report", "runs/all", "--template", "mine")
     assert "Are small samples learned by heart?" in cvfp(installed, "report", "runs/all", "--template", "audit")
