@@ -31,6 +31,7 @@ from cvfp_core.testing import (
     check_analysis,
     check_fitter,
     check_ingester,
+    check_light,
     check_template,
     check_variant,
     load_only,
@@ -105,6 +106,27 @@ import cvfp_core.testing.templates, cvfp_core.testing.variants
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True,
                           timeout=60)
     assert not set(done.stdout.split()) & {"torch", "polars", "numpy", "scipy", "lmfit", "matplotlib"}
+
+
+# --- entry modules --------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("code", "said"), [
+    ("import numpy\n", "found numpy"),
+    ("from cvfp_core import hookimpl\n\n@hookimpl\ndef cvfp_fitters():\n    import polars\n    return []\n",
+     "found polars"),
+    ("1 / 0\n", "found ZeroDivisionError: division by zero"),
+    ("def cvfp_fiters():\n    return []\n", "there is no hook 'cvfp_fiters'"),
+])
+def test_an_entry_module_that_is_heavy_or_cannot_be_loaded_fails(code, said, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "made_heavy.py").write_text(code)
+    fails(lambda: check_light(ModuleType("made_heavy")), "plugin module 'made_heavy', loaded with its hooks", said)
+
+
+def test_an_entry_module_that_imports_when_something_is_used_passes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "made_light.py").write_text("def later():\n    import numpy\n    return numpy\n")
+    check_light(ModuleType("made_light"))
 
 
 # --- variants -------------------------------------------------------------------------------------------------------

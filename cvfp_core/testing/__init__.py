@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core.kinds import Analysis, Fitter, Ingester, IngestOptions, Template, VariantFamily
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from cvfp_core.verdicts import Verdict
 
-__all__ = ["check_analysis", "check_fitter", "check_ingester", "check_template", "check_variant", "load_only"]
+__all__ = ["check_analysis", "check_fitter", "check_ingester", "check_light", "check_template", "check_variant",
+           "load_only"]
 
 
 def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
@@ -41,6 +43,16 @@ def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
     from cvfp_core.testing.loading import only
 
     return only(plugins, beside)
+
+
+def check_light(plugin: ModuleType) -> None:
+    """The plugin's entry module is light: `cvfp --help` and `cvfp plugins` load it and call its registration hooks.
+
+    Checked, in a process of its own: nothing heavy is imported by then, such as torch, numpy, polars or scipy.
+    """
+    from cvfp_core.testing import light
+
+    light.check(plugin)
 
 
 def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Scalar | None] | None = None) -> None:
