@@ -47,6 +47,18 @@ def test_an_example_does_what_its_readme_says(name, tmp_path, cache):
     made_docs.run(example / "README.md", example, environment(tmp_path, cache))
 
 
+def test_what_a_page_does_not_install_is_not_there(tmp_path):
+    env = made_environments.make(tmp_path)
+    sees = made_docs.Block(line=1, language="python", text="import cvfp_core, torch, hatchling\n", file=None)
+    made_docs.step(sees, tmp_path, env, "page.md")
+    tests = made_docs.Block(line=1, language="sh", text="python -m pytest --version\n", file=None)
+    with pytest.raises(AssertionError, match="No module named pytest"):
+        made_docs.step(tests, tmp_path, env, "page.md")
+    installs = made_docs.Block(line=1, language="sh", text="python -m pip install pytest\n", file=None)
+    made_docs.step(installs, tmp_path, env, "page.md")
+    assert made_docs.step(tests, tmp_path, env, "page.md")[0] == f"pytest {pytest.__version__}\n"
+
+
 PAGE_TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 LETTERS = random.Random(0)
 WORDS = ["".join(LETTERS.choices("aeioulmnrst", k=LETTERS.randint(3, 9))) for _ in range(3000)]
@@ -143,6 +155,14 @@ def test_blocks_are_files_commands_and_what_they_print(page, tmp_path):
     (PAGE.replace("mkdir inner", "false"), "exit code 1"),
     (PAGE.replace('print("from', 'raise SystemExit("from'), "exit code 1"),
     ("```toml\na = 1\n```\n", "nobody runs it"),
+    (PAGE + "\n1. Do\n\n   ```sh\n   false\n   ```\n", "line 24: no block that is run begins or ends at '   ```sh'"),
+    (PAGE + "\n~~~sh\nfalse\n~~~\n", "line 22: no block that is run begins or ends at '~~~sh'"),
+    (PAGE + "\n```sh title\nfalse\n```\n", "line 22: no block that is run begins or ends at '```sh title'"),
+    (PAGE + "\n````sh\nfalse\n````\n", "line 22: no block that is run begins or ends at '````sh'"),
+    (PAGE + "\n```sh \nfalse\n```\n", "line 22: no block that is run begins or ends at '```sh '"),
+    (PAGE + "\n> ```sh\n> false\n> ```\n", "line 22: no block that is run begins or ends at '> ```sh'"),
+    (PAGE + "\n```sh\nfalse\n", "line 22: no block that is run begins or ends at '```sh'"),
+    ("```sh\ntrue\n~~~\n```\n", "line 3: no block that is run begins or ends at '~~~'"),
 ])
 def test_a_page_that_is_wrong_fails(page, tmp_path, broken, message):
     with pytest.raises(AssertionError, match=message):
