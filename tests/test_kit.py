@@ -809,6 +809,37 @@ def test_a_template_that_is_right_passes_with_a_catalogue_and_without(tmp_path):
     check_template(template(tmp_path, RIGHT, said={"Hello there": "Guten Tag"}, needs=("val_er",)), registry=LIGHT)
 
 
+EQUAL = RIGHT + "{{ _('Alpha') }} {% trans n=num_records %}{{ n }} Album{% pluralize %}{{ n }} Alben{% endtrans %}\n"
+ALBUMS = ("%(n)s Album", "%(n)s Alben")
+SAID = {"Hello there": "Guten Tag", "Alpha": "Alpha", ALBUMS: ALBUMS}
+"""A German catalogue in which most is as in the source."""
+
+
+def test_a_translation_that_equals_its_source_is_one(tmp_path):
+    check_template(template(tmp_path, EQUAL, said=SAID), registry=LIGHT)
+
+
+@pytest.mark.parametrize("missing", ["Alpha", ALBUMS])
+def test_a_message_that_is_in_no_catalogue_is_missing_be_it_plural(missing, tmp_path):
+    said = {message: text for message, text in SAID.items() if message != missing}
+    first = missing if isinstance(missing, str) else missing[0]
+    fails(lambda: check_template(template(tmp_path, EQUAL, said=said), registry=LIGHT),
+          f"messages without a translation into 'de': expected none, found 1: '{first}'")
+
+
+PROSE = "None of the runs converged. {{ _('None of them, nor a nan') }}: x\n"
+
+
+def test_words_of_the_template_itself_are_no_slips_and_slips_beside_them_are(tmp_path):
+    check_template(template(tmp_path, PROSE, said={"None of them, nor a nan": "None von ihnen"}), registry=LIGHT)
+    wrong = PROSE + "{% for s in series %}{{ s.fit.p_value }} of the runs{% endfor %}"
+    (tmp_path / "wrong").mkdir()
+    fails(lambda: check_template(template(tmp_path / "wrong", wrong), registry=LIGHT), "expected text without None",
+          "None of the runs")
+    said = PROSE + "{% for s in series %}{% trans p=s.fit.p_value %}Of {{ p }}{% endtrans %}{% endfor %}"
+    fails(lambda: check_template(template(tmp_path / "wrong", said), registry=LIGHT), "expected text without None")
+
+
 @pytest.mark.parametrize(("text", "changed", "said"), [
     ("{% if num_records == 3 %}{{ nun_records }}{% endif %} x", {}, "names it uses: expected names of the view"),
     ("{% for s in series %}{{ s.alfa }}{% endfor %} x", {}, "full records: expected no exception, found"),
