@@ -1,5 +1,6 @@
 """The kit for authors of plugins: every first-party plugin passes, and every check fails on a wrong one."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,11 +25,23 @@ from cvfp_core.errors import IngestError, PluginError, UsageError
 from cvfp_core.findings import Finding
 from cvfp_core.fitting.values import Estimate, Fit
 from cvfp_core.ingesting.found import FoundRun, NotUnderstood, Tally
-from cvfp_core.kinds import Analysis, Fitter, Ingester, IngestOptions, Option, Parameter, Template, VariantFamily
+from cvfp_core.kinds import (
+    Analysis,
+    Corpus,
+    CorpusSource,
+    Fitter,
+    Ingester,
+    IngestOptions,
+    Option,
+    Parameter,
+    Template,
+    VariantFamily,
+)
 from cvfp_core.records import Record, frame
 from cvfp_core.testing import (
     analyses,
     check_analysis,
+    check_corpus,
     check_fitter,
     check_ingester,
     check_light,
@@ -100,7 +113,7 @@ import sys
 sys.modules["pytest"] = None
 import cvfp_core.testing
 print(*{name.partition(".")[0] for name in sys.modules})
-import cvfp_core.testing.analyses, cvfp_core.testing.fitters, cvfp_core.testing.ingesters
+import cvfp_core.testing.analyses, cvfp_core.testing.corpora, cvfp_core.testing.fitters, cvfp_core.testing.ingesters
 import cvfp_core.testing.templates, cvfp_core.testing.variants
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True,
@@ -366,6 +379,96 @@ def test_a_family_that_answers_to_any_name_fails():
 def test_an_option_the_family_does_not_have_is_a_usage_error():
     with pytest.raises(UsageError, match=r"unknown key 'model\.depth'; known: none"):
         check_variant(family(Plain), "mine_1L_10d_1tok", options={"depth": 3})
+
+
+# --- corpora --------------------------------------------------------------------------------------------------------
+
+CORPORA = {
+    "embedded": ({"max_documents": 20}, [{"max_documents": 20, "split_seed": 1}, {"max_documents": 9}]),
+    "text": ({"path": "lines.txt"}, [{"path": "lines.txt", "document_characters": 200}]),
+    "jsonl": ({"path": "lines.jsonl"}, [{"path": "lines.jsonl", "order": "kept"}]),
+    "hf": ({"dataset": "lines.jsonl"}, [{"dataset": "lines.jsonl", "embeddings": "random"}]),
+    "ultrachat": ({"dataset": "lines.jsonl", "split": "train", "field": "text"}, []),
+}
+"""Options of each corpus, and others that give another one; files stand in a folder of the test's."""
+SMALL_CORPUS = {"vocab_size": 280, "embed_dim": 8, "validation": 4, "tokenizer": "bpe", "embeddings": "ppmi"}
+
+
+@every(CorpusSource)
+def test_every_corpus_passes(item, tmp_path, monkeypatch):
+    texts = [f"Line {i} is about the number {i * i}, and about nothing else in the world." for i in range(24)]
+    (tmp_path / "lines.txt").write_text("\n\n".join(texts))
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    monkeypatch.chdir(tmp_path)
+    options, others = CORPORA[item.name]
+    check_corpus(item, options=SMALL_CORPUS | options, others=[SMALL_CORPUS | each for each in others])
+
+
+def tokens_of(options, _cache):
+    """Two documents of counting, right in every way; tests break one thing each."""
+    count = options["count"]
+    return Corpus(
+        name="made", tokenizer="none", vocab_size=count, train_tokens=np.tile(np.arange(count, dtype=np.int32), 2),
+        document_ends=np.array([count, 2 * count]), val_tokens=np.arange(count, dtype=np.int32),
+        embeddings=np.eye(count, dtype=np.float32), hash=f"made {count}",
+    )
+
+
+def corpus(load=tokens_of):
+    return CorpusSource(name="mine", title="made", load=load, options=(Option(name="count", default=7, help=""),))
+
+
+def but(**changed):
+    """The corpus with a field changed, or computed from the right one."""
+    def load(options, cache):
+        right = tokens_of(options, cache)
+        return replace(right, **{name: value(right) if callable(value) else value for name, value in changed.items()})
+    return load
+
+
+def leaves_a_mark(options, cache):
+    """Another corpus once it has been in a cache."""
+    cache.mkdir(exist_ok=True)
+    seen = (cache / "mark").exists()
+    (cache / "mark").touch()
+    return replace(tokens_of(options, cache), val_tokens=np.arange(6 if seen else 7, dtype=np.int32))
+
+
+def test_a_corpus_that_is_right_passes():
+    check_corpus(corpus(), others=[{"count": 8}, {"count": 9}])
+
+
+@pytest.mark.parametrize(("load", "said"), [
+    (lambda _options, _cache: "text", "loaded: expected a Corpus, found str"),
+    (lambda _options, _cache: 1 / 0, "expected no exception, found ZeroDivisionError"),
+    (but(train_tokens=lambda right: right.train_tokens.astype(np.int64)),
+     "train_tokens: expected an array of 1 dimension and type int32, found 1 and int64"),
+    (but(val_tokens=[1, 2]), "val_tokens: expected an array of 1 dimension and type int32, found list"),
+    (but(embeddings=lambda right: right.embeddings[:, 0]), "embeddings: expected an array of 2 dimensions"),
+    (but(embeddings=lambda right: right.embeddings[:-1]), "rows of embeddings: expected vocab_size, 7"),
+    (but(embeddings=lambda right: right.embeddings / 0), "embeddings: expected finite numbers"),
+    (but(val_tokens=lambda right: right.val_tokens + 1), "val_tokens: expected ids from 0 to 6, found 1 to 7"),
+    (but(train_tokens=lambda right: right.train_tokens - 1), "train_tokens: expected ids from 0 to 6, found -1 to 5"),
+    (but(val_tokens=lambda right: right.val_tokens[:1]), "val_tokens: expected 2 tokens or more"),
+    (but(document_ends=lambda right: right.document_ends[:0]), "documents: expected 1 or more, found none"),
+    (but(document_ends=np.array([14, 7])), "document_ends: expected each above the one before, the first above 0,"),
+    (but(document_ends=np.array([0, 14])), "the first above 0, found 0 of document 1"),
+    (but(document_ends=np.array([7, 13])), "last of document_ends: expected the number of train_tokens, 14, found 13"),
+    (but(hash=""), "hash: expected a text that is not empty, found ''"),
+    (but(val_repeated=12.0), "val_repeated: expected a fraction from 0 to 1, or None, found 12.0"),
+    (but(hash=lambda _right: str(np.random.default_rng().random())), "loaded again with the same cache: expected the"),
+    (leaves_a_mark, "loaded again with the same cache: expected the same corpus, found other val_tokens"),
+    (but(val_tokens=lambda _right: np.random.permutation(7).astype(np.int32)), "found other val_tokens"),
+    (but(hash="one"), "hash with {'count': 8}: expected another than with {}, found the same"),
+], ids=range(20))
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_a_corpus_that_is_wrong_fails_and_the_message_says_what_about(load, said):
+    fails(lambda: check_corpus(corpus(load), others=[{"count": 8}]), "corpus 'mine'", said)
+
+
+def test_an_option_the_corpus_does_not_have_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"unknown key 'corpus\.size'"):
+        check_corpus(corpus(), options={"size": 3})
 
 
 # --- ingesters ------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cvfp_core.kinds import Analysis, Fitter, Ingester, IngestOptions, Template, VariantFamily
+from cvfp_core.kinds import Analysis, CorpusSource, Fitter, Ingester, IngestOptions, Template, VariantFamily
 from cvfp_core.registry import Registry
 from cvfp_core.settings import Scalar
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from cvfp_core.verdicts import Verdict
 
-__all__ = ["check_analysis", "check_fitter", "check_ingester", "check_light", "check_template", "check_variant",
-           "load_only"]
+__all__ = ["check_analysis", "check_corpus", "check_fitter", "check_ingester", "check_light", "check_template",
+           "check_variant", "load_only"]
 
 
 def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
@@ -70,6 +70,27 @@ def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Sca
     from cvfp_core.testing import variants
 
     variants.check(family, name, options or {})
+
+
+def check_corpus(
+    source: CorpusSource,
+    *,
+    options: Mapping[str, Scalar | None] | None = None,
+    others: Sequence[Mapping[str, Scalar | None]] = (),
+) -> None:
+    """The corpus is one that can be trained on, and the same whenever it is loaded with the same options.
+
+    Checked: shapes and types of the arrays; ids of tokens below vocab_size, training and validation of 2 tokens or
+    more; ends of documents that rise up to the last training token, so that samples are prefixes of each other;
+    finite embeddings, one row a token; loaded again, from what it left in its cache folder and with an empty one: the
+    same in everything, hash included; with other options another hash.
+
+    options: those that differ from the defaults; of a small corpus, as it is loaded four times. others: more of them,
+    each of which must give another corpus.
+    """
+    from cvfp_core.testing import corpora
+
+    corpora.check(source, options or {}, others)
 
 
 def check_ingester(
