@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import benchmarks_path
 import made_docs
 import made_environments
 
@@ -57,6 +58,23 @@ def test_what_a_page_does_not_install_is_not_there(tmp_path):
     installs = made_docs.Block(line=1, language="sh", text="python -m pip install pytest\n", file=None)
     made_docs.step(installs, tmp_path, env, "page.md")
     assert made_docs.step(tests, tmp_path, env, "page.md")[0] == f"pytest {pytest.__version__}\n"
+
+
+@pytest.mark.parametrize(("limit", "said"), [(60.0, None), (0.0, "expected at most 0 s, took ")])
+def test_the_benchmark_of_an_authors_loop_fails_beyond_its_limit(limit, said, tmp_path, monkeypatch, capsys):
+    benchmark = benchmarks_path.plugin_loop()
+    (tmp_path / "page.md").write_text("```sh\nsleep 0.01 # a step\n```\n")
+    monkeypatch.setattr(benchmark, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(benchmark, "LIMIT", limit)
+    monkeypatch.setattr("sys.argv", ["plugin_loop.py"])
+    if said is None:
+        benchmark.main()
+    else:
+        with pytest.raises(SystemExit, match=said):
+            benchmark.main()
+    step, total = capsys.readouterr().out.splitlines()
+    assert step.endswith("s  sleep 0.01 # a step")
+    assert f"in all, of {limit:.0f} allowed; " in total
 
 
 PAGE_TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
