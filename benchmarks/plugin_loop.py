@@ -43,7 +43,7 @@ def main() -> None:
     print(f"{total:6.1f} s  in all, of {LIMIT:.0f} allowed; {os.cpu_count()} CPUs, Python {platform.python_version()}, "
           f"load {load:.1f} when it began and {os.getloadavg()[0]:.1f} at its end, its own included")
     if total > LIMIT:
-        sys.exit(f"the loop of a plugin author: expected at most {LIMIT:.0f} s, took {total:.1f} s; see the steps above")
+        sys.exit(f"the loop of a plugin author: expected at most {LIMIT:.0f} s, took {total:.1f} s; see its steps")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from cvfp_core.kinds import (
     Fitter,
     Ingester,
     IngestOptions,
+    Light,
     Option,
     Parameter,
     Template,
@@ -835,6 +836,28 @@ def test_an_analysis_that_finds_nothing_passes():
 ], ids=range(6))
 def test_an_analysis_that_is_wrong_fails_and_the_message_says_what_about(analyse, said):
     fails(lambda: check_analysis(asking(analyse), data_sets=40), "analysis 'mine'", said)
+
+
+def test_an_analysis_of_lights_is_given_those_there_are_and_checked_like_any_other():
+    seen = []
+
+    def ask(runs, lit):
+        seen.append([light.name for light in lit])
+        if runs.height == 1:
+            raise KeyError("one")
+        return [claim("inconclusive", 0.5)]
+
+    wrong = Analysis(name="mine", title="Is it?", analyse_lights=ask)
+    fails(lambda: check_analysis(wrong, data_sets=3, registry=INSTALLED), "1 record: expected no exception, found KeyE")
+    assert seen[0] == list(INSTALLED.items(Light))
+    both = replace(wrong, analyse=lambda _runs, _fits: [claim("inconclusive", key="j")],
+                   analyse_lights=lambda _runs, _lit: [claim("inconclusive")])
+    check_analysis(both, data_sets=3, wrong={"j": [], "k": []})
+
+
+def test_an_analysis_that_asks_nothing_is_refused():
+    with pytest.raises(ValueError, match="analysis 'mine': give `analyse`, or `analyse_lights`"):
+        Analysis(name="mine", title="Is it?")
 
 
 def test_null_data_without_an_effect_may_be_given():

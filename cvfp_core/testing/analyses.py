@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy import stats
 
 from cvfp_core.errors import UsageError
 from cvfp_core.findings import Finding, test_all
-from cvfp_core.fitting.values import Fit
 from cvfp_core.kinds import Analysis, Fitter, Light, StopRule
 from cvfp_core.records import Record, frame
 from cvfp_core.registry import Registry, load
@@ -96,12 +95,16 @@ def _subject(analysis: Analysis, registry: Registry) -> _Subject:
     """The subject with an analysis that notes what it raises and raises it again."""
     errors: list[Exception] = []
 
-    def analyse(runs: pl.DataFrame, fits: Sequence[Fit]) -> Iterable[Finding]:
-        try:
-            return list(analysis.analyse(runs, fits))
-        except Exception as error:
-            errors.append(error)
-            raise
+    def noting(function: Callable[..., Iterable[Finding]] | None) -> Callable[..., Iterable[Finding]] | None:
+        def analyse(*given: object) -> Iterable[Finding]:
+            assert function is not None
+            try:
+                return list(function(*given))
+            except Exception as error:
+                errors.append(error)
+                raise
+
+        return analyse if function is not None else None
 
     laws = registry.items(Fitter)
     missing = [law for law in analysis.laws if law not in laws]
@@ -109,7 +112,7 @@ def _subject(analysis: Analysis, registry: Registry) -> _Subject:
         raise UsageError(f"analysis '{analysis.name}' reads laws that are not there: {', '.join(missing)}; give "
                          "registry=load_only(your_plugin, beside=['laws'])")
     beside = [*registry.items(Light).values(), *registry.items(StopRule).values()]
-    watched = replace(analysis, analyse=analyse)
+    watched = replace(analysis, analyse=noting(analysis.analyse), analyse_lights=noting(analysis.analyse_lights))
     return _Subject(analysis=analysis, errors=errors,
                     registry=holding(watched, *(laws[name] for name in analysis.laws), *beside))
 
