@@ -17,7 +17,7 @@ from cvfp_core import culprits, verdicts
 from cvfp_core import records as schema
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.inference import Measured
-from cvfp_core.kinds import Analysis
+from cvfp_core.kinds import Analysis, Light
 from cvfp_core.matched import usable
 from cvfp_core.registry import Registry
 from cvfp_core.verdicts import Judged, Verdict
@@ -162,7 +162,10 @@ def _findings(analysis: Analysis, runs: pl.DataFrame, fits: Sequence[Fit], regis
     if missing:
         return [_without_verdict(analysis, "not measured", NOT_MEASURED, {"columns": ", ".join(missing)})]
     try:
-        return _checked(analysis, list(analysis.analyse(runs, fits)))
+        made = list(analysis.analyse(runs, fits)) if analysis.analyse else []
+        if analysis.analyse_lights:
+            made += analysis.analyse_lights(runs, list(registry.items(Light).values()))
+        return _checked(analysis, made)
     except culprits.PASSING:
         raise
     except BaseException as error:

@@ -217,19 +217,26 @@ class Analysis:
     """A question asked of records and fits: what is claimed, and whether the data says so.
 
     `analyse(records, fits)` gets the usable runs (see `matched.usable`) and the fits of `laws`, and returns findings;
-    the core corrects them for their number, over all analyses. It is not called if no run has one of the columns.
+    the core corrects them for their number, over all analyses. It is not called if no run has one of the columns. A
+    question about lights is asked by `analyse_lights`, in its place or beside it.
     """
 
     name: str
     title: str
     """The question, as a reader asks it."""
-    analyse: Callable[[pl.DataFrame, Sequence[Fit]], Iterable[Finding]]
+    analyse: Callable[[pl.DataFrame, Sequence[Fit]], Iterable[Finding]] | None = None
+    analyse_lights: Callable[[pl.DataFrame, Sequence[Light]], Iterable[Finding]] | None = None
+    """(records, lights) -> findings; gets every light that is installed, whichever plugin it comes from."""
     columns: tuple[str, ...] = ("val_ppl",)
     """Record columns without which there is nothing to analyse."""
     controls: bool = False
     """Whether it gets the runs of controls too; if not, it sees them only where there are no others."""
     laws: tuple[str, ...] = ()
     """Names of the laws whose fits it reads."""
+
+    def __post_init__(self) -> None:
+        if self.analyse is None and self.analyse_lights is None:
+            raise ValueError(f"analysis '{self.name}': give `analyse`, or `analyse_lights` if it asks about lights")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

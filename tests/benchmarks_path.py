@@ -20,6 +20,11 @@ def findings():
     return _module("findings")
 
 
+def plugin_loop():
+    """The module benchmarks/plugin_loop.py."""
+    return _module("plugin_loop")
+
+
 def _module(name):
     path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_benchmark", path)

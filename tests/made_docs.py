@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ANY_FENCE = re.compile(r"^[ \t>*+\-\d.)]*(?:`{3}|~{3}).*$", re.MULTILINE)
+"""What a reader sees as the beginning or end of a block: indented, in a list or quoted, whatever stands behind it."""
 FILE = re.compile(r"`([\w./-]+\.[\w.]+)`:$")
 
 
@@ -28,7 +30,12 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
+    """The blocks of the page. Fails for a fence that belongs to none of them: what it holds would not be run."""
     found = []
+    ends = {place for match in FENCE.finditer(page) for place in (match.start(), match.end() - 3)}
+    for fence in ANY_FENCE.finditer(page):
+        line = page.count("\n", 0, fence.start()) + 1
+        assert fence.start() in ends, f"line {line}: no block that is run begins or ends at '{fence[0]}'"
     for match in FENCE.finditer(page):
         before = page[: match.start()].rstrip().rpartition("\n")[2]
         named = FILE.search(before)

@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 import venv
+import zipfile
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import made_grids
@@ -12,20 +14,46 @@ PROGRAM = "#!{python}\nfrom cvfp_core.cli import main\n\nif __name__ == '__main_
 
 
 def make(folder: Path) -> dict[str, str]:
-    """The variables of an environment that sees what is installed here and keeps what is installed into it."""
+    """The variables of an environment that sees what is installed here and keeps what is installed into it.
+
+    As after the README's first command, there is no pytest; pip finds one in a folder, and nothing on the network.
+    """
     venv.create(folder / "venv", symlinks=True)
     home = folder / "venv" / "bin"
     (library,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    seen = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    (library / "seen.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in seen))
+    pytest = distribution("pytest")
+    lent = _lent(folder / "lent", without={file.parts[0] for file in pytest.files})
+    (library / "lent.pth").write_text(f"import site; site.addsitedir({str(lent)!r})\n")
     program = home / "cvfp"
     program.write_text(PROGRAM.format(python=home / "python"))
     program.chmod(0o755)
     return made_grids.environment(
         folder, PATH=f"{home}{os.pathsep}{os.environ['PATH']}", VIRTUAL_ENV=str(folder / "venv"), PIP_NO_INDEX="1",
-        PIP_NO_DEPS="1", PIP_NO_BUILD_ISOLATION="0", PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_QUIET="1",
-        PYTHONWARNINGS="default",
+        PIP_FIND_LINKS=str(_wheel(pytest, folder / "wheels")), PIP_NO_BUILD_ISOLATION="0",
+        PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_QUIET="1", PYTHONWARNINGS="default",
     )
+
+
+def _lent(folder: Path, *, without: set[str]) -> Path:
+    """Links to all that is installed here, but for some."""
+    folder.mkdir()
+    for path in map(Path, sys.path):
+        if path.name in ("site-packages", "dist-packages"):
+            for each in path.iterdir():
+                if each.name not in without and not (folder / each.name).exists():
+                    (folder / each.name).symlink_to(each)
+    return folder
+
+
+def _wheel(installed: Distribution, folder: Path) -> Path:
+    """A folder with the wheel of a pure distribution, packed from what is installed here."""
+    folder.mkdir()
+    name = f"{installed.name.replace('-', '_')}-{installed.version}-py3-none-any.whl"
+    with zipfile.ZipFile(folder / name, "w") as wheel:
+        for file in installed.files:
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                wheel.write(file.locate(), file.as_posix())
+    return folder
 
 
 def copy(package: Path, folder: Path) -> Path:

@@ -162,6 +162,28 @@ def test_a_control_of_other_settings_or_data_is_none_and_another_label_does_not_
     assert f"{LABELS[0]} vs untrained" in on_controls(elsewhere, simulation.registry())
 
 
+@pytest.mark.parametrize("seeds_differ", [False, True])
+def test_only_runs_of_equal_settings_are_compared_where_a_series_mixes_them(simulation, seeds_differ):
+    """Two stores under one label: at another learning rate training is ten times worse, and there is no control."""
+    records = simulation.records(-0.05, 3, 0, modes=("trained", "untrained"))
+    if seeds_differ:
+        records = records.with_columns(pl.when(phase1_mode="untrained").then(pl.col("seed") + 10)
+                                       .otherwise(pl.col("seed")).alias("seed"))
+    other = json.dumps(replace(Settings(), phase1=Phase1Settings(learning_rate=0.2)).as_dict())
+    worse = records.filter(phase1_mode="trained").with_columns(
+        pl.lit(other).alias("settings"), pl.col("val_ppl") * 10, pl.format("other-{}", "run_id").alias("run_id"))
+    alone = on_controls(records, simulation.registry())[f"{LABELS[0]} vs untrained"]
+    mixed = on_controls(pl.concat([records, worse]), simulation.registry())[f"{LABELS[0]} vs untrained"]
+    assert mixed.values == alone.values
+    assert str(mixed.caveats[0]) == ("The series is of 2 different settings. Each is compared with controls of equal "
+                                     "settings only; there are such for 1.")
+    control = worse.with_columns(phase1_mode=pl.lit("untrained"), run_id=pl.format("control-{}", "run_id"),
+                                 seed=pl.col("seed") + 10 * seeds_differ)
+    both = on_controls(pl.concat([records, worse, control]), simulation.registry())[f"{LABELS[0]} vs untrained"]
+    assert str(both.caveats[0]).endswith("there are such for 2.")
+    assert both.values["ratio"] == pytest.approx(alone.values["ratio"] ** 0.5)  # the other's is 1
+
+
 def test_only_sizes_and_seeds_that_both_have_are_paired(simulation):
     records = simulation.records(-0.05, 3, 0, modes=("trained", "untrained"))
     control = pl.col("phase1_mode") == "untrained"
@@ -237,6 +259,8 @@ def test_tables_name_the_control_and_the_plan_has_a_row_for_each_seed(trained):
     for mode in MODES[1:]:
         assert f"1L_16d_1tok  control: {mode}" in said
         assert f"\n1L_16d_1tok:{mode} " in said
+    assert said.count("a control's Phase 1 was not trained; the report tests, seed by seed, whether training beats it"
+                      ) == 1
     assert made_grids.in_process("show", trained / "runs" / "default", folder=trained).stdout == said
     options = [*made_grids.options(trained, samples="4"), "--seed", "1", "--seed", "2", "--controls", "--dry-run"]
     plan = made_grids.in_process("run", *options, folder=trained).stdout
@@ -281,6 +305,106 @@ def test_reports_say_that_nothing_was_tested_and_in_japanese_too(simulation, tmp
                                                folder=tmp_path).stdout for lang in ("en", "ja"))
     assert "Not tested, as there is no control run: made:1L_128d_2tok (untrained, zero-context)." in english
     assert "対照の実行がないため検定していない" in japanese
+
+
+def reported(records, folder, *options):
+    """The report in English and Japanese, the lines of either."""
+    records.write_parquet(folder / "made.parquet")
+    return [made_grids.in_process("report", folder / "made.parquet", "--lang", lang, *options, folder=folder)
+            .stdout.splitlines() for lang in ("en", "ja")]
+
+
+UNTRAINED = pl.col("phase1_mode") == "untrained"
+
+
+@pytest.mark.parametrize("template", ["summary", "phase1-to-ppl"])
+@pytest.mark.parametrize(("changed", "english", "caveat", "japanese"), [
+    ({"train_tokens": pl.col("train_tokens") + 1}, "they have no size in common.**",
+     "  - They have no size in common: anything said of them would be an unmatched comparison.",
+     "共通のサイズがない。**"),
+    ({"seed": pl.col("seed") + 10}, "they have no seed in common.**",
+     "  - They have no seed in common, so nothing is known of what seeds differ by.", "共通のシードがない。**"),
+])
+def test_reports_say_why_a_control_decides_nothing(changed, english, caveat, japanese, template, simulation, tmp_path):
+    ((name, value),) = changed.items()
+    records = simulation.records(-0.3, 3, 0, modes=("trained", "untrained")).with_columns(
+        pl.when(UNTRAINED).then(value).otherwise(pl.col(name)).alias(name))
+    one, two = reported(records, tmp_path, "--template", template)
+    (place,) = [i for i, line in enumerate(one) if f"- **Whether {LABELS[0]} beats its control (untrained) is undecided"
+                in line]
+    assert english in one[place]
+    assert one[place + 1] == caveat
+    assert "with one seed" not in "".join(one)
+    assert any(f"{LABELS[0]} が対照（学習なし）に勝るかは未定" in line and japanese in line for line in two)
+
+
+@pytest.mark.parametrize("effect", [-0.02, 0.02])
+def test_a_verdict_withdrawn_by_the_correction_is_not_said_to_be_one_within_the_spread(effect, simulation, tmp_path):
+    def withdrawn(records):
+        return any(each.p_value is not None and each.p_value <= 0.045 and each.verdict == "inconclusive"
+                   for each in on_controls(records, simulation.registry()).values())
+
+    records = next(made for number in range(60)
+                   if withdrawn(made := simulation.records(effect, 3, number, modes=("trained", "untrained"))))
+    one, two = reported(records, tmp_path)
+    (line,) = [line for line in one if f"Whether {LABELS[0]} beats its control (untrained) is undecided" in line]
+    assert "undecided once corrected for the number of claims tested.** Ratio of Val PPL" in line
+    assert "beyond the spread" not in "".join(one)
+    low, high = map(float, re.search(r"\[([\d.]+), ([\d.]+)\]", line).groups())
+    assert high < 1 or low > 1
+    assert any("検定した主張の数で補正すると未定である。" in line for line in two)
+
+
+def test_reports_say_that_the_tests_failed_and_not_that_there_are_no_controls(simulation, tmp_path, monkeypatch):
+    def fail(_runs, _fits):
+        raise ValueError("no such luck")
+
+    for name in ("against_controls", "against_unigram"):
+        monkeypatch.setattr(f"cvfp_analyses.controls.{name}", fail)
+    one, two = reported(simulation.records(0.0, 2, 0), tmp_path)
+    for name, tail in (("controls", " Whether Phase 1 was worth its training is not known."), ("unigram", "")):
+        failed = f"analysis '{name}' of plugin 'analyses' (cvfp 0.1.0) failed: ValueError: no such luck"
+        assert f"- **Not tested: {failed}**{tail}" in one
+        assert any(line.startswith(f"- **検定していない： analysis '{name}'") for line in two)
+    assert "no control run" not in "".join(one)
+
+
+def test_without_a_finished_run_reports_say_that_nothing_was_measured(simulation, tmp_path):
+    records = simulation.records(0.0, 2, 0).with_columns(status=pl.lit("diverged"), val_ppl=pl.lit(None, pl.Float64))
+    one, _ = reported(records, tmp_path)
+    assert "- **Not tested: No run has val_ppl.** Whether Phase 1 was worth its training is not known." in one
+
+
+def test_the_catalogue_has_what_a_mixed_series_is_told(simulation, tmp_path):
+    records = simulation.records(-0.05, 2, 0, modes=("trained", "untrained"))
+    other = json.dumps(replace(Settings(), phase1=Phase1Settings(learning_rate=0.2)).as_dict())
+    more = records.filter(~UNTRAINED).with_columns(pl.lit(other).alias("settings"), pl.col("val_ppl") * 2,
+                                                   pl.format("other-{}", "run_id").alias("run_id"))
+    one, two = reported(pl.concat([records, more]), tmp_path)
+    assert any("is of 2 different settings" in line for line in one)
+    assert any("異なる 2 通りの設定" in line for line in two)
+
+
+ELSEWHERE = ("Whether training Phase 1 beats its controls is tested in the reports `summary`, `phase1-to-ppl` and "
+             "`audit`.")
+IN_JAPANESE = "Phase 1 の学習が対照に勝るかは、テンプレート `summary`、`phase1-to-ppl`、`audit` のレポートで検定する。"
+
+
+def test_the_other_reports_say_which_series_are_controls_and_where_they_are_tested(simulation, tmp_path):
+    records = simulation.records(-0.3, 2, 0)
+    one, two = reported(records, tmp_path, "--template", "fits", "--no-figures")
+    assert (f"Controls of Phase 1, whose contexts were not trained: {LABELS[1]}, {LABELS[2]}. {ELSEWHERE}") in one
+    assert any(line.endswith(IN_JAPANESE) for line in two)
+    groups = ("--template", "compare", "--set", f"a={LABELS[1]}", "--set", "b=made")
+    one, two = reported(records, tmp_path, *groups)
+    assert [line for line in one if ELSEWHERE in line] == [
+        f"{LABELS[1]} is a control of Phase 1: its contexts were not trained. {ELSEWHERE}"]
+    assert any(line.endswith(IN_JAPANESE) for line in two)
+    trained = records.filter(phase1_mode="trained")
+    other = trained.with_columns(experiment=pl.lit("other"), run_id=pl.format("other-{}", "run_id"))
+    for options in (["fits", "--no-figures"], ["compare", "--set", "a=made", "--set", "b=other"]):
+        one, _ = reported(pl.concat([trained, other]), tmp_path, "--template", *options)
+        assert "ontrol" not in "".join(one)
 
 
 def test_a_series_can_be_compared_with_its_control_by_name(simulation, tmp_path):

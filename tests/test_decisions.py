@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from cvfp_analyses import LIGHTS, STOP_RULES
-from cvfp_core import decisions, store
+from cvfp_core import decisions, hookimpl, store
 from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
+from cvfp_core.findings import test_all as every_finding
 from cvfp_core.kinds import Iteration, Light, StopRule
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.records import CURVE_SCHEMA, Record, frame
+from cvfp_core.testing import load_only
 from laws_data import SHARED, needs_shared
 from made_runs import RESIDUAL, made_cell, made_corpus
 
@@ -93,6 +96,15 @@ def test_a_difference_of_columns_can_be_a_light():
     assert judged.colour == "red"
     (judged,) = decisions.lights(runs(1, (100,)), [BY_NAME["er_gap"]])
     assert (judged.value, judged.colour) == (None, None)
+
+
+def test_a_light_of_another_plugin_is_tested_like_those_that_come_with_cvfp():
+    made = Light(name="mine", title="made", metric="val_er", better="higher", green=0.78, red=0.76)
+    stranger = SimpleNamespace(cvfp_lights=hookimpl(lambda: [made]))
+    found = {each.key: each for each in every_finding(runs(), [], load_only(stranger, beside=["analyses", "laws"]))
+             if each.analysis == "lights"}
+    assert set(found) == {*BY_NAME, "mine", "any"}
+    assert (found["mine"].estimate, found["mine"].values["stopped"]) == (1.0, 6)
 
 
 def test_a_light_whose_red_is_better_than_its_green_is_refused():

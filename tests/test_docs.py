@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import benchmarks_path
 import made_docs
 import made_environments
 
@@ -45,6 +46,35 @@ def test_every_block_of_a_page_does_what_the_page_says(page, tmp_path, cache):
 def test_an_example_does_what_its_readme_says(name, tmp_path, cache):
     example = made_environments.copy(ROOT / "examples" / name, tmp_path)
     made_docs.run(example / "README.md", example, environment(tmp_path, cache))
+
+
+def test_what_a_page_does_not_install_is_not_there(tmp_path):
+    env = made_environments.make(tmp_path)
+    sees = made_docs.Block(line=1, language="python", text="import cvfp_core, torch, hatchling\n", file=None)
+    made_docs.step(sees, tmp_path, env, "page.md")
+    tests = made_docs.Block(line=1, language="sh", text="python -m pytest --version\n", file=None)
+    with pytest.raises(AssertionError, match="No module named pytest"):
+        made_docs.step(tests, tmp_path, env, "page.md")
+    installs = made_docs.Block(line=1, language="sh", text="python -m pip install pytest\n", file=None)
+    made_docs.step(installs, tmp_path, env, "page.md")
+    assert made_docs.step(tests, tmp_path, env, "page.md")[0] == f"pytest {pytest.__version__}\n"
+
+
+@pytest.mark.parametrize(("limit", "said"), [(60.0, None), (0.0, "expected at most 0 s, took ")])
+def test_the_benchmark_of_an_authors_loop_fails_beyond_its_limit(limit, said, tmp_path, monkeypatch, capsys):
+    benchmark = benchmarks_path.plugin_loop()
+    (tmp_path / "page.md").write_text("```sh\nsleep 0.01 # a step\n```\n")
+    monkeypatch.setattr(benchmark, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(benchmark, "LIMIT", limit)
+    monkeypatch.setattr("sys.argv", ["plugin_loop.py"])
+    if said is None:
+        benchmark.main()
+    else:
+        with pytest.raises(SystemExit, match=said):
+            benchmark.main()
+    step, total = capsys.readouterr().out.splitlines()
+    assert step.endswith("s  sleep 0.01 # a step")
+    assert f"in all, of {limit:.0f} allowed; " in total
 
 
 PAGE_TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -143,6 +173,14 @@ def test_blocks_are_files_commands_and_what_they_print(page, tmp_path):
     (PAGE.replace("mkdir inner", "false"), "exit code 1"),
     (PAGE.replace('print("from', 'raise SystemExit("from'), "exit code 1"),
     ("```toml\na = 1\n```\n", "nobody runs it"),
+    (PAGE + "\n1. Do\n\n   ```sh\n   false\n   ```\n", "line 24: no block that is run begins or ends at '   ```sh'"),
+    (PAGE + "\n~~~sh\nfalse\n~~~\n", "line 22: no block that is run begins or ends at '~~~sh'"),
+    (PAGE + "\n```sh title\nfalse\n```\n", "line 22: no block that is run begins or ends at '```sh title'"),
+    (PAGE + "\n````sh\nfalse\n````\n", "line 22: no block that is run begins or ends at '````sh'"),
+    (PAGE + "\n```sh \nfalse\n```\n", "line 22: no block that is run begins or ends at '```sh '"),
+    (PAGE + "\n> ```sh\n> false\n> ```\n", "line 22: no block that is run begins or ends at '> ```sh'"),
+    (PAGE + "\n```sh\nfalse\n", "line 22: no block that is run begins or ends at '```sh'"),
+    ("```sh\ntrue\n~~~\n```\n", "line 3: no block that is run begins or ends at '~~~'"),
 ])
 def test_a_page_that_is_wrong_fails(page, tmp_path, broken, message):
     with pytest.raises(AssertionError, match=message):

@@ -1,5 +1,6 @@
 """The kit for authors of plugins: every first-party plugin passes, and every check fails on a wrong one."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+import benchmarks_path
 import cvfp_analyses
 import cvfp_laws
 import cvfp_residual
@@ -23,13 +25,27 @@ from cvfp_core.errors import IngestError, PluginError, UsageError
 from cvfp_core.findings import Finding
 from cvfp_core.fitting.values import Estimate, Fit
 from cvfp_core.ingesting.found import FoundRun, NotUnderstood, Tally
-from cvfp_core.kinds import Analysis, Fitter, Ingester, IngestOptions, Option, Parameter, Template, VariantFamily
+from cvfp_core.kinds import (
+    Analysis,
+    Corpus,
+    CorpusSource,
+    Fitter,
+    Ingester,
+    IngestOptions,
+    Light,
+    Option,
+    Parameter,
+    Template,
+    VariantFamily,
+)
 from cvfp_core.records import Record, frame
 from cvfp_core.testing import (
     analyses,
     check_analysis,
+    check_corpus,
     check_fitter,
     check_ingester,
+    check_light,
     check_template,
     check_variant,
     load_only,
@@ -98,12 +114,33 @@ import sys
 sys.modules["pytest"] = None
 import cvfp_core.testing
 print(*{name.partition(".")[0] for name in sys.modules})
-import cvfp_core.testing.analyses, cvfp_core.testing.fitters, cvfp_core.testing.ingesters
+import cvfp_core.testing.analyses, cvfp_core.testing.corpora, cvfp_core.testing.fitters, cvfp_core.testing.ingesters
 import cvfp_core.testing.templates, cvfp_core.testing.variants
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True,
                           timeout=60)
     assert not set(done.stdout.split()) & {"torch", "polars", "numpy", "scipy", "lmfit", "matplotlib"}
+
+
+# --- entry modules --------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("code", "said"), [
+    ("import numpy\n", "found numpy"),
+    ("from cvfp_core import hookimpl\n\n@hookimpl\ndef cvfp_fitters():\n    import polars\n    return []\n",
+     "found polars"),
+    ("1 / 0\n", "found ZeroDivisionError: division by zero"),
+    ("def cvfp_fiters():\n    return []\n", "there is no hook 'cvfp_fiters'"),
+])
+def test_an_entry_module_that_is_heavy_or_cannot_be_loaded_fails(code, said, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "made_heavy.py").write_text(code)
+    fails(lambda: check_light(ModuleType("made_heavy")), "plugin module 'made_heavy', loaded with its hooks", said)
+
+
+def test_an_entry_module_that_imports_when_something_is_used_passes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "made_light.py").write_text("def later():\n    import numpy\n    return numpy\n")
+    check_light(ModuleType("made_light"))
 
 
 # --- variants -------------------------------------------------------------------------------------------------------
@@ -248,6 +285,34 @@ class Careless(Plain):
         return [self.factor * made for made in super().contexts(previous, windows)]
 
 
+class Overwriting(Plain):
+    """Saves memory by writing into the contexts it reads."""
+
+    def hidden(self, contexts, windows):
+        return super().hidden(contexts.mul_(0.5), windows)
+
+
+class OverwritingLater(Plain):
+    """The same of the previous contexts, when it learns."""
+
+    def contexts(self, previous, windows):
+        return super().contexts(previous.mul_(0.5) if torch.is_grad_enabled() else previous, windows)
+
+
+class OverwritingCopy(Plain):
+    """What is written into is its own."""
+
+    def hidden(self, contexts, windows):
+        return super().hidden(contexts.clone().mul_(0.5), windows)
+
+
+class NeedsContexts(Plain):
+    def hidden(self, contexts, windows):
+        if not contexts.any():
+            raise ValueError("no contexts")
+        return super().hidden(contexts, windows)
+
+
 class Bigrams(Plain):
     """A one-phase model."""
 
@@ -274,6 +339,7 @@ def family(build, **changed):
 def test_a_family_that_is_right_passes_with_one_phase_or_two():
     check_variant(family(Plain), "mine_1L_10d_2tok")
     check_variant(family(Bigrams, phases=1), "mine_1L_10d_1tok")
+    check_variant(family(OverwritingCopy), "mine_1L_10d_1tok")
 
 
 @pytest.mark.parametrize(("model", "said"), [
@@ -288,6 +354,9 @@ def test_a_family_that_is_right_passes_with_one_phase_or_two():
     (Deaf, "loss of Phase 1 after 12 iterations: expected below"),
     (Single, "a run in bfloat16: expected no exception, found TypeError: no bfloat16 here"),
     (Careless, "run with the shortcuts, of which `sharing` is the model's: expected the perplexity without them"),
+    (Overwriting, "what `hidden` is given: expected it stays as it was, found other contexts"),
+    (OverwritingLater, "what `contexts` is given: expected it stays as it was, found other contexts"),
+    (NeedsContexts, "a run in float32, phase1.mode=zero-context: expected no exception, found ValueError: no contexts"),
     (Lazy, "all of them learn in Phase 2, found no change of spare"),
     (Bigrams, "the group of phase 1: expected some parameters"),
 ])
@@ -311,6 +380,96 @@ def test_a_family_that_answers_to_any_name_fails():
 def test_an_option_the_family_does_not_have_is_a_usage_error():
     with pytest.raises(UsageError, match=r"unknown key 'model\.depth'; known: none"):
         check_variant(family(Plain), "mine_1L_10d_1tok", options={"depth": 3})
+
+
+# --- corpora --------------------------------------------------------------------------------------------------------
+
+CORPORA = {
+    "embedded": ({"max_documents": 20}, [{"max_documents": 20, "split_seed": 1}, {"max_documents": 9}]),
+    "text": ({"path": "lines.txt"}, [{"path": "lines.txt", "document_characters": 200}]),
+    "jsonl": ({"path": "lines.jsonl"}, [{"path": "lines.jsonl", "order": "kept"}]),
+    "hf": ({"dataset": "lines.jsonl"}, [{"dataset": "lines.jsonl", "embeddings": "random"}]),
+    "ultrachat": ({"dataset": "lines.jsonl", "split": "train", "field": "text"}, []),
+}
+"""Options of each corpus, and others that give another one; files stand in a folder of the test's."""
+SMALL_CORPUS = {"vocab_size": 280, "embed_dim": 8, "validation": 4, "tokenizer": "bpe", "embeddings": "ppmi"}
+
+
+@every(CorpusSource)
+def test_every_corpus_passes(item, tmp_path, monkeypatch):
+    texts = [f"Line {i} is about the number {i * i}, and about nothing else in the world." for i in range(24)]
+    (tmp_path / "lines.txt").write_text("\n\n".join(texts))
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    monkeypatch.chdir(tmp_path)
+    options, others = CORPORA[item.name]
+    check_corpus(item, options=SMALL_CORPUS | options, others=[SMALL_CORPUS | each for each in others])
+
+
+def tokens_of(options, _cache):
+    """Two documents of counting, right in every way; tests break one thing each."""
+    count = options["count"]
+    return Corpus(
+        name="made", tokenizer="none", vocab_size=count, train_tokens=np.tile(np.arange(count, dtype=np.int32), 2),
+        document_ends=np.array([count, 2 * count]), val_tokens=np.arange(count, dtype=np.int32),
+        embeddings=np.eye(count, dtype=np.float32), hash=f"made {count}",
+    )
+
+
+def corpus(load=tokens_of):
+    return CorpusSource(name="mine", title="made", load=load, options=(Option(name="count", default=7, help=""),))
+
+
+def but(**changed):
+    """The corpus with a field changed, or computed from the right one."""
+    def load(options, cache):
+        right = tokens_of(options, cache)
+        return replace(right, **{name: value(right) if callable(value) else value for name, value in changed.items()})
+    return load
+
+
+def leaves_a_mark(options, cache):
+    """Another corpus once it has been in a cache."""
+    cache.mkdir(exist_ok=True)
+    seen = (cache / "mark").exists()
+    (cache / "mark").touch()
+    return replace(tokens_of(options, cache), val_tokens=np.arange(6 if seen else 7, dtype=np.int32))
+
+
+def test_a_corpus_that_is_right_passes():
+    check_corpus(corpus(), others=[{"count": 8}, {"count": 9}])
+
+
+@pytest.mark.parametrize(("load", "said"), [
+    (lambda _options, _cache: "text", "loaded: expected a Corpus, found str"),
+    (lambda _options, _cache: 1 / 0, "expected no exception, found ZeroDivisionError"),
+    (but(train_tokens=lambda right: right.train_tokens.astype(np.int64)),
+     "train_tokens: expected an array of 1 dimension and type int32, found 1 and int64"),
+    (but(val_tokens=[1, 2]), "val_tokens: expected an array of 1 dimension and type int32, found list"),
+    (but(embeddings=lambda right: right.embeddings[:, 0]), "embeddings: expected an array of 2 dimensions"),
+    (but(embeddings=lambda right: right.embeddings[:-1]), "rows of embeddings: expected vocab_size, 7"),
+    (but(embeddings=lambda right: right.embeddings / 0), "embeddings: expected finite numbers"),
+    (but(val_tokens=lambda right: right.val_tokens + 1), "val_tokens: expected ids from 0 to 6, found 1 to 7"),
+    (but(train_tokens=lambda right: right.train_tokens - 1), "train_tokens: expected ids from 0 to 6, found -1 to 5"),
+    (but(val_tokens=lambda right: right.val_tokens[:1]), "val_tokens: expected 2 tokens or more"),
+    (but(document_ends=lambda right: right.document_ends[:0]), "documents: expected 1 or more, found none"),
+    (but(document_ends=np.array([14, 7])), "document_ends: expected each above the one before, the first above 0,"),
+    (but(document_ends=np.array([0, 14])), "the first above 0, found 0 of document 1"),
+    (but(document_ends=np.array([7, 13])), "last of document_ends: expected the number of train_tokens, 14, found 13"),
+    (but(hash=""), "hash: expected a text that is not empty, found ''"),
+    (but(val_repeated=12.0), "val_repeated: expected a fraction from 0 to 1, or None, found 12.0"),
+    (but(hash=lambda _right: str(np.random.default_rng().random())), "loaded again with the same cache: expected the"),
+    (leaves_a_mark, "loaded again with the same cache: expected the same corpus, found other val_tokens"),
+    (but(val_tokens=lambda _right: np.random.permutation(7).astype(np.int32)), "found other val_tokens"),
+    (but(hash="one"), "hash with {'count': 8}: expected another than with {}, found the same"),
+], ids=range(20))
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_a_corpus_that_is_wrong_fails_and_the_message_says_what_about(load, said):
+    fails(lambda: check_corpus(corpus(load), others=[{"count": 8}]), "corpus 'mine'", said)
+
+
+def test_an_option_the_corpus_does_not_have_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"unknown key 'corpus\.size'"):
+        check_corpus(corpus(), options={"size": 3})
 
 
 # --- ingesters ------------------------------------------------------------------------------------------------------
@@ -600,14 +759,41 @@ def test_what_a_check_of_a_fitter_needs_and_is_not_given_is_a_usage_error():
 CLAIMS = {
     "er-term": {"prediction": ["supported"], "claimed size": ["supported"]},
     "er-constant": {"constant": ["contradicted"]}, "er-gap": {"gap": ["contradicted"]},
-    "grid": {"repeats": ["contradicted"], "missing": ["contradicted"]},
+    "grid": {"repeats": ["contradicted"], "missing": ["contradicted"]}, "unigram": {"unigram": ["supported"]},
 }
 """Verdicts that are wrong where there is nothing, of claims that hold there, or whose opposite does."""
+SIMULATION = benchmarks_path.controls()
+
+
+def without_effect(seed):
+    """Runs with controls, three seeds each, and the unigram perplexity; training Phase 1 does nothing."""
+    return SIMULATION.records(0.0, 3, seed)
+
+
+NULL = {"controls": without_effect, "unigram": without_effect}
 
 
 @every(Analysis)
 def test_every_analysis_passes(item):
-    check_analysis(item, wrong=CLAIMS.get(item.name), data_sets=25, registry=INSTALLED)
+    check_analysis(item, null=NULL.get(item.name), wrong=CLAIMS.get(item.name), data_sets=200, registry=INSTALLED)
+
+
+def test_the_analysis_of_controls_fails_where_training_has_an_effect_after_all():
+    fails(lambda: check_analysis(INSTALLED.get(Analysis, "controls"), registry=INSTALLED, data_sets=40,
+                                 null=lambda seed: SIMULATION.records(-0.05, 3, seed)),
+          "expected a wrong verdict in at most 7, as chance gives at 5%, found", "is supported: Training Phase 1")
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("controls", "Training Phase 1 lowers the Val PPL, against a control."), ("unigram", "No run has unigram_ppl."),
+])
+def test_data_on_which_an_analysis_tests_nothing_are_a_usage_error(name, said):
+    with pytest.raises(UsageError) as caught:
+        check_analysis(INSTALLED.get(Analysis, name), data_sets=3, registry=INSTALLED)
+    assert str(caught.value) == (f"analysis '{name}' tests nothing on 3 null data sets, so they check nothing; it says "
+                                 f"{said}; give null=, which makes what it asks about")
+    with pytest.raises(UsageError, match="it says nothing; give null="):
+        check_analysis(asking(lambda _runs, _fits: []), data_sets=2)
 
 
 def claim(verdict, p_value=0.001, **changed):
@@ -652,6 +838,28 @@ def test_an_analysis_that_is_wrong_fails_and_the_message_says_what_about(analyse
     fails(lambda: check_analysis(asking(analyse), data_sets=40), "analysis 'mine'", said)
 
 
+def test_an_analysis_of_lights_is_given_those_there_are_and_checked_like_any_other():
+    seen = []
+
+    def ask(runs, lit):
+        seen.append([light.name for light in lit])
+        if runs.height == 1:
+            raise KeyError("one")
+        return [claim("inconclusive", 0.5)]
+
+    wrong = Analysis(name="mine", title="Is it?", analyse_lights=ask)
+    fails(lambda: check_analysis(wrong, data_sets=3, registry=INSTALLED), "1 record: expected no exception, found KeyE")
+    assert seen[0] == list(INSTALLED.items(Light))
+    both = replace(wrong, analyse=lambda _runs, _fits: [claim("inconclusive", key="j")],
+                   analyse_lights=lambda _runs, _lit: [claim("inconclusive")])
+    check_analysis(both, data_sets=3, wrong={"j": [], "k": []})
+
+
+def test_an_analysis_that_asks_nothing_is_refused():
+    with pytest.raises(ValueError, match="analysis 'mine': give `analyse`, or `analyse_lights`"):
+        Analysis(name="mine", title="Is it?")
+
+
 def test_null_data_without_an_effect_may_be_given():
     def null(seed):
         rng = np.random.default_rng(seed)
@@ -659,8 +867,8 @@ def test_null_data_without_an_effect_may_be_given():
                             val_ppl=float(rng.uniform(50, 60)), val_acc=float(rng.uniform(0, 1))) for i in range(9))
 
     seen = []
-    check_analysis(asking(lambda runs, _fits: seen.append(runs.height) or [], columns=("val_acc",)), null=null,
-                   data_sets=3)
+    check_analysis(asking(lambda runs, _fits: seen.append(runs.height) or [claim("inconclusive", 0.5)],
+                          columns=("val_acc",)), null=null, data_sets=3)
     assert max(seen) == 9
     fails(lambda: check_analysis(asking(lambda _runs, _fits: [claim("contradicted")]), null=null, data_sets=20),
           "at most 5, as chance gives at 5%, found 20")
@@ -725,6 +933,37 @@ def template(folder, text, *, said=None, **changed):
 def test_a_template_that_is_right_passes_with_a_catalogue_and_without(tmp_path):
     check_template(template(tmp_path, RIGHT), registry=LIGHT)
     check_template(template(tmp_path, RIGHT, said={"Hello there": "Guten Tag"}, needs=("val_er",)), registry=LIGHT)
+
+
+EQUAL = RIGHT + "{{ _('Alpha') }} {% trans n=num_records %}{{ n }} Album{% pluralize %}{{ n }} Alben{% endtrans %}\n"
+ALBUMS = ("%(n)s Album", "%(n)s Alben")
+SAID = {"Hello there": "Guten Tag", "Alpha": "Alpha", ALBUMS: ALBUMS}
+"""A German catalogue in which most is as in the source."""
+
+
+def test_a_translation_that_equals_its_source_is_one(tmp_path):
+    check_template(template(tmp_path, EQUAL, said=SAID), registry=LIGHT)
+
+
+@pytest.mark.parametrize("missing", ["Alpha", ALBUMS])
+def test_a_message_that_is_in_no_catalogue_is_missing_be_it_plural(missing, tmp_path):
+    said = {message: text for message, text in SAID.items() if message != missing}
+    first = missing if isinstance(missing, str) else missing[0]
+    fails(lambda: check_template(template(tmp_path, EQUAL, said=said), registry=LIGHT),
+          f"messages without a translation into 'de': expected none, found 1: '{first}'")
+
+
+PROSE = "None of the runs converged. {{ _('None of them, nor a nan') }}: x\n"
+
+
+def test_words_of_the_template_itself_are_no_slips_and_slips_beside_them_are(tmp_path):
+    check_template(template(tmp_path, PROSE, said={"None of them, nor a nan": "None von ihnen"}), registry=LIGHT)
+    wrong = PROSE + "{% for s in series %}{{ s.fit.p_value }} of the runs{% endfor %}"
+    (tmp_path / "wrong").mkdir()
+    fails(lambda: check_template(template(tmp_path / "wrong", wrong), registry=LIGHT), "expected text without None",
+          "None of the runs")
+    said = PROSE + "{% for s in series %}{% trans p=s.fit.p_value %}Of {{ p }}{% endtrans %}{% endfor %}"
+    fails(lambda: check_template(template(tmp_path / "wrong", said), registry=LIGHT), "expected text without None")
 
 
 @pytest.mark.parametrize(("text", "changed", "said"), [

@@ -1,5 +1,8 @@
 """The README says what is true: its commands are CI's, and every command of the program stands in it."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 from typer.main import get_command
@@ -19,7 +22,19 @@ def test_the_two_commands_of_the_readme_are_these():
 
 
 def test_ci_runs_the_readmes_test_command():
-    assert TESTS in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert f"{TESTS} || exit 1" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_ci_ends_where_the_environment_of_the_tests_cannot_be_made(tmp_path):
+    """`set -e` alone goes on after a failure in the middle of an `&&` list."""
+    ci = shutil.copytree(ROOT / ".ci", tmp_path / ".ci") / "run"
+    (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python3").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run([ci], env={**os.environ, "PATH": path}, text=True, capture_output=True, check=False,
+                          timeout=30)
+    assert done.returncode == 1
+    assert done.stdout == "\n== tests, by the README's command\n"
 
 
 def test_every_command_has_help_and_stands_in_the_readme():

@@ -1,5 +1,6 @@
 """`cvfp plugin new`: what it writes works as written, for every kind and for all at once."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from cvfp_core.errors import UsageError
 from cvfp_core.registry import HOOKS, TITLES
 from cvfp_core.scaffold.parts import PARTS
 from cvfp_core.scaffold.write import files, requires, write
+from cvfp_core.testing import load_only
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -89,8 +91,9 @@ def mine(listed):
 
 
 def test_its_corpus_variant_settings_executor_law_and_template_work_together(installed):
-    cvfp(installed, "run", "--name", "all", "--corpus", "mine", "--variant", "mine_1L_8d_1tok", "--settings", "mine",
-         "--set", "executor=mine", "--samples", "5,10,20", "--stop-rule", "mine-rising")
+    said = cvfp(installed, "run", "--name", "all", "--corpus", "mine", "--variant", "mine_1L_8d_1tok", "--settings",
+                "mine", "--set", "executor=mine", "--samples", "5,10,20", "--stop-rule", "mine-rising", "--controls")
+    assert "mine_1L_8d_1tok  control: zero-context" in said
     assert "a - b * log2(tokens)" in cvfp(installed, "fit", "runs/all", "--law", "mine-law")
     assert "| all:mine_1L_8d_1tok |" in cvfp(installed, "report", "runs/all", "--template", "mine")
     assert "Are small samples learned by heart?" in cvfp(installed, "report", "runs/all", "--template", "audit")
@@ -112,6 +115,48 @@ def test_a_name_that_cannot_be_used_is_refused_in_one_line(name, reason, tmp_pat
     (line,) = result.stderr.splitlines()
     assert reason in line
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "kind", "item"), [
+    ("cvfp-power", "fitter", "fitter 'power-law', which plugin 'laws' (cvfp"),
+    ("cvfp-v3", "preset", "settings preset 'v3', which plugin 'newllm' (cvfp"),
+    ("cvfp-small", "preset", "settings preset 'small', which plugin 'residual' (cvfp"),
+    ("cvfp-text", "corpus", "corpus 'text', which plugin 'corpora' (cvfp"),
+    ("cvfp-summary", "template", "template 'summary', which plugin 'templates' (cvfp"),
+])
+def test_a_name_that_would_give_an_item_the_name_of_another_is_refused_in_one_line(name, kind, item, tmp_path):
+    result = new(tmp_path, name, "--kind", "observer", "--kind", kind)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert f"'{name}' would add the {item}" in line
+    assert line.endswith("adds already; choose another name")
+    assert not any(tmp_path.iterdir())
+    assert new(tmp_path, name, "--kind", "observer").exit_code == 0
+
+
+def test_what_is_disabled_keeps_its_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVFP_DISABLE", "laws")
+    assert "power-law" in new(tmp_path, "cvfp-power", "--kind", "fitter").stderr
+
+
+def test_the_names_that_are_compared_are_those_of_the_items(tmp_path, monkeypatch):
+    write("cvfp-made", EVERY, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "cvfp-made")
+    registered = load_only(importlib.import_module("cvfp_made"))
+    for part in PARTS.values():
+        if part.item is not None:
+            assert list(registered.items(HOOKS[part.hooks[0]])) == [part.item.replace("$short", "made")]
+    assert [kind for kind, part in PARTS.items() if part.item is None] == ["observer"]
+
+
+def test_the_test_of_lightness_of_a_new_plugin_fails_where_it_is_heavy(tmp_path):
+    write("cvfp-mine", ["light"], tmp_path)
+    window = tmp_path / "cvfp-mine" / "cvfp_mine" / "__init__.py"
+    window.write_text(window.read_text().replace("from cvfp_core import", "import numpy\nfrom cvfp_core import", 1))
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+                          cwd=tmp_path / "cvfp-mine", text=True, capture_output=True, check=False, timeout=60)
+    assert "FAILED tests/test_entry.py" in done.stdout
+    assert "nothing heavy is imported" in done.stdout
 
 
 def test_nothing_is_overwritten(tmp_path):

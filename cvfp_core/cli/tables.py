@@ -16,6 +16,8 @@ from cvfp_core.fitting import Fit, fit_series
 
 ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
 
+CONTROL_NOTE = "a control's Phase 1 was not trained; the report tests, seed by seed, whether training beats it"
+
 
 def print_records(records: pl.DataFrame, *, path: Path) -> None:
     """Prints the runs of every series, their exponents and the next command, on stdout."""
@@ -36,6 +38,8 @@ def print_records(records: pl.DataFrame, *, path: Path) -> None:
     fits = fit_series(records)
     console.print(_exponents(fits, several))
     console.print(ALPHA_NOTE, style="dim")
+    if schema.control(records).is_not_null().any():
+        console.print(CONTROL_NOTE, style="dim")
     for fit in fits:
         if fit.status != "converged" and fit.reason:
             console.print(Text(f"{_label(fit, several)}: {fit.status}: {fit.reason}", style="yellow"))

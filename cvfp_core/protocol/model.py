@@ -14,8 +14,8 @@ class TwoPhaseModel(Protocol):
     """A torch module with two groups of parameters: those that make contexts and those that predict tokens.
 
     `windows` are token ids (B, T), the current token last; the id `vocab_size` stands before the first token of a
-    stream and must act as a zero vector. The tied, frozen output head belongs to the protocol: logits are
-    `hidden @ embeddings.T`.
+    stream and must act as a zero vector. No method writes into the tensors it is given. The tied, frozen output head
+    belongs to the protocol: logits are `hidden @ embeddings.T`.
     """
 
     def contexts(self, previous: Tensor, windows: Tensor) -> list[Tensor]:

@@ -20,6 +20,8 @@ class Part:
     hooks: tuple[str, ...]
     adds: str
     """What the example is, in words, with $short for the plugin's name."""
+    item: str | None = "$short"
+    """The name of the item it registers; None: it registers none."""
     goods: tuple[str, ...] = ()
     """Files beside the shop window; their texts are in `files/KIND.NAME.txt`."""
     imports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -47,6 +49,7 @@ PARTS: Mapping[str, Part] = {
     "ingester": Part(
         hooks=("cvfp_ingesters",),
         adds="ingester `$short-log`: a text file with one run a line",
+        item="$short-log",
         goods=("log.py",),
         imports={ABC: ("Iterable", "Iterator"), PATHLIB: ("Path",), "cvfp_core.ingesting.found": ("Found",),
                  KINDS: ("Ingester", "IngestOptions")},
@@ -65,11 +68,13 @@ PARTS: Mapping[str, Part] = {
     "fitter": Part(
         hooks=("cvfp_fitters",),
         adds="law `$short-law`: perplexity falls by the same amount with every doubling of data",
+        item="$short-law",
         imports={ABC: ("Iterable",), TYPING: ("Any",), KINDS: ("Fitter", "Parameter")},
     ),
     "analysis": Part(
         hooks=("cvfp_analyses",),
         adds="analysis `$short-by-heart`: are small samples learned by heart?",
+        item="$short-by-heart",
         goods=("analysis.py",),
         imports={ABC: ("Iterable", "Sequence"), KINDS: ("Analysis",)},
         typing={"polars": (), "cvfp_core.findings": ("Finding",), "cvfp_core.fitting.values": ("Fit",)},
@@ -77,11 +82,13 @@ PARTS: Mapping[str, Part] = {
     "light": Part(
         hooks=("cvfp_lights",),
         adds="light `$short-movement`: how far the contexts still moved when Phase 1 ended",
+        item="$short-movement",
         imports={ABC: ("Iterable",), KINDS: ("Light",)},
     ),
     "stop-rule": Part(
         hooks=("cvfp_stop_rules",),
         adds="stop rule `$short-rising`: the loss of Phase 1 has risen three times in a row",
+        item="$short-rising",
         imports={ABC: ("Iterable", "Sequence"), KINDS: ("Iteration", "StopRule")},
     ),
     "executor": Part(
@@ -92,6 +99,7 @@ PARTS: Mapping[str, Part] = {
     "observer": Part(
         hooks=("cvfp_run_started", "cvfp_phase_finished", "cvfp_run_finished"),
         adds="an observer that logs what runs do, with Python's `logging` under the name `$package`",
+        item=None,
         imports={CELLS: ("Cell",)},
     ),
 }

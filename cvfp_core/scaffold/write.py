@@ -12,7 +12,7 @@ from string import Template
 
 from cvfp_core import __version__
 from cvfp_core.errors import CvfpError, UsageError, suggestion
-from cvfp_core.registry import GROUP
+from cvfp_core.registry import GROUP, HOOKS, TITLES, load
 from cvfp_core.scaffold.parts import PARTS
 
 _FILES = Path(__file__).parent / "files"
@@ -23,7 +23,8 @@ _SHORT_NAMES = {"torch": "import torch", "polars": "import polars as pl"}
 def write(name: str, kinds: Sequence[str], into: Path) -> tuple[Path, ...]:
     """Writes the plugin into the folder `into/name` and returns its files.
 
-    Raises UsageError for a name that is none or is taken, an unknown kind, or a folder that is there already.
+    Raises UsageError for a name that is none, is taken or would give an item one that is, an unknown kind, or a folder
+    that is there already.
     """
     made = files(name, kinds)
     folder = into / name
@@ -48,6 +49,7 @@ def files(name: str, kinds: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"unknown kind '{kind}'{suggestion(kind, PARTS)}; there are: {', '.join(PARTS)}")
     chosen = [kind for kind in PARTS if kind in kinds]
     words = names(name)
+    _refuse_clashes(chosen, words)
     package, parts = words["package"], [PARTS[kind] for kind in chosen]
     words["requires"] = requires()
     words["imports"] = _imports(chosen)
@@ -59,6 +61,7 @@ def files(name: str, kinds: Sequence[str]) -> dict[str, str]:
         "README.md": _fill("README.md", words),
         f"{package}/__init__.py": _fill("window.py", words),
         **{f"{package}/{good}": _fill(f"{kind}.{good}", words) for kind in chosen for good in PARTS[kind].goods},
+        "tests/test_entry.py": _fill("window.test", words),
         **{f"tests/test_{kind.replace('-', '_')}.py": _fill(f"{kind}.test", words) for kind in chosen},
     }
 
@@ -79,6 +82,20 @@ def names(name: str) -> dict[str, str]:
     if find_spec(package) is not None:
         raise UsageError(f"'{name}' would give the package '{package}', and there is one already; choose another name")
     return {"name": name, "package": package, "short": short}
+
+
+def _refuse_clashes(chosen: Iterable[str], words: Mapping[str, str]) -> None:
+    """Raises UsageError if an item would have the name of one that is installed: neither plugin would work then."""
+    everything = load(only=(), disabled=())
+    for kind in chosen:
+        part = PARTS[kind]
+        if part.item is None:
+            continue
+        item, of = Template(part.item).substitute(words), HOOKS[part.hooks[0]]
+        if item in everything.items(of):
+            owner = everything.owner(of, item).label
+            raise UsageError(f"'{words['name']}' would add the {TITLES[of]} '{item}', which {owner} adds already; "
+                             "choose another name")
 
 
 def requires(version: str = __version__) -> str:

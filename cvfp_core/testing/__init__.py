@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cvfp_core.kinds import Analysis, Fitter, Ingester, IngestOptions, Template, VariantFamily
+from cvfp_core.kinds import Analysis, CorpusSource, Fitter, Ingester, IngestOptions, Template, VariantFamily
 from cvfp_core.registry import Registry
 from cvfp_core.settings import Scalar
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from cvfp_core.verdicts import Verdict
 
-__all__ = ["check_analysis", "check_fitter", "check_ingester", "check_template", "check_variant", "load_only"]
+__all__ = ["check_analysis", "check_corpus", "check_fitter", "check_ingester", "check_light", "check_template",
+           "check_variant", "load_only"]
 
 
 def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
@@ -43,20 +45,52 @@ def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
     return only(plugins, beside)
 
 
+def check_light(plugin: ModuleType) -> None:
+    """The plugin's entry module is light: `cvfp --help` and `cvfp plugins` load it and call its registration hooks.
+
+    Checked, in a process of its own: nothing heavy is imported by then, such as torch, numpy, polars or scipy.
+    """
+    from cvfp_core.testing import light
+
+    light.check(plugin)
+
+
 def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Scalar | None] | None = None) -> None:
     """The family builds the variant of that name and both phases train it, as the protocol asks of a model.
 
-    Checked: the family knows the name and no nonsense; the shapes of contexts and hidden vectors; same seed, same
-    weights, bit for bit, and torch's global generator untouched; Phase 1 lowers its loss and touches no parameter of
-    Phase 2, and the other way round; the groups of parameters share none and sum to all that is trained; a whole run
-    in float32 and bfloat16 is finite and, in float32, the same twice, and nearly the same without shortcuts. A
-    one-phase family has no Phase-1 parameters.
+    Checked: the family knows the name and no nonsense; the shapes of contexts and hidden vectors; neither method
+    changes what it is given; same seed, same weights, bit for bit, and torch's global generator untouched; Phase 1
+    lowers its loss and touches no parameter of Phase 2, and the other way round; the groups of parameters share none
+    and sum to all that is trained; a whole run in float32 and bfloat16 is finite and, in float32, the same twice, and
+    nearly the same without shortcuts; so are the runs of `--controls`, untrained and with zero contexts. A one-phase
+    family has no Phase-1 parameters.
 
     name: of a small variant; a few seconds for widths up to 64. options: those that differ from the defaults.
     """
     from cvfp_core.testing import variants
 
     variants.check(family, name, options or {})
+
+
+def check_corpus(
+    source: CorpusSource,
+    *,
+    options: Mapping[str, Scalar | None] | None = None,
+    others: Sequence[Mapping[str, Scalar | None]] = (),
+) -> None:
+    """The corpus is one that can be trained on, and the same whenever it is loaded with the same options.
+
+    Checked: shapes and types of the arrays; ids of tokens below vocab_size, training and validation of 2 tokens or
+    more; ends of documents that rise up to the last training token, so that samples are prefixes of each other;
+    finite embeddings, one row a token; loaded again, from what it left in its cache folder and with an empty one: the
+    same in everything, hash included; with other options another hash.
+
+    options: those that differ from the defaults; of a small corpus, as it is loaded four times. others: more of them,
+    each of which must give another corpus.
+    """
+    from cvfp_core.testing import corpora
+
+    corpora.check(source, options or {}, others)
 
 
 def check_ingester(
@@ -124,13 +158,15 @@ def check_analysis(
     """The analysis does not see in chance what is not there, and ends in findings whatever it is given.
 
     Checked: of `data_sets` without any effect, no more than chance allows at a level of 5 % get a verdict that is
-    `wrong` there, after the core's correction; same records in another order, same findings; no records, one record,
-    one size, values missing: findings or none, never an exception.
+    `wrong` there, after the core's correction (in one of a thousand right analyses there are more; that is at most 7 of
+    40, 13 of 100, 21 of 200); same records in another order, same findings; no records, one record, one size, values
+    missing: findings or none, never an exception. An analysis that tests nothing on all of the data (no finding has
+    an n or a p value) was not checked: UsageError.
 
     null: seed -> records without an effect; by default grids of variants whose metrics are independent of each other,
-    under one power law. wrong: by key of a finding, the verdicts that are false of such data; by default `supported`
-    and `contradicted`. Of a claim that is true of them it is `["contradicted"]`. registry: where the laws it reads are;
-    by default all that is installed.
+    under one power law, without controls, one-phase models and unigram perplexity. wrong: by key of a finding, the
+    verdicts that are false of such data; by default `supported` and `contradicted`. Of a claim that is true of them it
+    is `["contradicted"]`. registry: where the laws it reads are; by default all that is installed.
     """
     from cvfp_core.testing import analyses
 

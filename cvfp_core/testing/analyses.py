@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from scipy import stats
 
 from cvfp_core.errors import UsageError
 from cvfp_core.findings import Finding, test_all
-from cvfp_core.fitting.values import Fit
 from cvfp_core.kinds import Analysis, Fitter, Light, StopRule
 from cvfp_core.records import Record, frame
 from cvfp_core.registry import Registry, load
@@ -96,12 +95,16 @@ def _subject(analysis: Analysis, registry: Registry) -> _Subject:
     """The subject with an analysis that notes what it raises and raises it again."""
     errors: list[Exception] = []
 
-    def analyse(runs: pl.DataFrame, fits: Sequence[Fit]) -> Iterable[Finding]:
-        try:
-            return list(analysis.analyse(runs, fits))
-        except Exception as error:
-            errors.append(error)
-            raise
+    def noting(function: Callable[..., Iterable[Finding]] | None) -> Callable[..., Iterable[Finding]] | None:
+        def analyse(*given: object) -> Iterable[Finding]:
+            assert function is not None
+            try:
+                return list(function(*given))
+            except Exception as error:
+                errors.append(error)
+                raise
+
+        return analyse if function is not None else None
 
     laws = registry.items(Fitter)
     missing = [law for law in analysis.laws if law not in laws]
@@ -109,7 +112,7 @@ def _subject(analysis: Analysis, registry: Registry) -> _Subject:
         raise UsageError(f"analysis '{analysis.name}' reads laws that are not there: {', '.join(missing)}; give "
                          "registry=load_only(your_plugin, beside=['laws'])")
     beside = [*registry.items(Light).values(), *registry.items(StopRule).values()]
-    watched = replace(analysis, analyse=analyse)
+    watched = replace(analysis, analyse=noting(analysis.analyse), analyse_lights=noting(analysis.analyse_lights))
     return _Subject(analysis=analysis, errors=errors,
                     registry=holding(watched, *(laws[name] for name in analysis.laws), *beside))
 
@@ -117,18 +120,24 @@ def _subject(analysis: Analysis, registry: Registry) -> _Subject:
 def _cries_no_wolf(
     subject: _Subject, null: Callable[[int], pl.DataFrame], wrong: Mapping[str, Collection[Verdict]], data_sets: int
 ) -> None:
-    count, said, keys = 0, "", set[str]()
+    count, said = 0, ""
+    keys: dict[str, str] = {}  # -> what was first said under it
+    tested = False
     for seed in range(data_sets):
         found = subject.findings(null(seed), f"null data of seed {seed}")
-        keys |= {each.key for each in found}
+        keys = {each.key: each.claim.format(**each.values) for each in found} | keys
+        tested = tested or any(each.n > 0 or each.p_value is not None for each in found)
         false = [each for each in found if each.verdict in wrong.get(each.key, ALWAYS_WRONG)]
         count += bool(false)
         said = said or next((f"'{each.key}' is {each.verdict}: {each.claim.format(**each.values)}"
                              for each in false), "")
-    unknown = sorted(set(wrong) - keys)
+    if not tested:
+        raise UsageError(f"{subject.name} tests nothing on {data_sets} null data sets, so they check nothing; it says "
+                         f"{'; '.join(keys.values()) or 'nothing'}; give null=, which makes what it asks about")
+    unknown = sorted(set(wrong) - set(keys))
     if unknown:
         raise UsageError(f"{subject.name} has no finding {', '.join(unknown)} on null data; it has "
-                         f"{', '.join(sorted(keys)) or 'none'}")
+                         f"{', '.join(sorted(keys))}")
     most = int(stats.binom.isf(CHANCE, data_sets, LEVEL))
     expect(count <= most, f"{subject.name}, {data_sets} data sets without an effect",
            f"a wrong verdict in at most {most}, as chance gives at {LEVEL:.0%}", f"{count}, the first: {said}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ PHASE1 = Phase1Settings(  # no convergence before the last iteration
 PHASE2 = Phase2Settings(learning_rate=0.01, epochs=EPOCHS, patience=EPOCHS, batch_tokens=32)
 BFLOAT16 = 0.2
 """How far the logarithm of a perplexity in bfloat16 may lie from that in float32; a percent is usual."""
+CONTROLS: tuple[Phase1Mode, ...] = tuple(mode for mode in get_args(Phase1Mode) if mode != "trained")
 SHORT = 1e-3
 """How far a perplexity may be moved by shortcuts, relatively; 1e-6 is usual."""
 
@@ -60,8 +61,11 @@ def check(family: VariantFamily, name: str, options: Mapping[str, Scalar | None]
     with _global_generator_kept(subject):
         _same_seed_same_weights(subject)
         _groups_sum(subject)
+        _keeps_what_it_is_given(subject)
         _shapes(subject)
         _learns(subject)
+        if family.phases == 2:
+            _runs_as_control(subject)
 
 
 def _subject(family: VariantFamily, name: str, given: Mapping[str, Scalar | None]) -> _Subject:
@@ -177,6 +181,23 @@ def _shapes(subject: _Subject) -> None:
            "stream)", f"a difference of {off:.2g}")
 
 
+def _keeps_what_it_is_given(subject: _Subject) -> None:
+    """Contexts are views of the protocol's buffer: what a model writes into them is read again as contexts."""
+    model, variant = subject.build(), subject.variant
+    windows = _windows(_corpus().train_tokens[:6], subject)
+    number = variant.num_layers if subject.family.phases == 2 else 0
+    contexts = torch.randn(number + 1, 6, variant.context_dim, generator=torch.Generator().manual_seed(4))
+    for learning in (False, True):
+        for method, given in ((model.contexts, contexts[0].clone()), (model.hidden, contexts[1:].clone())):
+            before = (given.clone(), windows.clone())
+            with torch.set_grad_enabled(learning):
+                method(given, windows)
+            changed = [what for what, old, new in zip(("contexts", "windows"), before, (given, windows), strict=True)
+                       if not torch.equal(old, new)]
+            expect(not changed, f"{subject.name}: what `{method.__name__}` is given", "it stays as it was",
+                   f"other {' and '.join(changed)}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """A run of both phases, and the model's parameters and buffers before, between and after them."""
@@ -208,7 +229,7 @@ def _run(subject: _Subject, precision: Literal["float32", "bfloat16"] = "float32
         num_samples=1, train_tokens=TRAIN, seed=1, device="cpu", cache=Path("unused"),
         shortcuts=shortcuts or Shortcuts(),
     )
-    what = f"{subject.name}: a run in {precision}"
+    what = f"{subject.name}: a run in {precision}" + (f", phase1.mode={mode}" if mode != "trained" else "")
     try:
         result = run_cell(cell, replace(subject.family, build=build), _corpus(), heard)
     except Exception as error:
@@ -249,6 +270,17 @@ def _learns(subject: _Subject) -> None:
            f"the perplexity without them, {plain:.8g}", f"{first:.8g}")
     expect(abs(math.log(half / first)) < BFLOAT16, f"{subject.name}: validation perplexity in bfloat16",
            f"about that in float32, {first:.4g}", f"{half:.4g}")
+
+
+def _runs_as_control(subject: _Subject) -> None:
+    """As `cvfp run --controls` does; contexts of zeros are one zero in memory, which nothing can be written into."""
+    for mode in CONTROLS:
+        run = _run(subject, mode=mode)
+        changed = _differing(run.states[0], run.states[-1]) & _names(run.model, 1)
+        expect(not changed, f"{subject.name} with phase1.mode={mode}", "parameters of phase 1 stay as they were",
+               f"other values of {_list(changed)}")
+        expect(math.isfinite(run.record.val_ppl or math.nan), f"{subject.name} with phase1.mode={mode}",
+               "a finite perplexity", run.record.val_ppl)
 
 
 def _list(names: set[str]) -> str:

@@ -28,6 +28,12 @@ def _behind(module: str, function: str) -> Callable[[pl.DataFrame, Sequence[Fit]
     return analyse
 
 
+def _of_lights(runs: pl.DataFrame, lit: Sequence[Light]) -> Iterable[Finding]:
+    from cvfp_analyses.decisions import lights
+
+    return lights(runs, lit)
+
+
 _ER = ("val_ppl", "val_er")
 ANALYSES = (
     Analysis(name="controls", title="Does training Phase 1 lower the perplexity?", controls=True,
@@ -58,7 +64,7 @@ ANALYSES = (
              analyse=_behind("factors", "num_layers")),
     Analysis(name="groups", title="Which of two groups has the lower perplexity at equal data?",
              analyse=_behind("groups", "pairs")),
-    Analysis(name="lights", title="Do the thresholds stop the worse runs?", analyse=_behind("decisions", "lights")),
+    Analysis(name="lights", title="Do the thresholds stop the worse runs?", analyse_lights=_of_lights),
     Analysis(name="grid", title="Is the grid complete, and every run there once?", analyse=_behind("groups", "grid")),
 )
 

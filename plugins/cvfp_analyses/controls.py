@@ -51,11 +51,16 @@ def _made_with(run: dict[str, object]) -> str:
 
 
 def _against(series: str, control: str, mine: pl.DataFrame, others: pl.DataFrame) -> Finding:
-    """Paired on size and seed; seeds count as independent, each by its mean over the sizes that all of them have."""
+    """Paired on settings, size and seed; seeds count as independent, each by its mean over sizes that all have."""
     seeds, sizes, logs = _paired(mine, others)
     each = logs.mean(axis=1) if logs.size else np.zeros(0)
     measured = inference.mean(each, method="paired log-ratios, mean over sizes of each seed, t interval over seeds")
     caveats: list[str | Caveat] = []
+    made, paired = mine["_made"].unique(), others["_made"].unique()
+    if len(made) > 1:
+        caveats.append(Caveat(
+            text="The series is of {made} different settings. Each is compared with controls of equal settings only; "
+                 "there are such for {paired}.", values={"made": len(made), "paired": len(paired)}))
     if not sizes:
         caveats.append("They have no size in common: anything said of them would be an unmatched comparison.")
     elif not seeds:
@@ -94,20 +99,26 @@ def _paired(mine: pl.DataFrame, others: pl.DataFrame) -> tuple[list[int], list[f
 
     Without a seed in common: no seeds, and one row of ratios of means over seeds.
     """
-    log = pl.col("val_ppl").log().mean().alias("_log")
-    pairs = mine.drop_nulls("seed").group_by("seed", "size").agg(log).join(
-        others.drop_nulls("seed").group_by("seed", "size").agg(log), on=["seed", "size"])
-    found = {(seed, size): left - right for seed, size, left, right in pairs.iter_rows()}
+    pairs = _log_ratios(mine.drop_nulls("seed"), others.drop_nulls("seed"), "seed", "size")
+    found = {(seed, size): ratio for seed, size, ratio in pairs.iter_rows()}
     seeds = sorted({seed for seed, _ in found})
     if not seeds:
-        means = mine.group_by("size").agg(log).join(others.group_by("size").agg(log), on="size").sort("size")
-        row = (means["_log"] - means["_log_right"]).to_numpy()
+        means = _log_ratios(mine, others, "size")
+        row = means["_ratio"].to_numpy()
         return [], means["size"].to_list(), row[None, :] if means.height else np.zeros((0, 0))
     while True:
         sizes = sorted({size for _, size in found if all((seed, size) in found for seed in seeds)})
         if sizes:
             return seeds, sizes, np.array([[found[seed, size] for size in sizes] for seed in seeds])
         seeds.remove(min(seeds, key=lambda seed: sum(each == seed for each, _ in found)))
+
+
+def _log_ratios(mine: pl.DataFrame, others: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """(by, _ratio): only runs of equal settings make a ratio; where there are several settings, the mean of theirs."""
+    keys = ["_made", *by]
+    log = pl.col("val_ppl").log().mean().alias("_log")
+    pairs = mine.group_by(keys).agg(log).join(others.group_by(keys).agg(log), on=keys).sort(keys)
+    return pairs.group_by(by).agg((pl.col("_log") - pl.col("_log_right")).mean().alias("_ratio")).sort(by)
 
 
 def _needed(estimate: float | None, each: Array, logs: Array) -> list[str | Caveat]:

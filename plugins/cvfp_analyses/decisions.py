@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from cvfp_analyses.thresholds import LIGHTS
 from cvfp_core.decisions import Backtest, backtest
 from cvfp_core.findings import Caveat, Finding, Table, finding
-from cvfp_core.fitting import Fit
 from cvfp_core.inference import Measured
+from cvfp_core.kinds import Light
 from cvfp_core.verdicts import LEVEL, Judged
 
 
-def lights(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
-    """The back-test of each light, as a finding."""
-    return [_finding(each) for each in backtest(runs, LIGHTS)]
+def lights(runs: pl.DataFrame, lit: Sequence[Light]) -> list[Finding]:
+    """The back-test of each light, and of all together, as a finding."""
+    return [_finding(each) for each in backtest(runs, lit)]
 
 
 def _finding(test: Backtest) -> Finding:

@@ -5,12 +5,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 from cvfp_core.kinds import Analysis, Fitter, Ingester, VariantFamily
-from cvfp_core.testing import check_analysis, check_fitter, check_ingester, check_variant, load_only
+from cvfp_core.testing import check_analysis, check_fitter, check_ingester, check_light, check_variant, load_only
 from cvfp_core.testing.analyses import null_data
 
 import cvfp_gru
 
 GRU = load_only(cvfp_gru)
+
+
+def test_cvfp_stays_quick_with_the_plugin_installed():
+    check_light(cvfp_gru)
 
 
 @pytest.mark.parametrize("name", ["gru_1L_16d_1tok", "gru_2L_24d_2tok"])
