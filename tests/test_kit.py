@@ -124,10 +124,22 @@ import cvfp_core.testing.templates, cvfp_core.testing.variants
 
 # --- entry modules --------------------------------------------------------------------------------------------------
 
+LIGHT_MODULE = """from cvfp_core import hookimpl
+from cvfp_core.kinds import Preset
+
+def later():
+    import numpy
+    return numpy
+
+@hookimpl
+def cvfp_presets():
+    return [Preset(name="made", title="made", overrides={})]
+"""
+
+
 @pytest.mark.parametrize(("code", "said"), [
-    ("import numpy\n", "found numpy"),
-    ("from cvfp_core import hookimpl\n\n@hookimpl\ndef cvfp_fitters():\n    import polars\n    return []\n",
-     "found polars"),
+    ("import numpy\n" + LIGHT_MODULE, "found numpy"),
+    (LIGHT_MODULE.replace("    return [", "    import polars\n    return ["), "found polars"),
     ("1 / 0\n", "found ZeroDivisionError: division by zero"),
     ("def cvfp_fiters():\n    return []\n", "there is no hook 'cvfp_fiters'"),
 ])
@@ -139,7 +151,7 @@ def test_an_entry_module_that_is_heavy_or_cannot_be_loaded_fails(code, said, tmp
 
 def test_an_entry_module_that_imports_when_something_is_used_passes(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "made_light.py").write_text("def later():\n    import numpy\n    return numpy\n")
+    (tmp_path / "made_light.py").write_text(LIGHT_MODULE)
     check_light(ModuleType("made_light"))
 
 
