@@ -135,7 +135,7 @@ def make_steps(
         with share():
             if shortcuts.parallel_validation:
                 made = parallel_contexts(model, val_windows, WIDTH, val_contexts)
-                assert made.repaired is not None
+                assert made.passes is not None
             else:
                 sequential_contexts(model, val_windows[:SEQUENTIAL_TOKENS], WIDTH, val_contexts[:SEQUENTIAL_TOKENS])
 

@@ -27,20 +27,20 @@ def rotating(previous, windows):
     return previous @ ROTATION + 0.1 * TABLE[windows[:, -1]]
 
 
-def both(make, count, *, chunk=8, warm_up=6):
+def both(make, count, *, chunk=8):
     model, windows = Scripted(contexts=make), made_windows(count)
     return (
-        parallel_contexts(model, windows, 6, chunk=chunk, warm_up=warm_up),
+        parallel_contexts(model, windows, 6, chunk=chunk),
         sequential_contexts(model, windows, 6).detach(),
     )
 
 
-@pytest.mark.parametrize("warm_up", [0, 1, 6, 20])
+@pytest.mark.parametrize("chunk", [1, 3, 8, 30])
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 16, 29, 64, 101])
 @pytest.mark.parametrize("make", [forgetting, rotating, adding])
-def test_parallel_contexts_are_the_sequential_ones_at_every_length(make, count, warm_up):
-    """Chunks of 8: lengths around their borders; 20 tokens of warm-up are more than two chunks."""
-    made, expected = both(make, count, warm_up=warm_up)
+def test_parallel_contexts_are_the_sequential_ones_at_every_length(make, count, chunk):
+    """Lengths around the borders of chunks; chunks of 1, 3 and 8 end before a block has forgotten anything."""
+    made, expected = both(make, count, chunk=chunk)
     assert made.contexts.shape == (count, 6)
     torch.testing.assert_close(made.contexts, expected, rtol=0, atol=1e-4)
 
@@ -52,33 +52,33 @@ def test_parallel_contexts_of_a_residual_block_are_the_sequential_ones(count):
     torch.testing.assert_close(made.contexts, sequential_contexts(model, windows, 12), rtol=0, atol=1e-4)
 
 
-def test_a_forgetting_block_needs_no_repair_after_enough_warm_up():
-    made, _ = both(forgetting, 200, warm_up=20)
-    assert made.repaired == 0
+@pytest.mark.parametrize(("chunk", "passes"), [(40, 1), (5, 2)])
+def test_chunks_are_begun_again_until_their_starts_stand(chunk, passes):
+    """The block forgets in some ten tokens: chunks of 40 end right at once, the ends of chunks of 5 move once."""
+    made, expected = both(forgetting, 200, chunk=chunk)
+    assert made.passes == passes
+    torch.testing.assert_close(made.contexts, expected, rtol=0, atol=2e-5)
 
 
-def test_a_block_that_forgets_slower_than_the_warm_up_is_repaired():
-    made, expected = both(forgetting, 200, warm_up=2)
-    assert made.repaired is not None
-    assert made.repaired > 0
-    torch.testing.assert_close(made.contexts, expected, rtol=0, atol=1e-4)
+def test_a_chunk_is_begun_again_only_as_far_as_it_differs():
+    steps = []
+
+    def counted(previous, windows):
+        steps.append(len(windows))
+        return forgetting(previous, windows)
+
+    made, _ = both(counted, 400, chunk=100)
+    assert made.passes == 1
+    assert sum(each == 4 for each in steps) == 100
+    assert sum(each == 3 for each in steps) in range(8, 33, 8)  # it looks every eighth token
 
 
-@pytest.mark.parametrize(("count", "repaired"), [(40, True), (200, False)])
-def test_a_block_that_forgets_nothing_gives_the_exact_sequence(count, repaired):
-    """Five chunks are repaired one after the other; twenty-five are too many, and the stream is computed in order."""
+@pytest.mark.parametrize(("count", "passes"), [(40, 4), (72, 8), (80, None), (200, None)])
+def test_a_block_that_forgets_nothing_gives_the_exact_sequence(count, passes):
+    """Each pass puts one more chunk of 8 right; more than nine are too many, and the stream is computed in order."""
     made, expected = both(adding, count)
-    assert (made.repaired is not None) == repaired
+    assert made.passes == passes
     assert torch.equal(made.contexts, expected)
-
-
-def test_a_warm_up_never_reaches_behind_the_first_token():
-    """A model that counts tokens: with a warm-up longer than what came before, counts would be off."""
-    made = parallel_contexts(
-        Scripted(contexts=lambda previous, _: previous + 1), made_windows(20), 1, chunk=4, warm_up=50
-    )
-    assert made.contexts.flatten().tolist() == list(range(1, 21))
-    assert made.repaired == 0
 
 
 def test_sequential_contexts_are_those_of_the_plain_protocol():

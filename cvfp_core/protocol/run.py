@@ -170,7 +170,7 @@ def _phase1(
         """Fills the validation contexts. False: the block does not forget its start, so they were made one by one."""
         with share_val():
             if shortcuts.parallel_validation:
-                return parallel_contexts(model, val.windows, width, val.layers[-1]).repaired is not None
+                return parallel_contexts(model, val.windows, width, val.layers[-1]).passes is not None
             sequential_contexts(model, val.windows, width, val.layers[-1])
             return True
 
