@@ -48,9 +48,10 @@ def shown(value: object) -> str:
     return str(value)
 
 
-def unknown(kind: str, asked: str, names: Iterable[str]) -> UsageError:
-    """The error for a name nobody registered: what was asked, the nearest name, all there are."""
+def unknown(kind: str, asked: str, names: Iterable[str], *, left_out: str = "") -> UsageError:
+    """The error for a name nobody registered: what was asked, the nearest name, all there are, and what is disabled."""
     known = sorted(names)
+    disabled = f"; plugins left out: {left_out}" if left_out else ""
     return UsageError(
-        f"unknown {kind} '{asked}'{suggestion(asked, known)}; installed: {', '.join(known) or 'none'}"
+        f"unknown {kind} '{asked}'{suggestion(asked, known)}; installed: {', '.join(known) or 'none'}{disabled}"
     )

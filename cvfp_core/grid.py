@@ -127,8 +127,9 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Regis
     """
     for row in records.drop_nulls("corpus_hash").unique("corpus_hash").to_dicts():
         if row["corpus_hash"] != cells[0].corpus_hash:
-            raise UsageError(f"experiment '{cells[0].experiment}' has runs on another corpus ({row['corpus']}); choose "
-                             "another label with --name")
+            raise UsageError(f"experiment '{cells[0].experiment}' has runs on another corpus, or on the same one read "
+                             f"otherwise ({row['corpus']}, vocabulary {row['vocab_size']}); choose another label with "
+                             "--name")
     for variant, cell in {cell.variant.name: cell for cell in cells}.items():
         here = flatten(cell.settings.as_dict())
         unused = "phase1." if registry.get(VariantFamily, cell.variant.family).phases == 1 else "phase1.mode"

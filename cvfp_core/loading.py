@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -181,16 +182,33 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
         marks = manager.parse_hookimpl_opts(plugin, name)
         if marks is not None:
             asked = marks.get("specname") or name
-            if asked not in _HOOK_NAMES and not marks.get("optionalhook"):
-                raise PluginError(f"there is no hook '{asked}'{suggestion(asked, _HOOK_NAMES)}")
+            if asked in _HOOK_NAMES:
+                _check_arguments(asked, getattr(plugin, name))
+            elif not marks.get("optionalhook"):
+                raise _no_hook(asked)
         elif name.startswith("cvfp_"):
             value = getattr(plugin, name)
             if isinstance(value, ModuleType) or not callable(value):
                 continue
             if name not in _HOOK_NAMES:
-                raise PluginError(f"there is no hook '{name}'{suggestion(name, _HOOK_NAMES)}")
+                raise _no_hook(name)
             raise PluginError(f"'{name}' lacks its decorator @hookimpl (from cvfp_core import hookimpl), or is no "
                               "function")
+
+
+def _no_hook(asked: str) -> PluginError:
+    near = suggestion(asked, _HOOK_NAMES) or f"; there are: {', '.join(_HOOK_NAMES)}"
+    return PluginError(f"there is no hook '{asked}'{near}")
+
+
+def _check_arguments(hook: str, function: Callable[..., object]) -> None:
+    """Raises PluginError if the function needs an argument that the hook does not give."""
+    given = list(signature(getattr(hookspecs, hook)).parameters)
+    for each in signature(function).parameters.values():
+        needed = each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+        if needed and each.name not in given:
+            near = suggestion(each.name, given)
+            raise PluginError(f"{hook} has no argument '{each.name}'{near}; it has: {', '.join(given) or 'none'}")
 
 
 def _nothing(manager: pluggy.PluginManager, plugin: object) -> str:

@@ -50,8 +50,12 @@ class Registry:
         """The item of that name. Raises UsageError with the nearest name and all there are."""
         items = self.items(kind)
         if name not in items:
-            raise unknown(TITLES[kind], name, items)
+            raise unknown(TITLES[kind], name, items, left_out=self._said_left_out())
         return items[name]
+
+    def _said_left_out(self) -> str:
+        """Which plugins the environment leaves out, for a message: what is missing may be theirs."""
+        return ", ".join(f"{plugin.name} by {plugin.disabled}" for plugin in self.left_out)
 
     def owner(self, kind: type, name: str) -> PluginInfo:
         """The plugin that registered the item."""

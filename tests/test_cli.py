@@ -240,6 +240,18 @@ def test_finished_cells_are_skipped_and_only_new_sizes_are_run(place):
     assert [strict_json(line)["event"] for line in events] == ["run_skipped"] * 3
 
 
+def test_runs_are_shown_without_the_plugin_of_laws_and_a_law_says_what_is_left_out(place, monkeypatch):
+    invoke("run", *made_grids.options(place, samples="4"), folder=place)
+    folder = str(place / "runs" / "default")
+    assert "alpha of PPL" in invoke("show", folder, folder=place).stdout
+    monkeypatch.setenv("CVFP_DISABLE", "laws")
+    shown = invoke("show", folder, folder=place).stdout
+    assert "1L_16d_1tok" in shown
+    assert "alpha" not in shown
+    refused = invoke("fit", folder, folder=place, code=2)
+    assert "unknown fitter 'power-law'; installed: none; plugins left out: laws by CVFP_DISABLE" in refused.stderr
+
+
 def test_other_settings_do_not_enter_an_experiment(place):
     invoke("run", *made_grids.options(place, samples="4"), folder=place)
     kept = store.read(place / "runs" / "default")
@@ -253,7 +265,8 @@ def test_other_settings_do_not_enter_an_experiment(place):
     elsewhere = [*made_grids.options(place, variants=("2L_16d_1tok",), samples="4"), "--set", "corpus.vocab_size=290"]
     refused = invoke("run", *elsewhere, folder=place, code=2)
     assert refused.stderr == (
-        "cvfp: experiment 'default' has runs on another corpus (text:corpus.txt); choose another label with --name\n"
+        "cvfp: experiment 'default' has runs on another corpus, or on the same one read otherwise (text:corpus.txt, "
+        "vocabulary 300); choose another label with --name\n"
     )
     assert store.read(place / "runs" / "default").equals(kept)
     invoke("run", *other, "--name", "short", folder=place)

@@ -128,7 +128,9 @@ def run(
                     executor.run(pending, folder, jobs, emit)
         except KeyboardInterrupt:
             again = f"cvfp {shlex.join(sys.argv[1:])}"
-            print(f"cvfp: interrupted; what is finished is kept in {folder}, go on with: {again}", file=sys.stderr)
+            done = sum(store.finished(folder, cell.run_id, cell.stop_rules) for cell in cells)
+            print(f"cvfp: interrupted; {done} of {len(cells)} cells are finished and kept in {folder}, go on with: "
+                  f"{again}", file=sys.stderr)
             raise typer.Exit(130) from None
     missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
     records = store.read(folder)

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from cvfp_core import records as schema
 from cvfp_core.fitting import Fit, fit_series
+from cvfp_core.kinds import Fitter
+from cvfp_core.registry import installed
 
 ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
 
@@ -35,9 +37,10 @@ def print_records(records: pl.DataFrame, *, path: Path) -> None:
     for row in records.filter(pl.col("status") != "ok").to_dicts():
         name = row["variant"] if row["phase1_mode"] in (None, "trained") else f"{row['variant']}, {row['phase1_mode']}"
         console.print(Text(f"{name} n={row['num_samples']}: {row['status']}: {row['reason']}", style="red"))
-    fits = fit_series(records)
-    console.print(_exponents(fits, several))
-    console.print(ALPHA_NOTE, style="dim")
+    fits = _alphas(records)
+    if fits:
+        console.print(_exponents(fits, several))
+        console.print(ALPHA_NOTE, style="dim")
     if schema.control(records).is_not_null().any():
         console.print(CONTROL_NOTE, style="dim")
     for fit in fits:
@@ -48,8 +51,14 @@ def print_records(records: pl.DataFrame, *, path: Path) -> None:
 
 def as_json(records: pl.DataFrame) -> str:
     """The records and their fits as one JSON document."""
-    fits = [fit.as_dict() for fit in fit_series(records)]
+    fits = [fit.as_dict() for fit in _alphas(records)]
     return json.dumps({"records": records.to_dicts(), "fits": fits}, indent=1, default=str)
+
+
+def _alphas(records: pl.DataFrame) -> list[Fit]:
+    """The power law of every series; none where the plugin that has it is left out."""
+    registry = installed()
+    return fit_series(records, registry=registry) if "power-law" in registry.items(Fitter) else []
 
 
 def _what(group: pl.DataFrame) -> str:
