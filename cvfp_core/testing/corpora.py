@@ -41,7 +41,8 @@ def check(source: CorpusSource, options: Options, others: Sequence[Options]) -> 
             load_corpus(holding(source), chosen, cache)
         except Exception as error:
             raise raised(f"{name}, loaded as a run does", error) from error
-        _hashes_differ(name, {str(dict(each)): _load(name, source, each, cache).hash for each in (options, *others)})
+        hashes = {str(dict(each)): _load(name, source, each, cache).hash for each in others}
+        _hashes_differ(name, {str(dict(options)): corpus.hash, **hashes})
 
 
 def _load(name: str, source: CorpusSource, options: Options, cache: Path) -> Corpus:
