@@ -165,8 +165,8 @@ def is_ours(distribution: str, rivals: Sequence[str]) -> bool:
 
 def _twins(doors: Sequence[Door]) -> str:
     """What is wrong with doors of one name. To disable that name would leave out all of them."""
-    places = sorted(f"{each.value} ({each.home.name} {each.home.version})" for each in doors)
-    strange = sorted({f"{each.home.name} {each.home.version}" for each in doors if each.home.name != OURS})
+    places = sorted(f"{each.value} ({unopened(each).home})" for each in doors)
+    strange = sorted({unopened(each).home for each in doors if each.home.name != OURS})
     which = strange[0] if len(strange) == 1 else f"one of {' and '.join(strange)}"
     return f"two entry points are called '{doors[0].name}': {' and '.join(places)}; uninstall {which}"
 
