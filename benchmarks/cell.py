@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from cvfp_core.cells import Cell, CorpusChoice, Event, Variant
-from cvfp_core.kinds import Corpus
 from cvfp_core.protocol.run import run_cell
-from cvfp_core.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts
+from cvfp_core.registry.kinds import Corpus
+from cvfp_core.schema.cells import Cell, CorpusChoice, Event, Variant
+from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts
 from cvfp_residual import OPTIONS, cvfp_variants
 
 VOCABULARY, WIDTH = 50257, 768

@@ -17,10 +17,11 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from cvfp_core.findings import Finding, test_all
-from cvfp_core.records import Record, frame
+from cvfp_core.claims.findings import test_all
 from cvfp_core.registry import Registry, load
-from cvfp_core.settings import Phase1Mode, Phase1Settings, Settings
+from cvfp_core.schema.claims import Finding
+from cvfp_core.schema.records import Record, frame
+from cvfp_core.schema.settings import Phase1Mode, Phase1Settings, Settings
 
 SIZES = (5_000, 10_000, 20_000, 40_000, 80_000)
 OF_SEED, OF_SEED_AND_MODE, OF_RUN = 0.02, 0.005, 0.01

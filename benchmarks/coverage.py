@@ -18,8 +18,8 @@ from cvfp_core.fitting.linear import least_squares, t_quantile
 from cvfp_core.fitting.profiles import profile_ends, run_ends
 from cvfp_core.fitting.search import Goal, solve
 from cvfp_core.fitting.selection import Total, decide, score, widening
-from cvfp_core.fitting.values import Points
 from cvfp_core.registry import installed
+from cvfp_core.schema.fits import Points
 
 TRUTHS = {
     "ppl, no floor": (0.0, 1e5, -0.5),

@@ -17,10 +17,11 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from cvfp_core.findings import Finding, test_all
-from cvfp_core.records import Record, frame
+from cvfp_core.claims.findings import test_all
 from cvfp_core.registry import Registry, load
-from cvfp_core.settings import Settings
+from cvfp_core.schema.claims import Finding
+from cvfp_core.schema.records import Record, frame
+from cvfp_core.schema.settings import Settings
 
 SIZES = (62_500, 125_000, 250_000, 500_000, 1_000_000)
 WIDTHS, WINDOWS = (64, 128, 256, 512), (1, 2)

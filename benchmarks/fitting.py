@@ -20,9 +20,9 @@ from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.run import grouped
 from cvfp_core.fitting.search import solve
-from cvfp_core.kinds import Fitter
-from cvfp_core.records import Record, frame
 from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.records import Record, frame
 from cvfp_laws.chinchilla import bootstrap, fit_surface
 
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import torch
 
-from cvfp_core.cells import Variant
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import sharing, token_windows
@@ -29,7 +28,8 @@ from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Stream, evaluate, learn_tokens
 from cvfp_core.protocol.products import fast_products, product
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
-from cvfp_core.settings import Phase1Settings, Phase2Settings, Shortcuts
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Shortcuts
 from cvfp_residual import OPTIONS
 from cvfp_residual.model import ResidualModel
 

@@ -1,6 +1,9 @@
 """What a user can do wrong, said in one line: asked for, found, what to do."""
 
+import importlib
 import json
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -55,3 +58,9 @@ def unknown(kind: str, asked: str, names: Iterable[str], *, left_out: str = "") 
     return UsageError(
         f"unknown {kind} '{asked}'{suggestion(asked, known)}; installed: {', '.join(known) or 'none'}{disabled}"
     )
+
+
+def moved(old: str, new: str) -> None:
+    """Makes a module at an earlier version's import path stand for the new one, with a DeprecationWarning."""
+    warnings.warn(f"{old} is now {new}; import it from there", DeprecationWarning, stacklevel=3)
+    sys.modules[old] = importlib.import_module(new)

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cvfp_core import hookspecs, kinds, testing
+from cvfp_core import testing
 from cvfp_core.protocol.model import SharesTokens, TwoPhaseModel
-from cvfp_core.registry import HOOKS, TITLES
+from cvfp_core.registry import HOOKS, TITLES, hookspecs, kinds
 
 FILE = Path(__file__).parent / "hooks.md"
 HEAD = """\
@@ -64,7 +64,7 @@ def _second(module: ModuleType, sentence: int) -> str:
 
 def _kinds() -> list[str]:
     """Every dataclass of `kinds`, in the order they stand there."""
-    lines = ["## Kinds", "", "Frozen dataclasses of `cvfp_core.kinds`, given by keyword.", ""]
+    lines = ["## Kinds", "", "Frozen dataclasses of `cvfp_core.registry.kinds`, given by keyword.", ""]
     for node in ast.parse(inspect.getsource(kinds)).body:
         if isinstance(node, ast.ClassDef):
             lines += _kind(node, getattr(kinds, node.name))

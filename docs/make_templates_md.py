@@ -11,8 +11,8 @@ import typing
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from cvfp_core.report import names
-from cvfp_core.report.numbers import FILTERS
+from cvfp_core.reporting import names
+from cvfp_core.reporting.numbers import FILTERS
 
 FILE = Path(__file__).parent / "templates.md"
 HEAD = """\

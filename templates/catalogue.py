@@ -15,7 +15,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from cvfp_core.report.render import messages
+from cvfp_core.reporting.render import messages
 
 TEMPLATES = Path(__file__).parent / "cvfp_templates"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cvfp_core.records import Record, frame
+from cvfp_core.schema.records import Record, frame
 
 SHARED = Path(os.environ.get("CVFP_SHARED", Path(__file__).parents[1].parent / "shared")) / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not there (CVFP_SHARED)")

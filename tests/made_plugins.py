@@ -5,8 +5,8 @@ from pathlib import Path
 
 FAMILY = """
 from cvfp_core import hookimpl
-from cvfp_core.cells import Variant
-from cvfp_core.kinds import VariantFamily
+from cvfp_core.schema.cells import Variant
+from cvfp_core.registry.kinds import VariantFamily
 
 def parse(name):
     return Variant.parse(name, family="{name}", prefix="{name}_")

@@ -8,8 +8,6 @@ import torch
 from torch import nn
 
 import plain_protocol as plain
-from cvfp_core.cells import Cell, CorpusChoice, Variant
-from cvfp_core.kinds import Corpus
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import token_windows
 from cvfp_core.protocol.noise import Noise
@@ -17,7 +15,9 @@ from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Stream, learn_tokens
 from cvfp_core.protocol.products import fast_products
 from cvfp_core.protocol.run import run_cell
-from cvfp_core.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts
+from cvfp_core.registry.kinds import Corpus
+from cvfp_core.schema.cells import Cell, CorpusChoice, Variant
+from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts
 from cvfp_residual import cvfp_variants
 
 torch.set_num_threads(1)  # products this small wait for threads longer than they compute

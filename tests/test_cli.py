@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 import made_grids
-from cvfp_core import reading, store
 from cvfp_core.cli.app import app
-from cvfp_core.records import Record, RunResult
+from cvfp_core.ingesting import reading
+from cvfp_core.schema import store
+from cvfp_core.schema.records import Record, RunResult
 from made_grids import in_process as invoke
 
 

@@ -7,14 +7,15 @@ import pytest
 from typer.testing import CliRunner
 
 import made_grids
-from cvfp_core import config, grid, registry, runfile
-from cvfp_core.cells import Variant
+from cvfp_core import registry
 from cvfp_core.cli.app import app
-from cvfp_core.config import Geometric, Matrix
-from cvfp_core.corpora import load_corpus, without_defaults_of_another
 from cvfp_core.errors import UsageError, shown
-from cvfp_core.kinds import CorpusSource, Option, Preset, VariantFamily
-from cvfp_core.settings import Settings
+from cvfp_core.registry.kinds import CorpusSource, Option, Preset, VariantFamily
+from cvfp_core.running import config, grid, runfile
+from cvfp_core.running.config import Geometric, Matrix
+from cvfp_core.running.corpora import load_corpus, without_defaults_of_another
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Settings
 
 ALL_KEYS = ("name, variants, matrix, samples, seeds, controls, settings, device, executor, precision, corpus, phase1, "
             "phase2, model, shortcuts")

@@ -9,12 +9,14 @@ import pytest
 
 import made_grids
 from benchmarks_path import controls as benchmark
-from cvfp_core import decisions, fitting, matched, store
-from cvfp_core import records as schema
-from cvfp_core.findings import test_all as every_finding
-from cvfp_core.kinds import Light
-from cvfp_core.records import Record, frame
-from cvfp_core.settings import Phase1Settings, Settings
+from cvfp_core import fitting
+from cvfp_core.claims import decisions, matched
+from cvfp_core.claims.findings import test_all as every_finding
+from cvfp_core.registry.kinds import Light
+from cvfp_core.schema import records as schema
+from cvfp_core.schema import store
+from cvfp_core.schema.records import Record, frame
+from cvfp_core.schema.settings import Phase1Settings, Settings
 
 MODES = ("trained", "untrained", "zero-context")
 LABELS = ["made:1L_128d_2tok", "made:1L_128d_2tok:untrained", "made:1L_128d_2tok:zero-context"]

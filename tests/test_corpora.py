@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from cvfp_core import registry
-from cvfp_core.kinds import Corpus, CorpusSource
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Corpus, CorpusSource
+from cvfp_core.schema.settings import Scalar
 from cvfp_corpora import cache as entries
 from cvfp_corpora import cvfp_corpora, documents, embeddings, recipe, tokens
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import CorpusSource
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import CorpusSource
+from cvfp_core.schema.settings import Scalar
 from cvfp_corpora import cvfp_corpora
 
 SOURCES = {source.name: source for source in cvfp_corpora()}

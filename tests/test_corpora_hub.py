@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, processors
 
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import Corpus
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Corpus
+from cvfp_core.schema.settings import Scalar
 from cvfp_corpora import cvfp_corpora, hub, recipe, tokens
 
 SOURCES = {source.name: source for source in cvfp_corpora()}

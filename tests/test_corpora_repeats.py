@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_grids
-from cvfp_core import store
-from cvfp_core.cells import CorpusChoice
-from cvfp_core.corpora import REPEATED, load_corpus
 from cvfp_core.registry import installed
+from cvfp_core.running.corpora import REPEATED, load_corpus
+from cvfp_core.schema import store
+from cvfp_core.schema.cells import CorpusChoice
 from cvfp_corpora.repeats import PASSAGE, repeated
 
 

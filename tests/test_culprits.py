@@ -10,18 +10,18 @@ import pytest
 
 import made_grids
 import made_plugins
-from cvfp_core import store
-from cvfp_core.cells import CorpusChoice
-from cvfp_core.corpora import load_corpus, problem
 from cvfp_core.errors import PluginError
-from cvfp_core.kinds import Corpus, CorpusSource
 from cvfp_core.registry import PluginInfo, Registry
+from cvfp_core.registry.kinds import Corpus, CorpusSource
+from cvfp_core.running.corpora import load_corpus, problem
+from cvfp_core.schema import store
+from cvfp_core.schema.cells import CorpusChoice
 
 HEAD = """
 from pathlib import Path
 from cvfp_core import hookimpl
-from cvfp_core.cells import Variant
-from cvfp_core.kinds import *
+from cvfp_core.schema.cells import Variant
+from cvfp_core.registry.kinds import *
 
 def fail(*_args, **_named):
     raise {raises}
@@ -139,7 +139,7 @@ def test_cells_that_an_executor_left_out_are_counted_and_the_exit_code_is_3(retu
     run = f"lambda cells, folder, jobs, emit: {returns}"
     install(place, "cvfp_executors", f'Executor(name="odd", title="", run={run})')
     with (place / "site" / "made_culprit.py").open("a") as file:
-        file.write("\nfrom cvfp_core.execute import execute_cells\n")
+        file.write("\nfrom cvfp_core.running.execute import execute_cells\n")
     given = made_grids.options(place, variants=("1L_8d_1tok",), samples="4,8")
     done = made_grids.in_process("run", "--set", "executor=odd", *given, folder=place, code=3)
     missing = 2 if returns == "None" else 1

@@ -9,13 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from cvfp_analyses import LIGHTS, STOP_RULES
-from cvfp_core import decisions, hookimpl, store
+from cvfp_core import hookimpl
+from cvfp_core.claims import decisions
+from cvfp_core.claims.findings import test_all as every_finding
 from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
-from cvfp_core.findings import test_all as every_finding
-from cvfp_core.kinds import Iteration, Light, StopRule
 from cvfp_core.protocol.run import run_cell
-from cvfp_core.records import CURVE_SCHEMA, Record, frame
+from cvfp_core.registry.kinds import Iteration, Light, StopRule
+from cvfp_core.schema import store
+from cvfp_core.schema.records import CURVE_SCHEMA, Record, frame
 from cvfp_core.testing import load_only
 from laws_data import SHARED, needs_shared
 from made_runs import RESIDUAL, made_cell, made_corpus

@@ -12,7 +12,8 @@ import pytest
 
 import made_grids
 import made_plugins
-from cvfp_core import __version__, store
+from cvfp_core import __version__
+from cvfp_core.schema import store
 
 MACHINE = {"seconds_phase1", "seconds_phase2", "created", "peak_memory", "device"}
 """Columns that may differ between two runs of one cell."""
@@ -262,8 +263,9 @@ def test_a_failing_observer_is_named_and_the_run_goes_on(place, monkeypatch):
 def test_a_corpus_that_changed_since_the_plan_fails_its_cells(place, monkeypatch):
     from dataclasses import replace
 
-    from cvfp_core import config, execute, grid, registry
-    from cvfp_core.corpora import load_corpus
+    from cvfp_core import registry
+    from cvfp_core.running import config, execute, grid
+    from cvfp_core.running.corpora import load_corpus
 
     installed = registry.load(only=(), disabled=()).require_healthy()
     assignments = ["corpus.name=text", f"corpus.path={place / 'corpus.txt'}", "corpus.vocab_size=300",

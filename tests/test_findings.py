@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks_path import findings as benchmark
-from cvfp_core import findings, hookimpl, inference, matched, registry, verdicts
-from cvfp_core.findings import Caveat, Finding
+from cvfp_core import hookimpl, registry
+from cvfp_core.claims import findings, inference, matched, verdicts
+from cvfp_core.claims.verdicts import LEVEL, of_direction, of_range
 from cvfp_core.fitting import fit_all
-from cvfp_core.inference import Measured
-from cvfp_core.kinds import Analysis
-from cvfp_core.records import Record, frame
-from cvfp_core.verdicts import LEVEL, of_direction, of_range
+from cvfp_core.registry.kinds import Analysis
+from cvfp_core.schema.claims import Caveat, Finding, Measured
+from cvfp_core.schema.records import Record, frame
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cvfp_core import findings, matched, registry
-from cvfp_core.reading import read_records
+from cvfp_core import registry
+from cvfp_core.claims import findings, matched
+from cvfp_core.ingesting.reading import read_records
 from laws_data import SHARED, needs_shared
 
 pytestmark = needs_shared

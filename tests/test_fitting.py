@@ -19,7 +19,7 @@ from cvfp_core.fitting import auto, fit_all, fit_series, predict_all, sensitivit
 from cvfp_core.fitting.auto import widen
 from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
-from cvfp_core.kinds import Fitter, Parameter
+from cvfp_core.registry.kinds import Fitter, Parameter
 from laws_data import made, power
 
 TOKENS = 6e4 * 2.0 ** np.arange(6)

@@ -15,13 +15,13 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from cvfp_core import reading, store
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.ingesting import storing
-from cvfp_core.ingesting.found import Found, FoundRun
+from cvfp_core.ingesting import reading, storing
 from cvfp_core.ingesting.run import ingest
-from cvfp_core.kinds import Ingester, IngestOptions
 from cvfp_core.registry import PluginInfo, Registry
+from cvfp_core.registry.kinds import Ingester, IngestOptions
+from cvfp_core.schema import store
+from cvfp_core.schema.found import Found, FoundRun
 from ingesting import DATA, LOG, read, registry, rows, write
 from test_newllm_log import RUN
 
@@ -327,7 +327,7 @@ def test_a_column_of_mixed_types_is_judged_value_by_value(tmp_path: Path) -> Non
 def test_a_hundred_thousand_rows_pass_the_gate_quickly() -> None:
     import time
 
-    from cvfp_core.records import conform
+    from cvfp_core.schema.records import conform
 
     size = 100_000
     loose = pl.DataFrame({

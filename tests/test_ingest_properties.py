@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cvfp_core.errors import CvfpError
 from cvfp_core.ingesting.lines import encoding, read_lines
-from cvfp_core.records import SCHEMA
+from cvfp_core.schema.records import SCHEMA
 from ingesting import DATA, read
 
 LOGS = [path.read_bytes() for path in sorted((DATA / "newllm").rglob("*.txt"))]

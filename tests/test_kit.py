@@ -20,12 +20,8 @@ import cvfp_analyses
 import cvfp_laws
 import cvfp_residual
 from cvfp_core import hookimpl, registry
-from cvfp_core.cells import Variant
 from cvfp_core.errors import IngestError, PluginError, UsageError
-from cvfp_core.findings import Finding
-from cvfp_core.fitting.values import Estimate, Fit
-from cvfp_core.ingesting.found import FoundRun, NotUnderstood, Tally
-from cvfp_core.kinds import (
+from cvfp_core.registry.kinds import (
     Analysis,
     Corpus,
     CorpusSource,
@@ -38,7 +34,11 @@ from cvfp_core.kinds import (
     Template,
     VariantFamily,
 )
-from cvfp_core.records import Record, frame
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.claims import Finding
+from cvfp_core.schema.fits import Estimate, Fit
+from cvfp_core.schema.found import FoundRun, NotUnderstood, Tally
+from cvfp_core.schema.records import Record, frame
 from cvfp_core.testing import (
     analyses,
     check_analysis,
@@ -125,7 +125,7 @@ import cvfp_core.testing.templates, cvfp_core.testing.variants
 # --- entry modules --------------------------------------------------------------------------------------------------
 
 LIGHT_MODULE = """from cvfp_core import hookimpl
-from cvfp_core.kinds import Preset
+from cvfp_core.registry.kinds import Preset
 
 def later():
     import numpy

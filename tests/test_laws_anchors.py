@@ -9,9 +9,9 @@ from cvfp_core.fitting.auto import candidates
 from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.run import grouped
 from cvfp_core.fitting.selection import choose
-from cvfp_core.kinds import Fitter
-from cvfp_core.records import SCHEMA
 from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.records import SCHEMA
 from cvfp_laws.chinchilla import bootstrap, fit_surface
 from laws_data import SHARED, made, needs_shared
 

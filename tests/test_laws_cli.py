@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cvfp_core import reading
 from cvfp_core.cli import predict as predicting
 from cvfp_core.cli.fit import fit, settings
 from cvfp_core.cli.laws import laws
@@ -20,6 +19,7 @@ from cvfp_core.cli.numbers import interval
 from cvfp_core.cli.predict import number, predict
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Forecast, Prediction
+from cvfp_core.ingesting import reading
 from laws_data import made, power
 
 TOKENS = 6e4 * 2.0 ** np.arange(5)

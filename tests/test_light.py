@@ -9,8 +9,8 @@ import pytest
 
 import made_grids
 import made_plugins
-from cvfp_core import store
-from cvfp_core.records import Record, RunResult
+from cvfp_core.schema import store
+from cvfp_core.schema.records import Record, RunResult
 from cvfp_core.testing import check_light
 from cvfp_core.testing.light import HEAVY
 
@@ -65,7 +65,7 @@ TWENTY = """
 from __future__ import annotations
 from typing import TYPE_CHECKING
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Fitter, Parameter
+from cvfp_core.registry.kinds import Fitter, Parameter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +125,7 @@ def test_reports_and_tables_do_not_import_torch(command, tmp_path):
 
 
 def test_every_module_can_be_imported_alone():
-    assert {"cvfp_core.kinds", "cvfp_core.cli.app", "cvfp_residual.model", "cvfp_templates"} <= set(MODULES)
+    assert {"cvfp_core.registry.kinds", "cvfp_core.cli.app", "cvfp_residual.model", "cvfp_templates"} <= set(MODULES)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", ALONE, *MODULES], text=True, capture_output=True, check=False,
         timeout=120,
@@ -135,7 +135,8 @@ def test_every_module_can_be_imported_alone():
 
 
 @pytest.mark.parametrize("module", [
-    "cvfp_core.kinds", "cvfp_core.hookspecs", "cvfp_core.registry", "cvfp_core.config", "cvfp_core.testing",
+    "cvfp_core.registry.kinds", "cvfp_core.registry.hookspecs", "cvfp_core.registry", "cvfp_core.running.config",
+    "cvfp_core.testing",
 ])
 def test_what_plugins_import_first_is_light(module, tmp_path):
     code = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"

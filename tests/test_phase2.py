@@ -8,7 +8,7 @@ import torch
 import plain_protocol as plain
 from cvfp_core.protocol.model import Diverged
 from cvfp_core.protocol.phase2 import perplexity
-from cvfp_core.settings import Phase2Settings
+from cvfp_core.schema.settings import Phase2Settings
 from made_runs import Scripted, made_model, made_stream, phase2, plain_blocks, same, state_of
 
 EMBEDDINGS = 0.3 * torch.randn(30, 8, generator=torch.Generator().manual_seed(4))

@@ -6,8 +6,8 @@ from dataclasses import fields
 import polars as pl
 import pytest
 
-from cvfp_core import records
-from cvfp_core.records import SCHEMA, Record, conform, frame
+from cvfp_core.schema import records
+from cvfp_core.schema.records import SCHEMA, Record, conform, frame
 
 ROW = {"run_id": "a-1", "experiment": "a", "variant": "1L_8d_1tok"}
 

@@ -10,16 +10,16 @@ from typer.testing import CliRunner
 
 import made_plugins
 from cvfp_core import __version__, registry
-from cvfp_core.cells import Cell, CorpusChoice, Variant
 from cvfp_core.cli.app import app
-from cvfp_core.doors import Home, outgrown
 from cvfp_core.errors import PluginError, UsageError
-from cvfp_core.kinds import Fitter, Preset, Template, VariantFamily
-from cvfp_core.settings import Settings
+from cvfp_core.registry.entry_points import Home, outgrown
+from cvfp_core.registry.kinds import Fitter, Preset, Template, VariantFamily
+from cvfp_core.schema.cells import Cell, CorpusChoice, Variant
+from cvfp_core.schema.settings import Settings
 
 PRESETS = """
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Preset
+from cvfp_core.registry.kinds import Preset
 
 @hookimpl
 def cvfp_presets():
@@ -79,7 +79,7 @@ BROKEN = {
     "partial": ("import functools\nfrom cvfp_core import hookimpl\n"
                 "cvfp_presets = hookimpl(functools.partial(list))", "'cvfp_presets' lacks its decorator @hookimpl"),
     "hookless": ("GREETING = 'hello'", "it has no hook, so it adds nothing; it should have a function that is"),
-    "placeholder": ("from cvfp_core.kinds import Fitter\n" + HOOK + "def cvfp_fitters():"
+    "placeholder": ("from cvfp_core.registry.kinds import Fitter\n" + HOOK + "def cvfp_fitters():"
                     "\n    yield Fitter(name='a', title='', form='', parameters=(), fit=print, inputs=('{size}',))",
                     "ValueError: fitter 'a': '{size}' stands for the column that option 'size' names, and its options "
                     "are: none (made_placeholder.py:5)"),
@@ -222,7 +222,7 @@ def test_of_three_plugins_with_one_item_name_all_but_one_are_to_be_disabled(site
 def test_who_takes_a_name_of_cvfp_is_broken_and_cvfps_plugin_is_not(site):
     code = HOOK + """
 def cvfp_fitters():
-    from cvfp_core.kinds import Fitter
+    from cvfp_core.registry.kinds import Fitter
     yield Fitter(name="power-law", title="", form="", parameters=(), fit=print)
 """
     made_plugins.install(site, "another", code)
@@ -247,7 +247,7 @@ def test_one_plugin_that_registers_a_name_twice_is_refused(site):
 def test_one_name_for_items_of_different_kinds_is_no_clash(site):
     code = PRESETS.format(name="same") + """
 from pathlib import Path
-from cvfp_core.kinds import Template
+from cvfp_core.registry.kinds import Template
 
 @hookimpl
 def cvfp_templates():

@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 from cvfp_core.cli.app import app
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import points
-from cvfp_core.fitting.values import Reason, message_of
-from cvfp_core.kinds import Template
-from cvfp_core.reading import read
-from cvfp_core.records import Record, frame
+from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
-from cvfp_core.report import names, numbers
-from cvfp_core.report.language import languages
-from cvfp_core.report.write import Asked, find, write
+from cvfp_core.registry.kinds import Template
+from cvfp_core.reporting import names, numbers
+from cvfp_core.reporting.language import languages
+from cvfp_core.reporting.write import Asked, find, write
+from cvfp_core.schema.fits import Reason, message_of
+from cvfp_core.schema.records import Record, frame
 from cvfp_laws import power_law
 
 ROOT = Path(__file__).parents[1]
@@ -224,7 +224,7 @@ def test_a_template_whose_columns_nobody_measured_is_refused(tmp_path):
 
 
 def test_a_template_computes_only_what_it_uses(table, tmp_path, monkeypatch):
-    from cvfp_core import findings
+    from cvfp_core.claims import findings
 
     def refuse(*_):
         raise AssertionError("findings were computed")
@@ -237,7 +237,7 @@ def test_a_template_computes_only_what_it_uses(table, tmp_path, monkeypatch):
 
 def test_a_trend_is_written_only_if_its_test_found_it(table):
     """What stands under `supported` and nowhere else is what the findings say is supported."""
-    from cvfp_core.report.view import view
+    from cvfp_core.reporting.view import view
 
     data = view(read([table], REGISTRY), REGISTRY, {"findings"})
     text = report(table, "phase1-to-ppl").text
@@ -271,9 +271,9 @@ def test_the_compiled_catalogue_is_that_of_its_source(lang):
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_no_message_is_untranslated_and_places_agree(lang, table):
-    from cvfp_core.kinds import Fitter, Light, StopRule
-    from cvfp_core.report import figures
-    from cvfp_core.report.view import view
+    from cvfp_core.registry.kinds import Fitter, Light, StopRule
+    from cvfp_core.reporting import figures
+    from cvfp_core.reporting.view import view
 
     known = po(lang)
     wanted = {m if isinstance(m, str) else m[0] for m in catalogue.template_messages()} | set(figures.TITLES.values())
@@ -384,7 +384,7 @@ def test_the_page_on_templates_is_up_to_date():
 
 
 def test_every_name_of_the_view_can_be_computed(table):
-    from cvfp_core.report.view import view
+    from cvfp_core.reporting.view import view
 
     data = view(read([table], REGISTRY), REGISTRY, options={"a": "one", "b": "two"})
     drawn = {"figures", "figures_missing"}  # by the writer, which knows where they go
@@ -393,7 +393,7 @@ def test_every_name_of_the_view_can_be_computed(table):
 
 
 def test_a_template_may_use_everything_a_finding_has():
-    from cvfp_core.findings import Finding
+    from cvfp_core.schema.claims import Finding
 
     assert set(Finding.__slots__) == set(names.FindingView.__annotations__)
 

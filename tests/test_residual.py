@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import plain_protocol as plain
-from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.model import parameter_count
+from cvfp_core.schema.cells import Variant
 from made_runs import RESIDUAL, made_model, made_windows, plain_blocks
 
 GPT2_EMBEDDING = 50257 * 768

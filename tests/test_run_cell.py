@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import plain_protocol as plain
-from cvfp_core import store
-from cvfp_core.kinds import VariantFamily
 from cvfp_core.protocol.run import run_flops, unigram_perplexity
-from cvfp_core.settings import Shortcuts
+from cvfp_core.registry.kinds import VariantFamily
+from cvfp_core.schema import store
+from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus, plain_blocks, random_numbers, run
 
 MACHINE = ("seconds_phase1", "seconds_phase2", "peak_memory", "created")

@@ -13,10 +13,9 @@ from typer.testing import CliRunner
 import cvfp_core
 import made_docs
 import made_environments
-from cvfp_core import hookspecs
 from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
-from cvfp_core.registry import HOOKS, TITLES
+from cvfp_core.registry import HOOKS, TITLES, hookspecs
 from cvfp_core.scaffold.parts import PARTS
 from cvfp_core.scaffold.write import files, requires, write
 from cvfp_core.testing import load_only
@@ -221,7 +220,7 @@ def test_plugins_import_only_what_is_promised_to_them():
     example = [file.read_text(encoding="utf-8") for file in (ROOT / "examples" / "cvfp-gru").rglob("*.py")]
     code = [text for file, text in files("cvfp-mine", EVERY).items() if file.endswith(".py")] + example
     imported = {module for text in code for module in re.findall(r"^\s*from (cvfp_core[\w.]*) import", text, re.M)}
-    assert {"cvfp_core.kinds", "cvfp_core.testing"} <= imported
+    assert {"cvfp_core.registry.kinds", "cvfp_core.testing"} <= imported
     assert imported <= promised
 
 

@@ -19,7 +19,7 @@ from cvfp_core.protocol.noise import LANES, Noise
 from cvfp_core.protocol.phase1 import diversity_loss
 from cvfp_core.protocol.products import Packed, fast_products
 from cvfp_core.protocol.room import room
-from cvfp_core.settings import Shortcuts
+from cvfp_core.schema.settings import Shortcuts
 from made_runs import Scripted, made_cell, made_corpus, made_model, made_windows, phase1, run
 
 CPU = torch.device("cpu")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cvfp_core.reading import read
+from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
-from cvfp_core.report.write import Asked, find, write
+from cvfp_core.reporting.write import Asked, find, write
 
 SHARED = Path(os.environ.get("CVFP_SHARED", Path(__file__).parents[1].parent / "shared"))
 SOURCE = SHARED / "source-report.ja.md"

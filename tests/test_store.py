@@ -8,9 +8,9 @@ import sys
 import polars as pl
 import pytest
 
-from cvfp_core import store
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.records import CurvePoint, Record, RunResult, frame
+from cvfp_core.schema import store
+from cvfp_core.schema.records import CurvePoint, Record, RunResult, frame
 
 
 def result(run_id="run-1", *, curve=(1.0, 2.0), **changed):
@@ -185,8 +185,8 @@ def test_odd_run_ids_do_not_share_a_file(folder):
 WRITER = """
 import sys
 from pathlib import Path
-from cvfp_core import store
-from cvfp_core.records import CurvePoint, Record, RunResult
+from cvfp_core.schema import store
+from cvfp_core.schema.records import CurvePoint, Record, RunResult
 folder = store.create(Path(sys.argv[1]))
 sys.stdin.read(1)
 for index in range(40):

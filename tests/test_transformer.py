@@ -7,14 +7,16 @@ import pytest
 import torch
 
 import made_grids
-from cvfp_core import grid, matched, registry
-from cvfp_core.cells import CorpusChoice
-from cvfp_core.config import RunConfig
+from cvfp_core import registry
+from cvfp_core.claims import matched
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.counting import trained_parameters
 from cvfp_core.protocol.model import parameter_count
-from cvfp_core.records import frame
-from cvfp_core.settings import Settings, Shortcuts
+from cvfp_core.running import grid
+from cvfp_core.running.config import RunConfig
+from cvfp_core.schema.cells import CorpusChoice
+from cvfp_core.schema.records import frame
+from cvfp_core.schema.settings import Settings, Shortcuts
 from cvfp_residual import cvfp_variants as residual_variants
 from cvfp_transformer import cvfp_variants
 from made_runs import made_cell, made_corpus, made_windows, run, same, state_of

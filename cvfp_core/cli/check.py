@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from cvfp_core.decisions import Backtest, Judgement, Stop
-    from cvfp_core.kinds import Light
+    from cvfp_core.claims.decisions import Backtest, Judgement, Stop
+    from cvfp_core.registry.kinds import Light
 
 _STYLES = {"green": "green", "yellow": "yellow", "red": "red", None: "dim"}
 
@@ -36,11 +36,11 @@ def check(
 
     from rich.console import Console
 
-    from cvfp_core import decisions
+    from cvfp_core.claims import decisions
     from cvfp_core.cli.fit import settings
-    from cvfp_core.kinds import Light
-    from cvfp_core.reading import read
+    from cvfp_core.ingesting.reading import read
     from cvfp_core.registry import installed
+    from cvfp_core.registry.kinds import Light
 
     registry = installed()
     lit = decisions.with_thresholds(registry.items(Light), settings(thresholds or []))

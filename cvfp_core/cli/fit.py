@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cvfp_core.fitting import Fit, Variation
-    from cvfp_core.kinds import Fitter
+    from cvfp_core.registry.kinds import Fitter
 
 
 def fit(
@@ -39,9 +39,9 @@ def fit(
     from rich.console import Console
 
     from cvfp_core import fitting
-    from cvfp_core.kinds import Fitter
-    from cvfp_core.reading import read_records
+    from cvfp_core.ingesting.reading import read_records
     from cvfp_core.registry import installed
+    from cvfp_core.registry.kinds import Fitter
 
     registry = installed()
     names = laws or ["power-law"]

@@ -98,7 +98,7 @@ def _print_series(records: pl.DataFrame) -> None:
     from rich.text import Text
 
     from cvfp_core.fitting import fit_series
-    from cvfp_core.records import series
+    from cvfp_core.schema.records import series
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cvfp_core.kinds import Fitter
 from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Fitter
 
 
 def laws(

@@ -12,15 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cvfp_core import culprits
-from cvfp_core.cells import Cell
 from cvfp_core.errors import CvfpError
-from cvfp_core.execute import reason
-from cvfp_core.kinds import Corpus, VariantFamily
 from cvfp_core.protocol.counting import trained_parameters
 from cvfp_core.protocol.run import run_cell, run_flops
-from cvfp_core.records import RunResult
-from cvfp_core.registry import Registry
+from cvfp_core.registry import Registry, culprits
+from cvfp_core.registry.kinds import Corpus, VariantFamily
+from cvfp_core.running.execute import reason
+from cvfp_core.schema.cells import Cell
+from cvfp_core.schema.records import RunResult
 
 _CALIBRATION_TOKENS = 4000  # enough for a few batches of either phase; seconds at most
 

@@ -42,7 +42,7 @@ def predict(
 
     from cvfp_core import fitting
     from cvfp_core.cli.fit import settings
-    from cvfp_core.reading import read_records
+    from cvfp_core.ingesting.reading import read_records
 
     count = number(tokens)
     given = settings(options or [])

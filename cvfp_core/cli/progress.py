@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cvfp_core.cells import Cell, Emit, Event
+from cvfp_core.schema.cells import Cell, Emit, Event
 
 
 @contextmanager

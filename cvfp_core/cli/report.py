@@ -58,8 +58,8 @@ def report(
         _refuse_unwritable(out)
     html = html or embed or (out is not None and out.suffix.lower() in (".html", ".htm"))
     from cvfp_core.cli.fit import settings
-    from cvfp_core.reading import read
-    from cvfp_core.report.write import Asked, find, write
+    from cvfp_core.ingesting.reading import read
+    from cvfp_core.reporting.write import Asked, find, write
 
     folder = f"{out.stem}_figures" if figures and out is not None else "embedded" if figures and embed else None
     made = write(
@@ -69,7 +69,7 @@ def report(
     )
     text = made.text
     if html:
-        from cvfp_core.report.html import page
+        from cvfp_core.reporting.html import page
 
         text = page(text, lang=lang, figures=made.figures if embed else None)
     if out is None:
@@ -145,8 +145,8 @@ def _read(out: Path) -> str:
 
 
 def _print_list(installed: Registry, *, json_: bool) -> None:
-    from cvfp_core.kinds import Template
-    from cvfp_core.report.language import languages
+    from cvfp_core.registry.kinds import Template
+    from cvfp_core.reporting.language import languages
 
     rows: list[dict[str, Any]] = [
         {"name": item.name, "title": item.title, "plugin": installed.owner(Template, item.name).name,

@@ -16,10 +16,10 @@ import typer
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from cvfp_core.cells import Cell
-    from cvfp_core.config import RunConfig
-    from cvfp_core.kinds import Corpus
     from cvfp_core.registry import Registry
+    from cvfp_core.registry.kinds import Corpus
+    from cvfp_core.running.config import RunConfig
+    from cvfp_core.schema.cells import Cell
 
 
 def run(
@@ -76,7 +76,9 @@ def run(
             "`cvfp run` makes records and `cvfp report` writes them up: run first, then "
             f"cvfp report {where} --template {template}"
         )
-    from cvfp_core import config, grid, registry, runfile, store
+    from cvfp_core import registry
+    from cvfp_core.running import config, grid, runfile
+    from cvfp_core.schema import store
 
     overrides = _overrides(
         name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device,
@@ -94,9 +96,9 @@ def run(
 
     from platformdirs import user_cache_path
 
-    from cvfp_core.corpora import leak
-    from cvfp_core.kinds import Executor
     from cvfp_core.protocol import device as devices
+    from cvfp_core.registry.kinds import Executor
+    from cvfp_core.running.corpora import leak
 
     executor = installed.get(Executor, asked.executor)
     device = devices.resolve(asked.device)
@@ -166,8 +168,8 @@ def _refuse_twice(given: Sequence[str], assignments: Sequence[str]) -> None:
 
 def _load(installed: Registry, asked: RunConfig, cache: Path, *, named: bool) -> Corpus:
     """The corpus; an option it does not have may be one of another that was meant."""
-    from cvfp_core.corpora import load_corpus
-    from cvfp_core.kinds import CorpusSource
+    from cvfp_core.registry.kinds import CorpusSource
+    from cvfp_core.running.corpora import load_corpus
 
     sources = installed.items(CorpusSource)
     known = {name: {option.name for option in source.options} for name, source in sources.items()}

@@ -14,7 +14,7 @@ def show(
 ) -> None:
     """Print the runs, their metrics and exponents, as `cvfp run` does at its end."""
     from cvfp_core.cli import tables
-    from cvfp_core.reading import read_records
+    from cvfp_core.ingesting.reading import read_records
 
     records = read_records(paths)
     if json_:

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cvfp_core import records as schema
 from cvfp_core.fitting import Fit, fit_series
-from cvfp_core.kinds import Fitter
 from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema import records as schema
 
 ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
 

@@ -1,6 +1,6 @@
 """Laws fitted to records: fits, intervals, selection, extrapolation.
 
-    records = cvfp_core.reading.read_records([...])
+    records = cvfp_core.ingesting.reading.read_records([...])
     fits = cvfp_core.fitting.fit_all(records, laws=["power-law", "saturating"])
 """
 
@@ -9,7 +9,7 @@ from cvfp_core.fitting.predict import Prediction
 from cvfp_core.fitting.run import SERIES, fit_all, fit_series
 from cvfp_core.fitting.selection import Candidate, Choice
 from cvfp_core.fitting.sensitivity import Variation, sensitivity
-from cvfp_core.fitting.values import Estimate, Fit, Points
+from cvfp_core.schema.fits import Estimate, Fit, Points
 
 __all__ = [
     "SERIES", "Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "Variation", "choose_law",

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cvfp_core import culprits
-from cvfp_core import records as schema
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.predict import LEAST_PPL, Prediction, predict
 from cvfp_core.fitting.run import SERIES, blame, check_options, fit_points, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, widening
-from cvfp_core.fitting.values import Fit, Points, Reason
-from cvfp_core.kinds import Fitter
-from cvfp_core.registry import Registry, installed
-from cvfp_core.settings import Scalar
+from cvfp_core.registry import Registry, culprits, installed
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema import records as schema
+from cvfp_core.schema.fits import Fit, Points, Reason
+from cvfp_core.schema.settings import Scalar
 
 AUTO = "auto"
 

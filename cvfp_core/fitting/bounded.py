@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from cvfp_core.fitting.values import Array
+from cvfp_core.schema.fits import Array
 
 
 def bounded_least_squares(columns: Array, values: Array, squares: Array, low: Array) -> tuple[Array, Array]:

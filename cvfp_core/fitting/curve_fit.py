@@ -12,8 +12,8 @@ from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import Variance, aicc, pooled_variance, t_quantile
 from cvfp_core.fitting.profiles import profile_ends
 from cvfp_core.fitting.search import Goal, Solution, sensitivities, solve
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason, Status
-from cvfp_core.kinds import Fitter
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
 
 CONSTRAINT = 3e3
 """How much stiffer than the points a constraint is; the profile is off by its inverse square."""

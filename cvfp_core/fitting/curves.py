@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from cvfp_core.fitting.values import Array
-from cvfp_core.kinds import Fitter, Parameter
+from cvfp_core.registry.kinds import Fitter, Parameter
+from cvfp_core.schema.fits import Array
 
 GRID_LIMIT = 2048
 """Starts examined at most; beyond that a fixed random subset of the grid."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from cvfp_core.fitting.values import Array
+from cvfp_core.schema.fits import Array
 
 POOLING_P = 0.5
 """Lack of fit at least this likely by chance is pooled with the scatter of seeds. At the customary 0.25 (Bancroft 1964)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.fitting.values import Fit
-from cvfp_core.kinds import Fitter, Parameter
+from cvfp_core.registry.kinds import Fitter, Parameter
+from cvfp_core.schema.fits import Fit
 
 if TYPE_CHECKING:
     import lmfit

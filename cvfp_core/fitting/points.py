@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from cvfp_core import records as schema
 from cvfp_core.errors import CvfpError
-from cvfp_core.fitting.values import Points, Reason, Status
+from cvfp_core.schema import records as schema
+from cvfp_core.schema.fits import Points, Reason, Status
 
 
 def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str]) -> Points:

@@ -11,8 +11,8 @@ import numpy as np
 from cvfp_core.fitting.curve_fit import pin, solve_points
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.search import Goal
-from cvfp_core.fitting.values import Fit, Reason
-from cvfp_core.kinds import Fitter
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.fits import Fit, Reason
 
 FAR = 10.0
 """Times the largest size fitted, beyond which a prediction carries a warning."""

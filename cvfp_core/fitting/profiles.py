@@ -14,7 +14,7 @@ import numpy as np
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.search import Goal, Solution, solve
-from cvfp_core.fitting.values import Array
+from cvfp_core.schema.fits import Array
 
 EXPANSIONS = 14
 REFINEMENTS = 30

@@ -8,16 +8,15 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from cvfp_core import culprits
-from cvfp_core import records as schema
 from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.points import RISES, gather, refusal, rising
-from cvfp_core.fitting.values import Fit, Points, Reason
-from cvfp_core.kinds import Fitter
-from cvfp_core.options import resolve
-from cvfp_core.registry import Registry, installed
-from cvfp_core.settings import Scalar
+from cvfp_core.registry import Registry, culprits, installed
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.registry.options import resolve
+from cvfp_core.schema import records as schema
+from cvfp_core.schema.fits import Fit, Points, Reason
+from cvfp_core.schema.settings import Scalar
 
 SERIES = ("experiment", "variant")
 

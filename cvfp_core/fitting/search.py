@@ -13,7 +13,7 @@ import numpy as np
 
 from cvfp_core.fitting.bounded import bounded_least_squares
 from cvfp_core.fitting.curves import Curve
-from cvfp_core.fitting.values import Array
+from cvfp_core.schema.fits import Array
 
 STEPS = 60
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from cvfp_core import culprits
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc
 from cvfp_core.fitting.profiles import run_ends
 from cvfp_core.fitting.search import solve
-from cvfp_core.fitting.values import Array, Points
-from cvfp_core.kinds import Fitter
+from cvfp_core.registry import culprits
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.fits import Array, Points
 
 SIGNIFICANT = 0.05
 """A law with more parameters is taken if the F test against the simpler one is below this."""

@@ -10,8 +10,8 @@ import numpy as np
 from cvfp_core.fitting.curve_fit import pin
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.search import solve
-from cvfp_core.fitting.values import Array, Fit
-from cvfp_core.kinds import Fitter
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.fits import Array, Fit
 
 HUBER_DELTA = 1e-3
 """Of log residuals, as for the published compute-optimal fits (arXiv:2203.15556)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from cvfp_core.ingesting.found import PublishedAlpha
+from cvfp_core.schema.found import PublishedAlpha
 
 SCHEMA: dict[str, pl.DataType] = {
     "experiment": pl.String(), "variant": pl.String(), "alpha": pl.Float64(), "first_samples": pl.Int64(),

@@ -8,16 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from cvfp_core import options
-from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting.content import add_identity, safe
-from cvfp_core.ingesting.found import FoundRun
 from cvfp_core.ingesting.lines import shown
-from cvfp_core.kinds import IngestOptions, VariantFamily
-from cvfp_core.records import SCHEMA, conform
-from cvfp_core.registry import Registry
+from cvfp_core.registry import Registry, options
+from cvfp_core.registry.kinds import IngestOptions, VariantFamily
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.found import FoundRun
+from cvfp_core.schema.records import SCHEMA, conform
 
 _BATCH = 500
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import polars as pl
 
-from cvfp_core import culprits
 from cvfp_core.errors import CvfpError, IngestError, UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import published, sources
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
-from cvfp_core.ingesting.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_core.ingesting.rows import Rows
 from cvfp_core.ingesting.spool import Spool
-from cvfp_core.kinds import Ingester, IngestOptions, Preset
-from cvfp_core.records import CURVE_SCHEMA, SCHEMA
-from cvfp_core.registry import Registry
+from cvfp_core.registry import Registry, culprits
+from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset
+from cvfp_core.schema.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.schema.records import CURVE_SCHEMA, SCHEMA
 
 _ORDER = ("experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed")
 """As a store returns records."""

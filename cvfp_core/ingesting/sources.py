@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvfp_core.errors import PluginError
-from cvfp_core.kinds import Ingester
 from cvfp_core.registry import Registry
+from cvfp_core.registry.kinds import Ingester
 
 HEAD = 1 << 16
 _HIDDEN = (".", "__pycache__", "~")

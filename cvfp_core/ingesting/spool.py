@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from cvfp_core.ingesting.found import Curve
-from cvfp_core.records import CURVE_SCHEMA
+from cvfp_core.schema.found import Curve
+from cvfp_core.schema.records import CURVE_SCHEMA
 
 _PART = 200_000
 """Points in a part; about 5 MB in memory."""

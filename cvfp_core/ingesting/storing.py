@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from cvfp_core import store
 from cvfp_core.ingesting.content import Duplicate
 from cvfp_core.ingesting.run import Ingested
-from cvfp_core.records import CURVE_SCHEMA
+from cvfp_core.schema import store
+from cvfp_core.schema.records import CURVE_SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
-from cvfp_core.cells import Variant
-from cvfp_core.kinds import Corpus, VariantFamily
 from cvfp_core.protocol.model import parameter_count
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Corpus, VariantFamily
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Scalar
 
 
 def trained_parameters(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cvfp_core.protocol.model import Diverged, TwoPhaseModel, sharing
 from cvfp_core.protocol.noise import Noise
-from cvfp_core.settings import Phase1Settings, Shortcuts
+from cvfp_core.schema.settings import Phase1Settings, Shortcuts
 
 INITIAL_SCALE = 0.01  # standard deviation of the contexts of iteration 1
 _BLOCK = 2500  # rows of a block on a CPU: what it touches leaves less often for the main memory

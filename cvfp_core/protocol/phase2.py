@@ -13,7 +13,7 @@ from torch import Tensor
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import Diverged, TwoPhaseModel, sharing
 from cvfp_core.protocol.phase1 import adam, batches
-from cvfp_core.settings import Phase2Settings, Shortcuts
+from cvfp_core.schema.settings import Phase2Settings, Shortcuts
 
 _EVAL_TOKENS = 1024  # tokens a batch of validation: bounds the logits held at once
 

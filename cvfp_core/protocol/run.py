@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 
 import cvfp_core
-from cvfp_core.cells import Cell, Emit, Event
-from cvfp_core.kinds import Corpus, StopRule, VariantFamily
 from cvfp_core.protocol import device as devices
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.head import Head
@@ -29,7 +27,9 @@ from cvfp_core.protocol.products import fast_products
 from cvfp_core.protocol.room import room
 from cvfp_core.protocol.stopping import Stopped, Stopper
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
-from cvfp_core.records import CurvePoint, Record, RunResult, Status
+from cvfp_core.registry.kinds import Corpus, StopRule, VariantFamily
+from cvfp_core.schema.cells import Cell, Emit, Event
+from cvfp_core.schema.records import CurvePoint, Record, RunResult, Status
 
 
 def run_cell(

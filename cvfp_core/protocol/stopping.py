@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from cvfp_core.culprits import line
 from cvfp_core.errors import CvfpError
-from cvfp_core.kinds import Iteration, StopRule
 from cvfp_core.protocol.phase1 import Sweep
+from cvfp_core.registry.culprits import line
+from cvfp_core.registry.kinds import Iteration, StopRule
 
 
 class Stopped(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ABC, PATHLIB, TYPING = "collections.abc", "pathlib", "typing"
-CELLS, KINDS, SETTINGS = "cvfp_core.cells", "cvfp_core.kinds", "cvfp_core.settings"
+CELLS, KINDS, SETTINGS = "cvfp_core.schema.cells", "cvfp_core.registry.kinds", "cvfp_core.schema.settings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ PARTS: Mapping[str, Part] = {
         adds="ingester `$short-log`: a text file with one run a line",
         item="$short-log",
         goods=("log.py",),
-        imports={ABC: ("Iterable", "Iterator"), PATHLIB: ("Path",), "cvfp_core.ingesting.found": ("Found",),
+        imports={ABC: ("Iterable", "Iterator"), PATHLIB: ("Path",), "cvfp_core.schema.found": ("Found",),
                  KINDS: ("Ingester", "IngestOptions")},
     ),
     "preset": Part(
@@ -77,7 +77,7 @@ PARTS: Mapping[str, Part] = {
         item="$short-by-heart",
         goods=("analysis.py",),
         imports={ABC: ("Iterable", "Sequence"), KINDS: ("Analysis",)},
-        typing={"polars": (), "cvfp_core.findings": ("Finding",), "cvfp_core.fitting.values": ("Fit",)},
+        typing={"polars": (), "cvfp_core.claims.findings": ("Finding",), "cvfp_core.schema.fits": ("Fit",)},
     ),
     "light": Part(
         hooks=("cvfp_lights",),

@@ -1,6 +1,6 @@
 """The kit for authors of plugins: each check calls what a plugin registers as the core does, with data it makes itself.
 
-    from cvfp_core.kinds import Fitter
+    from cvfp_core.registry.kinds import Fitter
     from cvfp_core.testing import check_fitter, load_only
 
     import my_plugin
@@ -20,14 +20,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cvfp_core.kinds import Analysis, CorpusSource, Fitter, Ingester, IngestOptions, Template, VariantFamily
 from cvfp_core.registry import Registry
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Analysis, CorpusSource, Fitter, Ingester, IngestOptions, Template, VariantFamily
+from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from cvfp_core.verdicts import Verdict
+    from cvfp_core.schema.claims import Verdict
 
 __all__ = ["check_analysis", "check_corpus", "check_fitter", "check_ingester", "check_light", "check_template",
            "check_variant", "load_only"]

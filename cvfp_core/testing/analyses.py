@@ -10,15 +10,16 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from cvfp_core.claims.findings import test_all
+from cvfp_core.claims.verdicts import LEVEL
 from cvfp_core.errors import UsageError
-from cvfp_core.findings import Finding, test_all
-from cvfp_core.kinds import Analysis, Fitter, Light, StopRule
-from cvfp_core.records import Record, frame
 from cvfp_core.registry import Registry, load
-from cvfp_core.settings import Settings
+from cvfp_core.registry.kinds import Analysis, Fitter, Light, StopRule
+from cvfp_core.schema.claims import Finding, Verdict
+from cvfp_core.schema.records import Record, frame
+from cvfp_core.schema.settings import Settings
 from cvfp_core.testing.expecting import expect, raised
 from cvfp_core.testing.loading import holding
-from cvfp_core.verdicts import LEVEL, Verdict
 
 SIZES = (62_500, 125_000, 250_000, 500_000, 1_000_000)
 GRID = tuple((layers, width, window) for layers in (1, 2) for width in (64, 256) for window in (1, 2))

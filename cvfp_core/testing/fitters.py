@@ -13,10 +13,10 @@ from scipy import stats
 
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.run import columns, fit_all, option_values
-from cvfp_core.fitting.values import Array, Fit
-from cvfp_core.kinds import Fitter
 from cvfp_core.registry import Registry
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.fits import Array, Fit
+from cvfp_core.schema.settings import Scalar
 from cvfp_core.testing.expecting import expect, raised
 from cvfp_core.testing.loading import holding
 

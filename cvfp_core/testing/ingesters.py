@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from cvfp_core.errors import CvfpError
 from cvfp_core.ingesting import sources
-from cvfp_core.ingesting.found import Found
 from cvfp_core.ingesting.run import FileReport, Ingested, ingest
-from cvfp_core.kinds import Ingester, IngestOptions, Preset, VariantFamily
 from cvfp_core.registry import Registry, load
+from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset, VariantFamily
+from cvfp_core.schema.found import Found
 from cvfp_core.testing.expecting import expect, raised
 from cvfp_core.testing.loading import holding
 

@@ -13,15 +13,15 @@ import polars as pl
 from jinja2 import TemplateError, meta, nodes
 
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.kinds import Template
-from cvfp_core.reading import Inputs, InputSource
-from cvfp_core.records import CURVE_SCHEMA, REQUIRED, Record, frame
+from cvfp_core.ingesting.reading import Inputs, InputSource
 from cvfp_core.registry import Registry, load
-from cvfp_core.report.language import SOURCE, languages, translations
-from cvfp_core.report.names import View
-from cvfp_core.report.render import environment, messages, names_used
-from cvfp_core.report.write import Asked, write
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Template
+from cvfp_core.reporting.language import SOURCE, languages, translations
+from cvfp_core.reporting.names import View
+from cvfp_core.reporting.render import environment, messages, names_used
+from cvfp_core.reporting.write import Asked, write
+from cvfp_core.schema.records import CURVE_SCHEMA, REQUIRED, Record, frame
+from cvfp_core.schema.settings import Scalar
 from cvfp_core.testing.analyses import null_data
 from cvfp_core.testing.expecting import expect, raised
 

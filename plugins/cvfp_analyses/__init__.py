@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from cvfp_analyses.stopping import STOP_RULES
 from cvfp_analyses.thresholds import LIGHTS
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Analysis, Light, StopRule
+from cvfp_core.registry.kinds import Analysis, Light, StopRule
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from cvfp_core.findings import Finding
     from cvfp_core.fitting import Fit
+    from cvfp_core.schema.claims import Finding
 
 
 def _behind(module: str, function: str) -> Callable[[pl.DataFrame, Sequence[Fit]], Iterable[Finding]]:

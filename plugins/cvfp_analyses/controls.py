@@ -9,15 +9,15 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from cvfp_core import inference, verdicts
-from cvfp_core.findings import Caveat, Finding, Table, finding
+from cvfp_core.claims import inference, verdicts
+from cvfp_core.claims.findings import finding
+from cvfp_core.claims.matched import learned
+from cvfp_core.claims.verdicts import Judged
 from cvfp_core.fitting import Fit
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.fitting.values import Array
-from cvfp_core.inference import Measured
-from cvfp_core.matched import learned
-from cvfp_core.settings import Phase1Mode
-from cvfp_core.verdicts import Judged
+from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
+from cvfp_core.schema.fits import Array
+from cvfp_core.schema.settings import Phase1Mode
 
 QUESTION = "Does training Phase 1 lower the perplexity?"
 MOST_SEEDS = 100

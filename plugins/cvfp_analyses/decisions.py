@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from cvfp_core.decisions import Backtest, backtest
-from cvfp_core.findings import Caveat, Finding, Table, finding
-from cvfp_core.inference import Measured
-from cvfp_core.kinds import Light
-from cvfp_core.verdicts import LEVEL, Judged
+from cvfp_core.claims.decisions import Backtest, backtest
+from cvfp_core.claims.findings import finding
+from cvfp_core.claims.verdicts import LEVEL, Judged
+from cvfp_core.registry.kinds import Light
+from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
 
 
 def lights(runs: pl.DataFrame, lit: Sequence[Light]) -> list[Finding]:

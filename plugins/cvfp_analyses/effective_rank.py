@@ -9,10 +9,11 @@ import polars as pl
 
 from cvfp_analyses.thresholds import CONSTANT_MARGIN, LARGEST_GAP
 from cvfp_analyses.words import OVER, by_series, left_out, mean_over_series, several, slope_over_series
-from cvfp_core import inference, verdicts
-from cvfp_core.findings import Finding, Table, finding
+from cvfp_core.claims import inference, verdicts
+from cvfp_core.claims.findings import finding
+from cvfp_core.claims.matched import series_effects
 from cvfp_core.fitting import Fit
-from cvfp_core.matched import series_effects
+from cvfp_core.schema.claims import Finding, Table
 
 RANGES = "The exponents were fitted over different ranges of sizes, and an exponent depends on its range."
 

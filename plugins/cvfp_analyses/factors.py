@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from cvfp_analyses.words import assumed, differing
-from cvfp_core import inference, verdicts
-from cvfp_core.findings import Caveat, Finding, Table, finding
+from cvfp_core.claims import inference, verdicts
+from cvfp_core.claims.findings import finding
+from cvfp_core.claims.matched import IDENTITY, Group, differences, groups, paired, series_effects, strata, with_contexts
+from cvfp_core.claims.verdicts import Direction, Judged
 from cvfp_core.fitting import Fit
-from cvfp_core.fitting.values import Array
-from cvfp_core.inference import Measured
-from cvfp_core.matched import IDENTITY, Group, differences, groups, paired, series_effects, strata, with_contexts
-from cvfp_core.verdicts import Direction, Judged
+from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
+from cvfp_core.schema.fits import Array
 
 RANK = "points per doubling"
 PERPLEXITY = "log PPL per doubling"

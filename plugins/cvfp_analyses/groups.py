@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from cvfp_analyses.words import assumed, differing
-from cvfp_core import verdicts
-from cvfp_core.findings import Caveat, Finding, Table, finding
+from cvfp_core.claims import verdicts
+from cvfp_core.claims.findings import finding
+from cvfp_core.claims.matched import Comparison, compare, groups
+from cvfp_core.claims.verdicts import Judged
 from cvfp_core.fitting import Fit
-from cvfp_core.inference import Measured
-from cvfp_core.matched import Comparison, compare, groups
-from cvfp_core.verdicts import Judged
+from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
 
 MOST = 200
 """Pairs above which only those that differ in one setting become findings."""

@@ -9,11 +9,11 @@ import polars as pl
 
 from cvfp_analyses.thresholds import EFFECT_MARGIN, EFFECT_OF_A_POINT
 from cvfp_analyses.words import OVER, several
-from cvfp_core import inference, verdicts
-from cvfp_core.findings import Caveat, Finding, Table, finding
+from cvfp_core.claims import inference, verdicts
+from cvfp_core.claims.findings import finding
 from cvfp_core.fitting import Fit
-from cvfp_core.fitting.values import Array
-from cvfp_core.inference import Measured
+from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
+from cvfp_core.schema.fits import Array
 
 
 def rank_term(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import polars as pl
 from scipy import special
 
-from cvfp_core import verdicts
-from cvfp_core.findings import Caveat, Finding, Table, finding
+from cvfp_core.claims import verdicts
+from cvfp_core.claims.findings import finding
 from cvfp_core.fitting import Fit
-from cvfp_core.inference import Measured
+from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
 
 
 def change_of_alpha(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001

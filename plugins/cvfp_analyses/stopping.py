@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cvfp_analyses.thresholds import LOSS_WINDOW, LOW_RANK, LOW_RANK_ITERATION, STALLED_FOR, STALLED_ITERATION
-from cvfp_core.kinds import Iteration, StopRule
+from cvfp_core.registry.kinds import Iteration, StopRule
 
 
 def low_rank(iterations: Sequence[Iteration]) -> str | None:

@@ -5,7 +5,7 @@ Standard library only: it is part of the shop window.
 
 from __future__ import annotations
 
-from cvfp_core.kinds import Light
+from cvfp_core.registry.kinds import Light
 
 LIGHTS = (
     Light(name="val_er", title="effective rank of validation contexts", metric="val_er", better="higher",

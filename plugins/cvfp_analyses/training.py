@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 
 from cvfp_analyses.words import left_out, several
-from cvfp_core import inference, verdicts
-from cvfp_core.findings import Caveat, Finding, Table, finding
+from cvfp_core.claims import inference, verdicts
+from cvfp_core.claims.findings import finding
+from cvfp_core.claims.matched import series_effects
 from cvfp_core.fitting import Fit
-from cvfp_core.matched import series_effects
+from cvfp_core.schema.claims import Caveat, Finding, Table
 
 MATCHED = "over series, the effect of size taken off"
 

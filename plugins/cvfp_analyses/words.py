@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from cvfp_core import inference
-from cvfp_core.findings import Caveat
-from cvfp_core.fitting.values import Array
-from cvfp_core.inference import Measured
-from cvfp_core.matched import Difference, Effects, groups
+from cvfp_core.claims import inference
+from cvfp_core.claims.matched import Difference, Effects, groups
+from cvfp_core.schema.claims import Caveat, Measured
+from cvfp_core.schema.fits import Array
 
 ONE_SERIES = "One series only: its runs are taken as independent, which they are not."
 OVER = "over series"

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Corpus, CorpusSource, Option
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Corpus, CorpusSource, Option
+from cvfp_core.schema.settings import Scalar
 from cvfp_corpora.recipe import EMBED_DIM, VOCAB_SIZE
 
 Options = Mapping[str, Scalar | None]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import Corpus
+from cvfp_core.registry.kinds import Corpus
 from cvfp_corpora import cache as entries
 from cvfp_corpora import embeddings, hub, recipe
 from cvfp_corpora.documents import local_path

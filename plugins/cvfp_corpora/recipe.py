@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cvfp_core.errors import UsageError
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.settings import Scalar
 
 RECIPE_VERSION = 1
 """Raised when the same texts and options would give other tokens or embeddings than before."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Fitter, Option, Parameter
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Fitter, Option, Parameter
+from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
-    from cvfp_core.fitting.values import Fit, Points
+    from cvfp_core.schema.fits import Fit, Points
 
 
 def _power_law(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from cvfp_core.fitting.bounded import bounded_normal_equations
 from cvfp_core.fitting.linear import aicc
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason, Status
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
+from cvfp_core.schema.settings import Scalar
 
 FORM = "L = E + A / N^alpha + B / D^beta"
 DELTA = 1e-3

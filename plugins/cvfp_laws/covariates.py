@@ -8,9 +8,9 @@ from dataclasses import fields
 import numpy as np
 
 from cvfp_core.fitting.linear import aicc, least_squares
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason
-from cvfp_core.records import Record
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason
+from cvfp_core.schema.records import Record
+from cvfp_core.schema.settings import Scalar
 
 LOG_LINEAR = "log PPL = alpha * log(tokens) + beta * ER(%) + gamma"
 LINEAR = "PPL = a + b * ER(%)"

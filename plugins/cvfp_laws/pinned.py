@@ -13,9 +13,9 @@ from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.points import RISES, rising
 from cvfp_core.fitting.search import Goal, solve
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason, Status
-from cvfp_core.kinds import Fitter
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
+from cvfp_core.schema.settings import Scalar
 
 BELOW = 0.9999
 """The floor is searched up to this share of the smallest perplexity."""

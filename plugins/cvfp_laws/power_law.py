@@ -9,8 +9,8 @@ from scipy import special
 
 from cvfp_core.fitting.linear import aicc, least_squares
 from cvfp_core.fitting.points import RISES, rising
-from cvfp_core.fitting.values import Estimate, Fit, Points
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.fits import Estimate, Fit, Points
+from cvfp_core.schema.settings import Scalar
 
 FORM = "PPL = A * tokens^alpha"
 FLATTENS = "the log-log curve flattens (p < 0.05), so alpha changes with size; compare laws before extrapolating"

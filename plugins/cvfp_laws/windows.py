@@ -9,8 +9,8 @@ import numpy as np
 from scipy import special
 
 from cvfp_core.fitting.linear import least_squares, t_quantile
-from cvfp_core.fitting.values import Array, Estimate, Fit, Points, Reason
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason
+from cvfp_core.schema.settings import Scalar
 
 FORM = "alpha of PPL = A * tokens^alpha over windows of consecutive sizes"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cvfp_core import hookimpl
-from cvfp_core.cells import Cell, Emit
-from cvfp_core.kinds import Executor
+from cvfp_core.registry.kinds import Executor
+from cvfp_core.schema.cells import Cell, Emit
 
 
 def _run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:

@@ -14,9 +14,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.cells import Cell, Emit, Event
 from cvfp_core.errors import CvfpError
-from cvfp_core.execute import execute_cells
+from cvfp_core.running.execute import execute_cells
+from cvfp_core.schema.cells import Cell, Emit, Event
 
 
 def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvfp_core import hookimpl
-from cvfp_core.ingesting.found import Found
-from cvfp_core.kinds import Ingester, IngestOptions, Preset
+from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset
+from cvfp_core.schema.found import Found
 from cvfp_newllm.presets import PRESETS
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.ingesting.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_core.ingesting.lines import read_lines, shown
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_newllm import labels
 from cvfp_newllm.grammar import Grammar, plain
 from cvfp_newllm.logged import LoggedRun, fingerprint

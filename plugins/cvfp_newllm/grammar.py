@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import nan
 from typing import Any
 
-from cvfp_core.ingesting.found import NotUnderstood, PublishedAlpha
+from cvfp_core.schema.found import NotUnderstood, PublishedAlpha
 from cvfp_newllm.logged import LoggedRun, Setting
 from cvfp_newllm.printed import number
 from cvfp_newllm.rules import RULES

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.kinds import IngestOptions
-from cvfp_core.settings import Phase1Settings, Phase2Settings, Settings
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings
 
 MATRIX_V1 = "1L_768d_1tok"
 """The published experiment v1 is its own folder and this configuration of the nine-configuration matrix."""

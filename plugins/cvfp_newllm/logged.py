@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from cvfp_core.ingesting.found import Curve
+from cvfp_core.schema.found import Curve
 
 EMBEDDING_NORM = 2
 """The scripts left the embedding's LayerNorm (weight and bias: 2 embed_dim) trainable; it never trained."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cvfp_core.kinds import Preset
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Preset
+from cvfp_core.schema.settings import Scalar
 
 _ALL = {"learning_rate": 0.002, "min_iterations": 5, "convergence_threshold": 0.03, "converged_ratio": 0.99}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_core.ingesting.lines import bad_json, shown, text_of
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_newllm import console, labels
 from cvfp_newllm.logged import fingerprint
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from cvfp_core.ingesting.found import NotUnderstood, PublishedAlpha
+from cvfp_core.schema.found import NotUnderstood, PublishedAlpha
 from cvfp_newllm.printed import count, number, percent
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cvfp_core import hookimpl
-from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
-from cvfp_core.kinds import Option, Preset, VariantFamily
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Option, Preset, VariantFamily
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     import torch

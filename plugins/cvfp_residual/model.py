@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.products import linear
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Scalar
 from cvfp_residual.window import Distinct, Shared, Window
 
 

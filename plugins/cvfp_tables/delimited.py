@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.found import Found, FoundRun, NotUnderstood, Tally
 from cvfp_core.ingesting.lines import encoding, shown, text_of
-from cvfp_core.kinds import IngestOptions
-from cvfp_core.records import SCHEMA
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Tally
+from cvfp_core.schema.records import SCHEMA
 
 _DELIMITERS = (",", "\t", ";")
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)

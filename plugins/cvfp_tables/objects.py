@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.found import Found, NotUnderstood, Tally
 from cvfp_core.ingesting.lines import CUT, bad_json, encoding, read_lines, shown, text_of
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Found, NotUnderstood, Tally
 from cvfp_tables.delimited import run
 
 _BIGGEST = 512 << 20

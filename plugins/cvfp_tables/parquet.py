@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.found import Found, Tally
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Found, Tally
 from cvfp_tables.delimited import run
 
 _SLICE = 20_000

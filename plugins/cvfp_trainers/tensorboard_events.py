@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.ingesting.found import Curve, Found, FoundRun, NotUnderstood, Tally
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_trainers import figures
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_core.ingesting.lines import bad_json, shown
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_trainers import figures
 
 _NO_METRIC = {"step", "epoch", "total_flos", "train_runtime", "train_samples_per_second", "train_steps_per_second"}

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.ingesting.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_core.ingesting.lines import shown, text_of
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_tables import delimited
 from cvfp_trainers import figures
 

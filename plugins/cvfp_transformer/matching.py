@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
-from cvfp_core.cells import Variant
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.model import parameter_count
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Scalar
 from cvfp_transformer.model import Transformer
 
 CLOSE = 0.01

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cvfp_core.cells import Variant
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Scalar
 
 _POSITION_STD = 0.1
 """Of initial position vectors; token vectors have one of 1."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cvfp_core import hookimpl
-from cvfp_core.kinds import Option, Template
+from cvfp_core.registry.kinds import Option, Template
 
 _HERE = Path(__file__).parent
 _LOCALE = _HERE / "locale"

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.cells import Variant
-from cvfp_core.ingesting.found import Found
-from cvfp_core.kinds import Analysis, Fitter, Ingester, IngestOptions, Option, Parameter, VariantFamily
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Analysis, Fitter, Ingester, IngestOptions, Option, Parameter, VariantFamily
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.found import Found
+from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
-    from cvfp_core.findings import Finding
-    from cvfp_core.fitting.values import Fit
     from cvfp_core.protocol.model import TwoPhaseModel
+    from cvfp_core.schema.claims import Finding
+    from cvfp_core.schema.fits import Fit
 
 
 def _parse(name: str) -> Variant | None:

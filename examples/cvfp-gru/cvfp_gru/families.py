@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from cvfp_core import verdicts
-from cvfp_core.findings import Caveat, Finding, Table, finding
-from cvfp_core.fitting.values import Fit
-from cvfp_core.matched import Comparison, Group, compare, groups
-from cvfp_core.verdicts import Judged
+from cvfp_core.claims import verdicts
+from cvfp_core.claims.findings import finding
+from cvfp_core.claims.matched import Comparison, Group, compare, groups
+from cvfp_core.claims.verdicts import Judged
+from cvfp_core.schema.claims import Caveat, Finding, Table
+from cvfp_core.schema.fits import Fit
 
 _SHAPE = ("num_layers", "context_dim", "num_input_tokens", "embed_dim", "corpus_hash")
 _QUESTION = "Has the GRU {gru} lower perplexity than {other}, at equal data?"

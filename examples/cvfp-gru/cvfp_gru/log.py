@@ -15,9 +15,9 @@ from math import isfinite
 from pathlib import Path
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.found import Curve, Found, FoundRun, NotUnderstood, Tally
 from cvfp_core.ingesting.lines import read_lines, shown
-from cvfp_core.kinds import IngestOptions
+from cvfp_core.registry.kinds import IngestOptions
+from cvfp_core.schema.found import Curve, Found, FoundRun, NotUnderstood, Tally
 
 _NUMBER = r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan|inf)"
 _RUN = re.compile(r"run variant=(\S+) train_tokens=(\d{1,18}) seed=(\d{1,10})", re.ASCII)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
-from cvfp_core.cells import Variant
-from cvfp_core.settings import Scalar
+from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.settings import Scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from cvfp_core.kinds import Analysis, Fitter, Ingester, VariantFamily
+from cvfp_core.registry.kinds import Analysis, Fitter, Ingester, VariantFamily
 from cvfp_core.testing import check_analysis, check_fitter, check_ingester, check_light, check_variant, load_only
 from cvfp_core.testing.analyses import null_data
 

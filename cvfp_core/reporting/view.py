@@ -15,14 +15,14 @@ import polars as pl
 import cvfp_core
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, Forecast, choose_law, fit_all, predict_all
-from cvfp_core.fitting.values import message_of
-from cvfp_core.kinds import Fitter
-from cvfp_core.reading import Inputs
+from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
-from cvfp_core.report.comparison import compare
-from cvfp_core.report.names import CaveatView, ForecastView, FormulaView, LawView, SeriesView, View
-from cvfp_core.report.series import fit_view, usable, views
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.reporting.comparison import compare
+from cvfp_core.reporting.names import CaveatView, ForecastView, FormulaView, LawView, SeriesView, View
+from cvfp_core.reporting.series import fit_view, usable, views
+from cvfp_core.schema.fits import message_of
+from cvfp_core.schema.settings import Scalar
 
 POWER_LAW, WINDOWS, LINEAR, LOG_LINEAR = "power-law", "sliding-window", "linear-er", "log-linear-er"
 WIDTH = 4
@@ -98,7 +98,7 @@ class _Facts:
 
     @cached_property
     def findings(self) -> list[dict[str, Any]]:
-        from cvfp_core.findings import test_all
+        from cvfp_core.claims.findings import test_all
 
         fits = [*self.power_laws.values(), *self.windows.values()]
         return [each.as_dict() for each in test_all(self.records, fits, self.registry)]
@@ -178,13 +178,13 @@ def _verdicts(facts: _Facts) -> dict[str, int]:
 
 
 def _decisions(facts: _Facts) -> dict[str, Any]:
-    from cvfp_core.report.decided import decisions
+    from cvfp_core.reporting.decided import decisions
 
     return decisions(facts.records, facts.registry)
 
 
 def _stops(facts: _Facts) -> dict[str, Any]:
-    from cvfp_core.report.decided import stops
+    from cvfp_core.reporting.decided import stops
 
     return stops(facts.records, facts.inputs.curves(), facts.registry)
 

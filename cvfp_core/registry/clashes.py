@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cvfp_core.doors import OURS
-from cvfp_core.loading import TITLES, Loaded, PluginInfo, is_ours
+from cvfp_core.registry.entry_points import OURS
+from cvfp_core.registry.loading import TITLES, Loaded, PluginInfo, is_ours
 
 
 def settled(loaded: Sequence[Loaded]) -> list[Loaded]:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cvfp_core import matched
-from cvfp_core import records as schema
+from cvfp_core.claims import matched
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.report.names import ComparisonView, EstimateView
-from cvfp_core.report.series import usable
+from cvfp_core.reporting.names import ComparisonView, EstimateView
+from cvfp_core.reporting.series import usable
+from cvfp_core.schema import records as schema
 
 
 def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from cvfp_core import records as schema
 from cvfp_core.fitting import Fit
-from cvfp_core.fitting.values import message_of
 from cvfp_core.ingesting import published
-from cvfp_core.report.names import EstimateView, FitView, RangeView, SeriesView, WindowView
+from cvfp_core.reporting.names import EstimateView, FitView, RangeView, SeriesView, WindowView
+from cvfp_core.schema import records as schema
+from cvfp_core.schema.fits import message_of
 
 _IDENTITY = {"num_layers", "context_dim", "embed_dim", "num_input_tokens", "seed", "vocab_size"}
 _MARKS = (

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.kinds import Template
-from cvfp_core.options import resolve
-from cvfp_core.reading import Inputs
+from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
-from cvfp_core.report.language import translations
-from cvfp_core.report.names import FigureView
-from cvfp_core.report.render import names_used, render
-from cvfp_core.report.view import view
-from cvfp_core.settings import Scalar
+from cvfp_core.registry.kinds import Template
+from cvfp_core.registry.options import resolve
+from cvfp_core.reporting.language import translations
+from cvfp_core.reporting.names import FigureView
+from cvfp_core.reporting.render import names_used, render
+from cvfp_core.reporting.view import view
+from cvfp_core.schema.settings import Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     needed = names | ({"series", "forecasts"} if "figures" in names and asked.figures is not None else set())
     data = view(inputs, registry, needed, lang=asked.lang, options=options, command=asked.command)
     if "figures" in names or "figures_missing" in names:
-        from cvfp_core.report.figures import TITLES, draw, missing
+        from cvfp_core.reporting.figures import TITLES, draw, missing
 
         why = missing() if asked.figures is not None else "not_asked"
         figures: dict[str, FigureView] = {

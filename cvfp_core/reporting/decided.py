@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from cvfp_core import decisions as deciding
-from cvfp_core.kinds import Light
+from cvfp_core.claims import decisions as deciding
 from cvfp_core.registry import Registry
+from cvfp_core.registry.kinds import Light
 
 
 def decisions(records: pl.DataFrame, registry: Registry) -> dict[str, Any]:

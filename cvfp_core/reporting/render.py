@@ -16,9 +16,9 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyn
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cvfp_core.errors import CvfpError, suggestion
-from cvfp_core.report import numbers
-from cvfp_core.report.language import fill
-from cvfp_core.report.names import View
+from cvfp_core.reporting import numbers
+from cvfp_core.reporting.language import fill
+from cvfp_core.reporting.names import View
 
 
 class _Named(StrictUndefined):

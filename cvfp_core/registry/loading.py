@@ -14,10 +14,10 @@ from typing import Any
 
 import pluggy
 
-from cvfp_core import culprits, hookspecs
-from cvfp_core.doors import OURS, Door, outgrown, require_compatible
 from cvfp_core.errors import PluginError, suggestion
-from cvfp_core.kinds import (
+from cvfp_core.registry import culprits, hookspecs
+from cvfp_core.registry.entry_points import OURS, Door, outgrown, require_compatible
+from cvfp_core.registry.kinds import (
     Analysis,
     CorpusSource,
     Executor,

@@ -16,13 +16,13 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, TypeVar
 
-from cvfp_core import culprits, loading
-from cvfp_core.cells import Variant
-from cvfp_core.clashes import settled, to_disable
-from cvfp_core.doors import NOT_INSTALLED, Door, doors
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
-from cvfp_core.kinds import StopRule, VariantFamily
-from cvfp_core.loading import GROUP, HOOKS, TITLES, PluginInfo
+from cvfp_core.registry import culprits, loading
+from cvfp_core.registry.clashes import settled, to_disable
+from cvfp_core.registry.entry_points import NOT_INSTALLED, Door, doors
+from cvfp_core.registry.kinds import StopRule, VariantFamily
+from cvfp_core.registry.loading import GROUP, HOOKS, TITLES, PluginInfo
+from cvfp_core.schema.cells import Variant
 
 __all__ = ["GROUP", "HOOKS", "TITLES", "PluginInfo", "Registry", "given", "installed", "load", "misnamed"]
 

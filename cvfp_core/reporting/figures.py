@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 
 from cvfp_core.fitting.predict import LEAST_PPL
-from cvfp_core.reading import Inputs
-from cvfp_core.report.names import SeriesView, View
+from cvfp_core.ingesting.reading import Inputs
+from cvfp_core.reporting.names import SeriesView, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -263,7 +263,7 @@ def _plain_ticks(axis: Axes, *, x: bool = True) -> None:
     """Ticks as plain numbers: 100, 200, 500 and 100K, 1M."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    from cvfp_core.report.numbers import short
+    from cvfp_core.reporting.numbers import short
 
     for which in (axis.xaxis, axis.yaxis) if x else (axis.yaxis,):
         subs = (1.0,) if which is axis.xaxis else (1.0, 2.0, 5.0)

@@ -1,0 +1,1 @@
+"""What may be said of runs: estimates with intervals, verdicts, findings, decisions."""

@@ -1,0 +1,125 @@
+"""Estimates with honest small-sample intervals: means, correlations, slopes. Arrays in, `Measured` out."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+from scipy import special
+
+from cvfp_core.fitting.linear import t_quantile
+from cvfp_core.schema.claims import Measured
+from cvfp_core.schema.fits import Array
+
+EXACT = 8
+"""Rank correlations of up to so many pairs get the exact p, from all orders."""
+
+
+def student(estimate: float, stderr: float, dof: float, *, n: int, method: str) -> Measured:
+    """The estimate with the t interval of that standard error."""
+    half = t_quantile(dof) * stderr
+    p = float(2 * special.stdtr(dof, -abs(estimate) / stderr)) if stderr > 0 else float(estimate == 0)
+    return Measured(estimate=estimate, low=estimate - half, high=estimate + half, stderr=stderr, dof=dof, p_value=p,
+                    n=n, method=method)
+
+
+def mean(values: Array, *, method: str = "mean, t interval") -> Measured:
+    """The mean of independent values; one value has no interval."""
+    n = len(values)
+    if n == 0:
+        return Measured(estimate=None, method=method)
+    if n == 1:
+        return Measured(estimate=float(values[0]), n=1, method=method)
+    return student(float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)), n - 1, n=n, method=method)
+
+
+def pearson(x: Array, y: Array) -> Measured:
+    """The correlation of independent pairs; interval by Fisher's z, p by t."""
+    method = "Pearson correlation, Fisher interval, t test"
+    r = _correlation(x, y)
+    if r is None:
+        return Measured(estimate=None, n=len(x), method=method)
+    return _correlated(r, len(x), factor=1.0, method=method)
+
+
+def spearman(x: Array, y: Array) -> Measured:
+    """The rank correlation of independent pairs; exact p for up to 8, else by t; interval of Bonett and Wright 2000."""
+    n, left, right = len(x), ranks(x), ranks(y)
+    method = f"Spearman rank correlation, {'exact test' if n <= EXACT else 't test'}"
+    rho = _correlation(left, right)
+    if rho is None:
+        return Measured(estimate=None, n=n, method=method)
+    made = _correlated(rho, n, factor=1 + rho**2 / 2, method=method)
+    if n > EXACT:
+        return made
+    every = (right[_orders(n)] - right.mean()) @ (left - left.mean())
+    seen = abs((right - right.mean()) @ (left - left.mean()))
+    p = float((np.abs(every) >= seen * (1 - 1e-12) - 1e-12).mean())
+    return Measured(estimate=rho, low=made.low, high=made.high, dof=made.dof, p_value=p, n=n, method=method)
+
+
+def ranks(values: Array) -> Array:
+    """Ranks from 1, ties sharing their mean; values that differ by rounding alone are ties."""
+    values = np.round(values / max(float(np.abs(values).max(initial=0.0)), 1e-300), 12)
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2
+
+
+def _correlation(x: Array, y: Array) -> float | None:
+    if len(x) < 3:
+        return None
+    left, right = x - x.mean(), y - y.mean()
+    scale = float(np.sqrt((left @ left) * (right @ right)))
+    floor = 1e-12 * len(x) * max(float(np.abs(x).max()), 1e-300) * max(float(np.abs(y).max()), 1e-300)
+    return None if scale <= floor else float(np.clip(left @ right / scale, -1, 1))
+
+
+def _correlated(r: float, n: int, *, factor: float, method: str) -> Measured:
+    dof = n - 2
+    p = float(2 * special.stdtr(dof, -abs(r) * np.sqrt(dof / (1 - r**2)))) if abs(r) < 1 else 0.0
+    low = high = None
+    if n > 3 and abs(r) < 1 - 1e-12:  # of a perfect correlation Fisher's interval would be a point
+        half = float(special.ndtri(0.975) * np.sqrt(factor / (n - 3)))
+        z = float(np.arctanh(r))
+        low, high = float(np.tanh(z - half)), float(np.tanh(z + half))
+    return Measured(estimate=r, low=low, high=high, dof=dof, p_value=p, n=n, method=method)
+
+
+def slope(x: Array, y: Array, strata: Array | None = None) -> Measured:
+    """The common slope of y over x, with an intercept for each stratum; points are independent."""
+    labels, index = np.unique(np.zeros(len(x), dtype=int) if strata is None else strata, return_inverse=True)
+    within = "" if len(labels) == 1 else f" within {len(labels)} strata"
+    method = f"least squares{within}, t interval"
+    counts = np.bincount(index)
+    left = x - (np.bincount(index, x) / counts)[index]
+    right = y - (np.bincount(index, y) / counts)[index]
+    spread, dof = float(left @ left), len(x) - len(labels) - 1
+    if spread <= 1e-24 * max(float(x @ x), 1e-300):
+        return Measured(estimate=None, n=len(x), method=method)
+    value = float(left @ right / spread)
+    if dof < 1:
+        return Measured(estimate=value, n=len(x), method=method)
+    rest = right - value * left
+    return student(value, float(np.sqrt(rest @ rest / dof / spread)), dof, n=len(x), method=method)
+
+
+def order_test(x: Array, y: Array, *, draws: int = 5000) -> float | None:
+    """One-sided p of x and y rising together, from the orders y may have; all of them for up to 8 pairs, else `draws`.
+
+    None where either does not vary. The draws are always the same.
+    """
+    left = x - x.mean() if len(x) else x
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    if len(x) <= EXACT:
+        return float(((y[_orders(len(y))] @ left) >= y @ left - 1e-12).mean())
+    random = np.random.default_rng(0)
+    every = np.array([random.permutation(y) for _ in range(draws)]) @ left
+    return float((1 + (every >= y @ left - 1e-12).sum()) / (draws + 1))
+
+
+@cache
+def _orders(n: int) -> Array:
+    """(n!, n) every order of n things."""
+    return np.array(list(permutations(range(n))))

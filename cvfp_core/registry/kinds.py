@@ -1,0 +1,318 @@
+"""The frozen values plugins hand over, one class a kind of item.
+
+Only the standard library is imported here, so that a plugin's entry module stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, Any, Literal
+
+from cvfp_core.schema.cells import Cell, Emit, Variant
+from cvfp_core.schema.found import Found
+from cvfp_core.schema.settings import Scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    import torch
+
+    from cvfp_core.schema.claims import Finding
+    from cvfp_core.schema.fits import Fit, Points
+    from cvfp_core.schema.models import TwoPhaseModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One setting that a plugin's item takes: its name, default, meaning, and the values allowed if they are few."""
+
+    name: str
+    default: Scalar | None
+    help: str
+    choices: tuple[Scalar, ...] = ()
+    minimum: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantFamily:
+    """A model family: how its variants are named and how one is built."""
+
+    name: str
+    title: str
+    form: str
+    """The names it answers to, as people read it: `{L}L_{d}d_{T}tok`."""
+    parse: Callable[[str], Variant | None]
+    build: Callable[[Variant, Mapping[str, Scalar | None], torch.Tensor, torch.Generator], TwoPhaseModel]
+    """(variant, all options, frozen embeddings (V, d_e), CPU generator for the weights) -> model."""
+    options: tuple[Option, ...] = ()
+    check: Callable[[Variant, Mapping[str, Scalar | None]], None] | None = None
+    """(variant, all options): raises UsageError for options that do not go with the variant; called before any run."""
+    settle: (
+        Callable[[Variant, Mapping[str, Scalar | None], int, Callable[[str], int]], Mapping[str, Scalar | None]] | None
+    ) = None
+    """(variant, all options, embed_dim, parameters of another variant by its name) -> all options, those that follow
+    from others filled in; cells and records have these. Called after `check`; raises UsageError."""
+    phases: Literal[1, 2] = 2
+    """1: the family has no contexts to learn; Phase 1 is empty and its metrics stay null."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Corpus:
+    """Tokens of a training and a validation stream, and the frozen embeddings of their vocabulary."""
+
+    name: str
+    tokenizer: str
+    vocab_size: int
+    train_tokens: np.ndarray
+    """(tokens,) int32: all training documents, joined by newlines."""
+    document_ends: np.ndarray
+    """(documents,) int64: tokens up to and including document i; the first n documents are a prefix."""
+    val_tokens: np.ndarray
+    embeddings: np.ndarray
+    """(vocab_size, embed_dim) float32."""
+    hash: str
+    """Of everything the above is made from: texts, split, tokenizer, embedding recipe."""
+    val_repeated: float | None = None
+    """Share of the validation text that also stands in the training text; None: not measured."""
+
+    @property
+    def num_documents(self) -> int:
+        return len(self.document_ends)
+
+    @property
+    def embed_dim(self) -> int:
+        return int(self.embeddings.shape[1])
+
+    def sample(self, num_samples: int) -> np.ndarray:
+        """(tokens,) of the first `num_samples` training documents."""
+        return self.train_tokens[: int(self.document_ends[num_samples - 1])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusSource:
+    """Where a corpus comes from. `load(options, cache_folder)` returns it; options are checked before, data after."""
+
+    name: str
+    title: str
+    load: Callable[[Mapping[str, Scalar | None], Path], Corpus]
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Settings known by a name, as overrides of the defaults: `{"phase1": {"dist_reg_weight": 0.8}}`.
+
+    Keys are those of a run file's `phase1`, `phase2` and `model`, and `precision`; a model option must be one of some
+    installed family.
+    """
+
+    name: str
+    title: str
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A Markdown report: a Jinja template file and what it is for."""
+
+    name: str
+    title: str
+    path: Path
+    needs: tuple[str, ...] = ()
+    """Record columns without which there is nothing to report."""
+    options: tuple[Option, ...] | None = ()
+    """What `--set` may give; None: anything."""
+    catalogue: Path | None = None
+    """Folder of its translations: `LANG/LC_MESSAGES/messages.mo`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """A way to have cells executed: here, in several processes, on other machines.
+
+    `run(cells, folder, jobs, emit)` has `cvfp_core.running.execute.execute_cells(cells, folder, emit)` called, in as
+    many places as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done.
+    Workers given the same cells and folder share them out among themselves by locks.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Sequence[Cell], Path, int, Emit], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a law: its name, unit, meaning and the values it may take."""
+
+    name: str
+    meaning: str = ""
+    unit: str = ""
+    minimum: float = -inf
+    maximum: float = inf
+
+    def __post_init__(self) -> None:
+        if not self.minimum < self.maximum:
+            raise ValueError(f"parameter '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitter:
+    """A law that can be fitted to records: a curve, given by its function, or code of its own, given by `fit`.
+
+    A curve gets all the rest from the core: a global optimum without start values, intervals, selection, back-test.
+    With both, `fit` makes the fits and the function predicts.
+    """
+
+    name: str
+    title: str
+    form: str
+    """As people write it: `PPL = E + A * tokens^alpha`."""
+    parameters: tuple[Parameter, ...]
+    scope: Literal["series", "experiment", "records"] = "series"
+    """What one fit is made from: a series, all series of an experiment, or all records."""
+    inputs: tuple[str, ...] = ("train_tokens",)
+    """Record columns the law is a function of; `{option}` stands for the column an option names."""
+    response: str = "val_ppl"
+    """Record column the law explains; residuals are those of its logarithm."""
+    minimum_points: int | None = None
+    """Sizes (or rows, beyond a series) below which there is nothing to fit; by default the number of parameters."""
+    floor: str | None = None
+    """The parameter that is the limit at infinite data; None: the law goes to zero."""
+    function: Callable[..., Any] | None = None
+    """A curve: `function(**inputs, **parameters)` -> response, with numpy arrays that broadcast."""
+    linear: tuple[str, ...] = ()
+    """Parameters the function is linear in; they are then solved for, not searched."""
+    starts: Callable[..., Mapping[str, Any]] | None = None
+    """`starts(**inputs)` -> values to search from, for every parameter not in `linear`; by default from the bounds."""
+    fit: Callable[[Points, Mapping[str, Scalar | None]], Sequence[Fit]] | None = None
+    """Code of its own: (points, options) -> one fit or several; called with points that passed all checks."""
+    options: tuple[Option, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.function is None and self.fit is None:
+            raise ValueError(f"fitter '{self.name}': give `function` (a curve) or `fit` (code of its own)")
+        names = [parameter.name for parameter in self.parameters]
+        unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(f"fitter '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
+        known = [option.name for option in self.options]
+        for column in (*self.inputs, self.response):
+            for _, place, _, _ in Formatter().parse(column):
+                if place is not None and place not in known:
+                    raise ValueError(f"fitter '{self.name}': '{column}' stands for the column that option '{place}' "
+                                     f"names, and its options are: {', '.join(known) or 'none'}")
+
+    @property
+    def least_points(self) -> int:
+        """Sizes (or rows) below which there is nothing to fit."""
+        return len(self.parameters) if self.minimum_points is None else self.minimum_points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A question asked of records and fits: what is claimed, and whether the data says so.
+
+    `analyse(records, fits)` gets the usable runs (see `matched.usable`) and the fits of `laws`, and returns findings;
+    the core corrects them for their number, over all analyses. It is not called if no run has one of the columns. A
+    question about lights is asked by `analyse_lights`, in its place or beside it.
+    """
+
+    name: str
+    title: str
+    """The question, as a reader asks it."""
+    analyse: Callable[[pl.DataFrame, Sequence[Fit]], Iterable[Finding]] | None = None
+    analyse_lights: Callable[[pl.DataFrame, Sequence[Light]], Iterable[Finding]] | None = None
+    """(records, lights) -> findings; gets every light that is installed, whichever plugin it comes from."""
+    columns: tuple[str, ...] = ("val_ppl",)
+    """Record columns without which there is nothing to analyse."""
+    controls: bool = False
+    """Whether it gets the runs of controls too; if not, it sees them only where there are no others."""
+    laws: tuple[str, ...] = ()
+    """Names of the laws whose fits it reads."""
+
+    def __post_init__(self) -> None:
+        if self.analyse is None and self.analyse_lights is None:
+            raise ValueError(f"analysis '{self.name}': give `analyse`, or `analyse_lights` if it asks about lights")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Light:
+    """A judgement of a finished Phase 1 by one metric: green, yellow or red, before Phase 2 is paid for."""
+
+    name: str
+    """As thresholds are overridden: `val_er.red=0.7`."""
+    title: str
+    metric: str
+    """A record column, or the difference of two: `train_er - val_er`. `cvfp check` warns of one that is not there."""
+    better: Literal["higher", "lower"]
+    green: float
+    """Better than this is green; if lower is better, this itself is too."""
+    red: float
+    """Worse than this is red; what is neither is yellow."""
+    percent: bool = False
+    """The metric is a fraction that people quote in percent."""
+
+    def __post_init__(self) -> None:
+        if (self.green < self.red) if self.better == "higher" else (self.green > self.red):
+            raise ValueError(f"light '{self.name}': red {self.red:g} must be worse than green {self.green:g}, "
+                             f"as {self.better} is better")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration:
+    """What one iteration of Phase 1 measured; None: not measured."""
+
+    iteration: int
+    convergence_rate: float | None = None
+    loss: float | None = None
+    cvfp_loss: float | None = None
+    diversity_loss: float | None = None
+    val_er: float | None = None
+    """Measured only at the iterations a stop rule asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRule:
+    """A reason to end Phase 1, and with it the run, before it has converged.
+
+    `stops(iterations)` is asked after every iteration, with all there were; it returns why to stop, or None to go on.
+    """
+
+    name: str
+    title: str
+    stops: Callable[[Sequence[Iteration]], str | None]
+    val_er_at: tuple[int, ...] = ()
+    """Iterations after which it needs the effective rank of the validation contexts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """What a user says about the input."""
+
+    experiment: str | None = None
+    """Label for all runs, instead of the one the input gives itself."""
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """Record column -> what it is made from; applied to every row after the ingester."""
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    """Settings known by a name, of all plugins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingester:
+    """A way to read runs that were made elsewhere.
+
+    `matches(path, head)` looks at content: `head` is the first 64 KiB of a file, or None for a folder.
+    `read(path, options)` yields what it finds, as a stream; it raises IngestError where the input is malformed, and
+    nothing of that input is then kept.
+    """
+
+    name: str
+    title: str
+    matches: Callable[[Path, bytes | None], bool]
+    read: Callable[[Path, IngestOptions], Iterator[Found]]
+    general: bool = False
+    """True: reads anything of a general form (a table); asked only where no other ingester knows the content."""

@@ -1,0 +1,1 @@
+"""A run file -> the cells of a grid -> records in a store."""

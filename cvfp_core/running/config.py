@@ -1,0 +1,264 @@
+"""The data of a run file -> RunConfig. Unknown keys are errors, with the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+
+from cvfp_core.errors import PluginError, UsageError, shown, suggestion
+from cvfp_core.registry import Registry, options
+from cvfp_core.registry.kinds import Preset, VariantFamily
+from cvfp_core.running import runfile
+from cvfp_core.running.corpora import without_defaults_of_another
+from cvfp_core.schema.cells import CorpusChoice
+from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts
+
+_Positive = Annotated[int, Field(ge=1, strict=True)]
+_Count = Annotated[int, Field(ge=1, le=1000, strict=True)]
+
+
+class Geometric(BaseModel):
+    """Sample sizes as the sliding windows of a scaling analysis want them: `windows` windows of `window` sizes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    initial: _Positive
+    multiplier: Annotated[float, Field(gt=1, strict=True, allow_inf_nan=False)] = 2.0
+    window: Annotated[int, Field(ge=2, le=1000, strict=True)] = 4
+    windows: _Count = 1
+
+    def sizes(self) -> tuple[int, ...]:
+        """initial * multiplier^i for all windows; consecutive windows share all but one size. Raises UsageError."""
+        try:
+            return tuple(round(self.initial * self.multiplier**i) for i in range(self.window + self.windows - 1))
+        except OverflowError:
+            raise UsageError("samples grow without bound: take a smaller multiplier or fewer windows") from None
+
+
+class Matrix(BaseModel):
+    """Every combination of layers, context widths and input tokens, as variant names of one family."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    num_layers: Annotated[list[_Positive], Field(min_length=1)]
+    context_dim: Annotated[list[_Positive], Field(min_length=1)]
+    num_input_tokens: Annotated[list[_Positive], Field(min_length=1)]
+    prefix: str = ""
+
+    def variants(self) -> tuple[str, ...]:
+        combinations = product(self.num_input_tokens, self.num_layers, self.context_dim)
+        return tuple(f"{self.prefix}{layers}L_{width}d_{window}tok" for window, layers, width in combinations)
+
+
+_LIST, _GEOMETRIC = "a list", "sizes by rule"
+"""Names of the two forms of `samples`, which pydantic puts into the place of an error."""
+_Sizes = Annotated[
+    Annotated[list[_Positive], Field(min_length=1), Tag(_LIST)] | Annotated[Geometric, Tag(_GEOMETRIC)],
+    Discriminator(lambda value: _GEOMETRIC if isinstance(value, dict | Geometric) else _LIST),
+]
+_Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+_Section = TypeVar("_Section")
+_NAME = r"^\w([\w.\-+ ]*[\w.\-+])?$"
+
+
+class _RunFile(BaseModel):
+    """The run file as written; every key has a meaning, no other is allowed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Annotated[str, Field(pattern=_NAME, max_length=100)] = "default"
+    variants: list[str] = []
+    matrix: Matrix | None = None
+    samples: _Sizes
+    seeds: Annotated[list[_Seed], Field(min_length=1)] = [42]
+    controls: Annotated[bool, Field(strict=True)] = False
+    settings: str | None = None
+    device: str = "auto"
+    executor: str = "local"
+    precision: Literal["float32", "bfloat16"] | None = None
+    corpus: dict[str, Any] = {"name": "embedded"}
+    phase1: dict[str, Any] = {}
+    phase2: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    shortcuts: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What a run file and the command line ask for."""
+
+    name: str
+    variants: tuple[str, ...]
+    samples: tuple[int, ...]
+    seeds: tuple[int, ...]
+    controls: bool
+    preset: str | None
+    settings: Settings
+    device: str
+    executor: str
+    corpus: CorpusChoice
+    shortcuts: Shortcuts
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """The run file with its overrides, as plain data, for the manifest."""
+
+
+def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str], registry: Registry) -> RunConfig:
+    """The configuration of a run file (None: the embedded default) with overrides applied.
+
+    overrides: top-level keys and their values. assignments: `section.key=value`, the value in TOML.
+    Raises UsageError, one line, for a file that cannot be read, an unknown key, preset or impossible value.
+    """
+    data = runfile.merged(path, overrides, assignments)
+    if path is None and isinstance(data["corpus"], dict):
+        default = runfile.parse(None)["corpus"]
+        data["corpus"] = without_defaults_of_another(data["corpus"], default, assignments, registry)
+    try:
+        run = _RunFile.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from None
+    for section in ("corpus", "model"):
+        for key, value in getattr(run, section).items():
+            if not isinstance(value, str | int | float):
+                raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
+    variants = tuple(dict.fromkeys([*run.variants, *(run.matrix.variants() if run.matrix else ())]))
+    if not variants:
+        raise UsageError("no variants: give variants = [\"1L_128d_1tok\"] or a [matrix] in the run file, or --variant")
+    samples = tuple(sorted(set(run.samples.sizes() if isinstance(run.samples, Geometric) else run.samples)))
+    return RunConfig(
+        name=run.name,
+        variants=variants,
+        samples=samples,
+        seeds=tuple(dict.fromkeys(run.seeds)),
+        controls=run.controls,
+        preset=run.settings,
+        settings=settings_from(
+            _preset(run.settings, registry) if run.settings else {},
+            {"phase1": run.phase1, "phase2": run.phase2, "model": run.model}
+            | ({"precision": run.precision} if run.precision else {}),
+        ),
+        device=run.device,
+        executor=run.executor,
+        corpus=CorpusChoice(name=str(run.corpus.get("name", "embedded")),
+                            options={key: value for key, value in run.corpus.items() if key != "name"}),
+        shortcuts=_section("shortcuts", Shortcuts, run.shortcuts),
+        written=data,
+    )
+
+
+def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
+    """The preset's overrides. Raises PluginError, naming it and its plugin, for a key or value that is no setting."""
+    overrides = registry.get(Preset, name).overrides
+    known = {option.name for family in registry.items(VariantFamily).values() for option in family.options}
+    try:
+        for section, values in overrides.items():
+            if section not in _LAYER:
+                raise UsageError(f"unknown key '{section}'{suggestion(section, _LAYER)}; known: {', '.join(_LAYER)}")
+            if section != "precision" and not isinstance(values, Mapping):
+                raise UsageError(f"{section} must be a section, not {shown(values)}")
+        settings_from(overrides)
+        for key in overrides.get("model", {}):
+            if key not in known:
+                raise options.unknown_key("model", key, known)
+    except UsageError as error:
+        raise PluginError(f"{registry.whose(Preset, name)}: {error}; mend the preset") from None
+    return overrides
+
+
+_LAYER = ("phase1", "phase2", "model", "precision")
+
+
+def settings_from(*layers: Mapping[str, Any]) -> Settings:
+    """Settings with each layer of overrides laid over the one before; the first lies over the defaults.
+
+    A layer is nested: `{"phase1": {"learning_rate": 0.01}, "precision": "bfloat16"}`. Raises UsageError.
+    """
+    phase1: dict[str, Any] = {}
+    phase2: dict[str, Any] = {}
+    model: dict[str, Scalar] = {}
+    precision: Any = "float32"
+    for layer in layers:
+        phase1 |= layer.get("phase1", {})
+        phase2 |= layer.get("phase2", {})
+        model |= layer.get("model", {})
+        precision = layer.get("precision", precision)
+    try:
+        return Settings(
+            phase1=_section("phase1", Phase1Settings, phase1),
+            phase2=_section("phase2", Phase2Settings, phase2),
+            model=model,
+            precision=precision,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _section(section: str, kind: type[_Section], given: Mapping[str, Any]) -> _Section:
+    try:
+        return kind(**_typed(section, kind, given))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _typed(section: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values for the dataclass's fields, an int taken where a float is asked for."""
+    known = {each.name: str(each.type) for each in fields(kind)}
+    typed = {}
+    for name, value in given.items():
+        if name not in known:
+            raise UsageError(f"unknown key '{section}.{name}'{suggestion(name, known)}; known: {', '.join(known)}")
+        expected = known[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = {"float": number, "int": number and isinstance(value, int), "bool": isinstance(value, bool)}
+        if not fits.get(expected, True):
+            raise UsageError(f"{section}.{name} must be {_WORDS[expected]}, not {shown(value)}")
+        if expected == "float":
+            value = float(value)
+        typed[name] = value
+    return typed
+
+
+_WORDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
+_RULES = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "finite_number": "finite",
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "a section",
+    "model_type": "a section",
+    "model_attributes_type": "a section",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "too_short": "a list with at least {min_length} entry",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "made of letters, digits, spaces and . _ + -, a letter or digit first",
+}
+"""What pydantic's kinds of error ask for, in our words."""
+
+
+def _explain(error: ValidationError) -> str:
+    """One problem in one line, an unknown key before all others, with the nearest known one."""
+    problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    place = [part for part in problem["loc"] if part not in (_LIST, _GEOMETRIC)]
+    where = ".".join(part for part in place if isinstance(part, str))
+    if place and isinstance(place[-1], int):
+        where += f" (entry {place[-1] + 1})"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(place[:-1])
+        return f"unknown key '{where}'{suggestion(str(place[-1]), known)}; known: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return f"key '{where}' is missing"
+    rule = _RULES.get(problem["type"])
+    wanted = f"must be {rule.format(**problem.get('ctx', {}))}" if rule else problem["msg"]
+    return f"{where} {wanted}, not {shown(problem['input'])}"
+
+
+def _known_keys(section: Sequence[Any]) -> list[str]:
+    kinds: dict[str, type[BaseModel]] = {"samples": Geometric, "matrix": Matrix}
+    return list((kinds[str(section[0])] if section else _RunFile).model_fields)

@@ -1,0 +1,141 @@
+"""Executes cells into a store: what is finished is skipped, what another process runs is left to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+import cvfp_core
+from cvfp_core import registry as registries
+from cvfp_core.errors import CvfpError
+from cvfp_core.registry import Registry, culprits
+from cvfp_core.registry.kinds import Corpus, VariantFamily
+from cvfp_core.running.corpora import load_corpus
+from cvfp_core.schema import store
+from cvfp_core.schema.cells import Cell, Emit, Event
+from cvfp_core.schema.records import Record, RunResult
+
+
+def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
+    """Runs every cell that has no record and stores one.
+
+    Any number of processes may be given the same cells and folder: each cell is run by one of them, and all return when
+    all are done. A cell that raises is stored with status `failed` and the others go on; to have it tried again, forget
+    that failure first. Raises CvfpError if a record cannot be stored.
+    """
+    registry = registries.installed()
+    corpora: dict[str, Corpus] = {}
+    waiting = list(cells)
+    for timeout in (0, -1):  # first what is free, then what others hold: it may have died with them
+        held = []
+        for cell in waiting:
+            if store.recorded(folder, cell.run_id):
+                continue
+            try:
+                with store.lock(folder, cell.run_id).acquire(timeout=timeout):
+                    if not store.recorded(folder, cell.run_id):
+                        _execute(cell, folder, registry, corpora, emit)
+            except Timeout:
+                held.append(cell)
+        waiting = held
+
+
+def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit) -> None:
+    from cvfp_core.protocol.run import run_cell
+
+    def tell(event: Event) -> None:
+        emit(event)
+        if event.kind == "phase_finished":
+            values = dict(event.values)
+            observe("cvfp_phase_finished", phase=values.pop("phase"), metrics=values)
+
+    def observe(hook: str, **facts: object) -> None:
+        for failure in registry.notify(hook, cell=cell, **facts):
+            emit(Event(kind="warning", run_id=cell.run_id, values={"text": failure}))
+
+    emit(Event(kind="run_started", run_id=cell.run_id, values={"train_tokens": cell.train_tokens}))
+    observe("cvfp_run_started")
+    corpus = None
+    family = registry.items(VariantFamily).get(cell.variant.family)
+    try:
+        corpus = _corpus(cell, registry, corpora)
+        rules = registry.stop_rules(cell.stop_rules)
+        result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules)
+    except (BrokenPipeError, *culprits.PASSING):
+        raise
+    except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
+        result = _failed(cell, reason(cell, registry, error), family.phases if family else None, corpus)
+    if family is not None:
+        home = registry.owner(VariantFamily, family.name).home
+        result = replace(result, record=replace(result.record, family_source=home))
+    try:
+        store.write(folder, result)
+    except OSError as error:
+        raise CvfpError(f"cannot write the record of {cell.run_id} to '{folder}': {error.strerror or error}; run the "
+                        "same command again when that is mended") from error
+    observe("cvfp_run_finished", record=asdict(result.record))
+    emit(Event(kind="run_finished", run_id=cell.run_id, values=asdict(result.record)))
+
+
+def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpus:
+    key = json.dumps([cell.corpus.name, dict(cell.corpus.options)], sort_keys=True)
+    if key not in corpora:
+        corpora[key] = load_corpus(registry, cell.corpus, cell.cache)
+    if corpora[key].hash != cell.corpus_hash:
+        raise CvfpError(f"corpus '{cell.corpus.name}' is not here what it was when the run was planned: its hash is "
+                        f"{corpora[key].hash[:12]}, not {cell.corpus_hash[:12]}")
+    return corpora[key]
+
+
+def reason(cell: Cell, registry: Registry, error: BaseException) -> str:
+    """Why a cell failed, in one line: an error of our own says whose it is, any other is told apart by where it arose.
+
+    Memory that ran out is nobody's fault, wherever it did.
+    """
+    if isinstance(error, CvfpError):
+        return " ".join(str(error).split())
+    if culprits.out_of_memory(error):
+        return (f"out of memory on {cell.device}: {culprits.line(error)}; take fewer --jobs, a narrower variant or a "
+                "smaller phase1.batch_tokens")
+    return registry.account(VariantFamily, cell.variant.family, error)
+
+
+def _failed(cell: Cell, reason: str, phases: int | None, corpus: Corpus | None) -> RunResult:
+    from cvfp_core.protocol.run import unigram_perplexity
+
+    known: dict[str, Any] = {} if corpus is None else {
+        "embed_dim": corpus.embed_dim,
+        "tokenizer": corpus.tokenizer,
+        "vocab_size": corpus.vocab_size,
+        "val_tokens": len(corpus.val_tokens),
+        "unigram_ppl": unigram_perplexity(corpus.sample(cell.num_samples), corpus.val_tokens, corpus.vocab_size),
+    }
+    return RunResult(record=Record(
+        run_id=cell.run_id,
+        experiment=cell.experiment,
+        variant=cell.variant.name,
+        family=cell.variant.family,
+        num_layers=cell.variant.num_layers,
+        context_dim=cell.variant.context_dim,
+        num_input_tokens=cell.variant.num_input_tokens,
+        seed=cell.seed,
+        settings=json.dumps(cell.settings.as_dict(), sort_keys=True),
+        corpus=cell.corpus.name,
+        corpus_hash=cell.corpus_hash,
+        num_samples=cell.num_samples,
+        train_tokens=cell.train_tokens,
+        phases=phases,
+        phase1_mode=cell.settings.phase1.mode if phases != 1 else None,
+        device=cell.device,
+        status="failed",
+        reason=reason,
+        source=f"cvfp {cvfp_core.__version__}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        **known,
+    ))

@@ -1,0 +1,158 @@
+"""RunConfig -> the cells of a grid, everything a user can get wrong checked before any training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import polars as pl
+
+from cvfp_core.errors import UsageError
+from cvfp_core.registry import Registry, options
+from cvfp_core.registry.entry_points import OURS
+from cvfp_core.registry.kinds import Corpus, Preset, StopRule, VariantFamily
+from cvfp_core.running.config import RunConfig
+from cvfp_core.schema.cells import Cell, Variant
+from cvfp_core.schema.settings import Phase1Mode, Scalar, Settings, flatten
+
+
+def cells(
+    config: RunConfig, registry: Registry, corpus: Corpus, device: str, cache: Path, stop_rules: Sequence[str] = ()
+) -> tuple[Cell, ...]:
+    """Every (seed, variant, sample size), small sizes first, so that a table fills up early; with controls if asked.
+
+    A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`. No stop rule ends a
+    control.
+
+    Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
+    variant, more samples than the corpus has.
+    """
+    largest = max(config.samples)
+    if largest > corpus.num_documents:
+        raise UsageError(
+            f"{largest} samples asked for; corpus '{corpus.name}' has {corpus.num_documents} training documents, "
+            "take fewer"
+        )
+    rules = tuple(registry.get(StopRule, name).name for name in dict.fromkeys(stop_rules))
+    made = []
+    variants = [registry.variant(name) for name in config.variants]
+    models = _model_options(variants, config, registry, corpus)
+    phases = {variant.name: registry.get(VariantFamily, variant.family).phases for variant in variants}
+    every = {name: _in_each_mode(config, phases[name], model) for name, model in models.items()}
+    for seed in config.seeds:
+        for num_samples in config.samples:
+            for variant in variants:
+                made += [Cell(
+                    experiment=config.name,
+                    variant=variant,
+                    settings=settings,
+                    corpus=config.corpus,
+                    corpus_hash=corpus.hash,
+                    num_samples=num_samples,
+                    train_tokens=int(corpus.document_ends[num_samples - 1]),
+                    seed=seed,
+                    device=device,
+                    cache=cache,
+                    stop_rules=rules if settings.phase1.mode == "trained" else (),
+                    shortcuts=config.shortcuts,
+                ) for settings in every[variant.name]]
+    return tuple(made)
+
+
+def _in_each_mode(config: RunConfig, phases: int, model: Mapping[str, Scalar | None]) -> list[Settings]:
+    """The settings of a variant, once for each mode of Phase 1 that is asked for; `controls` asks for all."""
+    if config.controls and config.settings.phase1.mode != "trained":
+        mode = config.settings.phase1.mode
+        raise UsageError(f"controls = true runs every phase1.mode: leave phase1.mode = {mode} out")
+    modes: tuple[Phase1Mode, ...] = get_args(Phase1Mode) if config.controls else (config.settings.phase1.mode,)
+    only: tuple[Phase1Mode, ...] = ("trained",)
+    return [
+        replace(config.settings, phase1=replace(config.settings.phase1, mode=mode), model=model)
+        for mode in (modes if phases == 2 else only)
+    ]
+
+
+def _model_options(
+    variants: Sequence[Variant], config: RunConfig, registry: Registry, corpus: Corpus
+) -> dict[str, Mapping[str, Scalar | None]]:
+    """By variant, every option of its family; of those given a family takes the ones it has.
+
+    One that no family of the grid has is an error, unless it comes with the preset, which was not made for this grid.
+    """
+    families = {variant.family: registry.get(VariantFamily, variant.family) for variant in variants}
+    given = config.settings.model
+    known = {option.name for family in families.values() for option in family.options}
+    preset = registry.get(Preset, config.preset).overrides.get("model", {}) if config.preset else {}
+    for name in given:
+        if name not in known and name not in preset:
+            raise options.unknown_key("model", name, known)
+    return {variant.name: settled(variant, given, registry, corpus) for variant in variants}
+
+
+def settled(
+    variant: Variant, given: Mapping[str, Scalar | None], registry: Registry, corpus: Corpus
+) -> Mapping[str, Scalar | None]:
+    """Every option of the variant's family, checked, and filled in where one follows from others."""
+    family = registry.get(VariantFamily, variant.family)
+    names = {option.name for option in family.options}
+    resolved = options.resolve("model", family.options, {n: value for n, value in given.items() if n in names})
+    if family.check is not None:
+        with registry.blaming(VariantFamily, family.name):
+            family.check(variant, resolved)
+    if family.settle is None:
+        return resolved
+
+    def count(name: str) -> int:
+        from cvfp_core.protocol.counting import trained_parameters
+
+        other = registry.variant(name)
+        its = registry.get(VariantFamily, other.family)
+        resolved = settled(other, given, registry, corpus)
+        with registry.blaming(VariantFamily, its.name):
+            return trained_parameters(other, its, resolved, corpus)
+
+    with registry.blaming(VariantFamily, family.name):
+        return family.settle(variant, resolved, corpus.embed_dim, count)
+
+
+def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Registry) -> None:
+    """Raises UsageError if a cell's experiment has runs of its variant made under other settings or of another corpus.
+
+    One series is one law: runs that differ in more than data and seed belong in experiments of their own. Controls are
+    series of their own, so `phase1.mode` may differ, but nothing else; a variant of one phase uses no `phase1`.
+    """
+    for row in records.drop_nulls("corpus_hash").unique("corpus_hash").to_dicts():
+        if row["corpus_hash"] != cells[0].corpus_hash:
+            raise UsageError(f"experiment '{cells[0].experiment}' has runs on another corpus, or on the same one read "
+                             f"otherwise ({row['corpus']}, vocabulary {row['vocab_size']}); choose another label with "
+                             "--name")
+    for variant, cell in {cell.variant.name: cell for cell in cells}.items():
+        here = flatten(cell.settings.as_dict())
+        unused = "phase1." if registry.get(VariantFamily, cell.variant.family).phases == 1 else "phase1.mode"
+        for row in records.filter(pl.col("variant") == variant).unique("settings", maintain_order=True).to_dicts():
+            there = flatten(json.loads(row["settings"] or "{}"))
+            changed = [name for name in here if not name.startswith(unused) and here[name] != there.get(name)]
+            if changed:
+                what = ", ".join(f"{name} is {there.get(name)} there and {here[name]} here" for name in changed)
+                raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made otherwise: {what}; "
+                                 "choose another label with --name")
+
+
+def refuse_other_code(pending: Sequence[Cell], records: pl.DataFrame, registry: Registry) -> None:
+    """Raises UsageError if runs of a pending cell's variant were made by another version of its family's code.
+
+    That code decides the result as the settings do, and no run id knows it. Versions of cvfp itself may differ: where
+    the numbers do, the protocol's version does, which run ids know. Runs that failed, or are made again, do not count.
+    """
+    again = [cell.run_id for cell in pending]
+    made = records.filter((pl.col("status") != "failed") & ~pl.col("run_id").is_in(again)).drop_nulls("family_source")
+    for variant, cell in {cell.variant.name: cell for cell in pending}.items():
+        here = registry.owner(VariantFamily, cell.variant.family).home
+        for there in made.filter(pl.col("variant") == variant)["family_source"].unique(maintain_order=True):
+            ours = all(home.startswith(f"{OURS} ") for home in (here, there))
+            if there != here and not ours:
+                raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made by {there}, and {here} is "
+                                 f"installed; choose another label with --name, or install {there} again")

@@ -1,0 +1,93 @@
+"""What may be said: an estimate that was measured, a claim that was tested.
+
+Claims are messages with {named} places, so that a report can say them in another language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["supported", "contradicted", "inconclusive", "confounded"]
+Plain = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caveat:
+    """What a reader must know beside the numbers: a message and the values of its places."""
+
+    text: str
+    values: Mapping[str, Plain] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text.format(**self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What a finding is made from, row by row; the headings are messages."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Plain, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One claim, tested."""
+
+    analysis: str
+    """Name of the analysis it comes from."""
+    key: str
+    """Unique among the findings of the analysis."""
+    question: str
+    claim: str
+    values: Mapping[str, Plain]
+    """Of the places in question and claim, and other figures worth quoting."""
+    verdict: Verdict
+    estimate: float | None
+    low: float | None
+    high: float | None
+    """Ends of the 95 % interval, not corrected for the number of findings."""
+    unit: str
+    n: int
+    """What counts as independent: series, or pairs of runs; the method says which."""
+    method: str
+    p_value: float | None
+    """Of the test the verdict rests on."""
+    p_adjusted: float | None = None
+    """Corrected for all findings on these records; set by `test_all`."""
+    caveats: tuple[str | Caveat, ...] = ()
+    table: Table | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; every caveat as text and values."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["values"] = dict(self.values)
+        plain["caveats"] = [
+            {"text": each, "values": {}} if isinstance(each, str) else {"text": each.text, "values": dict(each.values)}
+            for each in self.caveats
+        ]
+        plain["table"] = _lists(asdict(self.table)) if self.table is not None else None
+        return plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """An estimate, its 95 % interval and the two-sided p of zero. What n cannot give is None."""
+
+    estimate: float | None
+    low: float | None = None
+    high: float | None = None
+    stderr: float | None = None
+    dof: float = 0
+    p_value: float | None = None
+    n: int = 0
+    method: str = ""
+
+
+def _lists(value: Any) -> Any:
+    """The value with lists where it has tuples."""
+    if isinstance(value, dict):
+        return {key: _lists(each) for key, each in value.items()}
+    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value

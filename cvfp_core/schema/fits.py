@@ -1,0 +1,153 @@
+"""What is fitted and what comes out: points, estimates, fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Array = np.ndarray
+Status = Literal[
+    "converged", "at a bound", "not identifiable", "no interval", "too few points", "rises", "bad data", "failed"
+]
+"""How a fit ended. `no interval`: as many points as parameters; only a curve through them."""
+
+
+class Reason(str):
+    """A text that remembers the message it was made from, so that a report can say it in another language.
+
+    `Reason("{n} sizes, needs {least}", n=2, least=3)` is the text `2 sizes, needs 3`. A value may be a reason
+    itself, or texts in a tuple.
+    """
+
+    message: str
+    values: Mapping[str, Any]
+
+    def __new__(cls, message: str, **values: str | float | Sequence[str]) -> Reason:
+        words = {name: ", ".join(each) if isinstance(each, tuple) else each for name, each in values.items()}
+        made = super().__new__(cls, message.format(**words) if values else message)
+        made.message, made.values = message, values
+        return made
+
+
+def message_of(reason: str) -> dict[str, Any]:
+    """The reason as plain data: a message as `text`, and the `values` of its places."""
+    if not isinstance(reason, Reason):
+        return {"text": "{reason}", "values": {"reason": reason}}
+    return {"text": reason.message, "values": {
+        name: message_of(each) if isinstance(each, Reason) else list(each) if isinstance(each, tuple) else each
+        for name, each in reason.values.items()
+    }}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One number with its 95 % interval.
+
+    A limit that is None: unbounded on that side, or, if `method` is None too, there is no interval.
+    """
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    stderr: float | None = None
+    method: str | None = None
+    """Where the interval comes from: `t`, `profile F`, `bootstrap`..."""
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Points:
+    """The measured values a law is fitted to, one entry a run, by series, ordered by the inputs."""
+
+    inputs: Mapping[str, Array]
+    """(n,) float64 each, by column."""
+    response: Array
+    """(n,) float64."""
+    series: Array
+    """(n,) strings, `experiment:variant`."""
+    left_out: tuple[str, ...] = ()
+    """What was not fitted, counted, in words: `2 diverged`, `3 earlier checkpoints`."""
+
+    @property
+    def n(self) -> int:
+        return len(self.response)
+
+    @property
+    def sizes(self) -> Array:
+        """Distinct values of the first input, ascending."""
+        return np.unique(next(iter(self.inputs.values())))
+
+    def take(self, mask: Array) -> Points:
+        """The points where the mask is true."""
+        return Points(
+            inputs={name: values[mask] for name, values in self.inputs.items()},
+            response=self.response[mask], series=self.series[mask], left_out=self.left_out,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fit:
+    """One law fitted to one series or set of records. A fit that failed is one too: a status with a reason."""
+
+    law: str
+    form: str
+    series: str
+    """`experiment:variant`, or what the points have in common."""
+    status: Status
+    reason: str = ""
+    """Why the status is not `converged`, with the parameter and the remedy; or a caution."""
+    estimates: tuple[Estimate, ...] = ()
+    space: Literal["log", "raw"] = "log"
+    """Where residuals are taken."""
+    floor: str | None = None
+    """The parameter that is the limit at infinite data."""
+    n: int = 0
+    """Runs fitted."""
+    sizes: int = 0
+    """Distinct sizes among them."""
+    dof: int = 0
+    """Degrees of freedom of the residual variance the intervals are made with."""
+    rss: float | None = None
+    sigma: float | None = None
+    """Residual standard deviation of one run, in the residual space."""
+    r_squared: float | None = None
+    p_value: float | None = None
+    aicc: float | None = None
+    lack_of_fit_p: float | None = None
+    """Of the scatter of size means about the law against that of seeds; None without repeats."""
+    fitted_range: tuple[float, float] | None = None
+    """Smallest and largest value of the first input."""
+    left_out: tuple[str, ...] = ()
+    points: Points | None = field(default=None, repr=False)
+
+    def estimate(self, name: str) -> Estimate:
+        """The estimate of that name. Raises KeyError naming those there are."""
+        for estimate in self.estimates:
+            if estimate.name == name:
+                return estimate
+        raise KeyError(f"fit of '{self.law}' has no '{name}'; it has {[e.name for e in self.estimates]}")
+
+    def value(self, name: str) -> float | None:
+        """The value of that name, None where the fit has none."""
+        return next((estimate.value for estimate in self.estimates if estimate.name == name), None)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the law's parameters have values, so that it can be drawn and predict."""
+        return bool(self.estimates) and all(estimate.value is not None for estimate in self.estimates)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and templates, without the points."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("points", "estimates")}
+        plain["reason"] = str(self.reason)
+        plain["left_out"] = list(self.left_out)
+        plain["fitted_range"] = list(self.fitted_range) if self.fitted_range else None
+        plain["estimates"] = [
+            {name: getattr(each, name) for name in Estimate.__slots__} for each in self.estimates
+        ]
+        return plain

@@ -1,0 +1,181 @@
+"""A directory of runs on disk: atomic, resumable, safe for several processes at once.
+
+    cvfp-store.json          what this folder is
+    records/RUN_ID.json      one record; its presence is what "finished" means
+    curves/RUN_ID.parquet    its curves, written before the record
+    manifests/*.json         one a command: versions, command line, host, configuration, corpus hash
+    locks/RUN_ID.lock        held by the process that is running the cell
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows
+
+MARKER = "cvfp-store.json"
+FORMAT = 1
+
+
+def create(folder: Path) -> Path:
+    """The folder, made into a store if it is not one yet. Raises UsageError if it cannot be written."""
+    try:
+        for part in ("records", "curves", "manifests", "locks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        if not (folder / MARKER).exists():
+            _write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
+        with tempfile.TemporaryFile(dir=folder / "records"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to '{folder}': {error.strerror or error}; choose another folder with --out"
+        ) from None
+    return folder
+
+
+def is_store(path: Path) -> bool:
+    """Whether the path is a store, or a folder with stores directly inside."""
+    return bool(_stores(path))
+
+
+def write(folder: Path, result: RunResult) -> None:
+    """Stores a run: curves first, then the record, each atomically."""
+    run_id = _safe(result.record.run_id)
+    curves = pl.DataFrame(
+        [{"run_id": result.record.run_id, **asdict(point)} for point in result.curves], schema=CURVE_SCHEMA
+    )
+    _write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
+    write_record(folder, asdict(result.record))
+
+
+def write_record(folder: Path, row: dict[str, Any]) -> None:
+    """Stores one record, a row of the record schema, atomically; NaN and infinity are no values of it."""
+    text = json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    _write(folder / "records" / f"{_safe(row['run_id'])}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> bool:
+    """Whether the run needs no further work: its record is there and is not of a failure.
+
+    A run that a stop rule ended is finished where that rule is asked for again, and not where it is not.
+    """
+    path = folder / "records" / f"{_safe(run_id)}.json"
+    if not path.exists():
+        return False
+    record = _read_record(path)
+    return record.get("status") in ("ok", "diverged") or record.get("stopped_by") in stop_rules
+
+
+def recorded(folder: Path, run_id: str) -> bool:
+    """Whether the run left a record, of whatever status."""
+    return (folder / "records" / f"{_safe(run_id)}.json").exists()
+
+
+def forget_failure(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> None:
+    """Removes the record of a run that needs further work, so that it is made again; not while a process makes it."""
+    with suppress(Timeout), lock(folder, run_id).acquire(timeout=0):
+        if not finished(folder, run_id, stop_rules):
+            (folder / "records" / f"{_safe(run_id)}.json").unlink(missing_ok=True)
+
+
+def lock(folder: Path, run_id: str) -> FileLock:
+    """The run's lock; freed by the system when its holder dies, however it dies."""
+    return FileLock(folder / "locks" / f"{_safe(run_id)}.lock")
+
+
+def read(path: Path) -> pl.DataFrame:
+    """All records of a store, or of the stores in a folder, in the record schema, ordered by series and size.
+
+    Raises CvfpError if there is no store, or naming the file and column if a record does not conform.
+    """
+    files = [file for folder in _require(path) for file in sorted((folder / "records").glob("*.json"))]
+    rows = [_read_record(file) for file in files]
+    made = conform_rows(rows)
+    if made.rejected:
+        bad = made.rejected[0]
+        raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
+    return made.records.sort(
+        "experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "phase1_mode",
+        "train_tokens", "seed",
+        nulls_last=True, maintain_order=True,
+    )
+
+
+def read_curves(path: Path) -> pl.DataFrame:
+    """All curves of a store, long: run_id, phase, step, metric, value."""
+    files = [file for folder in _require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
+    return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(pl.read_parquet(file) for file in files)])
+
+
+def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    """Keeps the facts of one command beside the runs."""
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
+    text = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
+    _write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> None:
+    """Stores records and curves made elsewhere; a record of the same run id is replaced by itself."""
+    create(folder)
+    by_run = dict(curves.partition_by("run_id", as_dict=True, maintain_order=True).items())
+    for row in records.to_dicts():
+        part = by_run.get((row["run_id"],))
+        if part is not None:
+            _write(folder / "curves" / f"{_safe(row['run_id'])}.parquet", part.write_parquet)
+        write_record(folder, row)
+
+
+def _stores(path: Path) -> list[Path]:
+    if (path / MARKER).is_file():
+        return [path]
+    try:
+        return sorted(folder for folder in path.iterdir() if (folder / MARKER).is_file())
+    except OSError:
+        return []
+
+
+def _require(path: Path) -> list[Path]:
+    stores = _stores(path)
+    if not stores:
+        raise CvfpError(f"no runs in '{path}': expected a folder that `cvfp run` or `cvfp ingest --into` made")
+    return stores
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CvfpError(f"{path}: not a record: {error}; remove the file") from None
+    if not isinstance(row, dict):
+        raise CvfpError(f"{path}: not a record: expected an object, found {type(row).__name__}; remove the file")
+    return row
+
+
+def _safe(run_id: str) -> str:
+    """The run id as a file name that cannot leave its folder; one that had to be changed gets a hash of the whole."""
+    plain = re.sub(r"[^A-Za-z0-9_.\-+=@]", "_", run_id).lstrip(".")[:200]
+    return plain if plain == run_id else f"{plain}~{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
+
+
+def _write(path: Path, put: Callable[[Path], object]) -> None:
+    """Has `put` fill a temporary file beside `path`, then moves it there in one step."""
+    temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.{os.getpid()}.tmp")
+    try:
+        put(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
