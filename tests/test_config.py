@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import made_grids
 from cvfp_core import registry
 from cvfp_core.cli.app import app
-from cvfp_core.errors import UsageError, shown
+from cvfp_core.errors import PluginError, UsageError, shown
 from cvfp_core.registry.kinds import CorpusSource, Option, Preset, VariantFamily
 from cvfp_core.running import config, grid, runfile
 from cvfp_core.running.config import Geometric, Matrix
@@ -328,7 +328,7 @@ def test_an_option_that_does_not_exist_and_an_error_inside_a_corpus_are_told_apa
     )
     with pytest.raises(UsageError, match=r"unknown key 'corpus\.x'; known: none"):
         load_corpus(broken, config.CorpusChoice(name="odd", options={"x": 1}), tmp_path)
-    with pytest.raises(registry.PluginError, match=r"corpus 'odd' of plugin 'p' \(made-p 2\) failed: KeyError: 'lost'"):
+    with pytest.raises(PluginError, match=r"corpus 'odd' of plugin 'p' \(made-p 2\) failed: KeyError: 'lost'"):
         load_corpus(broken, config.CorpusChoice(name="odd"), tmp_path)
 
 

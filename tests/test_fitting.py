@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 from email import message_from_string
+from importlib.metadata import entry_points
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,7 +36,7 @@ def strangers(*fitters):
     module = SimpleNamespace(cvfp_fitters=hookimpl(lambda: list(fitters)))
     point = SimpleNamespace(name="strange", value="strange", load=lambda: module,
                             dist=SimpleNamespace(metadata=message_from_string("Name: cvfp-strange\nVersion: 3.1\n")))
-    return registry.load([*registry.entry_points(group="cvfp"), point])
+    return registry.load([*entry_points(group="cvfp"), point])
 
 
 # --- known truths are recovered -------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def sources():
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel):
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == sources()
-    assert {"cvfp_core/default.toml", "cvfp_templates/summary.md.j2", "cvfp_residual/model.py"} <= packed
+    assert {"cvfp_core/running/default.toml", "cvfp_templates/summary.md.j2", "cvfp_residual/model.py"} <= packed
 
 
 def test_every_package_is_named_in_the_project_file_and_every_plugin_has_its_door(wheel):
