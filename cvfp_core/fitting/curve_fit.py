@@ -8,15 +8,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.bootstrap import resampled
+from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import Variance, aicc, pooled_variance, t_quantile
 from cvfp_core.fitting.profiles import profile_ends
-from cvfp_core.fitting.search import Goal, Solution, sensitivities, solve
-from cvfp_core.registry.kinds import Fitter
+from cvfp_core.fitting.search import Solution, sensitivities, solve
+from cvfp_core.registry.kinds import Huber, Law
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
 
 CONSTRAINT = 3e3
 """How much stiffer than the points a constraint is; the profile is off by its inverse square."""
+SINGULAR = 1e-9
+"""Smallest over largest singular value of the derivatives, in local coordinates, below which nothing is told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,9 +28,11 @@ class Solved:
 
     curve: Curve
     target: Array
-    """(1, n)"""
+    """(1, n) in the space of residuals."""
     optimum: Solution
     variance: Variance
+    rss: float
+    """Sum of squared residuals, whatever was minimised."""
 
     @property
     def sigma(self) -> float:
@@ -57,6 +62,7 @@ class Solved:
         """(B,) standard error of each quantity from the curvature at the optimum; a guess where there is none."""
         law, slope = sensitivities(self.curve, optimum.parameters, goal)
         value = np.abs(goal.quantity(self.curve, optimum.parameters))
+        law = np.where(np.isfinite(law), law, 0.0)
         spread = np.linalg.pinv(np.einsum("bni,bnj->bij", law, law), rcond=1e-14, hermitian=True)
         error = self.sigma * np.sqrt(np.maximum(np.einsum("bi,bij,bj->b", slope, spread, slope), 0.0))
         ceiling = np.where(goal.log | (goal.parameter < 0), 1.0, 10 * np.maximum(value, 1e-3))
@@ -64,78 +70,89 @@ class Solved:
         return np.asarray(np.where(error > 1e-12 * np.maximum(value, 1e-300), np.minimum(error, ceiling), guess))
 
 
-def solve_points(fitter: Fitter, points: Points) -> Solved:
+def in_space(law: Law, response: Array) -> Array:
+    """The response in the space the law's residuals are taken in."""
+    return np.log(response) if law.space == "log" else np.asarray(response, dtype=float)
+
+
+def solve_points(law: Law, points: Points) -> Solved:
     """The optimum of the law's function for these points."""
-    curve = Curve(fitter, points.inputs)
-    target = np.log(points.response)[None, :]
-    optimum = solve(curve, target, tries=6)
+    curve = Curve(law, points.inputs)
+    target = in_space(law, points.response)[None, :]
+    optimum = solve(curve, target, tries=6 if len(points.inputs) == 1 else 2)
+    if len(points.inputs) > 1 and not optimum.converged[0]:
+        optimum = solve(curve, target, tries=48)
     residuals = target[0] - curve.fitted(optimum.parameters)[0]
-    variance = pooled_variance(residuals, len(fitter.parameters), _cells(points))
-    return Solved(curve=curve, target=target, optimum=optimum, variance=variance)
+    variance = pooled_variance(residuals, len(law.parameters), _cells(points))
+    return Solved(curve=curve, target=target, optimum=optimum, variance=variance, rss=float(residuals @ residuals))
 
 
-def fit_curve(fitter: Fitter, points: Points, *, given: Mapping[str, float] | None = None,
-              intervals: bool = True) -> Fit:
-    """The law's function fitted to the points, with profile-F intervals.
+def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = None, intervals: bool = True) -> Fit:
+    """The law's function fitted to the points, with profile-F intervals; with those of a bootstrap for a Huber loss.
 
     given: parameters that are not fitted but known. intervals: False where only the curve is wanted, which is faster.
     """
-    whole, given = fitter, given or {}
-    fitter = pin(fitter, given)
-    solved = solve_points(fitter, points)
+    whole, given = law, given or {}
+    law = pin(law, given)
+    solved = solve_points(law, points)
     optimum, variance = solved.optimum, solved.variance
-    rss = float(optimum.rss[0])
-    blank = Fit(
-        law=whole.name, form=whole.form, series=str(points.series[0]), status="failed", floor=whole.floor,
-        n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points,
-        fitted_range=(float(points.sizes[0]), float(points.sizes[-1])),
-    )
-    if not np.isfinite(rss) or not np.isfinite(optimum.parameters).all():
-        return replace(blank, reason="the law is not positive and finite at the points for any parameters tried")
-    fitted = _estimates(solved, intervals)
-    estimates: list[Estimate] = []
-    for parameter in whole.parameters:
-        if parameter.name in given:
-            estimates.append(Estimate(name=parameter.name, value=float(given[parameter.name]), method="given",
-                                      unit=parameter.unit, note="not fitted"))
-        else:
-            estimates.append(fitted[parameter.name])
+    blank = Fit(law=whole.name, form=whole.form, series=points.label, status="failed", floor=whole.floor, n=points.n,
+                sizes=len(points.sizes), left_out=points.left_out, points=points, space=law.space,
+                fitted_range=(float(points.sizes[0]), float(points.sizes[-1])))
+    if not np.isfinite(optimum.rss[0]) or not np.isfinite(optimum.parameters).all():
+        where = "positive and finite" if law.space == "log" else "finite"
+        return replace(blank, reason=Reason("the law is not {where} at the points for any parameters tried",
+                                            where=where))
+    robust = isinstance(law.loss, Huber)
+    draws = resampled(solved.curve, solved.target, optimum) if robust and intervals and variance.value else None
+    fitted = _drawn(solved, draws) if robust else _estimates(solved, intervals)
+    estimates = [fitted[p.name] if p.name not in given else
+                 Estimate(name=p.name, value=float(given[p.name]), method="given", unit=p.unit, note="not fitted")
+                 for p in whole.parameters]
     status, reason = _status(solved, estimates)
     target = solved.target[0]
     total = float(np.square(target - target.mean()).sum())
     return replace(
-        blank, status=status, reason=reason, estimates=tuple(estimates), dof=variance.dof, rss=rss,
+        blank, status=status, reason=reason, estimates=tuple(estimates), dof=variance.dof, rss=solved.rss, draws=draws,
+        minimum=float(optimum.rss[0]) / 2,
+        loss=f"Huber, delta {law.loss.delta:g}" if isinstance(law.loss, Huber) else "least squares",
         sigma=None if variance.value is None else float(np.sqrt(variance.value)),
-        r_squared=1 - rss / total if total > 0 else None, aicc=aicc(rss, points.n, len(fitter.parameters)),
+        r_squared=1 - solved.rss / total if total > 0 else None,
+        aicc=None if robust else aicc(solved.rss, points.n, len(law.parameters)),
         lack_of_fit_p=variance.lack_of_fit_p,
     )
 
 
-def pin(fitter: Fitter, given: Mapping[str, float]) -> Fitter:
+def pin(law: Law, given: Mapping[str, float]) -> Law:
     """The law with some parameters fixed at known values."""
     if not given:
-        return fitter
-    function = fitter.function
+        return law
+    function = law.function
     assert function is not None
 
     def pinned(**values: Any) -> Any:
         return function(**values, **given)
 
     return replace(
-        fitter, function=pinned, parameters=tuple(p for p in fitter.parameters if p.name not in given),
+        law, function=pinned, parameters=tuple(p for p in law.parameters if p.name not in given),
         # with a floor given the law is no longer proportional to its other linear parameters
-        linear=(), floor=None if fitter.floor in given else fitter.floor, fit=None,
+        linear=(), floor=None if law.floor in given else law.floor, fit=None,
     )
+
+
+def pinned_as(fit: Fit, law: Law) -> Law:
+    """The law with the parameters fixed that were given for the fit."""
+    return pin(law, {e.name: e.value for e in fit.estimates if e.method == "given" and e.value is not None})
 
 
 def _estimates(solved: Solved, intervals: bool) -> dict[str, Estimate]:
     """An estimate for each parameter fitted. Positive ones, but for the floor, are profiled by their logarithm."""
-    curve, parameters = solved.curve, solved.curve.fitter.parameters
+    curve, parameters = solved.curve, solved.curve.law.parameters
     values = solved.optimum.parameters[0]
     plain = [Estimate(name=p.name, value=float(v), unit=p.unit) for p, v in zip(parameters, values, strict=True)]
     if solved.variance.value is None or not intervals:
         return {estimate.name: estimate for estimate in plain}
-    log = np.array([p.minimum >= 0 and p.name != curve.fitter.floor and v > 0
+    log = np.array([p.minimum >= 0 and p.name != curve.law.floor and v > 0
                     for p, v in zip(parameters, values, strict=True)])
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = (np.where(log, np.clip(np.log(np.maximum(b, 0)), -700, 700), b) for b in (curve.low, curve.high))
@@ -149,6 +166,19 @@ def _estimates(solved: Solved, intervals: bool) -> dict[str, Estimate]:
     }
 
 
+def _drawn(solved: Solved, draws: Array | None) -> dict[str, Estimate]:
+    """An estimate for each parameter, with the central 95 % of the resamples."""
+    made = {}
+    for i, (p, value) in enumerate(zip(solved.curve.law.parameters, solved.optimum.parameters[0], strict=True)):
+        estimate = Estimate(name=p.name, value=float(value), unit=p.unit)
+        if draws is not None:
+            low, high = np.quantile(draws[:, i], [0.025, 0.975])
+            estimate = replace(estimate, low=float(low), high=float(high), stderr=float(draws[:, i].std(ddof=1)),
+                               method="bootstrap")
+        made[p.name] = estimate
+    return made
+
+
 def _natural(end: float, log: bool) -> float | None:
     """An end in the parameter's own units; None: unbounded."""
     if not np.isfinite(end) or (log and abs(end) >= 690):
@@ -157,15 +187,14 @@ def _natural(end: float, log: bool) -> float | None:
 
 
 def _status(solved: Solved, estimates: list[Estimate]) -> tuple[Status, str]:
-    fitter = solved.curve.fitter
+    law = solved.curve.law
     names = [estimate.name for estimate in estimates]
     if solved.variance.value is None:
-        count = len(fitter.parameters)
         return "no interval", Reason("{n} parameters through {n} points leave no residual; add a size for intervals",
-                                     n=count)
+                                     n=len(law.parameters))
     bounds = [
         (p.name, bound)
-        for p in fitter.parameters for bound in (p.minimum, p.maximum)
+        for p in law.parameters for bound in (p.minimum, p.maximum)
         if _reaches(cast(float, estimates[names.index(p.name)].value), bound, solved, p.name)
     ]
     if bounds:
@@ -173,19 +202,41 @@ def _status(solved: Solved, estimates: list[Estimate]) -> tuple[Status, str]:
             "{names} at its bound {bounds}: the points do not call for it; fit a law without it or add sizes",
             names=", ".join(name for name, _ in bounds), bounds=", ".join(f"{bound:g}" for _, bound in bounds))
     open_ended = [e.name for e in estimates if e.method == "profile F" and (e.low is None or e.high is None)]
-    if open_ended:
+    if open_ended or _singular(solved):
         return "not identifiable", Reason("{names} without a limit: the points do not tell the parameters apart; add "
-                                          "larger sizes or repeats, or pin one", names=", ".join(open_ended))
+                                          "larger sizes or repeats, or pin one",
+                                          names=", ".join(open_ended or [p.name for p in law.parameters]))
     if not solved.optimum.converged[0]:
         return "failed", "the search did not settle; the values are the best found"
     return "converged", ""
+
+
+def _singular(solved: Solved) -> bool:
+    """Whether some change of the parameters leaves the law as it is at every point. Asked of surfaces."""
+    if len(solved.curve.inputs) == 1:
+        return False
+    goal = Goal(target=np.zeros(1), weight=np.ones(1), parameter=np.zeros(1, dtype=int), log=np.zeros(1, dtype=bool))
+    slope, _ = sensitivities(solved.curve, solved.optimum.parameters, goal)
+    length = np.sqrt(np.square(slope[0]).sum(axis=0))
+    if not np.isfinite(length).all() or (length == 0).any():
+        return False  # a part that vanished is at its bound
+    sizes = np.linalg.svd(slope[0] / length, compute_uv=False)
+    return bool(sizes[-1] < SINGULAR * sizes[0])
 
 
 def _reaches(value: float, bound: float, solved: Solved, name: str) -> bool:
     """Whether the parameter sits at the bound, relative to what it could be."""
     if not np.isfinite(bound):
         return False
-    scale = float(np.exp(solved.target.mean())) if name == solved.curve.fitter.floor else max(abs(bound), 1e-9)
+    curve = solved.curve
+    level = float(np.abs(curve.values(solved.optimum.parameters)).mean())
+    if name == curve.law.floor:
+        scale = level
+    elif name in curve.law.linear:
+        basis = curve.basis(solved.optimum.parameters)[0, :, curve.law.linear.index(name)]
+        return abs(value - bound) * float(np.abs(basis).max()) <= 1e-7 * level
+    else:
+        scale = max(abs(bound), 1e-9)
     return abs(value - bound) <= 1e-7 * scale
 
 

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from cvfp_core.fitting.curve_fit import pin, solve_points
-from cvfp_core.fitting.curves import Curve
-from cvfp_core.fitting.search import Goal
-from cvfp_core.registry.kinds import Fitter
-from cvfp_core.schema.fits import Fit, Reason
+from cvfp_core.fitting.curve_fit import in_space, pinned_as, solve_points
+from cvfp_core.fitting.curves import Curve, Goal
+from cvfp_core.registry.kinds import Law
+from cvfp_core.schema import quantities
+from cvfp_core.schema.fits import Array, Fit, Points, Reason
+from cvfp_core.schema.plain import plain
 
 FAR = 10.0
-"""Times the largest size fitted, beyond which a prediction carries a warning."""
-LEAST_PPL = 1.0
-"""Of a model that is always certain and right."""
+"""Times the largest value fitted, or below the smallest, beyond which a prediction carries a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a law says of a size. The mean interval is of the law's value, the run interval of one further run."""
+    """What a law says of some inputs. The mean interval is of the law's value, the run interval of one further run."""
 
     series: str
     law: str
     inputs: Mapping[str, float]
+    response: str = "val_ppl"
     value: float | None = None
     mean_low: float | None = None
     mean_high: float | None = None
     run_low: float | None = None
     run_high: float | None = None
     distance: float | None = None
-    """Of the first input, as a multiple of the largest size fitted."""
+    """The largest of `distances`."""
+    distances: Mapping[str, float] = field(default_factory=dict)
+    """Of each input, as a multiple of the largest value fitted."""
     interval_law: str = ""
     """The law whose uncertainty the intervals carry, where that is another."""
     reason: str = ""
@@ -42,50 +44,113 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON and templates."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        return plain | {"inputs": dict(self.inputs), "warnings": list(self.warnings)}
+        return plain(self)
 
 
 @np.errstate(all="ignore")
-def predict(fit: Fit, fitter: Fitter, inputs: Mapping[str, float]) -> Prediction:
-    """What the fitted law says at the inputs, with 95 % profile intervals."""
-    blank = Prediction(series=fit.series, law=fit.law, inputs=dict(inputs), reason=fit.reason)
-    if fit.points is None or not fit.usable or fitter.function is None or fit.status == "rises":
+def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
+    """What the fitted law says at the inputs, with 95 % intervals: profiles, or for a Huber loss the bootstrap's."""
+    blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
+    if fit.points is None or not fit.usable or law.function is None or fit.status in ("rises", "falls"):
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
-    given = {e.name: e.value for e in fit.estimates if e.method == "given" and e.value is not None}
-    pinned = pin(fitter, given)
-    at = {name: np.array([float(inputs[name])]) for name in pinned.inputs}
-    first = pinned.inputs[0]
-    distance = float(at[first][0] / fit.points.sizes[-1])
-    values = np.array([[fit.value(p.name) for p in pinned.parameters]], dtype=float)
-    value = float(Curve(pinned, fit.points.inputs).values(values, at)[0, 0])
-    warnings = tuple(w for w in (_far(distance, first),) if w)
+    points = fit.points
+    law = pinned_as(fit, law)
+    inputs = {name: np.array([float(at[name])]) for name in law.inputs}
+    distances = {name: float(inputs[name][0] / high) if high > 0 else float("nan")
+                 for name, (_, high) in points.ranges.items()}
+    parameters = np.array([[fit.value(p.name) for p in law.parameters]], dtype=float)
+    value = float(Curve(law, points.inputs).values(parameters, inputs)[0, 0])
+    blank = replace(blank, distances=distances, distance=max(distances.values()))
+    where = {"place": _words(at)}
     if not np.isfinite(value):
-        return replace(blank, reason=Reason("the law is not finite at {size:g} {name}", size=float(at[first][0]),
-                                            name=first))
-    least = LEAST_PPL if fitter.response.endswith("ppl") else 0.0
-    if value < least:
-        return replace(blank, distance=distance, reason=Reason(
-            "below {least:g} at {size:g} {name}, as no perplexity can be: the law has left its range; ask nearer",
-            least=least, size=float(at[first][0]), name=first))
-    blank = replace(blank, value=value, distance=distance, warnings=warnings)
-    solved = solve_points(pinned, fit.points)
+        return replace(blank, reason=Reason("the law is not finite at {place}", **where))
+    least, most = bounds(points.name)
+    if (least is not None and value < least) or (most is not None and value > most):
+        # what a perplexity or an accuracy cannot be
+        name = "perplexity" if points.name.endswith("ppl") else points.name
+        side, end = ("below", least) if least is not None and value < least else ("above", most)
+        return replace(blank, reason=Reason(
+            "{side} {end:g} at {place}, as no {name} can be: the law has left its range; ask nearer", **where,
+            name=name, side=side, end=float(end if end is not None else 0.0)))
+    blank = replace(blank, value=value, warnings=_warnings(points, at, distances))
+    if fit.draws is not None:
+        return _from_draws(blank, law, points, fit.draws, parameters, inputs)
+    solved = solve_points(law, points)
     if solved.variance.value is None:
         return replace(blank, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
-                                            parameters=len(pinned.parameters)))
-    goal = Goal(target=np.zeros(2), weight=np.ones(2), parameter=np.full(2, -1), log=np.zeros(2, dtype=bool), inputs=at)
-    mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, np.log(least)), high=np.full(2, np.inf))
-    return replace(blank, mean_low=_value(mean[0]), mean_high=_value(mean[1]), run_low=_value(run[0]),
-                   run_high=_value(run[1]))
+                                            parameters=len(law.parameters)))
+    goal = Goal(target=np.zeros(2), weight=np.ones(2), parameter=np.full(2, -1), log=np.zeros(2, dtype=bool),
+                inputs=inputs)
+    low, high = (float(in_space(law, np.array(end))) if end is not None else side * np.inf
+                 for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
+    mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, low), high=np.full(2, high))
+    back = _exp if law.space == "log" else _end
+    return replace(blank, mean_low=back(mean[0]), mean_high=back(mean[1]), run_low=back(run[0]), run_high=back(run[1]))
 
 
-def _value(end: float) -> float | None:
+def bounds(response: str) -> tuple[float | None, float | None]:
+    """The least and the largest value the quantity can have; None: there is none."""
+    quantity = quantities.of(response)
+    return quantity.minimum, quantity.maximum
+
+
+def _from_draws(blank: Prediction, law: Law, points: Points, draws: Array, parameters: Array,
+                inputs: Mapping[str, Array]) -> Prediction:
+    """The central 95 % of the law over the resamples; of a new run with residuals drawn beside."""
+    curve = Curve(law, points.inputs)
+    ahead = curve.fitted(draws, inputs)[:, 0]
+    ahead = ahead[np.isfinite(ahead)]
+    residuals = in_space(law, points.response) - curve.fitted(parameters)[0]
+    residuals = residuals * np.sqrt(points.n / max(points.n - len(law.parameters), 1))
+    run = ahead + np.random.default_rng(0).choice(residuals, len(ahead))
+    ends = [float(end) for values in (ahead, run) for end in np.quantile(values, [0.025, 0.975])]
+    back = _exp if law.space == "log" else _end
+    low, high, run_low, run_high = map(back, ends)
+    return replace(blank, mean_low=low, mean_high=high, run_low=run_low, run_high=run_high)
+
+
+def _exp(end: float) -> float | None:
     """A limit on the scale of the response; None where there is none."""
     return float(np.exp(end)) if np.isfinite(end) and abs(end) < 300 else None
 
 
-def _far(distance: float, name: str) -> str:
-    if distance <= FAR:
-        return ""
-    return Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out there",
-                  distance=distance, name=name)
+def _end(end: float) -> float | None:
+    return float(end) if np.isfinite(end) else None
+
+
+def _words(at: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:g} {name}" for name, value in at.items())
+
+
+def _warnings(points: Points, at: Mapping[str, float], distances: Mapping[str, float]) -> tuple[str, ...]:
+    made: list[str] = []
+    for name, (low, _) in points.ranges.items():
+        if distances[name] > FAR:
+            made.append(Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out "
+                               "there", distance=distances[name], name=name))
+        elif 0 < at[name] < low / FAR:
+            made.append(Reason("{distance:.3g} of the smallest {name} fitted: no interval covers a change of law down "
+                               "there", distance=float(at[name]) / low, name=name))
+    if len(points.inputs) > 1 and not inside_hull(points, at):
+        made.append(Reason("outside the hull of the points in {names}: no run fitted has such a combination",
+                           names=", ".join(points.inputs)))
+    return tuple(made)
+
+
+def inside_hull(points: Points, at: Mapping[str, float]) -> bool:
+    """Whether the inputs lie within the convex hull of the points, in logarithms where all are positive."""
+    from scipy import optimize
+
+    columns, place = [], []
+    for name, values in points.inputs.items():
+        log = (values > 0).all() and at[name] > 0
+        x, here = (np.log(values), np.log(at[name])) if log else (values, at[name])
+        spread = max(float(np.ptp(x)), 1e-12)
+        columns.append((x - x.mean()) / spread)
+        place.append((here - x.mean()) / spread)
+    corners = np.unique(np.stack(columns), axis=1)
+    conditions = np.concatenate([corners, np.ones((1, corners.shape[1]))])
+    solved = optimize.linprog(np.zeros(corners.shape[1]), A_eq=conditions, b_eq=[*place, 1.0], method="highs")
+    return bool(solved.status == 0)
+
+

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.fitting.search import Goal, Solution, solve
+from cvfp_core.fitting.search import Solution, solve
 from cvfp_core.schema.fits import Array
 
 EXPANSIONS = 14

@@ -1,66 +1,34 @@
 """The optimum of a curve, for many responses at once and without start values.
 
 Over a grid of the parameters a law is not linear in, the linear ones are solved for (variable projection, Golub &
-Pereyra 1973); the best grid points are polished by Levenberg-Marquardt on the residuals of the logarithm.
+Pereyra 1973); the best grid points are polished by damped Newton steps with exact derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cvfp_core.fitting.bounded import bounded_least_squares
-from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.curves import Curve, Frame, Goal
+from cvfp_core.registry.kinds import Huber
 from cvfp_core.schema.fits import Array
 
-STEPS = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Goal:
-    """What one more condition on each fit is about: a parameter held at a value, or one more residual of the law.
-
-    A residual of weight 1 is one more run, of a large weight a constraint; so profiles are traced.
-    """
-
-    target: Array
-    """(B,) value of the parameter (or its logarithm), or of the law in the space of residuals."""
-    weight: Array
-    """(B,) of the residual; not used for a parameter."""
-    parameter: Array
-    """(B,) index of the parameter; -1: the law at `inputs`."""
-    log: Array
-    """(B,) whether the parameter's logarithm is meant."""
-    inputs: Mapping[str, Array] | None = None
-    """(1,) each."""
-
-    def rows(self, index: Array) -> Goal:
-        """The goals of some of the batch."""
-        return Goal(target=self.target[index], weight=self.weight[index], parameter=self.parameter[index],
-                    log=self.log[index], inputs=self.inputs)
-
-    def hold(self, parameters: Array) -> Array:
-        """(B, k) parameters with those the goals are about at their targets; changed in place."""
-        rows = np.flatnonzero(self.parameter >= 0)
-        target = self.target[rows]
-        parameters[rows, self.parameter[rows]] = np.where(self.log[rows], np.exp(np.minimum(target, 700)), target)
-        return parameters
-
-    def quantity(self, curve: Curve, parameters: Array) -> Array:
-        """(B,) what each goal is about, at (B, k) parameters."""
-        value = parameters[np.arange(len(parameters)), np.maximum(self.parameter, 0)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = np.where(self.log, np.log(np.where(self.log, value, 1.0)), value)
-        if self.inputs is None:
-            return value
-        return np.where(self.parameter < 0, curve.fitted(parameters, self.inputs)[:, 0], value)
+STEPS = 100
+CACHED = 150_000
+"""Numbers in one array of derivatives, so that a step's arrays stay in the cache."""
+WIDE = 30.0
+"""Times the delta of a Huber loss, at which a search from the grid begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
-    """(B, k) parameters, (B,) residual sums of squares with the goal's, (B,) whether the last step was small."""
+    """(B, k) parameters, (B,) residual sums of squares with the goal's, (B,) whether the last step was small.
+
+    Of a Huber loss `rss` is twice the sum of the losses, which is a sum of squares where all residuals are small.
+    """
 
     parameters: Array
     rss: Array
@@ -74,34 +42,30 @@ class Solution:
 @np.errstate(all="ignore")  # the search looks where a law overflows; what is not finite is refused there
 def solve(curve: Curve, targets: Array, *, weights: Array | None = None, goal: Goal | None = None,
           near: Array | None = None, tries: int = 3, precision: float = 1e-13) -> Solution:
-    """The least-squares fit of the curve to each row of (B, n) targets, which are logarithms in log space.
+    """The fit of the curve to each row of (B, n) targets, which are logarithms in log space, by the law's loss.
 
     weights: (B, n), multiply residuals; 0 leaves a point out. near: (B, m, k) parameters to search from as well.
     tries: grid points polished; 0: search from `near` alone. precision: relative, of the sum of squares.
     """
     batch = len(targets)
     weights = np.ones_like(targets) if weights is None else np.broadcast_to(weights, targets.shape)
-    pieces = []
-    if tries:
-        pieces.append(_from_grid(curve, targets, weights, goal, tries))
-    if near is not None:
-        pieces.append(curve.search(near.reshape(-1, near.shape[-1])).reshape(near.shape))
-    starts = np.concatenate(pieces, axis=1)
+    pieces = [_from_grid(curve, targets, weights, goal, tries)] if tries else []
+    starts = np.concatenate(pieces if near is None else [*pieces, near], axis=1)
     count = starts.shape[1]
     index = np.repeat(np.arange(batch), count)
-    u, rss, done = _polish(curve, targets[index], weights[index], goal.rows(index) if goal else None,
-                           starts.reshape(batch * count, -1), precision)
+    at, goals, loss = starts.reshape(batch * count, -1), goal.rows(index) if goal else None, curve.law.loss
+    delta = loss.delta if isinstance(loss, Huber) else np.inf
+    if tries and np.isfinite(delta):  # a wide Huber loss is nearly convex around the start
+        at, _, _ = _polish(curve, targets[index], weights[index], goals, at, 1e-3, WIDE * delta, 15)
+    at, rss, done = _polish(curve, targets[index], weights[index], goals, at, precision, delta)
     rss = rss.reshape(batch, count)
     best = np.argmin(rss, axis=1)
     row = np.arange(batch) * count + best
-    parameters = curve.natural(u[row])
-    if goal is not None:
-        parameters = goal.hold(parameters)
-    return Solution(parameters=parameters, rss=rss[np.arange(batch), best], converged=done[row])
+    return Solution(parameters=at[row], rss=rss[np.arange(batch), best], converged=done[row])
 
 
 def _from_grid(curve: Curve, targets: Array, weights: Array, goal: Goal | None, tries: int) -> Array:
-    """(B, tries, k) search coordinates of the grid points that fit best."""
+    """(B, tries, k) parameters of the grid points that fit best."""
     grid = curve.grid()
     return np.concatenate([
         _rank(curve, grid, targets[chunk], weights[chunk], goal.rows(chunk) if goal else None, tries)
@@ -133,9 +97,9 @@ def _rank(curve: Curve, grid: Array, targets: Array, weights: Array, goal: Goal 
         rss = (squares * targets**2).sum(1)[:, None] - 2 * (squares * targets) @ logs.T + squares @ (logs**2).T
         rank = np.where(known, rss + penalty, np.inf)
         order = np.argsort(rank, axis=1, kind="stable")[:, :tries]
-        return curve.search(grid)[order]
-    scale = curve.centre(grid)
+        return grid[order]
     columns = curve.basis(grid)
+    scale = curve.centre(columns)
     if at_goal:
         columns = np.concatenate([columns, curve.basis(grid, goal.inputs)], axis=1)  # type: ignore[union-attr]
     values, squares = (np.exp(targets), squares * np.exp(-2 * targets)) if curve.space == "log" else (targets, squares)
@@ -146,9 +110,9 @@ def _rank(curve: Curve, grid: Array, targets: Array, weights: Array, goal: Goal 
         rank = np.where((rank <= ends[:, :-2]) & (rank <= ends[:, 2:]), rank, rank + 1e100)
         tries = min(tries, 2)
     order = np.argsort(rank, axis=1, kind="stable")[:, :tries]
-    u = np.broadcast_to(curve.search(grid), (len(targets), *grid.shape))[np.arange(len(targets))[:, None], order].copy()
-    u[:, :, curve.linear] = coefficients[np.arange(len(targets))[:, None], order]
-    return u
+    at = grid[order]
+    at[:, :, curve.linear] = coefficients[np.arange(len(targets))[:, None], order] / scale[order]
+    return np.clip(at, curve.low, curve.high)
 
 
 def _grid_penalty(curve: Curve, grid: Array, goal: Goal) -> Array:
@@ -163,67 +127,155 @@ def _grid_penalty(curve: Curve, grid: Array, goal: Goal) -> Array:
 
 @np.errstate(all="ignore")
 def sensitivities(curve: Curve, parameters: Array, goal: Goal) -> tuple[Array, Array]:
-    """Derivatives in search coordinates, at (B, k) parameters: (B, n, k) of the law, (B, k) of each goal's quantity."""
-    rows, up, down = _steps(curve, curve.search(parameters))
-    law = _differences(lambda some, _: curve.fitted(curve.natural(some)), rows, up, down)
-    quantity = _differences(lambda some, index: goal.rows(index).quantity(curve, curve.natural(some))[:, None],
-                            rows, up, down)
-    return law, quantity[:, 0]
+    """Derivatives in local coordinates, at (B, k) parameters: (B, n, k) of the law, (B, k) of each goal's quantity."""
+    about = curve.expand(parameters, replace(goal, parameter=np.full(len(parameters), -1)))
+    move = curve.local(about.frame, np.zeros_like(parameters), np.zeros((*parameters.shape, parameters.shape[1])))[0]
+    slope = about.slope @ move
+    rows, which = np.arange(len(parameters)), np.maximum(goal.parameter, 0)
+    own = move[rows, which] / np.where(goal.log, about.frame.parameters[rows, which], 1.0)[:, None]
+    n = len(next(iter(curve.inputs.values())))
+    quantity = own if goal.inputs is None else np.where(goal.parameter[:, None] < 0, slope[:, n], own)
+    return slope[:, :n], np.where(np.isfinite(quantity), quantity, 0.0)
 
 
-def _polish(curve: Curve, targets: Array, weights: Array, goal: Goal | None, u: Array,
-            precision: float) -> tuple[Array, Array, Array]:
-    """Levenberg-Marquardt from (B, k) search coordinates: the end, its sum of squares, whether it settled."""
-    batch, k = u.shape
-    damping = np.full(batch, 1e-3)
-    residuals = _residuals(curve, targets, weights, goal, u)
-    rss = _sum(residuals)
-    done = ~np.isfinite(rss)
-    settled = np.zeros(batch, dtype=bool)
-    u = u.copy()
-    for _ in range(STEPS):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Local:
+    """What is minimised about (B, k) parameters, and half its gradient and Hessian in local coordinates."""
+
+    frame: Frame
+    value: Array
+    """(B,) sum of squares, or twice the sum of Huber losses; infinite where the law is not defined at a point."""
+    gradient: Array
+    """(B, k)"""
+    hessian: Array
+    """(B, k, k)"""
+    gauss: Array
+    """(B, k, k) without second derivatives of the law, so that it never leads uphill."""
+
+    def rows(self, index: Array) -> _Local:
+        return _Local(frame=self.frame.rows(index), value=self.value[index], gradient=self.gradient[index],
+                      hessian=self.hessian[index], gauss=self.gauss[index])
+
+    def put(self, index: Array, other: _Local, chosen: Array) -> None:
+        """Takes over the chosen rows of another for the rows of this that `index` names."""
+        rows = index[chosen]
+        for mine, theirs in ((self, other), (self.frame, other.frame)):
+            for name in mine.__slots__:
+                if name != "frame":
+                    getattr(mine, name)[rows] = getattr(theirs, name)[chosen]
+
+
+def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, delta: float) -> _Local:
+    """The objective about (B, k) parameters. delta: of the Huber loss; infinite: least squares."""
+    about = curve.expand(at, goal)
+    squares = np.square(weights)
+    if goal is not None and goal.inputs is not None:
+        targets = np.concatenate([targets, goal.target[:, None]], axis=1)
+        own = np.where(goal.parameter < 0, np.square(goal.weight), 0.0)
+        squares = np.concatenate([squares, own[:, None]], axis=1)
+    residual = about.fitted - targets
+    if not np.isfinite(residual).all():
+        residual = np.where(squares > 0, residual, 0.0)
+    if np.isfinite(delta):
+        size, clipped = np.abs(residual), np.clip(residual, -delta, delta)
+        value = (squares * clipped * (2 * residual - clipped)).sum(axis=1)
+        inner, pull = squares * (size <= delta), squares * clipped
+        soft = squares * np.minimum(1.0, delta / np.maximum(size, 1e-300))
+    else:
+        value, inner, pull, soft = (squares * residual**2).sum(axis=1), squares, squares * residual, squares
+    slope = about.slope
+    if not np.isfinite(slope.sum()):  # at a point that does not count, or where the law is not defined
+        slope = np.where(np.isfinite(slope) & (squares > 0)[:, :, None], slope, 0.0)
+        pull = np.where(np.isfinite(pull), pull, 0.0)
+    turned = slope.transpose(0, 2, 1)
+    gauss = turned @ (soft[:, :, None] * slope)
+    if about.second:
+        bent = inner - pull if curve.space == "log" else inner  # the logarithm's own second derivative
+        matrix = turned @ (bent[:, :, None] * slope)
+        scaled = pull * about.scale
+        for (i, j), part in about.second.items():
+            each = (scaled * part).sum(axis=1)
+            matrix[:, i, j] += each
+            if i != j:
+                matrix[:, j, i] += each
+        matrix = np.where(np.isfinite(matrix).all(axis=(1, 2))[:, None, None], matrix, gauss)
+    else:
+        matrix = gauss
+    gradient = (turned @ pull[:, :, None])[:, :, 0]
+    move, gradient, hessian = curve.local(about.frame, gradient, matrix)
+    return _Local(frame=about.frame, value=np.where(np.isfinite(value), value, np.inf), gradient=gradient,
+                  hessian=hessian, gauss=move.transpose(0, 2, 1) @ gauss @ move)
+
+
+def _polish(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, precision: float,
+            delta: float = np.inf, limit: int = STEPS) -> tuple[Array, Array, Array]:
+    """The end of damped Newton steps from (B, k) parameters, what is minimised there, whether it settled.
+
+    A part of the batch at a time, so that its arrays stay in the cache.
+    """
+    size = max(1, CACHED // (targets.shape[1] * at.shape[1]))
+    parts = [_polish_part(curve, targets[i : i + size], weights[i : i + size],
+                          goal.rows(np.arange(i, min(i + size, len(at)))) if goal is not None else None,
+                          at[i : i + size], precision, delta, limit) for i in range(0, len(at), size)]
+    return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))  # type: ignore[return-value]
+
+
+def _polish_part(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, precision: float,
+                 delta: float, limit: int) -> tuple[Array, Array, Array]:
+    k = at.shape[1]
+    damping = np.full(len(at), 1e-3)
+    here = _local(curve, targets, weights, goal, np.clip(at, curve.low, curve.high), delta)
+    done = ~np.isfinite(here.value)
+    settled = np.zeros(len(at), dtype=bool)
+    for _ in range(limit):
         active = np.flatnonzero(~done)
         if not len(active):
             break
-        part = u[active]
-        some = goal.rows(active) if goal else None
-        slopes = _jacobian(curve, targets[active], weights[active], some, part)
-        slope = np.einsum("bni,bn->bi", slopes, residuals[active])
-        gram = np.einsum("bni,bnj->bij", slopes, slopes)
-        held = ((part <= curve.low_u) & (slope > 0)) | ((part >= curve.high_u) & (slope < 0))
+        whole = len(active) == len(done)
+        now = here if whole else here.rows(active)
+        some = goal.rows(active) if goal is not None else None
+        u, low, high = curve.position(now.frame)
+        held = ((u <= low) & (now.gradient > 0)) | ((u >= high) & (now.gradient < 0))
         if some is not None:
             held |= np.arange(k) == some.parameter[:, None]
-        step = _damped_step(gram, slope, held, damping[active])
-        outward = ((part <= curve.low_u) & (step < 0)) | ((part >= curve.high_u) & (step > 0))
+        step = _step(now, held, damping[active])
+        outward = ((u <= low) & (step < 0)) | ((u >= high) & (step > 0))
         if outward.any():
-            step = _damped_step(gram, slope, held | outward, damping[active])
-        trial = _within(part, step, curve.low_u, curve.high_u)
-        new_residuals = _residuals(curve, targets[active], weights[active], some, trial)
-        new = _sum(new_residuals)
-        old = rss[active]
-        better = new < old
-        expected = np.abs((slope * (trial - part) * ~held).sum(axis=1))
-        small = (expected <= precision * old + 1e-24) | (damping[active] > 1e12)
-        u[active] = np.where(better[:, None], trial, part)
-        rss[active] = np.where(better, new, old)
-        residuals[active] = np.where(better[:, None], new_residuals, residuals[active])
+            held |= outward
+            step = _step(now, held, damping[active])
+        trial = _within(u, step, low, high)
+        new = _local(curve, targets if whole else targets[active], weights if whole else weights[active], some,
+                     curve.moved(now.frame, trial), delta)
+        better = new.value < now.value
+        expected = np.abs((now.gradient * (trial - u) * ~held).sum(axis=1))
+        small = (expected <= precision * now.value + 1e-24) | (damping[active] > 1e12)
+        here.put(active, new, better)
         damping[active] = np.where(better, np.maximum(damping[active] / 8, 1e-12), damping[active] * 6)
         settled[active] = small
         done[active] = small
-    return u, np.where(np.isfinite(rss), rss, np.inf), settled
+    return here.frame.parameters, here.value, settled
 
 
-def _damped_step(gram: Array, slope: Array, held: Array, damping: Array) -> Array:
-    """(B, k) Levenberg-Marquardt step of the parameters that are not held; 0 where it cannot be computed."""
-    slope = np.where(held, 0.0, slope)
-    gram = np.where(held[:, :, None] | held[:, None, :], 0.0, gram)
-    index = np.arange(gram.shape[1])
-    diagonal = gram[:, index, index]
-    gram[:, index, index] += damping[:, None] * diagonal + np.where(diagonal > 0, 1e-15 * diagonal, 1.0)
+def _step(local: _Local, held: Array, damping: Array) -> Array:
+    """(B, k) step of the coordinates that are not held; without second derivatives where those lead uphill."""
+    step = _damped(local.hessian, local, held, damping)
+    uphill = np.flatnonzero(~((step * local.gradient).sum(axis=1) < 0))
+    if len(uphill):
+        some = local.rows(uphill)
+        step[uphill] = _damped(some.gauss, some, held[uphill], damping[uphill])
+    return step
+
+
+def _damped(matrix: Array, local: _Local, held: Array, damping: Array) -> Array:
+    slope = np.where(held, 0.0, local.gradient)
+    index = np.arange(matrix.shape[1])
+    scale = np.where(held, 0.0, local.gauss[:, index, index])
+    matrix = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix)
+    matrix[:, index, index] += damping[:, None] * scale + np.where(scale > 0, 1e-15 * scale, 1.0)
     try:
-        step = -np.linalg.solve(gram, slope[..., None])[..., 0]
+        step = -np.linalg.solve(matrix, slope[..., None])[..., 0]
     except np.linalg.LinAlgError:
-        step = -slope / gram[:, index, index]
+        step = -slope / np.where(scale > 0, scale, 1.0)
     return np.where(np.isfinite(step), step, 0.0)
 
 
@@ -237,50 +289,3 @@ def _within(u: Array, step: Array, low: Array, high: Array) -> Array:
     room = np.where(np.isfinite(room) & (room > 0), room, np.inf)
     share = np.minimum(room.min(axis=1), 1.0)
     return np.asarray(np.clip(u + share[:, None] * step, low, high))
-
-
-def _residuals(curve: Curve, targets: Array, weights: Array, goal: Goal | None, u: Array) -> Array:
-    """(B, n + goal) weighted residuals; infinite where the law is not positive at a point that counts."""
-    parameters = curve.natural(u)
-    if goal is not None:
-        parameters = goal.hold(parameters)
-    out = np.where(weights > 0, weights * (curve.fitted(parameters) - targets), 0.0)
-    if goal is not None and goal.inputs is not None:
-        miss = np.where(goal.parameter < 0, goal.weight * (goal.quantity(curve, parameters) - goal.target), 0.0)
-        out = np.concatenate([out, miss[:, None]], axis=1)
-    return np.where(np.isfinite(out), out, np.inf)
-
-
-def _sum(residuals: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.asarray(np.square(residuals).sum(axis=1))
-
-
-def _jacobian(curve: Curve, targets: Array, weights: Array, goal: Goal | None, u: Array) -> Array:
-    """(B, n + goal, k) derivatives of the residuals."""
-    def residuals(some: Array, index: Array) -> Array:
-        return _residuals(curve, targets[index], weights[index], goal.rows(index) if goal else None, some)
-
-    return _differences(residuals, *_steps(curve, u))
-
-
-def _steps(curve: Curve, u: Array) -> tuple[Array, Array, Array]:
-    """(2, k, B, k) search coordinates, each parameter in turn moved up and down within bounds; (B, k) both moves."""
-    batch, k = u.shape
-    size = 1e-6 * np.maximum(np.abs(u), 1e-2 * np.maximum(np.abs(u).max(axis=0), 1e-3))
-    up, down = np.minimum(u + size, curve.high_u), np.maximum(u - size, curve.low_u)
-    stack = np.broadcast_to(u, (2, k, batch, k)).copy()
-    index = np.arange(k)
-    stack[0, index, :, index] = up.T
-    stack[1, index, :, index] = down.T
-    return stack, up, down
-
-
-def _differences(function: Callable[[Array, Array], Array], stack: Array, up: Array, down: Array) -> Array:
-    """(B, m, k) central differences of function((rows, k) coordinates, (rows,) batch index) -> (rows, m)."""
-    _, k, batch, _ = stack.shape
-    values = function(stack.reshape(-1, k), np.tile(np.arange(batch), 2 * k)).reshape(2, k, batch, -1)
-    width = (up - down).T[:, :, None]
-    with np.errstate(all="ignore"):
-        slope = (values[0] - values[1]) / np.where(width > 0, width, np.inf)
-    return np.asarray(np.where(np.isfinite(slope), slope, 0.0).transpose(1, 2, 0))

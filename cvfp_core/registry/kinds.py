@@ -17,6 +17,7 @@ from cvfp_core.schema.found import Found
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
+    import lmfit
     import numpy as np
     import polars as pl
     import torch
@@ -160,44 +161,76 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitter:
-    """A law that can be fitted to records: a curve, given by its function, or code of its own, given by `fit`.
+class LeastSquares:
+    """What is minimised: the sum of squared residuals."""
 
-    A curve gets all the rest from the core: a global optimum without start values, intervals, selection, back-test.
-    With both, `fit` makes the fits and the function predicts.
+
+@dataclass(frozen=True, slots=True)
+class Huber:
+    """What is minimised: the sum of Huber losses, r^2 / 2 up to delta and straight beyond. Source: arXiv:2203.15556."""
+
+    delta: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            raise ValueError(f"Huber: delta must be above 0, not {self.delta:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """A law: a function of quantities with named parameters. Or code of its own, given by `fit`, or an lmfit model.
+
+    The core gives a function all the rest: a global optimum without start values, intervals, selection, back-test,
+    forecast at any point, figures. With `fit` too, that makes the fits and the function predicts.
+
+        Law(name="chinchilla", form="L = E + A / N^alpha + B / D^beta", inputs=("params", "train_tokens"),
+            response="val_loss", loss=Huber(), linear=("E", "A", "B"), floor="E", parameters=(...),
+            function=lambda params, train_tokens, E, A, alpha, B, beta: E + A / params**alpha + B / train_tokens**beta)
     """
 
     name: str
-    title: str
+    title: str = ""
     form: str
     """As people write it: `PPL = E + A * tokens^alpha`."""
-    parameters: tuple[Parameter, ...]
-    scope: Literal["series", "experiment", "records"] = "series"
-    """What one fit is made from: a series, all series of an experiment, or all records."""
+    parameters: tuple[Parameter, ...] = ()
+    """Of an lmfit model they follow from the model."""
+    scope: Literal["series", "experiment", "records"] | None = None
+    """What one fit is made from: a series, all series of an experiment, or all records.
+
+    By default a series for a curve, all records for a surface.
+    """
     inputs: tuple[str, ...] = ("train_tokens",)
-    """Record columns the law is a function of; `{option}` stands for the column an option names."""
+    """Quantities the law is a function of; `{option}` stands for the one an option names. `--x` renames a curve's."""
     response: str = "val_ppl"
-    """Record column the law explains; residuals are those of its logarithm."""
+    """Quantity the law explains; `--y` renames it."""
+    space: Literal["log", "raw"] = "log"
+    """Where residuals are taken: of the logarithm, or of the response itself."""
+    loss: LeastSquares | Huber = field(default_factory=LeastSquares)
     minimum_points: int | None = None
     """Sizes (or rows, beyond a series) below which there is nothing to fit; by default the number of parameters."""
     floor: str | None = None
-    """The parameter that is the limit at infinite data; None: the law goes to zero."""
+    """The parameter that is the limit at infinite data; None: there is none but zero."""
     function: Callable[..., Any] | None = None
-    """A curve: `function(**inputs, **parameters)` -> response, with numpy arrays that broadcast."""
+    """`function(**inputs, **parameters)` -> response, with numpy arrays that broadcast."""
     linear: tuple[str, ...] = ()
     """Parameters the function is linear in; they are then solved for, not searched."""
     starts: Callable[..., Mapping[str, Any]] | None = None
     """`starts(**inputs)` -> values to search from, for every parameter not in `linear`; by default from the bounds."""
+    model: Callable[[], lmfit.Model] | None = None
+    """In place of a function: returns an lmfit model. Its independent variables are the inputs."""
     fit: Callable[[Points, Mapping[str, Scalar | None]], Sequence[Fit]] | None = None
     """Code of its own: (points, options) -> one fit or several; called with points that passed all checks."""
     options: tuple[Option, ...] = ()
+    source: str = ""
+    """Where the law is published: `arXiv:2203.15556, approach 3`."""
 
     def __post_init__(self) -> None:
-        if self.function is None and self.fit is None:
-            raise ValueError(f"fitter '{self.name}': give `function` (a curve) or `fit` (code of its own)")
+        if self.function is None and self.fit is None and self.model is None:
+            raise ValueError(f"fitter '{self.name}': give `function` (a law), `model` (of lmfit) or `fit` (code of its "
+                             "own)")
         names = [parameter.name for parameter in self.parameters]
         unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
-        if unknown or len(set(names)) < len(names):
+        if self.model is None and (unknown or len(set(names)) < len(names)):
             raise ValueError(f"fitter '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
         known = [option.name for option in self.options]
         for column in (*self.inputs, self.response):
@@ -205,11 +238,22 @@ class Fitter:
                 if place is not None and place not in known:
                     raise ValueError(f"fitter '{self.name}': '{column}' stands for the column that option '{place}' "
                                      f"names, and its options are: {', '.join(known) or 'none'}")
+        if self.scope is None:
+            object.__setattr__(self, "scope", "series" if len(self.inputs) == 1 else "records")
 
     @property
     def least_points(self) -> int:
         """Sizes (or rows) below which there is nothing to fit."""
         return len(self.parameters) if self.minimum_points is None else self.minimum_points
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it is a function, so that it can be drawn, compared and asked for other inputs."""
+        return self.function is not None or self.model is not None
+
+
+Fitter = Law
+"""The name of 0.1.0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 Array = np.ndarray
 Status = Literal[
-    "converged", "at a bound", "not identifiable", "no interval", "too few points", "rises", "bad data", "failed"
+    "converged", "at a bound", "not identifiable", "no interval", "local optimum", "too few points", "rises", "falls",
+    "bad data", "failed",
 ]
-"""How a fit ended. `no interval`: as many points as parameters; only a curve through them."""
+"""How a fit ended. `no interval`: as many points as parameters; only a curve through them. `local optimum`: searched
+from many starts in no box, so that there may be a better one."""
 
 
 class Reason(str):
@@ -70,6 +72,8 @@ class Points:
     """(n,) float64."""
     series: Array
     """(n,) strings, `experiment:variant`."""
+    name: str = "val_ppl"
+    """The quantity the response is."""
     left_out: tuple[str, ...] = ()
     """What was not fitted, counted, in words: `2 diverged`, `3 earlier checkpoints`."""
 
@@ -82,12 +86,36 @@ class Points:
         """Distinct values of the first input, ascending."""
         return np.unique(next(iter(self.inputs.values())))
 
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each input."""
+        return {name: (float(values.min()), float(values.max())) for name, values in self.inputs.items()} \
+            if self.n else {}
+
+    @property
+    def label(self) -> str:
+        """The series, or how many."""
+        labels = list(dict.fromkeys(str(label) for label in self.series))
+        return labels[0] if len(labels) == 1 else f"{len(labels)} series"
+
     def take(self, mask: Array) -> Points:
         """The points where the mask is true."""
         return Points(
             inputs={name: values[mask] for name, values in self.inputs.items()},
-            response=self.response[mask], series=self.series[mask], left_out=self.left_out,
+            response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,
         )
+
+
+class Solver(Protocol):
+    """What made a fit and knows its function."""
+
+    def predict(self, fit: Fit, at: Mapping[str, float]) -> Any:
+        """What the fitted law says at the inputs."""
+        ...
+
+    def to_lmfit(self, fit: Fit) -> Any:
+        """The fit as lmfit's `ModelResult`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,8 +130,16 @@ class Fit:
     reason: str = ""
     """Why the status is not `converged`, with the parameter and the remedy; or a caution."""
     estimates: tuple[Estimate, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """The quantities it is a function of."""
+    response: str = "val_ppl"
+    """The quantity it explains."""
     space: Literal["log", "raw"] = "log"
     """Where residuals are taken."""
+    loss: str = "least squares"
+    """What was minimised."""
+    minimum: float | None = None
+    """Its value: half the sum of squares, or the sum of Huber losses."""
     floor: str | None = None
     """The parameter that is the limit at infinite data."""
     n: int = 0
@@ -122,8 +158,13 @@ class Fit:
     """Of the scatter of size means about the law against that of seeds; None without repeats."""
     fitted_range: tuple[float, float] | None = None
     """Smallest and largest value of the first input."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Smallest and largest value of each input."""
     left_out: tuple[str, ...] = ()
     points: Points | None = field(default=None, repr=False)
+    draws: Array | None = field(default=None, repr=False)
+    """(resamples, parameters) of the bootstrap, where the intervals come from one."""
+    solver: Solver | None = field(default=None, repr=False)
 
     def estimate(self, name: str) -> Estimate:
         """The estimate of that name. Raises KeyError naming those there are."""
@@ -136,6 +177,24 @@ class Fit:
         """The value of that name, None where the fit has none."""
         return next((estimate.value for estimate in self.estimates if estimate.name == name), None)
 
+    def predict(self, **at: float) -> Any:
+        """What the fitted law says at the inputs, with 95 % intervals: `fit.predict(train_tokens=1e9).value`.
+
+        Raises KeyError naming the inputs it needs, ValueError where the fit has no function.
+        """
+        if self.solver is None:
+            raise ValueError(f"fit of '{self.law}' has no function, so it does not predict")
+        missing = [name for name in self.inputs if name not in at]
+        if missing:
+            raise KeyError(f"fit of '{self.law}' needs {', '.join(self.inputs)}; not given: {', '.join(missing)}")
+        return self.solver.predict(self, at)
+
+    def to_lmfit(self) -> Any:
+        """The fit as lmfit's `ModelResult`: its report, covariance, correlations and plots."""
+        if self.solver is None:
+            raise ValueError(f"fit of '{self.law}' has no function, so there is no lmfit model of it")
+        return self.solver.to_lmfit(self)
+
     @property
     def usable(self) -> bool:
         """Whether the law's parameters have values, so that it can be drawn and predict."""
@@ -143,7 +202,10 @@ class Fit:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON and templates, without the points."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("points", "estimates")}
+        plain = {name: getattr(self, name) for name in self.__slots__
+                 if name not in ("points", "draws", "solver", "estimates")}
+        plain["inputs"] = list(self.inputs)
+        plain["ranges"] = {name: list(ends) for name, ends in self.ranges.items()}
         plain["reason"] = str(self.reason)
         plain["left_out"] = list(self.left_out)
         plain["fitted_range"] = list(self.fitted_range) if self.fitted_range else None
