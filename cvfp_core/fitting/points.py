@@ -8,9 +8,21 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from cvfp_core.errors import CvfpError
-from cvfp_core.schema import records as schema
+from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.schema import quantities, series
 from cvfp_core.schema.fits import Points, Reason, Status
+
+
+def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -> None:
+    """Raises UsageError for names that are no columns of the records: the nearest, and all that hold numbers."""
+    missing = [name for name in names if name not in records.columns]
+    if not missing:
+        return
+    there = sorted(name for name, values in zip(records.columns, records.iter_columns(), strict=True)
+                   if not name.startswith("_") and values.null_count() < records.height)
+    every = [name for name in there if records.schema[name].is_numeric()] if what != "group" else there
+    raise UsageError(f"records have no column {', '.join(map(repr, missing))}{suggestion(missing[0], every)}; there "
+                     f"are: {', '.join(every)}; or map one: --map {missing[0]}=COLUMN")
 
 
 def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str]) -> Points:
@@ -18,16 +30,14 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
 
     Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
     checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one.
+    Raises UsageError for a column that is not there or holds no numbers.
     """
-    missing = [name for name in (*inputs, response, *by) if name not in records.columns]
-    if missing:
-        raise CvfpError(f"records have no column {', '.join(map(repr, missing))} (they have: "
-                        f"{', '.join(sorted(records.columns))})")
+    require(records, [*inputs, response])
+    require(records, by, "group")
     words = [name for name in (*inputs, response) if not records.schema[name].is_numeric()
              and records.schema[name] not in (pl.Null, pl.Boolean)]
     if words:
-        raise CvfpError(f"column {', '.join(map(repr, words))} holds no numbers, so no law can be fitted to it")
-    records = records.with_columns(schema.control(records).alias("_control"))
+        raise UsageError(f"column {', '.join(map(repr, words))} holds no numbers, so no law can be fitted to it")
     left_out: Counter[str] = Counter()
     if "status" in records.columns:
         for status in records.filter(pl.col("status") != "ok")["status"]:
@@ -35,40 +45,34 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
         records = records.filter(pl.col("status") == "ok")
     measured = records.drop_nulls([*inputs, response])
     left_out["not measured"] = records.height - measured.height
-    # the same measurements under another label are no further evidence, so the label is not looked at
-    columns = (*inputs, response)
-    content = [*(name for name in by if name != "experiment"), "_control", *columns]
-    content += [name for name in ("seed", "val_ppl", "train_ppl", "val_acc")
-                if name in records.columns and name not in columns]
-    distinct = measured.unique(content, keep="first", maintain_order=True)
+    distinct = series.distinct(measured, by)
     left_out["identical"] = measured.height - distinct.height
-    if "run_id" in distinct.columns and "train_tokens" in distinct.columns:
-        last = distinct.sort("train_tokens", maintain_order=True).unique([*by, "_control", "run_id"], keep="last",
-                                                                         maintain_order=True)
-        left_out["earlier checkpoint"] = distinct.height - last.height
-        distinct = last
-    label = pl.concat_str([*(pl.col(name).cast(pl.String).fill_null("?") for name in by), "_control"], separator=":",
-                          ignore_nulls=True)
-    order = {name: index for index, name in enumerate(dict.fromkeys(records.select(label).to_series()))}
-    distinct = distinct.with_columns(label.alias("_series"))
-    distinct = distinct.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))
-    rows = distinct.sort("_order", *inputs, *(name for name in ("seed", "run_id") if name in distinct.columns),
-                         nulls_last=True)
+    last = series.last_checkpoints(distinct, by)
+    left_out["earlier checkpoint"] = distinct.height - last.height
+    names = series.labels(records, by)
+    order = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    rows = last.with_columns(series.labels(last, by).alias("_series"))
+    rows = rows.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))
+    rows = rows.sort("_order", *inputs, *(name for name in ("seed", "run_id") if name in rows.columns),
+                     nulls_last=True)
     return Points(
         inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
-        response=rows[response].cast(pl.Float64).to_numpy(),
+        response=rows[response].cast(pl.Float64).to_numpy(), name=response,
         series=np.asarray(rows["_series"].to_list(), dtype=object),
         left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
     )
 
 
-def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -> tuple[Status, str] | None:
-    """Why nothing can be fitted to the points, as a status and a reason with the remedy; None if something can."""
+def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True) -> tuple[Status, str] | None:
+    """Why nothing can be fitted to the points, as a status and a reason with the remedy; None if something can.
+
+    log: whether logarithms of the response are taken.
+    """
     first = next(iter(points.inputs))
     if points.n == 0:
-        return "too few points", _reason("no run with a usable {name}", points, name=response)
-    for name, values in (*points.inputs.items(), (response, points.response)):
-        positive = name in (first, response)
+        return "too few points", _reason("no run with a usable {name}", points, name=points.name)
+    for name, values in (*points.inputs.items(), (points.name, points.response)):
+        positive = (name == first and quantities.of(name).kind != "metric") or (name == points.name and log)
         bad = ~np.isfinite(values) | (positive & (values <= 0))
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in values[bad][:3])
@@ -89,13 +93,45 @@ def refusal(points: Points, *, response: str, least: int, what: str = "sizes") -
     return None
 
 
-def rising(points: Points) -> bool:
-    """Whether the response rises with the first input, by the slope of logarithms; flat is not rising."""
-    x, y = np.log(next(iter(points.inputs.values()))), np.log(points.response)
-    return bool((x - x.mean()) @ y / max(np.ptp(x), 1e-300) > 1e-9)
+def unvaried(points: Points) -> str | None:
+    """Why a surface cannot be told apart from less: an input that hardly varies, or two that vary together."""
+    for name, values in points.inputs.items():
+        if (count := len(np.unique(values))) < 3:
+            return Reason("{name} has {n} distinct value(s), needs 3; add sizes", name=name, n=count)
+    names = list(points.inputs)
+    for i, one in enumerate(names):
+        for other in names[i + 1:]:
+            ratio = points.inputs[other] / points.inputs[one]
+            if np.isfinite(ratio).all() and np.ptp(ratio) <= 1e-6 * abs(float(ratio.mean())):
+                return Reason("{other} = {ratio:.4g} x {one} in all runs; vary one", one=one, other=other,
+                              ratio=float(ratio.mean()))
+    return None
 
 
-RISES = "val_ppl rises with train_tokens, so this is no scaling law; check the runs"
+def slope_sign(points: Points) -> int:
+    """+1 if the response rises with the first input, -1 if it falls, 0 if it is flat: of the slope over its logarithm."""
+    first = next(iter(points.inputs.values()))
+    x = np.log(first) if (first > 0).all() else first
+    y = np.log(points.response) if (points.response > 0).all() else points.response
+    slope = float((x - x.mean()) @ y / max(float(np.ptp(x)), 1e-300))
+    return 0 if abs(slope) <= 1e-9 else 1 if slope > 0 else -1
+
+
+def wrong_way(points: Points) -> tuple[Status, str] | None:
+    """Why the response does not go the way a scaling law does, as a status and a reason; None if it does.
+
+    Asked where a size is the first input and it is known which way of the response is better.
+    """
+    first = next(iter(points.inputs))
+    better = quantities.of(points.name).better
+    if better is None or quantities.of(first).kind != "size":
+        return None
+    sign = slope_sign(points)
+    if sign * (1 if better == "lower" else -1) <= 0:
+        return None
+    message = "{name} rises with {size}, so this is no scaling law; check the runs" if sign > 0 else \
+        "{name} falls with {size}, so this is no scaling law; check the runs"
+    return "rises" if sign > 0 else "falls", Reason(message, name=points.name, size=first)
 
 
 def _reason(message: str, points: Points, **values: str | float) -> Reason:

@@ -13,14 +13,14 @@ from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import quantities
 from cvfp_core.schema.fits import Array, Fit, Points, Reason
-from cvfp_core.schema.plain import plain
+from cvfp_core.schema.plain import AsDict
 
 FAR = 10.0
 """Times the largest value fitted, or below the smallest, beyond which a prediction carries a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class Prediction(AsDict):
     """What a law says of some inputs. The mean interval is of the law's value, the run interval of one further run."""
 
     series: str
@@ -41,10 +41,6 @@ class Prediction:
     reason: str = ""
     """Why there is no value or no interval, or a caution."""
     warnings: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON and templates."""
-        return plain(self)
 
 
 @np.errstate(all="ignore")

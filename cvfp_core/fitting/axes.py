@@ -1,0 +1,54 @@
+"""Which quantities a law is a function of, as asked for: its own, others in their place, those that options name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cvfp_core.errors import UsageError
+from cvfp_core.registry.kinds import Law
+from cvfp_core.schema.settings import Scalar
+
+
+def filled(law: Law, options: Mapping[str, Scalar | None]) -> Law:
+    """The law with the quantities that its options name in the places that stand for them."""
+    names = {name: str(value) for name, value in options.items()}
+    return replace(law, inputs=tuple(each.format(**names) for each in law.inputs),
+                   response=law.response.format(**names))
+
+
+def on_axes(law: Law, x: str | None = None, y: str | None = None) -> Law:
+    """The law over `x` in place of its input, of `y` in place of its response.
+
+    Raises UsageError for an `x` where the law has several inputs, which are what it is about.
+    """
+    if y is not None and y != law.response:
+        if "{" in law.response:
+            raise UsageError(f"the response of law '{law.name}' is given by an option; see `cvfp laws`")
+        law = replace(law, response=y, form=_renamed(law.form, ("PPL", "L(N, D)"), y))
+    if x is None or law.inputs == (x,):
+        return law
+    if len(law.inputs) > 1 or "{" in law.inputs[0]:
+        needs = ", ".join(law.inputs)
+        raise UsageError(f"--x {x}: law '{law.name}' is a function of {needs}; its inputs cannot be renamed, map your "
+                         f"columns to them: --map {law.inputs[0]}={x}")
+    own = law.inputs[0]
+    return replace(law, inputs=(x,), function=_over(law.function, own, x), starts=_over(law.starts, own, x),
+                   form=_renamed(law.form, ("tokens",), x))
+
+
+def _over(function: Any, own: str, x: str) -> Any:
+    if function is None:
+        return None
+
+    def renamed(**values: Any) -> Any:
+        return function(**{own: values.pop(x)}, **values)
+
+    return renamed
+
+
+def _renamed(form: str, words: tuple[str, ...], name: str) -> str:
+    for word in words:
+        form = form.replace(word, name)
+    return form
