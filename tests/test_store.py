@@ -1,6 +1,7 @@
 """A store keeps whole records or none, names what is broken, and is safe for several processes at once."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,7 +34,8 @@ def files(folder):
 def test_a_run_that_is_written_is_read_again(folder):
     store.write(folder, result(val_ppl=12.5, phase1_censored=True, reason='a "b" é'))
     (row,) = store.read(folder).to_dicts()
-    assert row == frame([result(val_ppl=12.5, phase1_censored=True, reason='a "b" é').record]).to_dicts()[0]
+    (given,) = frame([result(val_ppl=12.5, phase1_censored=True, reason='a "b" é').record]).to_dicts()
+    assert row == given | {"val_loss": pytest.approx(math.log(12.5)), "derived": "val_loss = log(val_ppl)"}
     curves = store.read_curves(folder)
     assert curves.rows() == [("run-1", 1, 0, "loss", 1.0), ("run-1", 1, 1, "loss", 2.0)]
 
@@ -149,8 +151,8 @@ def test_a_record_file_that_is_not_utf8_is_named(folder):
 @pytest.mark.parametrize(("column", "value", "reason"), [
     ("val_acc", 81.0, "must be a fraction from 0 to 1, found 81.0"),
     ("val_ppl", "low", "is not a finite Float64, found 'low'"),
-    ("num_samples", 2.5, "is not a finite Int64, found 2.5"),
-    ("variant", None, "is missing, found None"),
+    ("num_layers", 2.5, "is not a finite Int64, found 2.5"),
+    ("experiment", None, "is missing, found None"),
 ])
 def test_a_value_that_does_not_conform_is_named_with_its_file(folder, column, value, reason):
     store.write(folder, result("a"))

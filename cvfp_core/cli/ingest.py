@@ -78,8 +78,10 @@ def ingest(
 def _as_json(made: Ingested, stored: Stored | None) -> str:
     from dataclasses import asdict
 
+    from cvfp_core.schema.records import plain
+
     return json.dumps({
-        "records": made.records.to_dicts(),
+        "records": plain(made.records),
         "published": made.published.to_dicts(),
         "files": [asdict(file) for file in made.files],
         "skipped": list(made.skipped),

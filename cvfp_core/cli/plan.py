@@ -93,7 +93,7 @@ def _calibrate(cell: Cell, registry: Registry, corpus: Corpus) -> Speed:
     iterations = [value for phase, step, value in seconds if phase == 1 and step > 2]
     epochs = [value for phase, step, value in seconds if phase == 2 and step > 1]
     tokens = len(small.train_tokens)
-    params_phase1, params_phase2 = result.record.params_phase1 or 0, result.record.params_phase2 or 0
+    params_phase1, params_phase2 = int(result.record.params_phase1 or 0), int(result.record.params_phase2 or 0)
     untrained = cell.control == "untrained"
     return Speed(
         iteration=min(iterations, default=0.0) / tokens,

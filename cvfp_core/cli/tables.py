@@ -52,7 +52,7 @@ def print_records(records: pl.DataFrame, *, path: Path) -> None:
 def as_json(records: pl.DataFrame) -> str:
     """The records and their fits as one JSON document."""
     fits = [fit.as_dict() for fit in _alphas(records)]
-    return json.dumps({"records": records.to_dicts(), "fits": fits}, indent=1, default=str)
+    return json.dumps({"records": schema.plain(records), "fits": fits}, indent=1, default=str)
 
 
 def _alphas(records: pl.DataFrame) -> list[Fit]:

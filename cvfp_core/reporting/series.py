@@ -53,7 +53,7 @@ def usable(run: Mapping[str, Any]) -> bool:
 
 def _one(group: pl.DataFrame, fits: Mapping[str, Fit], windows: Mapping[str, Fit], stated: pl.DataFrame,
          width: int) -> SeriesView:
-    runs = group.to_dicts()
+    runs = schema.plain(group)
     good = [run for run in runs if usable(run)]
     first = runs[0]
     control = schema.control(group)[0]

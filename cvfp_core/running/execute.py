@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,8 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     except OSError as error:
         raise CvfpError(f"cannot write the record of {cell.run_id} to '{folder}': {error.strerror or error}; run the "
                         "same command again when that is mended") from error
-    observe("cvfp_run_finished", record=asdict(result.record))
-    emit(Event(kind="run_finished", run_id=cell.run_id, values=asdict(result.record)))
+    observe("cvfp_run_finished", record=result.row())
+    emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
 
 
 def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpus:

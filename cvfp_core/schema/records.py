@@ -1,81 +1,27 @@
-"""The record schema: one wide row a run, and the one gate into it.
+"""Records as frames: the schema, and the one gate into it.
 
-`Record` is the schema; the polars schema follows from it. Columns it does not know are kept under their own names,
-columns that are missing are null.
+The polars schema follows from the declarations of `quantities`. Columns it does not know are kept under their own
+names, columns that are missing are null.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any, get_args
 
 import polars as pl
 
-Status = Literal["ok", "diverged", "failed", "interrupted"]
+from cvfp_core.schema import expressions
+from cvfp_core.schema.quantities import QUANTITIES, Follows, Quantity, Record, Status, of
+from cvfp_core.schema.series import control, label, series, without_controls
 
-
-def _column(unit: str, meaning: str) -> Any:
-    return field(default=None, metadata={"unit": unit, "meaning": meaning})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """The row of metrics a run leaves. None means "not measured"; fractions are fractions, not percentages."""
-
-    # identity
-    run_id: str = field(metadata={"unit": "", "meaning": "name and hash of the cell"})
-    experiment: str = field(metadata={"unit": "", "meaning": "label of runs made under the same settings"})
-    variant: str = field(metadata={"unit": "", "meaning": "configuration, such as 1L_768d_2tok"})
-    family: str | None = _column("", "model family")
-    num_layers: int | None = _column("", "layers of the context block and of the token block")
-    context_dim: int | None = _column("", "width of a context vector; of a model without contexts, its own")
-    embed_dim: int | None = _column("", "width of a token embedding")
-    num_input_tokens: int | None = _column("", "tokens in the input window")
-    seed: int | None = _column("", "seed of weights and noise")
-    settings: str | None = _column("", "protocol settings as JSON")
-    # data
-    corpus: str | None = _column("", "corpus source")
-    corpus_hash: str | None = _column("", "hash of texts, split, tokenizer and embeddings")
-    tokenizer: str | None = _column("", "tokenizer")
-    vocab_size: int | None = _column("", "entries of the vocabulary")
-    num_samples: int | None = _column("documents", "training documents")
-    train_tokens: int | None = _column("tokens", "training tokens")
-    val_tokens: int | None = _column("tokens", "validation tokens")
-    unigram_ppl: float | None = _column("", "validation perplexity of the training unigram model")
-    # phase 1
-    phases: int | None = _column("", "phases the model has; 1: it has no contexts, so Phase 1 is empty")
-    phase1_mode: str | None = _column("", "trained, or a control: untrained, zero-context; null for one phase")
-    phase1_iterations: int | None = _column("", "iterations until converged or stopped")
-    phase1_censored: bool | None = _column("", "ended before converging: the count is a lower bound")
-    convergence_rate: float | None = _column("fraction", "tokens whose context moved less than the threshold")
-    cvfp_loss: float | None = _column("", "mean squared movement of contexts in the last iteration")
-    diversity_loss: float | None = _column("", "diversity term in the last iteration")
-    train_er: float | None = _column("fraction of context_dim", "effective rank of the last sweep's contexts")
-    val_er: float | None = _column("fraction of context_dim", "effective rank of the validation contexts")
-    # phase 2
-    epochs: int | None = _column("", "epochs trained")
-    best_epoch: int | None = _column("", "epoch the figures below are of")
-    train_ppl: float | None = _column("", "training perplexity, mean over the epoch while training")
-    val_ppl: float | None = _column("", "validation perplexity")
-    val_acc: float | None = _column("fraction", "validation tokens predicted first")
-    # cost
-    params_phase1: int | None = _column("", "parameters Phase 1 trains")
-    params_phase2: int | None = _column("", "parameters Phase 2 trains")
-    flops: float | None = _column("FLOP", "estimate: 6 per trained parameter and token, 2 forward only, plus the head; "
-                          "each parameter once a token, also of a model that takes its window position by position")
-    seconds_phase1: float | None = _column("s", "wall time of Phase 1 with validation contexts and ranks")
-    seconds_phase2: float | None = _column("s", "wall time of Phase 2")
-    peak_memory: int | None = _column("bytes", "peak memory: device memory on CUDA, resident set on Linux CPUs")
-    device: str | None = _column("", "what it ran on")
-    # provenance
-    status: Status = field(default="ok", metadata={"unit": "", "meaning": "ok, diverged, failed or interrupted"})
-    reason: str | None = _column("", "why the status is not ok")
-    stopped_by: str | None = _column("", "stop rule that ended the run during Phase 1")
-    source: str | None = _column("", "where the record comes from: program, or file, format, ingester, plugin version")
-    family_source: str | None = _column("", "distribution and version the model family came from")
-    created: str | None = _column("UTC, ISO 8601", "when the record was made")
+__all__ = ["CURVE_SCHEMA", "REQUIRED", "SCHEMA", "Conformed", "CurvePoint", "Record", "Rejection", "RunResult",
+           "Status", "conform", "conform_rows", "control", "derive", "frame", "label", "plain", "series",
+           "without_controls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,28 +40,26 @@ class RunResult:
 
     record: Record
     curves: tuple[CurvePoint, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What the model measured beside the record, by the names of quantities that plugins declare."""
+
+    def row(self) -> dict[str, Any]:
+        """The record as it is stored: its columns, and the model's own metrics among them."""
+        return asdict(self.record) | dict(self.metrics)
 
 
-_DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "Status": pl.String}
+_DTYPES: dict[str, pl.DataType] = {"str": pl.String(), "int": pl.Int64(), "float": pl.Float64(), "bool": pl.Boolean()}
 
-SCHEMA: dict[str, pl.DataType] = {
-    column.name: _DTYPES[str(column.type).removesuffix(" | None")]() for column in fields(Record)
-}
+SCHEMA: dict[str, pl.DataType] = {name: _DTYPES[each.dtype] for name, each in QUANTITIES.items()}
 CURVE_SCHEMA: dict[str, pl.DataType] = {
     "run_id": pl.String(), "phase": pl.Int64(), "step": pl.Int64(), "metric": pl.String(), "value": pl.Float64(),
 }
-REQUIRED = ("run_id", "experiment", "variant")
+REQUIRED = ("run_id", "experiment")
 """Columns without which a row is no record."""
-
-_POSITIVE = {
-    "num_layers", "context_dim", "embed_dim", "num_input_tokens", "vocab_size", "num_samples", "train_tokens",
-    "val_tokens", "unigram_ppl", "train_ppl", "val_ppl",
-}
-_FRACTION = {"train_er", "val_er", "val_acc", "convergence_rate"}
-_NOT_NEGATIVE = {
-    "phase1_iterations", "epochs", "best_epoch", "params_phase1", "params_phase2", "flops", "seconds_phase1",
-    "seconds_phase2", "peak_memory", "cvfp_loss",
-}
+_PHASES = ("phases", "phase1_mode", "phase1_iterations", "params_phase1")
+"""A record that has one of these is of a run with phases."""
+_WHOLE = 2.0**53
+"""From here on a float stands for several whole numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +85,24 @@ def frame(records: Iterable[Record]) -> pl.DataFrame:
     return pl.DataFrame([asdict(record) for record in records], schema=SCHEMA)
 
 
-def conform(loose: pl.DataFrame) -> Conformed:
+def plain(records: pl.DataFrame) -> list[dict[str, Any]]:
+    """The records as rows of Python values; a size that is a whole number is an int, so that it prints as one."""
+    rows = records.to_dicts()
+    for name, dtype in records.schema.items():
+        if dtype == pl.Float64 and of(name).kind == "size":
+            for row in rows:
+                value = row[name]
+                if value is not None and value.is_integer() and abs(value) < _WHOLE:
+                    row[name] = int(value)
+    return rows
+
+
+def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None, *, derived: bool = True) -> Conformed:
     """The loose frame's rows in the record schema; the one gate for rows made elsewhere.
 
     Missing columns become null; a value that is not of its column's type or out of its range, and a missing required
-    one, reject the row. A perplexity that is NaN or infinite makes the row a diverged record with a null perplexity.
+    one, reject the row. A loss or perplexity that is NaN or infinite makes the row a diverged record without it. What
+    follows from the rest is filled in. declared: what plugins declare. derived: whether to fill in.
     """
     height = loose.height
     rejected: dict[int, Rejection] = {}
@@ -157,39 +114,83 @@ def conform(loose: pl.DataFrame) -> Conformed:
                                           else None, reason=reason)
 
     given = {name: loose[name] for name in loose.columns}
-    _mark_diverged(given, height)
+    known = QUANTITIES | {name: each for name, each in (declared or {}).items() if name in given}
+    _mark_diverged(given, height, known)
     for name in REQUIRED:
         values = given.get(name)
         missing = pl.Series([True] * height, dtype=pl.Boolean) if values is None else _empty(values)
         reject(missing, name, "is missing")
     status = given["status"]
-    reject(~status.is_in(["ok", "diverged", "failed", "interrupted"]), "status",
-           "is not one of ok, diverged, failed, interrupted")
+    reject(~status.is_in(get_args(Status)), "status", f"is not one of {', '.join(get_args(Status))}")
     made: dict[str, pl.Series] = {}
-    for name, dtype in SCHEMA.items():
+    for name, quantity in known.items():
+        dtype = _DTYPES[quantity.dtype]
         if name not in given:
             made[name] = pl.Series(name, [None] * height, dtype=dtype)
             continue
         cast = _cast(given[name], dtype)
         reject(given[name].is_not_null() & cast.is_null(), name, f"is not a finite {dtype}")
-        if name in _POSITIVE:
-            reject(cast <= 0, name, "must be above 0")
-        if name in _FRACTION:
-            reject((cast < 0) | (cast > 1), name, "must be a fraction from 0 to 1")
-        if name in _NOT_NEGATIVE:
-            reject(cast < 0, name, "must not be negative")
+        if quantity.range:
+            reject(_outside(cast, quantity), name, f"must {quantity.range}")
         made[name] = cast.alias(name)
-    made |= {name: values for name, values in given.items() if name not in SCHEMA}
+    made |= {name: values for name, values in given.items() if name not in known}
     records = pl.DataFrame(list(made.values()))
     if rejected:
         records = records.filter(~pl.Series(range(height), dtype=pl.Int64).is_in(list(rejected)))
+    if derived:
+        records = derive(records, declared)
     return Conformed(records=records, rejected=tuple(rejected[row] for row in sorted(rejected)))
 
 
-def conform_rows(rows: Sequence[Mapping[str, Any]]) -> Conformed:
+def _outside(values: pl.Series, quantity: Quantity) -> pl.Series:
+    """Where the values are out of the quantity's range; null where they are null."""
+    low = -math.inf if quantity.minimum is None else quantity.minimum
+    high = math.inf if quantity.maximum is None else quantity.maximum
+    return ((values <= low) if quantity.exclusive else (values < low)) | (values > high)
+
+
+def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None) -> pl.DataFrame:
+    """The records with what follows from others filled in where it was not measured, and named in `derived`.
+
+    A value that would be out of its quantity's range, or not finite, is left out.
+    """
+    for name, quantity in (QUANTITIES | {each: made for each, made in (declared or {}).items()
+                                         if each in records.columns}).items():
+        for rule in quantity.follows:
+            computed = _computed(rule.expression)
+            known = [records[each] for each in computed.columns if each in records.columns]
+            if not records[name].null_count() or len(known) < len(computed.columns) or any(
+                    each.null_count() == records.height for each in known):
+                continue
+            values = records.select(computed.polars.alias(name)).to_series()
+            applies = records.select(_applies(rule).alias("applies")).to_series()
+            sound = values.is_finite() & ~_outside(values, quantity)
+            fill = (applies & records[name].is_null() & sound).fill_null(False)
+            if fill.any():
+                said = pl.concat_str("derived", pl.lit(f"{name} = {rule.expression}"), separator="; ",
+                                     ignore_nulls=True)
+                records = records.with_columns(
+                    values.cast(records.schema[name]).zip_with(fill, records[name]),
+                    derived=pl.when(fill).then(said).otherwise("derived"))
+    return records
+
+
+@cache
+def _computed(expression: str) -> expressions.Expression:
+    return expressions.parse(expression, re.findall(r"[A-Za-z_]\w*", expression))
+
+
+def _applies(rule: Follows) -> pl.Expr:
+    """To which records the rule applies."""
+    phased = pl.any_horizontal(pl.col(name).is_not_null() for name in _PHASES)
+    return (pl.lit(rule.phases is None) | (phased == pl.lit(rule.phases))) & (
+        pl.lit(rule.convention is None) | (pl.col("flops_convention") == pl.lit(rule.convention)))
+
+
+def conform_rows(rows: Sequence[Mapping[str, Any]], declared: Mapping[str, Quantity] | None = None) -> Conformed:
     """As `conform`, for rows that are no frame yet: a column may mix types, and the value that is wrong is named."""
     names = dict.fromkeys([*SCHEMA, *sorted({name for row in rows for name in row})])
-    return conform(pl.DataFrame([_column_of(name, [row.get(name) for row in rows]) for name in names]))
+    return conform(pl.DataFrame([_column_of(name, [row.get(name) for row in rows]) for name in names]), declared)
 
 
 def _column_of(name: str, values: list[Any]) -> pl.Series:
@@ -202,11 +203,11 @@ def _column_of(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, dtype=pl.Object)
 
 
-def _mark_diverged(given: dict[str, pl.Series], height: int) -> None:
-    """Sets null what is no finite perplexity, and the status and reason of its row if they say nothing yet."""
+def _mark_diverged(given: dict[str, pl.Series], height: int, known: Mapping[str, Quantity]) -> None:
+    """Sets null what is no finite loss or perplexity, and the status and reason of its row if they say nothing yet."""
     texts = {name: _texts(given.get(name), name, height) for name in ("status", "reason")}
     given["status"] = texts["status"].fill_null("ok")
-    for name in ("val_ppl", "train_ppl"):
+    for name in sorted((each.name for each in known.values() if each.outcome), reverse=True):
         values = given.get(name)
         if values is None or not values.dtype.is_float():
             continue
@@ -261,33 +262,3 @@ def _cast_one(value: Any, dtype: pl.DataType) -> Any:
     if dtype == pl.Int64:
         return int(value) if value == int(value) and abs(value) < 2**63 else None
     return float(value)
-
-
-def control(records: pl.DataFrame) -> pl.Series:
-    """Which control each record is of, by its Phase 1; null for what was trained, or does not say."""
-    if "phase1_mode" not in records.columns:
-        return pl.Series("control", [None] * records.height, dtype=pl.String)
-    modes = records["phase1_mode"].cast(pl.String)
-    return modes.to_frame().select(
-        control=pl.when(pl.col("phase1_mode") != "trained").then(pl.col("phase1_mode"))
-    )["control"]
-
-
-def without_controls(records: pl.DataFrame) -> pl.DataFrame:
-    """The records without those of controls; all of them if there is nothing else."""
-    studied = records.filter(control(records).is_null())
-    return studied if studied.height else records
-
-
-def label(parts: Sequence[object], control: str | None) -> str:
-    """The name of a series: its parts, and which control it is of if it is of one, joined by colons."""
-    return ":".join(["?" if part is None else str(part) for part in parts] + ([control] if control else []))
-
-
-def series(records: pl.DataFrame) -> list[pl.DataFrame]:
-    """The records of each (experiment, variant) and control, by training tokens, then seed; what alpha is fitted to."""
-    told = records.with_columns(control(records).alias("_control"))
-    return [
-        group.drop("_control").sort("train_tokens", "seed", nulls_last=True)
-        for _, group in told.group_by("experiment", "variant", "_control", maintain_order=True)
-    ]

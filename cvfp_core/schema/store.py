@@ -25,7 +25,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows
+from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows, plain
 
 MARKER = "cvfp-store.json"
 FORMAT = 1
@@ -59,7 +59,7 @@ def write(folder: Path, result: RunResult) -> None:
         [{"run_id": result.record.run_id, **asdict(point)} for point in result.curves], schema=CURVE_SCHEMA
     )
     _write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
-    write_record(folder, asdict(result.record))
+    write_record(folder, result.row())
 
 
 def write_record(folder: Path, row: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> Non
     """Stores records and curves made elsewhere; a record of the same run id is replaced by itself."""
     create(folder)
     by_run = dict(curves.partition_by("run_id", as_dict=True, maintain_order=True).items())
-    for row in records.to_dicts():
+    for row in plain(records):
         part = by_run.get((row["run_id"],))
         if part is not None:
             _write(folder / "curves" / f"{_safe(row['run_id'])}.parquet", part.write_parquet)
