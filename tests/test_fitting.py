@@ -196,7 +196,7 @@ def test_an_identical_rerun_under_another_label_is_no_further_evidence():
 ])
 def test_bad_input_is_a_status_with_a_reason(name, tokens, ppl):
     extra = {"val_er": [0.7 + 0.01 * i for i in range(len(ppl))],
-             "params_phase2": [1000 * (i + 1) for i in range(len(ppl))]}
+             "params": [1000.0 * (i + 1) for i in range(len(ppl))], "val_loss": ppl}
     for fit in fit_all(made(tokens, ppl, **extra), [name]):
         json.dumps(fit.as_dict(), allow_nan=False)  # no number that is none
         if fit.status != "converged":
@@ -422,7 +422,8 @@ def test_a_strangers_own_code_may_raise_or_return_nonsense():
 def test_every_installed_law_keeps_the_contract():
     """What each law promises in its descriptor holds for what it returns."""
     rng = np.random.default_rng(0)
-    extra = {"val_er": 0.7 + 0.1 * rng.random(6), "params_phase2": [int(v) for v in 1e5 * 2.0 ** rng.integers(0, 5, 6)]}
+    extra = {"val_er": 0.7 + 0.1 * rng.random(6), "params": [float(v) for v in 1e5 * 2.0 ** rng.integers(0, 5, 6)],
+             "val_acc": [0.10, 0.21, 0.28, 0.34, 0.38, 0.41], "val_loss": [4.1, 3.8, 3.6, 3.45, 3.3, 3.2]}
     records = pl.concat([made(TOKENS, power(TOKENS, floor=80, noise=0.02, seed=i), variant=f"1L_{i}d_1tok",
                               **{name: list(values) for name, values in extra.items()}) for i in (1, 2)])
     for name, fitter in registry.installed().items(Fitter).items():

@@ -6,10 +6,11 @@
 
 from cvfp_core.fitting.auto import Forecast, choose_law, predict_all
 from cvfp_core.fitting.predict import Prediction
-from cvfp_core.fitting.run import SERIES, fit_all, fit_series
+from cvfp_core.fitting.run import fit_all, fit_series
 from cvfp_core.fitting.selection import Candidate, Choice
 from cvfp_core.fitting.sensitivity import Variation, sensitivity
 from cvfp_core.schema.fits import Estimate, Fit, Points
+from cvfp_core.schema.series import SERIES
 
 __all__ = [
     "SERIES", "Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "Variation", "choose_law",

@@ -4,94 +4,159 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from cvfp_core.errors import UsageError
-from cvfp_core.fitting.predict import LEAST_PPL, Prediction, predict
-from cvfp_core.fitting.run import SERIES, blame, check_options, fit_points, grouped, option_values
+from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.fitting.axes import filled, on_axes
+from cvfp_core.fitting.curve_fit import in_space
+from cvfp_core.fitting.predict import Prediction, predict
+from cvfp_core.fitting.run import blame, check_options, find, fit_points, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, widening
 from cvfp_core.registry import Registry, culprits, installed
-from cvfp_core.registry.kinds import Fitter
-from cvfp_core.schema import records as schema
+from cvfp_core.registry.kinds import Law
+from cvfp_core.schema import quantities, series
 from cvfp_core.schema.fits import Fit, Points, Reason
+from cvfp_core.schema.plain import AsDict
+from cvfp_core.schema.quantities import Quantity
 from cvfp_core.schema.settings import Scalar
 
 AUTO = "auto"
+At = float | Mapping[str, Any]
+"""Where to predict: training tokens, or by input one value or several; `10x` is ten times a series' largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """A prediction for each series, and the choice of law they share; None if the law was given."""
+class Forecast(AsDict):
+    """A prediction for each series at each point, and the choice of law they share; None if the law was given."""
 
     choice: Choice | None
     predictions: tuple[Prediction, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON and templates."""
-        return {"choice": self.choice.as_dict() if self.choice else None,
-                "predictions": [each.as_dict() for each in self.predictions]}
-
 
 def predict_all(
     records: pl.DataFrame,
-    tokens: float,
-    law: str = AUTO,
+    at: At,
+    law: str | Law | Any = AUTO,
     *,
-    by: Sequence[str] = SERIES,
+    by: Sequence[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    along: str | None = None,
     options: Mapping[str, Scalar | None] | None = None,
     registry: Registry | None = None,
 ) -> Forecast:
-    """What each series will be at that many training tokens.
+    """What each series will be at these inputs, at every combination of their values.
 
-    law: a curve's name, or `auto`: the series are taken to share a form, chosen from all their points, controls apart.
+    law: a law's name, a law, an lmfit model, or `auto`: the series are taken to share a form, chosen from all their
+    points, controls apart. x, y: as for `fit_all`. along: the input that the back-test walks along.
+    Raises UsageError for an input that the law needs and is not given, or that it does not have.
     """
-    if not (np.isfinite(tokens) and tokens > 0):
-        raise UsageError(f"tokens must be a positive number, not {tokens}")
     registry = registry or installed()
-    given = None if law == AUTO else registry.get(Fitter, law)
-    if given is not None and (given.function is None or given.inputs != ("train_tokens",)):
-        fit = [name for name, each in registry.items(Fitter).items() if _predicts(each)]
-        raise UsageError(f"law '{law}' does not predict from tokens; those that do: {AUTO}, {', '.join(fit)}")
-    every = grouped(records, given, by)
-    if given is None:
-        return _automatic(every, choose_law(records, by=by, registry=registry), tokens, registry)
+    if isinstance(law, str) and law == AUTO:
+        check_options([], options)
+        laws = candidates(registry, x=x, y=y)
+        places = _places(at, laws[0])
+        every = grouped(records, laws[0], by, registry)
+        return _automatic(every, choose_law(records, by=by, x=x, y=y, along=along, registry=registry), laws, places,
+                          registry)
+    given = find(law, registry)
+    if not given.predicts:
+        able = [name for name, each in registry.items(Law).items() if each.predicts]
+        raise UsageError(f"law '{given.name}' does not predict; those that do: {AUTO}, {', '.join(able)}")
     check_options([given], options)
     values = option_values(given, options)
-    fits = [fit for points in every for fit in fit_points(given, points, values, registry, intervals=False)]
-    return Forecast(choice=None, predictions=tuple(_predict(fit, given, tokens, registry) for fit in fits))
+    given = on_axes(filled(given, values), x, y)
+    places = _places(at, given)
+    fits = [fit for points in grouped(records, given, by, registry)
+            for fit in fit_points(given, points, values, registry, intervals=len(given.inputs) > 1)]
+    return Forecast(choice=None, predictions=tuple(_predict(fit, given, place, registry) for fit in fits
+                                                   for place in _combined(places, fit.points)))
 
 
-def choose_law(records: pl.DataFrame, *, by: Sequence[str] = SERIES, registry: Registry | None = None) -> Choice:
-    """The law that `auto` takes: the series are taken to share a form, chosen from all their points, controls apart."""
-    every = grouped(schema.without_controls(records), None, by)
-    laws = candidates(registry or installed())
-    return choose(laws, _telling(every, laws))
+def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str | None = None, y: str | None = None,
+               along: str | None = None, laws: Sequence[str | Law] | None = None,
+               registry: Registry | None = None) -> Choice:
+    """The law that `auto` takes: the series are taken to share a form, chosen from all their points, controls apart.
+
+    laws: those to choose from, surfaces too; by default every curve that is installed.
+    """
+    registry = registry or installed()
+    every = candidates(registry, x=x, y=y) if laws is None else [on_axes(find(law, registry), x, y) for law in laws]
+    groups = grouped(series.without_controls(records), every[0], by, registry)
+    if along is not None and along not in every[0].inputs:
+        raise UsageError(f"--along {along}: the laws compared are functions of {', '.join(every[0].inputs)}")
+    return choose(every, _telling(groups, every), along)
 
 
-def candidates(registry: Registry) -> list[Fitter]:
-    """The laws `auto` chooses from: curves over training tokens that need nothing given."""
-    return [fitter for fitter in registry.items(Fitter).values() if _predicts(fitter) and not fitter.options]
+def candidates(registry: Registry, *, x: str | None = None, y: str | None = None) -> list[Law]:
+    """The laws `auto` chooses from: curves that need nothing given, for a response that is better in the same way."""
+    better = quantities.of(y or "val_ppl", registry.items(Quantity)).better or "lower"
+    laws = [find(law, registry) for law in registry.items(Law).values() if law.predicts and not law.options
+            and law.scope == "series" and len(law.inputs) == 1]
+    own = [law for law in laws if x is not None or law.inputs == ("train_tokens",)]
+    able = [law for law in own if (quantities.of(law.response).better or "lower") == better]
+    if not able:
+        raise UsageError(f"no law that is installed suits {y}; name one with --law")
+    return [on_axes(law, x, y or "val_ppl") for law in able]
 
 
-def _predicts(fitter: Fitter) -> bool:
-    return (fitter.scope == "series" and fitter.function is not None and fitter.inputs == ("train_tokens",)
-            and fitter.response == "val_ppl")
+def _places(at: At, law: Law) -> dict[str, list[Any]]:
+    """The values asked for, by input. Raises UsageError for inputs the law lacks or needs, and for no number."""
+    if not isinstance(at, Mapping):
+        at = {law.inputs[0]: at} if law.inputs == ("train_tokens",) else {"train_tokens": at}
+    strange = [name for name in at if name not in law.inputs]
+    needs = ", ".join(law.inputs)
+    if strange:
+        raise UsageError(f"--at {strange[0]}: law '{law.name}' is a function of {needs}"
+                         f"{suggestion(strange[0], law.inputs)}")
+    missing = [name for name in law.inputs if name not in at]
+    if missing:
+        give = " and ".join(f"--at {name}=..." for name in missing)
+        raise UsageError(f"law '{law.name}' is a function of {needs}; give {give}")
+    several = {name: given if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else [given]
+               for name, given in at.items()}
+    return {name: [_value(name, each) for each in several[name]] for name in law.inputs}
 
 
-def _automatic(every: Sequence[Points], choice: Choice, tokens: float, registry: Registry) -> Forecast:
-    laws = candidates(registry)
+def _value(name: str, given: Any) -> float | str:
+    """A number, or `10x` as it is."""
+    if isinstance(given, str) and given.endswith("x"):
+        _value(name, given[:-1])
+        return given
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = float("nan")
+    positive = quantities.of(name).kind == "size"
+    if not np.isfinite(value) or (positive and value <= 0):
+        raise UsageError(f"{name.replace('train_tokens', 'tokens')} must be a {'positive ' if positive else ''}number, "
+                         f"or times the largest as in 10x, not {given}")
+    return value
+
+
+def _combined(places: Mapping[str, Sequence[Any]], points: Points | None) -> list[dict[str, float]]:
+    """Every combination of the values, multiples of the series' largest filled in."""
+    ranges = points.ranges if points is not None else {}
+    filled_in = {name: [float(each[:-1]) * ranges.get(name, (0.0, float("nan")))[1] if isinstance(each, str) else each
+                        for each in values] for name, values in places.items()}
+    return [dict(zip(filled_in, values, strict=True)) for values in product(*filled_in.values())]
+
+
+def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], places: Mapping[str, Sequence[Any]],
+               registry: Registry) -> Forecast:
     failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
-    laws = [fitter for fitter in laws if fitter.name not in failed]
-    return Forecast(choice=choice, predictions=tuple(_series(points, choice, laws, tokens, registry)
-                                                     for points in every))
+    laws = [law for law in laws if law.name not in failed]
+    return Forecast(choice=choice, predictions=tuple(
+        prediction for points in every for prediction in _series(points, choice, laws, places, registry)))
 
 
-def _telling(every: Sequence[Points], laws: Sequence[Fitter]) -> list[Points]:
+def _telling(every: Sequence[Points], laws: Sequence[Law]) -> list[Points]:
     """The series that bear on the choice: those with sizes enough to show a floor, or all where none has."""
-    sound = _distinct([points for points in every if points.n and _sound(points)])
+    sound = _distinct([points for points in every if points.n and _sound(points, laws)])
     return [points for points in sound if interval_laws(laws[0], laws, points)] or sound
 
 
@@ -102,36 +167,50 @@ def _distinct(every: Sequence[Points]) -> list[Points]:
     return list(reversed(seen.values()))
 
 
-def _sound(points: Points) -> bool:
+def _sound(points: Points, laws: Sequence[Law]) -> bool:
     values = np.concatenate([points.response, *points.inputs.values()])
-    return bool(np.isfinite(values).all() and (values > 0).all() and len(points.sizes) > 1)
+    positive = np.concatenate([points.response] * any(law.space == "log" for law in laws) + [*points.inputs.values()])
+    return bool(np.isfinite(values).all() and (positive > 0).all() and len(points.sizes) > 1)
 
 
-def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: float, registry: Registry) -> Prediction:
-    by_name = {fitter.name: fitter for fitter in laws}
+def _series(points: Points, choice: Choice, laws: Sequence[Law], places: Mapping[str, Sequence[Any]],
+            registry: Registry) -> list[Prediction]:
+    """The series' prediction at every place, with the intervals of the laws that may carry them."""
+    by_name = {law.name: law for law in laws}
     law = by_name[choice.law]
     if len(points.sizes) < law.least_points:
-        law = min(laws, key=lambda fitter: (fitter.least_points, len(fitter.parameters)))
-    prediction = _predict(fit_points(law, points, {}, registry, intervals=False)[0], law, tokens, registry)
+        law = min(laws, key=lambda each: (each.least_points, len(each.parameters)))
+    carriers = interval_laws(law, laws, points)
+    fits = {each.name: fit_points(each, points, {}, registry, intervals=False)[0]
+            for each in dict.fromkeys([law.name, *(carrier.name for carrier in carriers)]) for each in [by_name[each]]}
+    target = None
+    made = []
+    for place in _combined(places, points):
+        prediction = _predict(fits[law.name], law, place, registry)
+        if prediction.value is not None and carriers and target is None:
+            target = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :])[0])
+                      for each in carriers}
+        made.append(_carried(prediction, law, carriers, fits, target or {}, registry))
+    return made
+
+
+def _carried(prediction: Prediction, law: Law, carriers: Sequence[Law], fits: Mapping[str, Fit],
+             factors: Mapping[str, float], registry: Registry) -> Prediction:
+    """The prediction with the intervals of the carriers, taken together."""
     if prediction.value is None:
         return prediction
-    carriers = interval_laws(law, laws, points)
+    bare = replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None)
+    sizes = len(fits[law.name].points.sizes)  # type: ignore[union-attr]
     if not carriers:
-        return replace(
-            prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
-            reason=Reason("{n} sizes cannot tell whether there is a floor, so there is no interval; add sizes, or name "
-                          "a law to assume its form", n=len(points.sizes)),
-        )
-    target = np.log(points.response)[None, :]
-    others = [prediction if carrier is law else
-              _predict(fit_points(carrier, points, {}, registry, intervals=False)[0], carrier, tokens, registry)
+        return replace(bare, reason=Reason("{n} sizes cannot tell whether there is a floor, so there is no interval; "
+                                           "add sizes, or name a law to assume its form", n=sizes))
+    others = [prediction if carrier is law else _predict(fits[carrier.name], carrier, prediction.inputs, registry)
               for carrier in carriers]
     for carrier, other in zip(carriers, others, strict=True):
         if other.value is None:
-            return replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None,
-                           reason=Reason("no interval, as it would be that of {law}: {reason}", law=carrier.name,
-                                         reason=other.reason))
-    others = [widen(other, prediction.value, float(widening(carrier, points.inputs, target)[0]))
+            return replace(bare, reason=Reason("no interval, as it would be that of {law}: {reason}", law=carrier.name,
+                                               reason=other.reason))
+    others = [widen(other, prediction.value, factors[carrier.name], log=carrier.space == "log")
               for carrier, other in zip(carriers, others, strict=True)]
     names = " and ".join(carrier.name for carrier in carriers)
     point = prediction.value  # of the law chosen; if that is no carrier, the intervals still hold it
@@ -147,37 +226,44 @@ def _series(points: Points, choice: Choice, laws: Sequence[Fitter], tokens: floa
     )
 
 
-def _predict(fit: Fit, fitter: Fitter, tokens: float, registry: Registry) -> Prediction:
-    """The prediction; one without a value that says whose fitter failed, if it raised."""
+def _predict(fit: Fit, law: Law, at: Mapping[str, float], registry: Registry) -> Prediction:
+    """The prediction; one without a value that says whose law failed, if it raised."""
     try:
-        return predict(fit, fitter, {"train_tokens": tokens})
+        return predict(fit, law, at)
     except culprits.PASSING:
         raise
     except BaseException as error:
-        return Prediction(series=fit.series, law=fit.law, inputs={"train_tokens": tokens},
-                          reason=blame(fitter, error, registry))
+        return Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response,
+                          reason=blame(law, error, registry))
 
 
-def interval_laws(law: Fitter, laws: Sequence[Fitter], points: Points) -> list[Fitter]:
+def interval_laws(law: Law, laws: Sequence[Law], points: Points) -> list[Law]:
     """The laws whose intervals, taken together, a prediction by the chosen law carries; none if the points are too few.
 
     A law without a floor never has the last word, and a rich one may have been chosen by chance: the interval is that
     of the simplest law with a floor and, if it has one too, of the law chosen.
     """
-    able = [f for f in laws if f.floor is not None and len(points.sizes) > len(f.parameters)]
+    able = [each for each in laws if each.floor is not None and len(points.sizes) > len(each.parameters)]
     if not able:
         return []
-    simplest = min(able, key=lambda f: len(f.parameters))
+    simplest = min(able, key=lambda each: len(each.parameters))
     return [simplest, law] if law in able and law is not simplest else [simplest]
 
 
-def widen(prediction: Prediction, value: float, factor: float) -> Prediction:
-    """The prediction with its intervals stretched about the value, on a logarithmic scale, down to 1 at most."""
+def widen(prediction: Prediction, value: float, factor: float, *, log: bool = True) -> Prediction:
+    """The prediction with its intervals stretched about the value, to the limits of what is predicted at most.
+
+    log: on a logarithmic scale.
+    """
     if factor <= 1 or not np.isfinite(factor):
         return prediction
+    quantity = quantities.of(prediction.response)
 
     def stretch(end: float | None) -> float | None:
-        return None if end is None else max(value * (end / value) ** factor, LEAST_PPL)
+        if end is None:
+            return None
+        wide = value * (end / value) ** factor if log else value + factor * (end - value)
+        return float(np.clip(wide, quantity.minimum, quantity.maximum))
 
     return replace(
         prediction, mean_low=stretch(prediction.mean_low), mean_high=stretch(prediction.mean_high),

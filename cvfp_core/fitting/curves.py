@@ -105,7 +105,6 @@ class Curve:
         self.names = [parameter.name for parameter in law.parameters]
         self.linear = [self.names.index(name) for name in law.linear]
         self.free = [i for i in range(len(self.names)) if i not in self.linear]
-        self.is_free = np.array([i in self.free for i in range(len(self.names))], dtype=bool)
         self.logs = np.array([i in self.free and p.minimum >= 0 for i, p in enumerate(law.parameters)], dtype=bool)
         self.low = np.array([p.minimum for p in law.parameters], dtype=float)
         self.high = np.array([p.maximum for p in law.parameters], dtype=float)
@@ -115,6 +114,7 @@ class Curve:
             self.low_u = np.where(self.logs, np.maximum(np.log(np.maximum(self.low, 0)), SMALLEST), self.low)
             self.high_u = np.where(self.logs, np.minimum(np.log(np.maximum(self.high, 0)), -SMALLEST), self.high)
         self.central = self._central()
+        self.at_centre = {name: values[self.central : self.central + 1] for name, values in self.inputs.items()}
 
     def values(self, parameters: Array, inputs: Mapping[str, Array] | None = None) -> Array:
         """(B, n) of the law at (B, k) parameters."""
@@ -175,7 +175,7 @@ class Curve:
         size = 1e-6 * np.where(parameters == 0, 1e-3, np.abs(parameters))
         fitted = self.fitted(parameters, every)
         centre, drift = self._blank_coordinates(batch)
-        at = {name: values[self.central : self.central + 1] for name, values in self.inputs.items()}
+        at = self.at_centre
         basis = np.zeros((batch, k))
         if self.linear:
             basis[:, self.linear] = self.basis(parameters, at)[:, 0]
@@ -207,8 +207,7 @@ class Curve:
         """(B, k) parameters at local coordinates; linear ones follow as the others move their centre."""
         out = np.where(self.logs, np.exp(np.where(self.logs, u, 0.0)), u / frame.centre)
         if self.linear and self.free:
-            change = np.where(self.is_free, out - frame.parameters, 0.0)
-            out *= np.exp(-np.clip((frame.drift @ change[:, :, None])[:, :, 0], -300, 300))
+            out[:, self.linear] = u[:, self.linear] / _divisor(self.basis(out, self.at_centre)[:, 0])
         return np.clip(out, self.low, self.high)
 
     def local(self, frame: Frame, gradient: Array, hessian: Array) -> tuple[Array, Array, Array]:

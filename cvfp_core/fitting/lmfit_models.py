@@ -13,6 +13,7 @@ from cvfp_core.errors import CvfpError
 from cvfp_core.fitting.curve_fit import in_space
 from cvfp_core.registry.kinds import Law, Parameter
 from cvfp_core.schema.fits import Fit
+from cvfp_core.schema.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     import lmfit
@@ -41,16 +42,18 @@ def from_model(model: lmfit.Model, *, name: str | None = None, title: str = "", 
                floor: str | None = None, response: str = "val_ppl") -> Law:
     """A law from an lmfit model: its independent variables are the inputs, its hints the bounds and starts.
 
-    Parameters that do not vary are constants, those with an expression follow from the others.
+    A single variable that is no quantity, such as `x`, stands for training tokens or what `--x` names. Parameters that do not vary are constants, those with an expression follow from the others.
     """
     hints = model.make_params()
     free = [each for each in model.param_names if hints[each].vary and hints[each].expr is None]
+    fixed = {each: hints[each].value for each in model.param_names if not hints[each].vary and not hints[each].expr}
     variables = tuple(model.independent_vars)
+    inputs = ("train_tokens",) if len(variables) == 1 and variables[0] not in QUANTITIES else variables
 
     def function(**values: Any) -> Any:
-        given = {each: values[each] for each in free}
-        given |= {each: hints[each].value for each in model.param_names if not hints[each].vary and not hints[each].expr}
-        return model.eval(**{each: values[each] for each in variables}, **_with_expressions(hints, given))
+        given = {each: values[each] for each in free} | fixed
+        at = dict(zip(variables, (values[each] for each in inputs), strict=True))
+        return model.eval(**at, **_with_expressions(hints, given))
 
     def starts(**inputs: Any) -> dict[str, Any]:  # noqa: ARG001
         made = {}
@@ -63,7 +66,7 @@ def from_model(model: lmfit.Model, *, name: str | None = None, title: str = "", 
         return made
 
     return Law(
-        name=name or model.name, title=title, form=form or model.name, function=function, floor=floor, inputs=variables,
+        name=name or model.name, title=title, form=form or model.name, function=function, floor=floor, inputs=inputs,
         response=response, model=lambda: model, starts=starts,
         parameters=tuple(Parameter(name=each, minimum=hints[each].min, maximum=hints[each].max) for each in free),
     )

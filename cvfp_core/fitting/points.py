@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ import polars as pl
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.schema import quantities, series
 from cvfp_core.schema.fits import Points, Reason, Status
+from cvfp_core.schema.quantities import Quantity
 
 
 def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -> None:
@@ -25,7 +26,8 @@ def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -
                      f"are: {', '.join(every)}; or map one: --map {missing[0]}=COLUMN")
 
 
-def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str]) -> Points:
+def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str],
+           declared: Mapping[str, Quantity] | None = None) -> Points:
     """The usable runs of the records. What is left out is counted, not hidden.
 
     Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
@@ -59,6 +61,7 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
         inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
         response=rows[response].cast(pl.Float64).to_numpy(), name=response,
         series=np.asarray(rows["_series"].to_list(), dtype=object),
+        declared={name: quantities.of(name, declared) for name in (*inputs, response)},
         left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
     )
 
@@ -72,7 +75,7 @@ def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True
     if points.n == 0:
         return "too few points", _reason("no run with a usable {name}", points, name=points.name)
     for name, values in (*points.inputs.items(), (points.name, points.response)):
-        positive = (name == first and quantities.of(name).kind != "metric") or (name == points.name and log)
+        positive = (name == first and points.quantity(name).kind == "size") or (name == points.name and log)
         bad = ~np.isfinite(values) | (positive & (values <= 0))
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in values[bad][:3])
@@ -109,7 +112,7 @@ def unvaried(points: Points) -> str | None:
 
 
 def slope_sign(points: Points) -> int:
-    """+1 if the response rises with the first input, -1 if it falls, 0 if it is flat: of the slope over its logarithm."""
+    """+1 if the response rises with the logarithm of the first input, -1 if it falls, 0 if it is flat."""
     first = next(iter(points.inputs.values()))
     x = np.log(first) if (first > 0).all() else first
     y = np.log(points.response) if (points.response > 0).all() else points.response
@@ -123,8 +126,8 @@ def wrong_way(points: Points) -> tuple[Status, str] | None:
     Asked where a size is the first input and it is known which way of the response is better.
     """
     first = next(iter(points.inputs))
-    better = quantities.of(points.name).better
-    if better is None or quantities.of(first).kind != "size":
+    better = points.quantity(points.name).better
+    if better is None or points.quantity(first).kind != "size":
         return None
     sign = slope_sign(points)
     if sign * (1 if better == "lower" else -1) <= 0:

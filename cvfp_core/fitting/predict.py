@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from cvfp_core.fitting.curve_fit import in_space, pinned_as, solve_points
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.registry.kinds import Law
-from cvfp_core.schema import quantities
 from cvfp_core.schema.fits import Array, Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
 
@@ -60,7 +58,8 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
     where = {"place": _words(at)}
     if not np.isfinite(value):
         return replace(blank, reason=Reason("the law is not finite at {place}", **where))
-    least, most = bounds(points.name)
+    quantity = points.quantity(points.name)
+    least, most = quantity.minimum, quantity.maximum
     if (least is not None and value < least) or (most is not None and value > most):
         # what a perplexity or an accuracy cannot be
         name = "perplexity" if points.name.endswith("ppl") else points.name
@@ -82,12 +81,6 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
     mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, low), high=np.full(2, high))
     back = _exp if law.space == "log" else _end
     return replace(blank, mean_low=back(mean[0]), mean_high=back(mean[1]), run_low=back(run[0]), run_high=back(run[1]))
-
-
-def bounds(response: str) -> tuple[float | None, float | None]:
-    """The least and the largest value the quantity can have; None: there is none."""
-    quantity = quantities.of(response)
-    return quantity.minimum, quantity.maximum
 
 
 def _from_draws(blank: Prediction, law: Law, points: Points, draws: Array, parameters: Array,

@@ -20,6 +20,7 @@ from cvfp_core.registry.kinds import Law
 from cvfp_core.registry.options import resolve
 from cvfp_core.schema import series
 from cvfp_core.schema.fits import Fit, Points, Reason
+from cvfp_core.schema.quantities import Quantity
 from cvfp_core.schema.series import SERIES
 from cvfp_core.schema.settings import Scalar
 
@@ -51,7 +52,7 @@ def fit_all(
     for law in chosen:
         values = option_values(law, options)
         law = on_axes(filled(law, values), x, y)
-        for points in grouped(records, law, by):
+        for points in grouped(records, law, by, registry):
             fits += fit_points(law, points, values, registry)
     return fits
 
@@ -136,8 +137,8 @@ def _completed(fit: Fit, law: Law) -> Fit:
                   solver=LawSolver(law=law) if law.function is not None else None)
     if law.model is not None and fit.status == "converged" and any(
             p.minimum == -np.inf and p.maximum == np.inf for p in law.parameters):
-        fit = replace(fit, status="local optimum", reason="the model gives no bounds to search in, so another start may "
-                                                          "fit better; set hints with min and max")
+        fit = replace(fit, status="local optimum", reason="the model gives no bounds to search in, so another start "
+                                                          "may fit better; set hints with min and max")
     bad = [e.name for e in fit.estimates for number in (e.value, e.low, e.high, e.stderr)
            if number is not None and not np.isfinite(number)]
     if not bad:
@@ -154,7 +155,8 @@ def blame(law: Law, error: BaseException, registry: Registry) -> str:
     return registry.blame(Law, law.name, error)
 
 
-def grouped(records: pl.DataFrame, law: Law | None = None, by: Sequence[str] | None = None) -> list[Points]:
+def grouped(records: pl.DataFrame, law: Law | None = None, by: Sequence[str] | None = None,
+            registry: Registry | None = None) -> list[Points]:
     """The points of each fit the law's scope asks for; of perplexity over training tokens if no law is given.
 
     Runs of controls are series of their own; a law over several series leaves them out. A group whose runs are all
@@ -172,7 +174,7 @@ def grouped(records: pl.DataFrame, law: Law | None = None, by: Sequence[str] | N
     every = []
     for key, group in told.group_by(keys, maintain_order=True) if keys else [((), told)]:
         studied = (group if scope == "series" else series.without_controls(group)).drop("_control")
-        points = gather(studied, inputs, response, names)
+        points = gather(studied, inputs, response, names, registry.items(Quantity) if registry else None)
         if studied.height < group.height:
             count = group.height - studied.height
             points = replace(points, left_out=(*points.left_out, f"{count} of controls"))

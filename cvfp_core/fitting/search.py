@@ -1,7 +1,8 @@
 """The optimum of a curve, for many responses at once and without start values.
 
 Over a grid of the parameters a law is not linear in, the linear ones are solved for (variable projection, Golub &
-Pereyra 1973); the best grid points are polished by damped Newton steps with exact derivatives.
+Pereyra 1973); the best grid points are polished by Levenberg-Marquardt steps with exact derivatives; of a Huber
+loss, which has few residuals near its centre, by damped Newton steps.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: 
         pull = np.where(np.isfinite(pull), pull, 0.0)
     turned = slope.transpose(0, 2, 1)
     gauss = turned @ (soft[:, :, None] * slope)
-    if about.second:
+    if about.second and np.isfinite(delta):  # of least squares the valleys are better followed without
         bent = inner - pull if curve.space == "log" else inner  # the logarithm's own second derivative
         matrix = turned @ (bent[:, :, None] * slope)
         scaled = pull * about.scale

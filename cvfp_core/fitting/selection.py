@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from cvfp_core.fitting.curve_fit import in_space
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc
 from cvfp_core.fitting.profiles import run_ends
 from cvfp_core.fitting.search import solve
 from cvfp_core.registry import culprits
-from cvfp_core.registry.kinds import Fitter
+from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points
 
 SIGNIFICANT = 0.05
 """A law with more parameters is taken if the F test against the simpler one is below this."""
+FOLDS = 8
+"""Of a back-test of a surface."""
 WORSE_BACKTEST = 1.5
 """...and its back-test error is at most this many times the simpler one's."""
 
@@ -38,42 +41,56 @@ class Scores:
 
 
 @np.errstate(all="ignore")
-def score(fitter: Fitter, inputs: Mapping[str, Array], targets: Array) -> Scores:
-    """The law's scores on (B, n) logarithms of responses at the same inputs.
+def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | None = None) -> Scores:
+    """The law's scores on (B, n) responses, in the space of its residuals, at the same inputs.
 
-    The back-test is rolling-origin: for every m, the law is fitted to the m smallest sizes and predicts the next one.
-    Folds start at three sizes and at as many as the law has parameters.
+    The back-test is rolling-origin along an input, by default the first: for every m, the law is fitted to the m
+    smallest sizes and predicts the next one. Folds start at three sizes and at as many as the law has parameters;
+    sizes of a surface that are many are taken together, to at most `FOLDS` folds.
     """
-    curve = Curve(fitter, inputs)
-    count, n = len(fitter.parameters), targets.shape[1]
-    first = next(iter(inputs.values()))
+    curve = Curve(law, inputs)
+    count, n = len(law.parameters), targets.shape[1]
+    first = _steps(inputs, along)
     sizes = np.unique(first)
-    rss = solve(curve, targets).rss
+    optimum = solve(curve, targets)
+    rss = np.square(curve.fitted(optimum.parameters) - targets).sum(axis=1)
     errors = np.full((len(targets), max(len(sizes) - 3, 0)), np.nan)
     for fold, m in enumerate(range(3, len(sizes))):
-        if m >= count:
-            seen = first <= sizes[m - 1]
+        seen = first <= sizes[m - 1]
+        if (m if len(inputs) == 1 else int(seen.sum()) - 1) >= count:
             past = solve(curve, targets, weights=np.broadcast_to(seen.astype(float), targets.shape))
             ahead = first == sizes[m]
-            with np.errstate(invalid="ignore"):
-                errors[:, fold] = (curve.fitted(past.parameters) - targets)[:, ahead].mean(axis=1)
+            error = (curve.fitted(past.parameters) - targets)[:, ahead]
+            if curve.space == "raw":
+                error = np.log1p(np.maximum(error / np.abs(targets[:, ahead]), -0.999999))
+            errors[:, fold] = error.mean(axis=1) if len(inputs) == 1 else np.abs(error).mean(axis=1)
     values = [aicc(float(each), n, count) for each in rss]
     return Scores(parameters=count, rss=rss, dof=n - count, errors=errors,
                   aicc=np.array([np.nan if each is None else each for each in values]))
 
 
+def _steps(inputs: Mapping[str, Array], along: str | None) -> Array:
+    """(n,) the sizes that a back-test walks along; of a surface's many, the upper ends of equally filled bins."""
+    first = inputs[along] if along else next(iter(inputs.values()))
+    sizes = np.unique(first)
+    if len(inputs) == 1 or len(sizes) <= FOLDS + 3:
+        return first
+    edges = np.quantile(first, np.linspace(0, 1, FOLDS + 4)[1:], method="inverted_cdf")
+    return np.asarray(edges[np.searchsorted(edges, first)])
+
+
 @np.errstate(all="ignore")
-def widening(fitter: Fitter, inputs: Mapping[str, Array], targets: Array) -> Array:
+def widening(law: Law, inputs: Mapping[str, Array], targets: Array) -> Array:
     """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next."""
-    curve = Curve(fitter, inputs)
+    curve = Curve(law, inputs)
     first = next(iter(inputs.values()))
     sizes = np.unique(first)
     factor = np.ones(len(targets))
-    for m in range(len(fitter.parameters) + 1, len(sizes)):
+    for m in range(len(law.parameters) + 1, len(sizes)):
         seen, ahead = first <= sizes[m - 1], first == sizes[m]
         weights = np.broadcast_to(seen.astype(float), targets.shape)
         past = solve(curve, targets, weights=weights)
-        dof = int(seen.sum()) - len(fitter.parameters)
+        dof = int(seen.sum()) - len(law.parameters)
         at = {name: values[ahead][:1] for name, values in inputs.items()}
         centre, low, high = run_ends(curve, targets, weights, past, at, variance=past.rss / dof, dof=dof)
         miss = targets[:, ahead].mean(axis=1) - centre
@@ -115,7 +132,7 @@ class Choice:
         return plain
 
 
-def choose(fitters: Sequence[Fitter], groups: Sequence[Points]) -> Choice:
+def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = None) -> Choice:
     """The law for these series, which are taken to share it: each series has parameters of its own.
 
     A law that cannot be computed, such as a stranger's that raises, is no candidate and said to have failed.
@@ -124,40 +141,54 @@ def choose(fitters: Sequence[Fitter], groups: Sequence[Points]) -> Choice:
     """
     scores: dict[str, list[Scores]] = {}
     failed: dict[str, str] = {}
-    for fitter in fitters:
-        usable = [points for points in groups if len(points.sizes) > len(fitter.parameters)]
+    for law in laws:
+        usable = [points for points in groups if _enough(law, points)]
         try:
-            scores[fitter.name] = [score(fitter, p.inputs, np.log(p.response)[None, :]) for p in usable]
+            scores[law.name] = [score(law, p.inputs, in_space(law, p.response)[None, :], along) for p in usable]
         except culprits.PASSING:
             raise
         except BaseException as error:  # a stranger's function
-            scores[fitter.name] = []
-            failed[fitter.name] = f"failed: {type(error).__name__}"
+            scores[law.name] = []
+            failed[law.name] = f"failed: {type(error).__name__}"
     fitted = {name: each for name, each in scores.items() if each}
     if not fitted:
-        return Choice(law=min(fitters, key=lambda f: len(f.parameters)).name, distinguishable=False, candidates=(),
+        return Choice(law=min(laws, key=lambda law: len(law.parameters)).name, distinguishable=False, candidates=(),
                       reason="too few sizes to compare laws; the simplest is shown")
     series = max(len(each) for each in fitted.values())
     # a law that fits fewer series than another is compared on those alone, so it cannot win for all
     full = {name: each for name, each in fitted.items() if len(each) == series}
     totals = {name: _total(each) for name, each in full.items()}
-    law = decide(totals)
+    chosen = decide(totals)
     candidates = []
     rivals = []
     for name, each in scores.items():
-        p = None if name == law or name not in totals else compare(totals[law], totals[name])
-        verdict = "chosen" if name == law else failed.get(name, "too few sizes") if name not in totals else _verdict(
-            totals[law], totals[name], p)
+        p = None if name == chosen or name not in totals else compare(totals[chosen], totals[name])
+        verdict = "chosen" if name == chosen else failed.get(name, "too few sizes") if name not in totals else _verdict(
+            totals[chosen], totals[name], p)
         if verdict == "not distinguishable":
             rivals.append(name)
         candidates.append(Candidate(
-            law=name, parameters=next(len(f.parameters) for f in fitters if f.name == name), series=len(each),
+            law=name, parameters=next(len(law.parameters) for law in laws if law.name == name), series=len(each),
             aicc=_number(sum(float(s.aicc[0]) for s in each)) if each else None, backtest=_error(each),
             folds=int(sum(np.isfinite(s.errors).sum() for s in each)), p_value=p, verdict=verdict,
         ))
     over = f" over {series} series" if series > 1 else ""
-    reason = f"not distinguishable from {', '.join(rivals)}" if rivals else "preferred to laws with fewer parameters"
-    return Choice(law=law, distinguishable=not rivals, reason=reason + over, candidates=tuple(candidates))
+    untried = [each.law for each in candidates if each.verdict == "too few sizes"]
+    if rivals:
+        reason = f"not distinguishable from {', '.join(rivals)}"
+    elif len(totals) == 1:
+        reason = "the only law that could be fitted" + (f"; too few sizes for {', '.join(untried)}" if untried else "")
+    else:
+        reason = "preferred to laws with fewer parameters" if any(
+            each.parameters < totals[chosen].parameters for each in totals.values()) else "fits best"
+    return Choice(law=chosen, distinguishable=not rivals and len(totals) > 1, reason=reason + over,
+                  candidates=tuple(candidates))
+
+
+def _enough(law: Law, points: Points) -> bool:
+    """Whether the points leave the law a degree of freedom and have values it can take."""
+    count = len(points.sizes) if len(points.inputs) == 1 else points.n
+    return count > len(law.parameters) and bool(law.space == "raw" or (points.response > 0).all())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,7 +8,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from cvfp_core.schema import quantities
 from cvfp_core.schema.plain import AsDict
+from cvfp_core.schema.quantities import Quantity
 
 Array = np.ndarray
 Status = Literal[
@@ -78,6 +80,12 @@ class Points:
     """The quantity the response is."""
     left_out: tuple[str, ...] = ()
     """What was not fitted, counted, in words: `2 diverged`, `3 earlier checkpoints`."""
+    declared: Mapping[str, Quantity] = field(default_factory=dict)
+    """What is known of the response and the inputs."""
+
+    def quantity(self, name: str) -> Quantity:
+        """What is known of the response or an input."""
+        return self.declared.get(name) or quantities.of(name)
 
     @property
     def n(self) -> int:
@@ -105,6 +113,7 @@ class Points:
         return Points(
             inputs={name: values[mask] for name, values in self.inputs.items()},
             response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,
+            declared=self.declared,
         )
 
 

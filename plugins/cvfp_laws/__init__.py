@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.registry.kinds import Fitter, Option, Parameter
+from cvfp_core.registry.kinds import Huber, Law, Option, Parameter
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
@@ -43,16 +43,16 @@ def _linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     return fit_linear(points, options)
 
 
-def _chinchilla(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
-    from cvfp_laws.chinchilla import fit
-
-    return fit(points, options)
-
-
 def _exponents(train_tokens: Any) -> Mapping[str, Any]:  # noqa: ARG001
     import numpy as np
 
     return {"alpha": -np.geomspace(0.005, 5.0, 60)}
+
+
+def _surface_exponents(params: Any, train_tokens: Any) -> Mapping[str, Any]:  # noqa: ARG001
+    import numpy as np
+
+    return {"alpha": np.geomspace(0.05, 1.5, 8), "beta": np.geomspace(0.05, 1.5, 8)}
 
 
 def _exp_decay(train_tokens: Any, E: Any, A: Any, b: Any, c: Any) -> Any:
@@ -79,7 +79,7 @@ def _hill_starts(train_tokens: Any) -> Mapping[str, Any]:
 _FLOOR = Parameter(name="E", meaning="perplexity at infinite data", minimum=0)
 _SIZE = Parameter(name="A", meaning="what data can still remove, at one token", minimum=0)
 
-POWER_LAW = Fitter(
+POWER_LAW = Law(
     name="power-law",
     title="straight line on log-log axes, no floor",
     form="PPL = A * tokens^alpha",
@@ -92,7 +92,7 @@ POWER_LAW = Fitter(
     starts=_exponents,
     fit=_power_law,
 )
-SATURATING = Fitter(
+SATURATING = Law(
     name="saturating",
     title="power law on top of a floor",
     form="PPL = E + A * tokens^alpha",
@@ -102,7 +102,7 @@ SATURATING = Fitter(
     floor="E",
     starts=_exponents,
 )
-EXP_DECAY = Fitter(
+EXP_DECAY = Law(
     name="exp-decay",
     title="stretched exponential on top of a floor",
     form="PPL = E + A * exp(-b * tokens^c)",
@@ -117,7 +117,7 @@ EXP_DECAY = Fitter(
     floor="E",
     starts=_exp_decay_starts,
 )
-HILL = Fitter(
+HILL = Law(
     name="hill",
     title="sigmoid in log tokens on top of a floor",
     form="PPL = E + A / (1 + (tokens / t0)^b)",
@@ -134,7 +134,7 @@ HILL = Fitter(
 )
 
 
-PINNED = Fitter(
+PINNED = Law(
     name="pinned-floor",
     title="saturating with the floor given, or shared by the series of an experiment",
     form="PPL = E + A * tokens^alpha, E given or shared",
@@ -148,7 +148,7 @@ PINNED = Fitter(
     fit=_pinned,
     options=(Option(name="E", default=None, help="the floor; without it the series share a fitted one", minimum=0),),
 )
-WINDOWS = Fitter(
+WINDOWS = Law(
     name="sliding-window",
     title="alpha over windows of consecutive sizes, its change, and whether the curves bend",
     form="alpha of PPL = A * tokens^alpha over windows of consecutive sizes",
@@ -163,7 +163,7 @@ WINDOWS = Fitter(
     options=(Option(name="window", default=4, help="sizes in a window", minimum=3),),
 )
 _COVARIATE = Option(name="covariate", default="val_er", help="a record column; fractions are taken as percentages")
-LOG_LINEAR = Fitter(
+LOG_LINEAR = Law(
     name="log-linear-er",
     title="power law shared by all series, with a metric of the run as covariate",
     form="log PPL = alpha * log(tokens) + beta * ValER(%) + gamma",
@@ -181,7 +181,7 @@ LOG_LINEAR = Fitter(
         Option(name="intercepts", default="shared", help="one gamma, or one a series", choices=("shared", "series")),
     ),
 )
-LINEAR = Fitter(
+LINEAR = Law(
     name="linear-er",
     title="straight line of perplexity over effective rank, fitted or given",
     form="PPL = a + b * ValER(%)",
@@ -196,33 +196,40 @@ LINEAR = Fitter(
         Option(name="b", default=None, help="its slope (-4 was proposed)"),
     ),
 )
-CHINCHILLA = Fitter(
+CEILING = Law(
+    name="ceiling",
+    title="rising power law below a ceiling",
+    form="y = E - A * x^alpha",
+    inputs=("train_tokens",),
+    response="val_acc",
+    space="raw",
+    parameters=(Parameter(name="E", meaning="value at infinite data"),
+                Parameter(name="A", meaning="what is still missing, at an input of 1", minimum=0),
+                Parameter(name="alpha", meaning="exponent of what is missing", maximum=0)),
+    function=lambda train_tokens, E, A, alpha: E - A * train_tokens**alpha,
+    linear=("E", "A"),
+    floor="E",
+    starts=_exponents,
+)
+CHINCHILLA = Law(
     name="chinchilla",
     title="loss over model size and data, Huber on log loss",
     form="L(N, D) = E + A / N^alpha + B / D^beta",
-    parameters=(
-        Parameter(name="E", meaning="loss at infinite size and data", unit="nat", minimum=0),
-        Parameter(name="A", minimum=0), Parameter(name="alpha", meaning="exponent of model size", minimum=0),
-        Parameter(name="B", minimum=0), Parameter(name="beta", meaning="exponent of data", minimum=0),
-    ),
-    scope="records",
-    inputs=("{size}", "{data}"),
-    response="{loss}",
-    minimum_points=6,
+    inputs=("params", "train_tokens"),
+    response="val_loss",
+    loss=Huber(1e-3),
+    parameters=(Parameter(name="E", meaning="loss at infinite size and data", unit="nat", minimum=0),
+                Parameter(name="A", minimum=0), Parameter(name="alpha", meaning="exponent of model size", minimum=0),
+                Parameter(name="B", minimum=0), Parameter(name="beta", meaning="exponent of data", minimum=0)),
+    function=lambda params, train_tokens, E, A, alpha, B, beta: E + A / params**alpha + B / train_tokens**beta,
+    linear=("E", "A", "B"),
     floor="E",
-    fit=_chinchilla,
-    options=(
-        Option(name="size", default="params_phase2", help="column of model sizes N"),
-        Option(name="data", default="train_tokens", help="column of training tokens D"),
-        Option(name="loss", default="val_ppl", help="column of losses; of one that ends in ppl the logarithm is taken"),
-        Option(name="objective", default="huber", help="what is minimised", choices=("huber", "least-squares")),
-        Option(name="delta", default=1e-3, help="where Huber turns from square to straight", minimum=0),
-        Option(name="bootstraps", default=1000, help="resamples for the intervals; 0: none", minimum=0),
-        Option(name="seed", default=0, help="of the resamples"),
-    ),
+    minimum_points=6,
+    starts=_surface_exponents,
+    source="arXiv:2203.15556, approach 3",
 )
 
 
 @hookimpl
-def cvfp_fitters() -> Iterable[Fitter]:
-    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CHINCHILLA]
+def cvfp_fitters() -> Iterable[Law]:
+    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CEILING, CHINCHILLA]

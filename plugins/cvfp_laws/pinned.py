@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 from scipy import optimize
 
+from cvfp_core.fitting.axes import on_axes
 from cvfp_core.fitting.curve_fit import fit_curve
-from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.fitting.points import RISES, rising
-from cvfp_core.fitting.search import Goal, solve
-from cvfp_core.registry.kinds import Fitter
+from cvfp_core.fitting.points import wrong_way
+from cvfp_core.fitting.search import solve
+from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
 from cvfp_core.schema.settings import Scalar
 
@@ -21,14 +22,15 @@ BELOW = 0.9999
 """The floor is searched up to this share of the smallest perplexity."""
 
 
-def fit(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
+def fit(fitter: Law, points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     """A fit for each series of the experiment, all with the same floor."""
+    fitter = on_axes(fitter, next(iter(points.inputs)), points.name)
     labels = list(dict.fromkeys(str(label) for label in points.series))
     groups = [points.take(points.series == label) for label in labels]
     floor = options["E"]
     if floor is not None:
         return [_given(fitter, group, float(floor)) for group in groups]
-    usable = [group for group in groups if len(group.sizes) > 1 and not rising(group)]
+    usable = [group for group in groups if len(group.sizes) > 1 and wrong_way(group) is None]
     if not usable:
         return [_unusable(fitter, group) for group in groups]
     if sum(group.n for group in usable) <= 2 * len(usable) + 1:
@@ -37,22 +39,22 @@ def fit(fitter: Fitter, points: Points, options: Mapping[str, Scalar | None]) ->
     return _shared(fitter, groups, usable)
 
 
-def _refused(fitter: Fitter, points: Points, status: Status, reason: str) -> Fit:
+def _refused(fitter: Law, points: Points, status: Status, reason: str) -> Fit:
     return Fit(law=fitter.name, form=fitter.form, series=str(points.series[0]), status=status, reason=reason,
                floor=fitter.floor, n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
 
 
-def _given(fitter: Fitter, points: Points, floor: float) -> Fit:
+def _given(fitter: Law, points: Points, floor: float) -> Fit:
     lowest = float(points.response.min())
     if not 0 <= floor < lowest:
         return _refused(fitter, points, "bad data", Reason("E {given:g} must be at least 0 and below the lowest value "
                                                           "{lowest:g}", given=floor, lowest=lowest))
-    if len(points.sizes) < 2 or rising(points):
+    if len(points.sizes) < 2 or wrong_way(points):
         return _unusable(fitter, points)
     return fit_curve(fitter, points, given={"E": floor})
 
 
-def _shared(fitter: Fitter, groups: list[Points], usable: list[Points]) -> list[Fit]:
+def _shared(fitter: Law, groups: list[Points], usable: list[Points]) -> list[Fit]:
     ceiling = BELOW * min(float(group.response.min()) for group in usable)
     curves = [(Curve(fitter, group.inputs), np.log(group.response)) for group in usable]
 
@@ -87,12 +89,13 @@ def _shared(fitter: Fitter, groups: list[Points], usable: list[Points]) -> list[
     return [made.get(str(group.series[0])) or _unusable(fitter, group) for group in groups]
 
 
-def _unusable(fitter: Fitter, points: Points) -> Fit:
+def _unusable(fitter: Law, points: Points) -> Fit:
     """A series that has no part in the shared floor, and why."""
     if len(points.sizes) < 2:
         reason = Reason("{n} sizes, needs {least}; add {more}", n=1, least=2, more=1)
         return _refused(fitter, points, "too few points", reason)
-    return _refused(fitter, points, "rises", RISES)
+    status, reason = wrong_way(points) or ("failed", "")
+    return _refused(fitter, points, status, reason)
 
 
 def _errors(fits: list[Fit], floor: float, variance: float) -> list[tuple[float, float]]:
@@ -100,7 +103,7 @@ def _errors(fits: list[Fit], floor: float, variance: float) -> list[tuple[float,
     blocks = []
     for each in fits:
         assert each.points is not None
-        x = np.log(each.points.inputs["train_tokens"])
+        x = np.log(next(iter(each.points.inputs.values())))
         above = (each.value("A") or 0.0) * np.exp((each.value("alpha") or 0.0) * x)
         total = floor + above
         share = above / total

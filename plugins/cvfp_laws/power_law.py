@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from cvfp_core.fitting.linear import aicc, least_squares
-from cvfp_core.fitting.points import RISES, rising
+from cvfp_core.fitting.points import wrong_way
 from cvfp_core.schema.fits import Estimate, Fit, Points
 from cvfp_core.schema.settings import Scalar
 
@@ -36,8 +36,8 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:  # n
         half = (ends[1] - alpha) / error * np.hypot(line.stderr(1), error * centre) if error > 0 else 0.0
         a_ends = (float(np.exp(log_a - half)), float(np.exp(log_a + half)))
         reason = _bend(sizes, points)
-    if rising(points):
-        status, reason = "rises", RISES
+    if (wrong := wrong_way(points)) is not None:
+        status, reason = wrong
     return [Fit(
         **common, status=status, reason=reason, n=points.n, sizes=len(points.sizes), dof=line.variance.dof,
         rss=line.rss, sigma=None if line.variance.value is None else float(np.sqrt(line.variance.value)),
