@@ -142,7 +142,7 @@ def run(
 
         print_records(mine, path=folder)
     if missing:
-        print(f"cvfp: {missing} of {len(cells)} cells have no record: {installed.whose(Executor, asked.executor)} "
+        print(f"cvfp: {missing} of {len(cells)} cells have no record: {installed.label(Executor, asked.executor)} "
               "returned before they were done; run the same command again to go on", file=sys.stderr)
     if missing or not ((mine["status"] == "ok") | mine["stopped_by"].is_in(stop_rule or [])).fill_null(False).all():
         raise typer.Exit(3)

@@ -1,6 +1,7 @@
 """The frozen values plugins hand over, one class a kind of item.
 
-Only the standard library is imported here, so that a plugin's entry module stays light.
+A new kind is a class here and a hook in `hookspecs`. `KIND` is what messages call its items, where that is not the
+class's name in lower case. Only the standard library is imported here, so that a plugin's entry module stays light.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cvfp_core.schema.cells import Cell, Emit, Variant
 from cvfp_core.schema.found import Found
@@ -41,6 +42,7 @@ class Option:
 class VariantFamily:
     """A model family: how its variants are named and how one is built."""
 
+    KIND: ClassVar[str] = "variant family"
     name: str
     title: str
     form: str
@@ -96,6 +98,7 @@ class Corpus:
 class CorpusSource:
     """Where a corpus comes from. `load(options, cache_folder)` returns it; options are checked before, data after."""
 
+    KIND: ClassVar[str] = "corpus"
     name: str
     title: str
     load: Callable[[Mapping[str, Scalar | None], Path], Corpus]
@@ -110,6 +113,7 @@ class Preset:
     installed family.
     """
 
+    KIND: ClassVar[str] = "settings preset"
     name: str
     title: str
     overrides: Mapping[str, Any]
@@ -167,6 +171,7 @@ class Fitter:
     With both, `fit` makes the fits and the function predicts.
     """
 
+    KIND: ClassVar[str] = "fitter"
     name: str
     title: str
     form: str
@@ -282,6 +287,7 @@ class StopRule:
     `stops(iterations)` is asked after every iteration, with all there were; it returns why to stop, or None to go on.
     """
 
+    KIND: ClassVar[str] = "stop rule"
     name: str
     title: str
     stops: Callable[[Sequence[Iteration]], str | None]

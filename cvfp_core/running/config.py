@@ -162,7 +162,7 @@ def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
             if key not in known:
                 raise options.unknown_key("model", key, known)
     except UsageError as error:
-        raise PluginError(f"{registry.whose(Preset, name)}: {error}; mend the preset") from None
+        raise PluginError(f"{registry.label(Preset, name)}: {error}; mend the preset") from None
     return overrides
 
 

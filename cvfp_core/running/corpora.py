@@ -27,7 +27,7 @@ def load_corpus(registry: Registry, choice: CorpusChoice, cache: Path) -> Corpus
         loaded = source.load(given, cache)
         found = problem(loaded)
     if found is not None:
-        raise PluginError(f"{registry.whose(CorpusSource, choice.name)} returned bad data: {found}")
+        raise PluginError(f"{registry.label(CorpusSource, choice.name)} returned bad data: {found}")
     return loaded
 
 
