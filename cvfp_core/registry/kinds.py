@@ -140,12 +140,15 @@ class Executor:
 
     `run(cells, folder, jobs, emit)` has `cvfp_core.running.execute.execute_cells(cells, folder, emit)` called, in as
     many places as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done.
-    Workers given the same cells and folder share them out among themselves by locks.
+    Workers given the same cells and folder share them out among themselves by locks. One that declares options is
+    called as `run(cells, folder, jobs, emit, options)`; users set them by `--set executor.KEY=VALUE`.
     """
 
     name: str
     title: str
-    run: Callable[[Sequence[Cell], Path, int, Emit], None]
+    run: Callable[[Sequence[Cell], Path, int, Emit], None] | Callable[
+        [Sequence[Cell], Path, int, Emit, Mapping[str, Scalar | None]], None]
+    options: tuple[Option, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

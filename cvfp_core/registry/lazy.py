@@ -10,7 +10,7 @@ from cvfp_core.errors import suggestion
 
 
 @dataclass(frozen=True, slots=True)
-class lazy:  # noqa: N801  (it stands where a function would)
+class lazy:
     """The function `package.module:name`, imported when it is first called, so that a plugin module stays light.
 
         Ingester(name="my-log", title="my log", matches=_matches, read=lazy("my_plugin.log:read"))

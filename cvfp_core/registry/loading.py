@@ -62,10 +62,10 @@ def load(manager: pluggy.PluginManager, entry: Entry) -> Loaded:
             _collect(hook, HOOKS[hook], call.function(), items)
     observers = tuple((hook, call.function, tuple(call.argnames)) for hook, call in calls if hook not in HOOKS)
     if not items and not observers:
-        raise PluginError(
-            f"it adds nothing: {', '.join(hook for hook, _ in calls)} returned no item; return one, or remove the plugin"
-            if calls else "it has no hook, so it adds nothing; it should have a function that is decorated with "
-            "@hookimpl and called by what it adds, such as cvfp_variants")
+        hooks = ", ".join(hook for hook, _ in calls)
+        raise PluginError(f"it adds nothing: {hooks} returned no item; return one, or remove the plugin" if hooks else
+                          "it has no hook, so it adds nothing; it should have a function that is decorated with "
+                          "@hookimpl and called by what it adds, such as cvfp_variants")
     return Loaded(items=items, observers=observers)
 
 

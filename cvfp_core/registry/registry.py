@@ -189,7 +189,7 @@ def _names(variable: str) -> set[str]:
 
 
 def _assemble(found: list[Entry]) -> Registry:
-    """Loads plugins: those of cvfp first, whose names are taken, then by name. Of those that clash the later is broken."""
+    """The registry of these plugins, cvfp's own first, then by name. Of two that clash the later is broken."""
     manager = loading.new_manager()
     items: dict[type, dict[str, Any]] = {kind: {} for kind in HOOKS.values()}
     owners: dict[tuple[type, str], PluginInfo] = {}
