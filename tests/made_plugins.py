@@ -22,7 +22,6 @@ def cvfp_variants():
 
 def install(
     folder: Path, plugin: str, code: str, *, entry: str | None = None, version: str = "1.2.3",
-    requires: tuple[str, ...] = (),
 ) -> str:
     """Puts module `made_{plugin}` and distribution `made-{plugin}` into the folder; returns the module's name."""
     module = f"made_{plugin}"
@@ -31,7 +30,6 @@ def install(
     info = folder / f"{module}-{version}.dist-info"
     info.mkdir()
     facts = ["Metadata-Version: 2.1", f"Name: made-{plugin}", f"Version: {version}"]
-    facts += [f"Requires-Dist: {each}" for each in requires]
     (info / "METADATA").write_text("\n".join(facts) + "\n")
     (info / "entry_points.txt").write_text(f"[cvfp]\n{entry or plugin} = {module}\n")
     return module

@@ -67,6 +67,9 @@ SET = {
     "device=gpu": "unknown device 'gpu'; use one of auto, cpu, cuda, mps or cuda:N",
     "device=7": "device must be a text, not 7",
     "executor=ray": "unknown executor 'ray'; installed: local",
+    "executor=7": "executor must be a section, not 7",
+    "executor.address=x": "unknown key 'executor.address'; known: none",
+    "executor.address=[1]": "executor.address must be a text, a number, true or false, not [1]",
     "controls=yes": 'controls must be true or false, not "yes"',
     "corpus=text": 'corpus must be a section, not "text"',
     "variants=['1L_0d_1tok']": "unknown variant '1L_0d_1tok'; names have the form {L}L_{d}d_{T}tok",
@@ -179,6 +182,7 @@ def test_an_impossible_option_is_refused(place, arguments):
     (("--samples", "4,8"), "samples=[4]"), (("--device", "cpu"), "device=cuda"), (("--seed", "1"), "seeds=[2]"),
     (("--corpus", "text"), "corpus.name=jsonl"), (("--settings", "small"), "settings=v3"), (("--name", "a"), "name=b"),
     (("--variant", "1L_8d_1tok"), "variants=['2L_8d_1tok']"), (("--variant", "1L_8d_1tok"), "matrix.num_layers=[1]"),
+    (("--executor", "local"), "executor.name=local"), (("--executor", "local"), "executor=local"),
     (("--controls",), "controls=false"), (("--samples", "4,8"), "samples.initial=4"),
 ])
 def test_a_key_that_is_given_twice_is_refused(place, option, assignment):
@@ -190,6 +194,8 @@ def test_a_key_that_is_given_twice_is_refused(place, option, assignment):
 def test_an_option_of_another_corpus_is_answered_with_that_corpus(place):
     said = refusal(place, "--samples", "4", "--set", "corpus.path=corpus.txt")
     assert said.endswith("corpus 'embedded' has no option 'path'; text, jsonl have it: say --corpus text")
+    said = refusal(place, "--samples", "4", "--corpus", "embedded", "--set", "corpus.path=corpus.txt")
+    assert "unknown key 'corpus.path'; known: document_characters, " in said
     assert "unknown key 'corpus.pth'; did you mean 'path'?" in refusal(
         place, "--samples", "4", "--corpus", "text", "--set", "corpus.pth=x")
 

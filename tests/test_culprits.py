@@ -104,7 +104,7 @@ def test_the_culprit_is_named_with_distribution_and_version(case, raises, place)
         assert f"line 2: ZeroDivisionError: division by zero ({whose})" in said
     elif case == "build":
         (row,) = store.read(place / "runs" / "default").to_dicts()
-        assert row["reason"] == f"{raises} ({whose}, made_culprit.py:8)"
+        assert row["reason"] == f"{whose} failed: {raises} (made_culprit.py:8)"
         assert row["unigram_ppl"] > 1
         assert row["val_tokens"] > 1
     else:
@@ -220,8 +220,8 @@ def test_a_family_that_fails_while_a_grid_is_planned_is_named(place):
     install(place, "cvfp_variants", FAMILY.format(parse="parse", check="None"))
     given = arguments(["run", "--dry-run", "--variant", "odd_1L_8d_1tok"], place)
     done = made_grids.in_process(*given, folder=place, code=1)
-    assert done.stderr == ("cvfp: cannot plan odd_1L_8d_1tok: ValueError: no idea (variant family 'odd' of plugin "
-                           "'culprit' (made-culprit 1.2.3), made_culprit.py:8)\n")
+    assert done.stderr == ("cvfp: cannot plan odd_1L_8d_1tok: variant family 'odd' of plugin 'culprit' (made-culprit "
+                           "1.2.3) failed: ValueError: no idea (made_culprit.py:8)\n")
 
 
 def test_a_family_that_fails_while_another_matches_it_is_named_not_the_other(place):

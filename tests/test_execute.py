@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
 import made_grids
 import made_plugins
 from cvfp_core import __version__
+from cvfp_core.running.run import run
 from cvfp_core.schema import store
 
 MACHINE = {"seconds_phase1", "seconds_phase2", "created", "peak_memory", "device"}
@@ -176,7 +178,7 @@ def test_a_failing_family_is_named_in_its_records_and_the_others_go_on(place):
         ("weak_1L_8d_1tok", "failed")
     ] * 3
     assert set(found.filter(found["status"] == "failed")["reason"]) == {
-        "RuntimeError: out of steam (variant family 'weak' of plugin 'weak' (made-weak 1.2.3), made_weak.py:10)"
+        "variant family 'weak' of plugin 'weak' (made-weak 1.2.3) failed: RuntimeError: out of steam (made_weak.py:10)"
     }
     started = events(done.stdout, "run_started")
     assert len(started) == len(set(started)) == 6
@@ -194,7 +196,7 @@ def test_a_failure_is_tried_again_by_the_next_command(place, monkeypatch):
     options = made_grids.options(place, variants=("moody_1L_8d_1tok", "1L_16d_1tok"), samples="4,8")
     monkeypatch.syspath_prepend(bad["PYTHONPATH"])
     first = made_grids.in_process("run", *options, folder=place, code=3)
-    assert "moody_1L_8d_1tok n=4: failed: RuntimeError: not today (variant family 'moody' of" in first.stdout
+    assert "moody_1L_8d_1tok n=4: failed: variant family 'moody' of plugin 'moody' (made-moody 1.2.3)" in first.stdout
     monkeypatch.setenv("MENDED", "1")
     again = made_grids.in_process("run", *options, "--json", folder=place)
     assert len(events(again.stdout, "run_skipped")) == 2
@@ -287,3 +289,61 @@ def test_a_corpus_that_changed_since_the_plan_fails_its_cells(place, monkeypatch
     monkeypatch.setattr(store, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(execute.CvfpError, match=r"cannot write the record of .*: No space left on device; run"):
         execute.execute_cells([cell], folder, heard.append)
+
+
+WITH_OPTIONS = """
+from cvfp_core import hookimpl
+from cvfp_core.registry.kinds import Executor, Option
+from cvfp_core.running.execute import execute_cells
+
+def run(cells, folder, jobs, emit, options):
+    print("options", dict(options), jobs)
+    execute_cells(cells, folder, emit)
+
+@hookimpl
+def cvfp_executors():
+    options = (Option(name="address", default="auto", help=""), Option(name="nodes", default=1, minimum=1, help=""))
+    return [Executor(name="far", title="", run=run, options=options)]
+"""
+
+
+@pytest.mark.parametrize("given", [
+    ("--executor", "far", "--set", "executor.address=here"), ("--set", "executor={name='far', address='here'}"),
+    ("--set", "executor=far", "--set", "executor.address=here"),
+])
+def test_an_executor_gets_its_options(given, place, monkeypatch):
+    made_plugins.install(place / "site", "far", WITH_OPTIONS)
+    monkeypatch.syspath_prepend(str(place / "site"))
+    done = made_grids.in_process("run", *made_grids.options(place, samples="4"), *given, folder=place)
+    assert done.stdout.startswith("options {'address': 'here', 'nodes': 1} 1\n")
+
+
+def test_an_option_that_the_executor_has_not_is_refused(place, monkeypatch):
+    made_plugins.install(place / "site", "far", WITH_OPTIONS)
+    monkeypatch.syspath_prepend(str(place / "site"))
+    given = ("--executor", "far", "--set", "executor.adress=here")
+    done = made_grids.in_process("run", *made_grids.options(place, samples="4"), *given, folder=place, code=2)
+    assert done.stderr == "cvfp: unknown key 'executor.adress'; did you mean 'address'?; known: address, nodes\n"
+    assert not (place / "runs").exists()
+
+
+def test_a_program_runs_a_grid_and_hears_of_it(place):
+    told = []
+
+    @contextmanager
+    def progress(plan, pending):
+        told.append((len(plan.cells), len(pending)))
+        yield lambda event: told.append(event.kind)
+
+    corpus = {"name": "text", "path": str(place / "corpus.txt"), "vocab_size": 300, "embed_dim": 16}
+    asked = {"variants": ["1L_16d_1tok"], "samples": [4, 8], "corpus": corpus, "device": "cpu",
+             "phase1": {"max_iterations": 4}, "phase2": {"epochs": 2}}
+    first = run(None, asked, out=place / "runs", jobs=1, progress=progress)
+    assert first.folder == place / "runs" / "default"
+    assert first.complete
+    assert first.records["num_samples"].to_list() == [4, 8]
+    assert told[0] == (2, 2)
+    assert told.count("run_finished") == 2
+    again = run(None, asked, out=place / "runs", jobs=1, progress=progress)
+    assert again.records.equals(first.records)
+    assert told[-1] == (2, 0)

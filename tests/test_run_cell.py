@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import plain_protocol as plain
-from cvfp_core.protocol.run import run_flops, unigram_perplexity
+from cvfp_core.protocol.record import unigram_perplexity
+from cvfp_core.protocol.run import run_flops
 from cvfp_core.registry.kinds import VariantFamily
 from cvfp_core.schema import store
 from cvfp_core.schema.settings import Shortcuts

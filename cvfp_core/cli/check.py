@@ -47,7 +47,7 @@ def check(
     rules = registry.stop_rules()
     runs = read(paths, registry)
     for name, why in decisions.never_lit(lit, runs.records).items():
-        print(f"cvfp: warning: {registry.whose(Light, name)} is never lit: {why}", file=sys.stderr)
+        print(f"cvfp: warning: {registry.label(Light, name)} is never lit: {why}", file=sys.stderr)
     judged = decisions.lights(runs.records, lit)
     tests = decisions.backtest(runs.records, lit)
     stops = decisions.stops(runs.records, runs.curves(), rules)

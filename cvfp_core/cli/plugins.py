@@ -50,5 +50,4 @@ def _says(plugin: PluginInfo) -> list[Text]:
     by_kind: dict[str, list[str]] = defaultdict(list)
     for kind, name in plugin.adds:
         by_kind[kind].append(name)
-    says = [Text(f"{kind}: {', '.join(names)}") for kind, names in by_kind.items()]
-    return [*says, Text(f"warning: {plugin.warning}", style="yellow")] if plugin.warning else says
+    return [Text(f"{kind}: {', '.join(names)}") for kind, names in by_kind.items()]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +16,8 @@ import typer
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from cvfp_core.registry import Registry
-    from cvfp_core.registry.kinds import Corpus
-    from cvfp_core.running.config import RunConfig
-    from cvfp_core.schema.cells import Cell
+    from cvfp_core.running.run import Plan
+    from cvfp_core.schema.cells import Cell, Emit
 
 
 def run(
@@ -49,6 +47,11 @@ def run(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for experiments.")] = Path("runs"),
     name: Annotated[str | None, typer.Option("--name", help="Label of the experiment and its folder.")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option("--executor", metavar="NAME", help="What executes the cells; its options by --set "
+                     "executor.KEY=VALUE. `cvfp plugins` lists them."),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option("--jobs", min=0, help="Processes that share the grid; 0: as fits the machine."),
@@ -76,76 +79,61 @@ def run(
             "`cvfp run` makes records and `cvfp report` writes them up: run first, then "
             f"cvfp report {where} --template {template}"
         )
-    from cvfp_core import registry
-    from cvfp_core.running import config, grid, runfile
-    from cvfp_core.schema import store
+    from cvfp_core.running import run as running
 
     overrides = _overrides(
         name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device,
         controls=controls or None,
     )
-    _refuse_twice([*overrides, *(["corpus.name"] if corpus else [])], set_ or [])
-    assignments = [*([f"corpus.name={json.dumps(corpus)}"] if corpus else []), *(set_ or [])]
-    installed = registry.installed()
-    asked = config.read(run_file, overrides, assignments, installed)
+    named = {"corpus.name": corpus, "executor.name": executor}
+    named = {key: value for key, value in named.items() if value}
+    _refuse_twice([*overrides, *named], set_ or [])
+    assignments = [*(f"{key}={json.dumps(value)}" for key, value in named.items()), *(set_ or [])]
     if show_config:
+        from cvfp_core import registry
+        from cvfp_core.running import config, runfile
+
+        asked = config.read(run_file, overrides, assignments, registry.installed())
         print(runfile.as_toml(asked.written) if overrides or assignments else runfile.text(run_file), end="")
         return
-    for each in asked.variants:
-        installed.variant(each)
-
-    from platformdirs import user_cache_path
-
-    from cvfp_core.protocol import device as devices
-    from cvfp_core.registry.kinds import Executor
-    from cvfp_core.running.corpora import leak
-
-    executor = installed.get(Executor, asked.executor)
-    device = devices.resolve(asked.device)
-    cache = Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
-    loaded = _load(installed, asked, cache, named=corpus is not None)
-    cells = grid.cells(asked, installed, loaded, device, cache, stop_rule or ())
-    if warning := leak(loaded):
-        print(f"cvfp: {warning}", file=sys.stderr)
     if dry_run:
         from cvfp_core.cli.plan import print_plan
 
-        print_plan(cells, installed, loaded, json_=json_)
+        plan = running.plan(run_file, overrides, assignments, out=out, stop_rules=stop_rule or ())
+        _warn(plan.warnings)
+        print_plan(plan.cells, plan.registry, plan.corpus, json_=json_)
         return
-    folder = store.create(out / asked.name)
-    before = store.read(folder)
-    grid.refuse_mixture(cells, before, installed)
-    pending = [cell for cell in cells if not store.finished(folder, cell.run_id, cell.stop_rules)]
-    grid.refuse_other_code(pending, before, installed)
-    store.write_manifest(folder, _manifest(asked, cells, loaded, installed, jobs))
-    for cell in pending:
-        store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
-
-    from cvfp_core.cli.progress import open_sink
-
-    with open_sink(cells, pending, json_=json_) as emit:
-        try:
-            if pending:
-                with installed.blaming(Executor, asked.executor):
-                    executor.run(pending, folder, jobs, emit)
-        except KeyboardInterrupt:
-            again = f"cvfp {shlex.join(sys.argv[1:])}"
-            done = sum(store.finished(folder, cell.run_id, cell.stop_rules) for cell in cells)
-            print(f"cvfp: interrupted; {done} of {len(cells)} cells are finished and kept in {folder}, go on with: "
-                  f"{again}", file=sys.stderr)
-            raise typer.Exit(130) from None
-    missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
-    records = store.read(folder)
-    mine = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
+    outcome = running.run(
+        run_file, overrides, assignments, out=out, jobs=jobs, stop_rules=stop_rule or (),
+        progress=partial(_shown, json_=json_), command=["cvfp", *sys.argv[1:]],
+    )
     if not json_:
         from cvfp_core.cli.tables import print_records
 
-        print_records(mine, path=folder)
-    if missing:
-        print(f"cvfp: {missing} of {len(cells)} cells have no record: {installed.whose(Executor, asked.executor)} "
-              "returned before they were done; run the same command again to go on", file=sys.stderr)
-    if missing or not ((mine["status"] == "ok") | mine["stopped_by"].is_in(stop_rule or [])).fill_null(False).all():
+        print_records(outcome.records, path=outcome.folder)
+    _warn(outcome.warnings)
+    if not outcome.complete:
         raise typer.Exit(3)
+
+
+@contextmanager
+def _shown(plan: Plan, pending: Sequence[Cell], *, json_: bool) -> Iterator[Emit]:
+    """Shows the events of a run, and what to do if it is interrupted."""
+    from cvfp_core.cli.progress import open_sink
+
+    _warn(plan.warnings)
+    with open_sink(plan.cells, pending, json_=json_) as emit:
+        try:
+            yield emit
+        except KeyboardInterrupt:
+            print(f"cvfp: interrupted; {sum(map(plan.finished, plan.cells))} of {len(plan.cells)} cells are finished "
+                  f"and kept in {plan.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"cvfp: {warning}", file=sys.stderr)
 
 
 def _overrides(**given: Any) -> dict[str, Any]:
@@ -153,7 +141,8 @@ def _overrides(**given: Any) -> dict[str, Any]:
 
 
 _FLAGS = {"variants": "--variant", "samples": "--samples", "settings": "--settings", "seeds": "--seed",
-          "device": "--device", "name": "--name", "controls": "--controls", "corpus.name": "--corpus"}
+          "device": "--device", "name": "--name", "controls": "--controls", "corpus.name": "--corpus",
+          "executor.name": "--executor"}
 """Keys of the run file that have an option of their own."""
 
 
@@ -162,23 +151,10 @@ def _refuse_twice(given: Sequence[str], assignments: Sequence[str]) -> None:
     for assignment in assignments:
         key = assignment.partition("=")[0].strip()
         for name in given:
-            if key == name or key.startswith(f"{name}.") or (name == "variants" and key.startswith("matrix")):
+            if key == name or key.startswith(f"{name}.") or (
+                (name == "variants" and key.startswith("matrix")) or (key, name) == ("executor", "executor.name")
+            ):
                 raise UsageError(f"{_FLAGS[name]} and --set {assignment} both say what {name} is; give one of them")
-
-
-def _load(installed: Registry, asked: RunConfig, cache: Path, *, named: bool) -> Corpus:
-    """The corpus; an option it does not have may be one of another that was meant."""
-    from cvfp_core.registry.kinds import CorpusSource
-    from cvfp_core.running.corpora import load_corpus
-
-    sources = installed.items(CorpusSource)
-    known = {name: {option.name for option in source.options} for name, source in sources.items()}
-    for option in asked.corpus.options:
-        others = [name for name, options in known.items() if option in options]
-        if not named and option not in known.get(asked.corpus.name, {option}) and others:
-            raise UsageError(f"corpus '{asked.corpus.name}' has no option '{option}'; {', '.join(others)} "
-                             f"{'have' if len(others) > 1 else 'has'} it: say --corpus {others[0]}")
-    return load_corpus(installed, asked.corpus, cache)
 
 
 def _sizes(text: str | None) -> list[int] | None:
@@ -188,33 +164,3 @@ def _sizes(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"--samples takes whole numbers separated by commas, not '{text}'") from None
-
-
-def _manifest(
-    asked: RunConfig, cells: Sequence[Cell], corpus: Corpus, installed: Registry, jobs: int
-) -> dict[str, Any]:
-    """Versions, command, host, configuration and corpus of one command."""
-    from datetime import UTC, datetime
-    from importlib.metadata import version
-
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["cvfp", *sys.argv[1:]],
-        "folder": str(Path.cwd()),
-        "config": asked.written,
-        "settings": asked.settings.as_dict(),
-        "run_ids": [cell.run_id for cell in cells],
-        "jobs": jobs,
-        "device": cells[0].device,
-        "corpus": {"name": corpus.name, "hash": corpus.hash, "documents": corpus.num_documents,
-                   "train_tokens": len(corpus.train_tokens), "val_tokens": len(corpus.val_tokens),
-                   "val_repeated": corpus.val_repeated, "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
-        "host": {"node": platform.node(), "platform": platform.platform(), "machine": platform.machine(),
-                 "cpus": os.cpu_count()},
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("cvfp", "torch", "numpy", "polars", "tokenizers", "lmfit")},
-        "plugins": [{"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
-                    for plugin in installed.plugins],
-    }
-
-

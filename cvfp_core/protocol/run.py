@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-import cvfp_core
 from cvfp_core.protocol import device as devices
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.head import Head
@@ -24,12 +21,13 @@ from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.phase1 import Sweep, learn_contexts
 from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
 from cvfp_core.protocol.products import fast_products
+from cvfp_core.protocol.record import corpus_columns, record
 from cvfp_core.protocol.room import room
 from cvfp_core.protocol.stopping import Stopped, Stopper
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
 from cvfp_core.registry.kinds import Corpus, StopRule, VariantFamily
 from cvfp_core.schema.cells import Cell, Emit, Event
-from cvfp_core.schema.records import CurvePoint, Record, RunResult, Status
+from cvfp_core.schema.records import CurvePoint, RunResult, Status
 
 
 def run_cell(
@@ -66,11 +64,7 @@ def _run(
     params_context = parameter_count(model.phase1_parameters()) if mode in ("trained", "untrained") else 0
     params_phase2 = parameter_count(model.phase2_parameters())
     metrics: dict[str, Any] = {
-        "embed_dim": corpus.embed_dim,
-        "vocab_size": corpus.vocab_size,
-        "train_tokens": len(train_tokens),
-        "val_tokens": len(val_tokens),
-        "unigram_ppl": unigram_perplexity(corpus.sample(cell.num_samples), corpus.val_tokens, corpus.vocab_size),
+        **corpus_columns(cell, corpus),
         "phases": family.phases,
         "phase1_mode": mode,
         "params_phase1": params_context if mode == "trained" else 0,
@@ -116,29 +110,8 @@ def _run(
         status, reason = "diverged", str(error)
     except Stopped as end:
         status, reason = "interrupted", str(end)
-    record = Record(
-        run_id=cell.run_id,
-        experiment=cell.experiment,
-        variant=variant.name,
-        family=variant.family,
-        num_layers=variant.num_layers,
-        context_dim=variant.context_dim,
-        num_input_tokens=variant.num_input_tokens,
-        seed=cell.seed,
-        settings=json.dumps(settings.as_dict(), sort_keys=True),
-        corpus=corpus.name,
-        corpus_hash=corpus.hash,
-        tokenizer=corpus.tokenizer,
-        num_samples=cell.num_samples,
-        peak_memory=devices.peak_memory(device),
-        device=devices.describe(device),
-        status=status,
-        reason=reason,
-        source=f"cvfp {cvfp_core.__version__}",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        **metrics,
-    )
-    return RunResult(record=record, curves=tuple(tell.curves))
+    metrics |= {"peak_memory": devices.peak_memory(device), "device": devices.describe(device)}
+    return RunResult(record=record(cell, family.phases, metrics, status, reason), curves=tuple(tell.curves))
 
 
 def _stream(tokens: Tensor, cell: Cell, vocab_size: int, num_layers: int, *, empty: bool) -> Stream:
@@ -251,16 +224,6 @@ def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractCont
     if precision == "float32":
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def unigram_perplexity(train_tokens: np.ndarray, val_tokens: np.ndarray, vocab_size: int) -> float:
-    """Validation perplexity of the training tokens' unigram model, each count raised by one.
-
-    A model that does not beat it has learned nothing of order. The first validation token is not predicted.
-    """
-    counts = np.bincount(train_tokens, minlength=vocab_size).astype(np.float64) + 1.0
-    log_share = np.log(counts / counts.sum())
-    return float(np.exp(-log_share[val_tokens[1:]].mean()))
 
 
 def run_flops(

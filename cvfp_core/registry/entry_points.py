@@ -1,118 +1,80 @@
-"""Entry points -> doors: a plugin before it is loaded, whose it is, and whether it was built for this cvfp."""
+"""Entry points -> plugins that are not loaded yet: their names, whose they are, and how to get them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from cvfp_core import __version__
-from cvfp_core.errors import PluginError
-
-if TYPE_CHECKING:
-    from packaging.specifiers import SpecifierSet
-    from packaging.version import Version
-
+GROUP = "cvfp"
 OURS = "cvfp"
+_UNKNOWN = ("unknown distribution", "?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
-    """The distribution a plugin comes from; `requires` are its requirements as they stand in its metadata."""
+class PluginInfo:
+    """A plugin as found: whose it is, what it adds, and what is wrong with it (None: nothing)."""
 
     name: str
+    distribution: str
     version: str
-    requires: tuple[str, ...] = ()
+    adds: tuple[tuple[str, str], ...] = ()
+    """(kind, item name) pairs, in the order registered."""
+    error: str | None = None
+    package: str = ""
+    """The top-level package, or module, that its code stands in."""
+    disabled: str | None = None
+    """The variable that leaves it out; it was not imported then."""
 
+    @property
+    def label(self) -> str:
+        return f"plugin '{self.name}' ({self.home})"
 
-UNKNOWN = Home(name="unknown distribution", version="?")
-NOT_INSTALLED = Home(name="not installed", version="?")
+    @property
+    def home(self) -> str:
+        """Its distribution and version."""
+        return f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """A plugin before it is loaded: its name, whose it is, where its code stands, and how to get it."""
+class Entry:
+    """A plugin before it is loaded, and the value of its entry point."""
 
-    name: str
-    home: Home
+    info: PluginInfo
     value: str
     load: Callable[[], object]
 
-    @property
-    def package(self) -> str:
-        """The top-level package, or module, that its code stands in."""
-        return re.split(r"[.:\s]", self.value, maxsplit=1)[0]
+
+def entries(points: Iterable[EntryPoint]) -> list[Entry]:
+    """The plugins of entry points. The metadata of a distribution, a file that is parsed each time, are read once."""
+    homes: dict[int, tuple[str, str]] = {}
+    made = []
+    for point in points:
+        if id(point.dist) not in homes:
+            homes[id(point.dist)] = _home(point.dist)
+        made.append(_entry(point.name, homes[id(point.dist)], point.value, point.load))
+    return made
 
 
-def doors(points: Iterable[EntryPoint]) -> list[Door]:
-    """The doors of entry points. The metadata of a distribution, a file that is parsed each time, are read once."""
-    known: dict[int, Home] = {}
-    return [Door(name=point.name, home=_home(point.dist, known), value=point.value, load=point.load)
-            for point in points]
+def not_installed(plugins: Mapping[str, object]) -> list[Entry]:
+    """Plugins that are at hand as modules or objects, by name."""
+    return [_entry(name, ("not installed", "?"),
+                   plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__,
+                   lambda plugin=plugin: plugin)  # type: ignore[misc]
+            for name, plugin in plugins.items()]
 
 
-def _home(dist: Distribution | None, known: dict[int, Home]) -> Home:
-    if dist is None:
-        return UNKNOWN
-    if id(dist) not in known:
-        known[id(dist)] = _read(dist)
-    return known[id(dist)]
+def _entry(name: str, home: tuple[str, str], value: str, load: Callable[[], object]) -> Entry:
+    package = re.split(r"[.:\s]", value, maxsplit=1)[0]
+    return Entry(info=PluginInfo(name=name, distribution=home[0], version=home[1], package=package), value=value,
+                 load=load)
 
 
-def _read(dist: Distribution) -> Home:
+def _home(distribution: Distribution | None) -> tuple[str, str]:
     try:
-        facts = dist.metadata
-        return Home(name=facts["Name"] or UNKNOWN.name, version=facts["Version"] or UNKNOWN.version,
-                    requires=tuple(facts.get_all("Requires-Dist") or ()))
-    except Exception:  # a torn METADATA: whose it is stays unknown, what it adds may still be sound
-        return UNKNOWN
-
-
-def require_compatible(home: Home, running: str = __version__) -> None:
-    """Raises PluginError if the distribution asks for another cvfp than the one that runs, or in words nobody can read.
-
-    A distribution that asks for nothing is taken as it is.
-    """
-    for asked in _asked(home):
-        if not asked.contains(running, prereleases=True):
-            raise PluginError(f"it asks for {OURS}{asked} and this is {OURS} {running}; install a "
-                              f"{home.name} made for {running}, or the {OURS} it asks for")
-
-
-def outgrown(home: Home, running: str = __version__) -> str | None:
-    """A warning if the distribution asks for a version or any later one, and the one that runs promises other things.
-
-    Who sets no upper bound has not said that it works for ever: what it was made for is the lower bound's promise.
-    """
-    for asked in _asked(home):
-        from packaging.version import Version
-
-        if any(each.operator not in (">=", ">", "!=") for each in asked):
-            continue
-        lower = max((Version(each.version) for each in asked if each.operator != "!="), default=None)
-        if lower is not None and _promise(lower) != _promise(Version(running)):
-            return (f"it was made for {OURS} {lower} (it asks for {asked}, without an upper bound), this is {OURS} "
-                    f"{running}, and what is promised changed in between; look for a later {home.name}")
-    return None
-
-
-def _promise(version: Version) -> tuple[int, int]:
-    """What is equal for versions that keep the same promises: before 1.0 the second number is as the first."""
-    return (version.major, 0 if version.major else version.minor)
-
-
-def _asked(home: Home) -> Iterator[SpecifierSet]:
-    """What the distribution asks of cvfp. Raises PluginError for a requirement that cannot be read."""
-    for line in home.requires if home.name != OURS else ():
-        if not re.match(rf"{OURS}(?![\w.-])", line, re.IGNORECASE):
-            continue
-        from packaging.requirements import InvalidRequirement, Requirement
-
-        try:
-            asked = Requirement(line)
-        except InvalidRequirement:
-            raise PluginError(f"{home.name} requires '{line}', which cannot be read; mend its metadata") from None
-        if asked.marker is None or asked.marker.evaluate({"extra": ""}):
-            yield asked.specifier
+        facts = distribution.metadata if distribution else None
+        return (facts["Name"], facts["Version"]) if facts and facts["Name"] and facts["Version"] else _UNKNOWN
+    except Exception:  # torn metadata: whose it is stays unknown, what it adds may still be sound
+        return _UNKNOWN

@@ -8,18 +8,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from cvfp_core.registry.kinds import (
-    Analysis,
-    CorpusSource,
-    Executor,
-    Fitter,
-    Ingester,
-    Light,
-    Preset,
-    StopRule,
-    Template,
-    VariantFamily,
-)
+from cvfp_core.registry import kinds
 from cvfp_core.schema.cells import Cell
 
 hookspec = pluggy.HookspecMarker("cvfp")
@@ -27,61 +16,61 @@ hookimpl = pluggy.HookimplMarker("cvfp")
 
 
 @hookspec
-def cvfp_variants() -> Iterable[VariantFamily]:
+def cvfp_variants() -> Iterable[kinds.VariantFamily]:
     """Model families."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_corpora() -> Iterable[CorpusSource]:
+def cvfp_corpora() -> Iterable[kinds.CorpusSource]:
     """Sources of text, tokens and frozen embeddings."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_ingesters() -> Iterable[Ingester]:
+def cvfp_ingesters() -> Iterable[kinds.Ingester]:
     """Ways to read runs that were made elsewhere."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_presets() -> Iterable[Preset]:
+def cvfp_presets() -> Iterable[kinds.Preset]:
     """Protocol settings known by a name."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_templates() -> Iterable[Template]:
+def cvfp_templates() -> Iterable[kinds.Template]:
     """Markdown reports."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_fitters() -> Iterable[Fitter]:
+def cvfp_fitters() -> Iterable[kinds.Fitter]:
     """Laws that can be fitted to records."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_analyses() -> Iterable[Analysis]:
+def cvfp_analyses() -> Iterable[kinds.Analysis]:
     """Questions asked of records and fits."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_lights() -> Iterable[Light]:
+def cvfp_lights() -> Iterable[kinds.Light]:
     """Thresholds that judge a run after Phase 1."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_stop_rules() -> Iterable[StopRule]:
+def cvfp_stop_rules() -> Iterable[kinds.StopRule]:
     """Reasons to end a run during Phase 1."""
     raise NotImplementedError
 
 
 @hookspec
-def cvfp_executors() -> Iterable[Executor]:
+def cvfp_executors() -> Iterable[kinds.Executor]:
     """Ways to have the cells of a grid executed."""
     raise NotImplementedError
 

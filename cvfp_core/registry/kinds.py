@@ -1,6 +1,7 @@
 """The frozen values plugins hand over, one class a kind of item.
 
-Only the standard library is imported here, so that a plugin's entry module stays light.
+A new kind is a class here and a hook in `hookspecs`. `KIND` is what messages call its items, where that is not the
+class's name in lower case. Only the standard library is imported here, so that a plugin's entry module stays light.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cvfp_core.schema.cells import Cell, Emit, Variant
 from cvfp_core.schema.found import Found
@@ -42,6 +43,7 @@ class Option:
 class VariantFamily:
     """A model family: how its variants are named and how one is built."""
 
+    KIND: ClassVar[str] = "variant family"
     name: str
     title: str
     form: str
@@ -97,6 +99,7 @@ class Corpus:
 class CorpusSource:
     """Where a corpus comes from. `load(options, cache_folder)` returns it; options are checked before, data after."""
 
+    KIND: ClassVar[str] = "corpus"
     name: str
     title: str
     load: Callable[[Mapping[str, Scalar | None], Path], Corpus]
@@ -111,6 +114,7 @@ class Preset:
     installed family.
     """
 
+    KIND: ClassVar[str] = "settings preset"
     name: str
     title: str
     overrides: Mapping[str, Any]
@@ -137,12 +141,15 @@ class Executor:
 
     `run(cells, folder, jobs, emit)` has `cvfp_core.running.execute.execute_cells(cells, folder, emit)` called, in as
     many places as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done.
-    Workers given the same cells and folder share them out among themselves by locks.
+    Workers given the same cells and folder share them out among themselves by locks. One that declares options is
+    called as `run(cells, folder, jobs, emit, options)`; users set them by `--set executor.KEY=VALUE`.
     """
 
     name: str
     title: str
-    run: Callable[[Sequence[Cell], Path, int, Emit], None]
+    run: Callable[[Sequence[Cell], Path, int, Emit], None] | Callable[
+        [Sequence[Cell], Path, int, Emit, Mapping[str, Scalar | None]], None]
+    options: tuple[Option, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +195,7 @@ class Law:
             function=lambda params, train_tokens, E, A, alpha, B, beta: E + A / params**alpha + B / train_tokens**beta)
     """
 
+    KIND: ClassVar[str] = "fitter"
     name: str
     title: str = ""
     form: str
@@ -326,6 +334,7 @@ class StopRule:
     `stops(iterations)` is asked after every iteration, with all there were; it returns why to stop, or None to go on.
     """
 
+    KIND: ClassVar[str] = "stop rule"
     name: str
     title: str
     stops: Callable[[Sequence[Iteration]], str | None]

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
 from typing import Any, TypeVar
 
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
 from cvfp_core.registry import culprits, loading
-from cvfp_core.registry.clashes import settled, to_disable
-from cvfp_core.registry.entry_points import NOT_INSTALLED, Door, doors
+from cvfp_core.registry.entry_points import GROUP, OURS, Entry, PluginInfo, entries, not_installed
 from cvfp_core.registry.kinds import StopRule, VariantFamily
-from cvfp_core.registry.loading import GROUP, HOOKS, TITLES, PluginInfo
+from cvfp_core.registry.loading import HOOKS, TITLES
 from cvfp_core.schema.cells import Variant
 
 __all__ = ["GROUP", "HOOKS", "TITLES", "PluginInfo", "Registry", "given", "installed", "load", "misnamed"]
@@ -50,18 +48,15 @@ class Registry:
         """The item of that name. Raises UsageError with the nearest name and all there are."""
         items = self.items(kind)
         if name not in items:
-            raise unknown(TITLES[kind], name, items, left_out=self._said_left_out())
+            left_out = ", ".join(f"{plugin.name} by {plugin.disabled}" for plugin in self.left_out)
+            raise unknown(TITLES[kind], name, items, left_out=left_out)
         return items[name]
-
-    def _said_left_out(self) -> str:
-        """Which plugins the environment leaves out, for a message: what is missing may be theirs."""
-        return ", ".join(f"{plugin.name} by {plugin.disabled}" for plugin in self.left_out)
 
     def owner(self, kind: type, name: str) -> PluginInfo:
         """The plugin that registered the item."""
         return self._owners[kind, name]
 
-    def whose(self, kind: type, name: str) -> str:
+    def label(self, kind: type, name: str) -> str:
         """The item and the plugin that registered it, as messages name them."""
         return f"{TITLES[kind]} '{name}' of {self.owner(kind, name).label}"
 
@@ -70,19 +65,10 @@ class Registry:
 
         asked: False where nobody asked for the item by name, so that one can go on without its plugin.
         """
-        _trace(error)
+        trace(error)
         owner = self.owner(kind, name)
         remedy = "" if asked else f"; CVFP_DISABLE={owner.name} leaves it out"
-        return f"{self.whose(kind, name)} failed: {culprits.told(error, owner.package)}{remedy}"
-
-    def account(self, kind: type, name: str, error: BaseException) -> str:
-        """One line for an error that may be the item's or the core's: the item is blamed if its code was passed."""
-        _trace(error)
-        owner = self.owner(kind, name)
-        where = culprits.place(error, owner.package)
-        if where is None:
-            return culprits.told(error, "cvfp_core")
-        return f"{culprits.line(error)} ({self.whose(kind, name)}, {where})"
+        return f"{self.label(kind, name)} failed: {culprits.told(error, owner.package)}{remedy}"
 
     @contextmanager
     def blaming(self, kind: type, name: str, *, asked: bool = True) -> Iterator[None]:
@@ -120,7 +106,8 @@ class Registry:
         broken = [plugin for plugin in self.plugins if plugin.error]
         if broken:
             reasons = "; ".join(dict.fromkeys(f"{plugin.label}: {plugin.error}" for plugin in broken))
-            names = to_disable(broken)
+            sound = {plugin.name for plugin in self.plugins if not plugin.error}  # a name may be taken twice
+            names = sorted({plugin.name for plugin in broken} - sound)
             remedy = f"; mend or uninstall it, or set CVFP_DISABLE={','.join(names)}" if names else ""
             raise PluginError(reasons + remedy)
         return self
@@ -134,7 +121,7 @@ class Registry:
             except culprits.PASSING:
                 raise
             except BaseException as error:
-                _trace(error)
+                trace(error)
                 failures.append(f"{plugin.label}: {hook} failed: {culprits.told(error, plugin.package)}; "
                                 f"CVFP_DISABLE={plugin.name} leaves it out")
         return failures
@@ -154,15 +141,14 @@ def load(
     points = list(entry_points(group=GROUP) if found is None else found)
     wanted = _names("CVFP_PLUGINS") if only is None else set(only)
     unwanted = _names("CVFP_DISABLE") if disabled is None else set(disabled)
-    taken: list[Door] = []
-    left_out = []
-    for door in doors(points):
-        if door.name in unwanted:
-            left_out.append(replace(loading.unopened(door), disabled="CVFP_DISABLE"))
-        elif wanted and door.name not in wanted:
-            left_out.append(replace(loading.unopened(door), disabled="CVFP_PLUGINS"))
+    taken, left_out = [], []
+    for entry in entries(points):
+        if entry.info.name in unwanted:
+            left_out.append(replace(entry.info, disabled="CVFP_DISABLE"))
+        elif wanted and entry.info.name not in wanted:
+            left_out.append(replace(entry.info, disabled="CVFP_PLUGINS"))
         else:
-            taken.append(door)
+            taken.append(entry)
     return replace(_assemble(taken), left_out=tuple(left_out))
 
 
@@ -178,9 +164,7 @@ def misnamed(variable: str, found: Iterable[EntryPoint] | None = None) -> list[s
 
 def given(plugins: Mapping[str, object], *, beside: Iterable[EntryPoint] = ()) -> Registry:
     """The registry of these plugins, by name, and of entry points beside them; the environment has no say."""
-    opened = [Door(name=name, home=NOT_INSTALLED, value=_module(plugin), load=lambda plugin=plugin: plugin)  # type: ignore[misc]
-              for name, plugin in plugins.items()]
-    return _assemble([*opened, *doors(beside)])
+    return _assemble([*not_installed(plugins), *entries(beside)])
 
 
 def installed() -> Registry:
@@ -194,11 +178,7 @@ def installed() -> Registry:
     return load().require_healthy()
 
 
-def _module(plugin: object) -> str:
-    return plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
-
-
-def _trace(error: BaseException) -> None:
+def trace(error: BaseException) -> None:
     """Prints the traceback for who asks for it, with CVFP_TRACEBACK=1: a message has room for one line of it."""
     if os.environ.get("CVFP_TRACEBACK", "0") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
@@ -208,20 +188,42 @@ def _names(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
-def _assemble(every: list[Door]) -> Registry:
+def _assemble(found: list[Entry]) -> Registry:
+    """The registry of these plugins, cvfp's own first, then by name. Of two that clash the later is broken."""
+    manager = loading.new_manager()
     items: dict[type, dict[str, Any]] = {kind: {} for kind in HOOKS.values()}
     owners: dict[tuple[type, str], PluginInfo] = {}
     observers: dict[str, list[tuple[PluginInfo, Callable[..., object], tuple[str, ...]]]] = {}
-    infos = []
-    for plugin in settled(loading.load(every, _trace)):
-        adds = [(TITLES[named.kind], named.name) for named in plugin.items]
-        adds += [("observer", hook) for hook, _, _ in plugin.observers]
-        info = replace(plugin.info, adds=tuple(adds))
+    infos: list[PluginInfo] = []
+    names: dict[str, Entry] = {}
+    for entry in sorted(found, key=lambda entry: (entry.info.distribution != OURS, entry.info.name, entry.info.home)):
+        info = entry.info
+        try:
+            first = names.setdefault(info.name, entry)
+            if first is not entry:
+                raise PluginError(f"two entry points are called '{info.name}': {first.value} ({first.info.home}) and "
+                                  f"{entry.value} ({info.home}); uninstall {info.home}")
+            loaded = loading.load(manager, entry)
+            for kind, name in loaded.items:
+                if (kind, name) in owners:
+                    raise PluginError(f"{TITLES[kind]} '{name}' is registered more than once: "
+                                      f"{owners[kind, name].label} and {info.label}")
+        except culprits.PASSING:
+            raise
+        except PluginError as error:
+            infos.append(replace(info, error=" ".join(str(error).split())))
+            continue
+        except BaseException as error:
+            trace(error)
+            infos.append(replace(info, error=culprits.told(error, info.package)))
+            continue
+        adds = [(TITLES[kind], name) for kind, name in loaded.items]
+        info = replace(info, adds=(*adds, *(("observer", hook) for hook, _, _ in loaded.observers)))
         infos.append(info)
-        for named in plugin.items:
-            items[named.kind][named.name] = named.item
-            owners[named.key] = info
-        for hook, function, accepted in plugin.observers:
+        for (kind, name), item in loaded.items.items():
+            items[kind][name] = item
+            owners[kind, name] = info
+        for hook, function, accepted in loaded.observers:
             observers.setdefault(hook, []).append((info, function, accepted))
     return Registry(
         plugins=tuple(infos),

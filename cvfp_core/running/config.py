@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from cvfp_core.errors import PluginError, UsageError, shown, suggestion
 from cvfp_core.registry import Registry, options
@@ -60,6 +60,8 @@ _Sizes = Annotated[
     Discriminator(lambda value: _GEOMETRIC if isinstance(value, dict | Geometric) else _LIST),
 ]
 _Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+_Named = Annotated[dict[str, Any], BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)]
+"""A name, or a section with it and with options."""
 _Section = TypeVar("_Section")
 _NAME = r"^\w([\w.\-+ ]*[\w.\-+])?$"
 
@@ -76,7 +78,7 @@ class _RunFile(BaseModel):
     controls: Annotated[bool, Field(strict=True)] = False
     settings: str | None = None
     device: str = "auto"
-    executor: str = "local"
+    executor: _Named = {"name": "local"}
     precision: Literal["float32", "bfloat16"] | None = None
     corpus: dict[str, Any] = {"name": "embedded"}
     phase1: dict[str, Any] = {}
@@ -100,6 +102,7 @@ class RunConfig:
     executor: str
     corpus: CorpusChoice
     shortcuts: Shortcuts
+    executor_options: Mapping[str, Scalar] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
     """The run file with its overrides, as plain data, for the manifest."""
 
@@ -118,7 +121,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         run = _RunFile.model_validate(data)
     except ValidationError as error:
         raise UsageError(_explain(error)) from None
-    for section in ("corpus", "model"):
+    for section in ("corpus", "model", "executor"):
         for key, value in getattr(run, section).items():
             if not isinstance(value, str | int | float):
                 raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
@@ -139,12 +142,16 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
             | ({"precision": run.precision} if run.precision else {}),
         ),
         device=run.device,
-        executor=run.executor,
-        corpus=CorpusChoice(name=str(run.corpus.get("name", "embedded")),
-                            options={key: value for key, value in run.corpus.items() if key != "name"}),
+        executor=str(run.executor.get("name", "local")),
+        executor_options=_options(run.executor),
+        corpus=CorpusChoice(name=str(run.corpus.get("name", "embedded")), options=_options(run.corpus)),
         shortcuts=_section("shortcuts", Shortcuts, run.shortcuts),
         written=data,
     )
+
+
+def _options(section: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {key: value for key, value in section.items() if key != "name"}
 
 
 def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
@@ -162,7 +169,7 @@ def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
             if key not in known:
                 raise options.unknown_key("model", key, known)
     except UsageError as error:
-        raise PluginError(f"{registry.whose(Preset, name)}: {error}; mend the preset") from None
+        raise PluginError(f"{registry.label(Preset, name)}: {error}; mend the preset") from None
     return overrides
 
 

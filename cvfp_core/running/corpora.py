@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.errors import PluginError
+from cvfp_core.errors import PluginError, UsageError
 from cvfp_core.registry import Registry, options
 from cvfp_core.registry.kinds import Corpus, CorpusSource
 from cvfp_core.schema.cells import CorpusChoice
@@ -27,8 +27,18 @@ def load_corpus(registry: Registry, choice: CorpusChoice, cache: Path) -> Corpus
         loaded = source.load(given, cache)
         found = problem(loaded)
     if found is not None:
-        raise PluginError(f"{registry.whose(CorpusSource, choice.name)} returned bad data: {found}")
+        raise PluginError(f"{registry.label(CorpusSource, choice.name)} returned bad data: {found}")
     return loaded
+
+
+def refuse_options_of_another(registry: Registry, choice: CorpusChoice) -> None:
+    """Raises UsageError for an option that the corpus has not and others have: one of them may have been meant."""
+    known = {name: {option.name for option in source.options} for name, source in registry.items(CorpusSource).items()}
+    for option in choice.options:
+        others = [name for name, names in known.items() if option in names]
+        if option not in known.get(choice.name, {option}) and others:
+            raise UsageError(f"corpus '{choice.name}' has no option '{option}'; {', '.join(others)} "
+                             f"{'have' if len(others) > 1 else 'has'} it: say --corpus {others[0]}")
 
 
 def problem(corpus: object) -> str | None:

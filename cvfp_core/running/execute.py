@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import Timeout
 
-import cvfp_core
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
@@ -19,7 +16,7 @@ from cvfp_core.registry.kinds import Corpus, VariantFamily
 from cvfp_core.running.corpora import load_corpus
 from cvfp_core.schema import store
 from cvfp_core.schema.cells import Cell, Emit, Event
-from cvfp_core.schema.records import Record, RunResult
+from cvfp_core.schema.records import RunResult
 
 
 def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
@@ -47,6 +44,7 @@ def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
 
 
 def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit) -> None:
+    from cvfp_core.protocol.record import corpus_columns, record
     from cvfp_core.protocol.run import run_cell
 
     def tell(event: Event) -> None:
@@ -70,7 +68,9 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     except (BrokenPipeError, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
-        result = _failed(cell, reason(cell, registry, error), family.phases if family else None, corpus)
+        result = RunResult(record=record(
+            cell, family.phases if family else None, corpus_columns(cell, corpus) if corpus else {}, "failed",
+            reason(cell, registry, error)))
     if family is not None:
         home = registry.owner(VariantFamily, family.name).home
         result = replace(result, record=replace(result.record, family_source=home))
@@ -94,48 +94,15 @@ def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpu
 
 
 def reason(cell: Cell, registry: Registry, error: BaseException) -> str:
-    """Why a cell failed, in one line: an error of our own says whose it is, any other is told apart by where it arose.
+    """Why a cell failed, in one line. The family is blamed if its code was passed.
 
-    Memory that ran out is nobody's fault, wherever it did.
+    An error of our own says whose it is, and memory that ran out is nobody's fault, wherever it did.
     """
     if isinstance(error, CvfpError):
         return " ".join(str(error).split())
     if culprits.out_of_memory(error):
         return (f"out of memory on {cell.device}: {culprits.line(error)}; take fewer --jobs, a narrower variant or a "
                 "smaller phase1.batch_tokens")
-    return registry.account(VariantFamily, cell.variant.family, error)
-
-
-def _failed(cell: Cell, reason: str, phases: int | None, corpus: Corpus | None) -> RunResult:
-    from cvfp_core.protocol.run import unigram_perplexity
-
-    known: dict[str, Any] = {} if corpus is None else {
-        "embed_dim": corpus.embed_dim,
-        "tokenizer": corpus.tokenizer,
-        "vocab_size": corpus.vocab_size,
-        "val_tokens": len(corpus.val_tokens),
-        "unigram_ppl": unigram_perplexity(corpus.sample(cell.num_samples), corpus.val_tokens, corpus.vocab_size),
-    }
-    return RunResult(record=Record(
-        run_id=cell.run_id,
-        experiment=cell.experiment,
-        variant=cell.variant.name,
-        family=cell.variant.family,
-        num_layers=cell.variant.num_layers,
-        context_dim=cell.variant.context_dim,
-        num_input_tokens=cell.variant.num_input_tokens,
-        seed=cell.seed,
-        settings=json.dumps(cell.settings.as_dict(), sort_keys=True),
-        corpus=cell.corpus.name,
-        corpus_hash=cell.corpus_hash,
-        num_samples=cell.num_samples,
-        train_tokens=cell.train_tokens,
-        phases=phases,
-        phase1_mode=cell.settings.phase1.mode if phases != 1 else None,
-        device=cell.device,
-        status="failed",
-        reason=reason,
-        source=f"cvfp {cvfp_core.__version__}",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        **known,
-    ))
+    blamed = registry.blame(VariantFamily, cell.variant.family, error)
+    passed = culprits.place(error, registry.owner(VariantFamily, cell.variant.family).package)
+    return blamed if passed else culprits.told(error, "cvfp_core")

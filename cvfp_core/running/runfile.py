@@ -64,6 +64,8 @@ def _assign(data: dict[str, Any], assignment: str) -> None:
     *sections, name = key.strip().split(".")
     place = data
     for section in sections:
+        if section == "executor" and isinstance(place.get(section), str):
+            place[section] = {"name": place[section]}
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
             raise UsageError(f"--set {assignment}: '{section}' is not a section")

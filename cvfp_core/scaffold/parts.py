@@ -1,7 +1,7 @@
 """What a new plugin may be made of: one part for each hook family, and what its module imports for it.
 
-Standard library only. The texts are in `files/`: `KIND.window` for the shop window, `KIND.test` for its tests,
-`KIND.try` for the README, and the goods under their names.
+Standard library only. The texts are in `files/`: `KIND.entry` for the plugin module, `KIND.test` for its tests,
+`KIND.try` for the README, and other modules under their names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ABC, PATHLIB, TYPING = "collections.abc", "pathlib", "typing"
-CELLS, KINDS, SETTINGS = "cvfp_core.schema.cells", "cvfp_core.registry.kinds", "cvfp_core.schema.settings"
+CELLS, KINDS = "cvfp_core.schema.cells", "cvfp_core.registry.kinds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,37 +22,33 @@ class Part:
     """What the example is, in words, with $short for the plugin's name."""
     item: str | None = "$short"
     """The name of the item it registers; None: it registers none."""
-    goods: tuple[str, ...] = ()
-    """Files beside the shop window; their texts are in `files/KIND.NAME.txt`."""
+    files: tuple[str, ...] = ()
+    """Files beside the plugin module; their texts are in `files/KIND.NAME.txt`."""
     imports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What the shop window imports, by module."""
-    typing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What it imports for type checkers only; no names: the module itself, by its customary short name."""
+    """What the plugin module imports, by module."""
 
 
-_OPTIONS = {ABC: ("Iterable", "Mapping"), SETTINGS: ("Scalar",)}
+_LAZY = {ABC: ("Iterable",), "cvfp_core.registry.lazy": ("lazy",)}
 
 PARTS: Mapping[str, Part] = {
     "variant": Part(
         hooks=("cvfp_variants",),
         adds="model family `$short`: a leaky recurrent network, `${short}_{L}L_{d}d_{T}tok`",
-        goods=("model.py",),
-        imports=_OPTIONS | {CELLS: ("Variant",), KINDS: ("Option", "VariantFamily")},
-        typing={"torch": (), "cvfp_core.protocol.model": ("TwoPhaseModel",)},
+        files=("model.py",),
+        imports=_LAZY | {CELLS: ("Variant",), KINDS: ("Option", "VariantFamily")},
     ),
     "corpus": Part(
         hooks=("cvfp_corpora",),
         adds="corpus `$short`: sentences about numbers, letter by letter",
-        goods=("corpus.py",),
-        imports=_OPTIONS | {PATHLIB: ("Path",), KINDS: ("Corpus", "CorpusSource", "Option")},
+        files=("corpus.py",),
+        imports=_LAZY | {KINDS: ("CorpusSource", "Option")},
     ),
     "ingester": Part(
         hooks=("cvfp_ingesters",),
         adds="ingester `$short-log`: a text file with one run a line",
         item="$short-log",
-        goods=("log.py",),
-        imports={ABC: ("Iterable", "Iterator"), PATHLIB: ("Path",), "cvfp_core.schema.found": ("Found",),
-                 KINDS: ("Ingester", "IngestOptions")},
+        files=("log.py",),
+        imports=_LAZY | {PATHLIB: ("Path",), KINDS: ("Ingester",)},
     ),
     "preset": Part(
         hooks=("cvfp_presets",),
@@ -62,7 +58,7 @@ PARTS: Mapping[str, Part] = {
     "template": Part(
         hooks=("cvfp_templates",),
         adds="report template `$short`: the best run of every series",
-        goods=("report.md.j2",),
+        files=("report.md.j2",),
         imports={ABC: ("Iterable",), PATHLIB: ("Path",), KINDS: ("Template",)},
     ),
     "fitter": Part(
@@ -75,9 +71,8 @@ PARTS: Mapping[str, Part] = {
         hooks=("cvfp_analyses",),
         adds="analysis `$short-by-heart`: are small samples learned by heart?",
         item="$short-by-heart",
-        goods=("analysis.py",),
-        imports={ABC: ("Iterable", "Sequence"), KINDS: ("Analysis",)},
-        typing={"polars": (), "cvfp_core.claims.findings": ("Finding",), "cvfp_core.schema.fits": ("Fit",)},
+        files=("analysis.py",),
+        imports=_LAZY | {KINDS: ("Analysis",)},
     ),
     "light": Part(
         hooks=("cvfp_lights",),

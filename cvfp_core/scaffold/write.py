@@ -17,7 +17,6 @@ from cvfp_core.scaffold.parts import PARTS
 
 _FILES = Path(__file__).parent / "files"
 _WIDTH = 120
-_SHORT_NAMES = {"torch": "import torch", "polars": "import polars as pl"}
 
 
 def write(name: str, kinds: Sequence[str], into: Path) -> tuple[Path, ...]:
@@ -53,15 +52,15 @@ def files(name: str, kinds: Sequence[str]) -> dict[str, str]:
     package, parts = words["package"], [PARTS[kind] for kind in chosen]
     words["requires"] = requires()
     words["imports"] = _imports(chosen)
-    words["windows"] = "\n\n".join(_fill(f"{kind}.window", words) for kind in chosen).rstrip("\n")
+    words["entries"] = "\n\n".join(_fill(f"{kind}.entry", words) for kind in chosen).rstrip("\n")
     words["adds"] = "\n".join(f"- {Template(part.adds).substitute(words)}" for part in parts)
     words["try"] = "\n".join(_fill(f"{kind}.try", words).rstrip("\n") for kind in chosen)
     return {
         "pyproject.toml": _fill("pyproject.toml", words),
         "README.md": _fill("README.md", words),
-        f"{package}/__init__.py": _fill("window.py", words),
-        **{f"{package}/{good}": _fill(f"{kind}.{good}", words) for kind in chosen for good in PARTS[kind].goods},
-        "tests/test_entry.py": _fill("window.test", words),
+        f"{package}/__init__.py": _fill("entry.py", words),
+        **{f"{package}/{file}": _fill(f"{kind}.{file}", words) for kind in chosen for file in PARTS[kind].files},
+        "tests/test_entry.py": _fill("entry.test", words),
         **{f"tests/test_{kind.replace('-', '_')}.py": _fill(f"{kind}.test", words) for kind in chosen},
     }
 
@@ -109,25 +108,15 @@ def _fill(file: str, words: Mapping[str, str]) -> str:
 
 
 def _imports(chosen: Iterable[str]) -> str:
-    """The import block of the shop window, sorted as linters sort it."""
+    """The import block of the plugin module, sorted as linters sort it."""
     wanted: dict[str, set[str]] = {"cvfp_core": {"hookimpl"}}
-    typing: dict[str, set[str]] = {}
     for kind in chosen:
-        for block, modules in ((wanted, PARTS[kind].imports), (typing, PARTS[kind].typing)):
-            for module, each in modules.items():
-                block.setdefault(module, set()).update(each)
-    if typing:
-        wanted.setdefault("typing", set()).add("TYPE_CHECKING")
-    standard = {module: each for module, each in wanted.items() if not module.startswith("cvfp_core")}
-    blocks = ["import logging"] if "observer" in chosen else []
-    blocks += [_from(module, each) for module, each in sorted(standard.items())]
-    ours = [_from(module, wanted[module]) for module in sorted(wanted.keys() - standard.keys())]
-    text = "\n".join([*blocks, "", *ours] if blocks else ours)
-    if typing:
-        lines = [_SHORT_NAMES[module] for module in sorted(typing) if module in _SHORT_NAMES]
-        lines += [_from(module, typing[module]) for module in sorted(typing) if module not in _SHORT_NAMES]
-        text += "\n\nif TYPE_CHECKING:\n" + "\n".join(f"    {line}" for line in lines)
-    return text
+        for module, each in PARTS[kind].imports.items():
+            wanted.setdefault(module, set()).update(each)
+    ours = [_from(module, wanted[module]) for module in sorted(wanted) if module.startswith("cvfp_core")]
+    others = ["import logging"] if "observer" in chosen else []
+    others += [_from(module, wanted[module]) for module in sorted(wanted) if not module.startswith("cvfp_core")]
+    return "\n".join([*others, "", *ours] if others else ours)
 
 
 def _from(module: str, each: Iterable[str]) -> str:

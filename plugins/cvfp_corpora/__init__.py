@@ -1,19 +1,16 @@
-"""First-party plugin: corpora. The shop window: text, tokens and embeddings are made behind it, when one is loaded.
+"""First-party plugin: corpora. What makes text, tokens and embeddings is imported when one is loaded.
 
 `embedded` needs nothing but CPython; `text` and `jsonl` read files; `hf` and `ultrachat` read Hugging Face datasets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
 from cvfp_core import hookimpl
-from cvfp_core.registry.kinds import Corpus, CorpusSource, Option
-from cvfp_core.schema.settings import Scalar
+from cvfp_core.registry.kinds import CorpusSource, Option
+from cvfp_core.registry.lazy import lazy
 from cvfp_corpora.recipe import EMBED_DIM, VOCAB_SIZE
-
-Options = Mapping[str, Scalar | None]
 
 
 def shared_options(
@@ -82,7 +79,7 @@ def cvfp_corpora() -> Iterable[CorpusSource]:
         CorpusSource(
             name="embedded",
             title="the language reference inside this Python (460 KB of English); needs no file and no network",
-            load=_load_embedded,
+            load=lazy("cvfp_corpora.build:load_embedded"),
             options=(
                 Option(
                     name="document_characters", default=1500, minimum=1,
@@ -98,7 +95,7 @@ def cvfp_corpora() -> Iterable[CorpusSource]:
         CorpusSource(
             name="text",
             title="plain text files (UTF-8)",
-            load=_load_text,
+            load=lazy("cvfp_corpora.build:load_text"),
             options=(
                 *_file_options("**/*.txt"),
                 Option(
@@ -115,7 +112,7 @@ def cvfp_corpora() -> Iterable[CorpusSource]:
         CorpusSource(
             name="jsonl",
             title="JSON lines with a text or a list of messages",
-            load=_load_jsonl,
+            load=lazy("cvfp_corpora.build:load_jsonl"),
             options=(
                 *_file_options("**/*.jsonl"),
                 Option(name="field", default="text", help="the field with the text or the list of messages"),
@@ -125,13 +122,13 @@ def cvfp_corpora() -> Iterable[CorpusSource]:
         CorpusSource(
             name="hf",
             title="a Hugging Face dataset, by name or from a local file or folder (extra: hf)",
-            load=_load_hf,
+            load=lazy("cvfp_corpora.build:load_hf"),
             options=(*_dataset_options(), *shared_options()),
         ),
         CorpusSource(
             name="ultrachat",
             title="UltraChat-200k with GPT-2's tokens and embeddings, as in the published experiments (extra: hf)",
-            load=_load_ultrachat,
+            load=lazy("cvfp_corpora.build:load_ultrachat"),
             options=(
                 *_dataset_options(dataset="HuggingFaceH4/ultrachat_200k", split="train_sft", field="messages"),
                 *shared_options(
@@ -141,33 +138,3 @@ def cvfp_corpora() -> Iterable[CorpusSource]:
             ),
         ),
     )
-
-
-def _load_embedded(options: Options, cache: Path) -> Corpus:
-    from cvfp_corpora import build, documents
-
-    return build.load("embedded", documents.embedded, options, cache)
-
-
-def _load_text(options: Options, cache: Path) -> Corpus:
-    from cvfp_corpora import build, documents
-
-    return build.load("text", documents.text, options, cache)
-
-
-def _load_jsonl(options: Options, cache: Path) -> Corpus:
-    from cvfp_corpora import build, documents
-
-    return build.load("jsonl", documents.jsonl, options, cache)
-
-
-def _load_hf(options: Options, cache: Path) -> Corpus:
-    from cvfp_corpora import build, hub
-
-    return build.load("hf", hub.dataset, options, cache)
-
-
-def _load_ultrachat(options: Options, cache: Path) -> Corpus:
-    from cvfp_corpora import build, hub
-
-    return build.load("ultrachat", hub.dataset, options, cache)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import Corpus
 from cvfp_corpora import cache as entries
-from cvfp_corpora import embeddings, hub, recipe
+from cvfp_corpora import documents, embeddings, hub, recipe
 from cvfp_corpora.documents import local_path
 from cvfp_corpora.recipe import EMBED_DIM, VOCAB_SIZE, Options, Recipe
 
@@ -49,6 +50,13 @@ def load(source: str, read: Callable[[Options, Path], list[str]], options: Optio
         val_repeated=made.val_repeated,
         hash=hashlib.sha256(f"{key} {made.tokens_hash}".encode()).hexdigest(),
     )
+
+
+load_embedded = partial(load, "embedded", documents.embedded)
+load_text = partial(load, "text", documents.text)
+load_jsonl = partial(load, "jsonl", documents.jsonl)
+load_hf = partial(load, "hf", hub.dataset)
+load_ultrachat = partial(load, "ultrachat", hub.dataset)
 
 
 def _make(train: list[str], val: list[str], asked: Recipe, tokenizer_json: bytes | None) -> entries.Made:

@@ -7,40 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
 from cvfp_core.registry.kinds import Huber, Law, Option, Parameter
+from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     from cvfp_core.schema.fits import Fit, Points
 
 
-def _power_law(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
-    from cvfp_laws.power_law import fit
-
-    return fit(points, options)
-
-
 def _pinned(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     from cvfp_laws.pinned import fit
 
     return fit(PINNED, points, options)
-
-
-def _windows(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
-    from cvfp_laws.windows import fit
-
-    return fit(points, options)
-
-
-def _log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
-    from cvfp_laws.covariates import fit_log_linear
-
-    return fit_log_linear(points, options)
-
-
-def _linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
-    from cvfp_laws.covariates import fit_linear
-
-    return fit_linear(points, options)
 
 
 def _exponents(train_tokens: Any) -> Mapping[str, Any]:  # noqa: ARG001
@@ -90,7 +67,7 @@ POWER_LAW = Law(
     function=lambda train_tokens, A, alpha: A * train_tokens**alpha,
     linear=("A",),
     starts=_exponents,
-    fit=_power_law,
+    fit=lazy("cvfp_laws.power_law:fit"),
 )
 SATURATING = Law(
     name="saturating",
@@ -159,7 +136,7 @@ WINDOWS = Law(
     ),
     scope="records",
     minimum_points=3,
-    fit=_windows,
+    fit=lazy("cvfp_laws.windows:fit"),
     options=(Option(name="window", default=4, help="sizes in a window", minimum=3),),
 )
 _COVARIATE = Option(name="covariate", default="val_er", help="a record column; fractions are taken as percentages")
@@ -175,7 +152,7 @@ LOG_LINEAR = Law(
     scope="records",
     inputs=("train_tokens", "{covariate}"),
     minimum_points=4,
-    fit=_log_linear,
+    fit=lazy("cvfp_laws.covariates:fit_log_linear"),
     options=(
         _COVARIATE,
         Option(name="intercepts", default="shared", help="one gamma, or one a series", choices=("shared", "series")),
@@ -189,7 +166,7 @@ LINEAR = Law(
     scope="records",
     inputs=("{covariate}",),
     minimum_points=3,
-    fit=_linear,
+    fit=lazy("cvfp_laws.covariates:fit_linear"),
     options=(
         _COVARIATE,
         Option(name="a", default=None, help="evaluate this line instead of fitting one (500 was proposed)"),

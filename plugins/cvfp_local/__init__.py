@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 from cvfp_core import hookimpl
 from cvfp_core.registry.kinds import Executor
-from cvfp_core.schema.cells import Cell, Emit
-
-
-def _run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
-    from cvfp_local.processes import run
-
-    run(cells, folder, jobs, emit)
+from cvfp_core.registry.lazy import lazy
 
 
 @hookimpl
 def cvfp_executors() -> Iterable[Executor]:
-    yield Executor(name="local", title="on this machine, in --jobs processes", run=_run)
+    yield Executor(name="local", title="on this machine, in --jobs processes", run=lazy("cvfp_local.processes:run"))

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from cvfp_core import hookimpl
 from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import Option, Preset, VariantFamily
+from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.settings import Scalar
-
-if TYPE_CHECKING:
-    import torch
-
-    from cvfp_core.protocol.model import TwoPhaseModel
 
 OPTIONS = (
     Option(
@@ -53,14 +48,6 @@ def _check(variant: Variant, options: Mapping[str, Scalar | None]) -> None:
         )
 
 
-def _build(
-    variant: Variant, options: Mapping[str, Scalar | None], embeddings: torch.Tensor, generator: torch.Generator
-) -> TwoPhaseModel:
-    from cvfp_residual.model import ResidualModel
-
-    return ResidualModel(variant, options, embeddings, generator)
-
-
 @hookimpl
 def cvfp_variants() -> Iterable[VariantFamily]:
     yield VariantFamily(
@@ -68,7 +55,7 @@ def cvfp_variants() -> Iterable[VariantFamily]:
         title="residual context and token blocks (the published model)",
         form="{L}L_{d}d_{T}tok",
         parse=_parse,
-        build=_build,
+        build=lazy("cvfp_residual.model:ResidualModel"),
         options=OPTIONS,
         check=_check,
     )

@@ -17,18 +17,18 @@ _BIGGEST = 512 << 20
 """Bytes of a JSON document, which has to be read at once; JSON lines have no limit."""
 
 
-def matches(path: Path, head: bytes) -> bool:
+def matches(path: Path, head: bytes | None) -> bool:
     """Whether a file begins a JSON document that holds a list of objects, or columns of lists."""
     del path
-    text = text_of(head).lstrip("\ufeff \t\r\n")
+    text = text_of(head or b"").lstrip("\ufeff \t\r\n")
     if text.startswith("["):
         return text[1:].lstrip()[:1] in ("{", "]")
     return text.startswith("{") and not _is_lines(text) and text[1:].lstrip()[:1] == '"'
 
 
-def matches_lines(path: Path, head: bytes) -> bool:
+def matches_lines(path: Path, head: bytes | None) -> bool:
     """Whether a file's first line is a JSON object, and another follows or its name says so."""
-    text = text_of(head).lstrip("\ufeff \t\r\n")
+    text = text_of(head or b"").lstrip("\ufeff \t\r\n")
     named_so = path.suffix.lower() in (".jsonl", ".ndjson") and "\n" not in text
     return text.startswith("{") and (_is_lines(text) or named_so)
 

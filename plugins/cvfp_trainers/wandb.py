@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cvfp_core.ingesting import delimited
 from cvfp_core.ingesting.lines import shown, text_of
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Curve, Found, FoundRun, NotUnderstood, Tally
-from cvfp_tables import delimited
 from cvfp_trainers import figures
 
 _RUN_COLUMNS = {"State", "Runtime", "Created", "User", "Tags", "Sweep", "Notes", "ID"}
@@ -20,19 +20,19 @@ _STATES = {"finished": "ok", "crashed": "failed", "failed": "failed", "killed": 
            "preempted": "interrupted"}
 
 
-def _names(head: bytes) -> list[str]:
-    lines = text_of(head).lstrip("\ufeff").splitlines()
+def _names(head: bytes | None) -> list[str]:
+    lines = text_of(head or b"").lstrip("\ufeff").splitlines()
     return [name.strip().strip('"') for name in lines[0].split(",")] if lines else []
 
 
-def matches_runs(path: Path, head: bytes) -> bool:
+def matches_runs(path: Path, head: bytes | None) -> bool:
     """Whether a CSV's header is that of a table of runs."""
     del path
     names = _names(head)
     return "Name" in names and len(_RUN_COLUMNS & set(names)) >= 2
 
 
-def matches_history(path: Path, head: bytes) -> bool:
+def matches_history(path: Path, head: bytes | None) -> bool:
     """Whether a CSV's header is that of a chart: a step, then `run - metric`."""
     del path
     names = _names(head)

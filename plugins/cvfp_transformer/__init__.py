@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from cvfp_core import hookimpl
 from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import Option, Preset, VariantFamily
+from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.settings import Scalar
-
-if TYPE_CHECKING:
-    import torch
-
-    from cvfp_core.protocol.model import TwoPhaseModel
 
 FAMILY, PREFIX = "transformer", "transformer_"
 OPTIONS = (
@@ -73,14 +68,6 @@ def _settle(
     return {**options, "parameters": target, "inner_width": inner}
 
 
-def _build(
-    variant: Variant, options: Mapping[str, Scalar | None], embeddings: torch.Tensor, generator: torch.Generator
-) -> TwoPhaseModel:
-    from cvfp_transformer.model import Transformer
-
-    return Transformer(variant, options, embeddings, generator)
-
-
 @hookimpl
 def cvfp_variants() -> Iterable[VariantFamily]:
     yield VariantFamily(
@@ -88,7 +75,7 @@ def cvfp_variants() -> Iterable[VariantFamily]:
         title="causal Transformer over the token window, one phase (a baseline)",
         form=f"{PREFIX}{{L}}L_{{d}}d_{{T}}tok",
         parse=_parse,
-        build=_build,
+        build=lazy("cvfp_transformer.model:Transformer"),
         options=OPTIONS,
         check=_check,
         settle=_settle,

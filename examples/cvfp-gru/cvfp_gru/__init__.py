@@ -1,35 +1,19 @@
-"""The shop window: what the plugin adds, in words. The goods are imported from the sibling modules when one is used."""
+"""What the plugin adds, in words. What it is made of is imported from the sibling modules when it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cvfp_core import hookimpl
-from cvfp_core.registry.kinds import Analysis, Fitter, Ingester, IngestOptions, Option, Parameter, VariantFamily
+from cvfp_core.registry.kinds import Analysis, Fitter, Ingester, Option, Parameter, VariantFamily
+from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.cells import Variant
-from cvfp_core.schema.found import Found
-from cvfp_core.schema.settings import Scalar
-
-if TYPE_CHECKING:
-    import polars as pl
-    import torch
-    from cvfp_core.protocol.model import TwoPhaseModel
-    from cvfp_core.schema.claims import Finding
-    from cvfp_core.schema.fits import Fit
 
 
 def _parse(name: str) -> Variant | None:
     return Variant.parse(name, family="gru", prefix="gru_")
-
-
-def _build(
-    variant: Variant, options: Mapping[str, Scalar | None], embeddings: torch.Tensor, generator: torch.Generator
-) -> TwoPhaseModel:
-    from cvfp_gru.model import GruModel
-
-    return GruModel(variant, options, embeddings, generator)
 
 
 @hookimpl
@@ -39,7 +23,7 @@ def cvfp_variants() -> Iterable[VariantFamily]:
         title="gated recurrent unit; the hidden state is the context vector",
         form="gru_{L}L_{d}d_{T}tok",
         parse=_parse,
-        build=_build,
+        build=lazy("cvfp_gru.model:GruModel"),
         options=(
             # at 2 contexts settle before they spread (effective rank 88 %), at 3 they take twice the iterations (91 %)
             Option(name="cell_gain", default=2.5, minimum=0, help="initial weights of the cells, times sqrt(inputs)"),
@@ -53,15 +37,10 @@ def _matches(path: Path, head: bytes | None) -> bool:
     return head is not None and head.startswith(b"gru-log v1")
 
 
-def _read(path: Path, options: IngestOptions) -> Iterator[Found]:
-    from cvfp_gru.log import read
-
-    return read(path, options)
-
-
 @hookimpl
 def cvfp_ingesters() -> Iterable[Ingester]:
-    yield Ingester(name="gru-log", title="log of a GRU trainer, several runs a file", matches=_matches, read=_read)
+    yield Ingester(name="gru-log", title="log of a GRU trainer, several runs a file", matches=_matches,
+                   read=lazy("cvfp_gru.log:read"))
 
 
 def _starts(train_tokens: Any) -> Mapping[str, Any]:
@@ -88,17 +67,11 @@ def cvfp_fitters() -> Iterable[Fitter]:
     )
 
 
-def _families(runs: pl.DataFrame, fits: Sequence[Fit]) -> Iterable[Finding]:
-    from cvfp_gru.families import families
-
-    return families(runs, fits)
-
-
 @hookimpl
 def cvfp_analyses() -> Iterable[Analysis]:
     yield Analysis(
         name="gru-ppl",
         title="Has a GRU lower perplexity than another family's model of the same shape, at equal data?",
         columns=("val_ppl", "family"),
-        analyse=_families,
+        analyse=lazy("cvfp_gru.families:families"),
     )

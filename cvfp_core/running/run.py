@@ -1,0 +1,169 @@
+"""A run file -> records in a store: what `cvfp run` does, for programs to call too."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cvfp_core import registry as registries
+from cvfp_core.registry import Registry, options
+from cvfp_core.registry.kinds import Corpus, Executor
+from cvfp_core.running import config, grid
+from cvfp_core.running.corpora import leak, load_corpus, refuse_options_of_another
+from cvfp_core.schema import store
+from cvfp_core.schema.cells import Cell, Emit
+from cvfp_core.schema.settings import Scalar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A grid whose every part was checked, before anything is written."""
+
+    config: config.RunConfig
+    registry: Registry
+    executor: Executor
+    executor_options: Mapping[str, Scalar | None]
+    corpus: Corpus
+    cells: tuple[Cell, ...]
+    stop_rules: tuple[str, ...]
+    folder: Path
+    """Of the experiment."""
+    warnings: tuple[str, ...]
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether the cell has a result that is not to be made again."""
+        return store.finished(self.folder, cell.run_id, cell.stop_rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """What a run left: the records of its cells, those of earlier runs among them."""
+
+    folder: Path
+    records: pl.DataFrame
+    complete: bool
+    """Whether every cell has ended well, or by a stop rule that was asked for."""
+    warnings: tuple[str, ...] = ()
+
+
+Progress = Callable[[Plan, Sequence[Cell]], AbstractContextManager[Emit]]
+"""(plan, cells that are not finished) -> what hears the events while they run."""
+
+
+@contextmanager
+def silent(plan: Plan, pending: Sequence[Cell]) -> Iterator[Emit]:
+    """Hears the events of a run and shows nothing."""
+    del plan, pending
+    yield lambda _event: None
+
+
+def run(
+    run_file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    *,
+    out: str | Path = "runs",
+    jobs: int = 0,
+    stop_rules: Sequence[str] = (),
+    progress: Progress = silent,
+    command: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> RunOutcome:
+    """The records of every cell of a grid; those that have no result yet are executed.
+
+    run_file: None: the default grid. overrides: top-level keys of it, `{"samples": [4, 8]}`. assignments: those of
+    `--set`, `phase2.epochs=3`. jobs: processes; 0: as many as fit. command: kept in the store's manifest. Raises
+    UsageError before anything is written, and PluginError for an executor that fails.
+    """
+    planned = plan(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry)
+    registry, cells, folder = planned.registry, planned.cells, store.create(planned.folder)
+    before = store.read(folder)
+    grid.refuse_mixture(cells, before, registry)
+    pending = [cell for cell in cells if not planned.finished(cell)]
+    grid.refuse_other_code(pending, before, registry)
+    store.write_manifest(folder, _manifest(planned, command, jobs))
+    for cell in pending:
+        store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
+    executor = planned.executor
+    with progress(planned, pending) as emit:
+        if pending:
+            with registry.blaming(Executor, executor.name):
+                executor.run(pending, folder, jobs, emit, *([planned.executor_options] if executor.options else []))
+    missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
+    records = store.read(folder)
+    records = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
+    ended = ((records["status"] == "ok") | records["stopped_by"].is_in(list(stop_rules))).fill_null(False)
+    return RunOutcome(folder=folder, records=records, complete=not missing and ended.all(), warnings=(
+        f"{missing} of {len(cells)} cells have no record: {registry.label(Executor, executor.name)} returned before "
+        "they were done; run the same command again to go on",
+    ) if missing else ())
+
+
+def plan(
+    run_file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    *,
+    out: str | Path = "runs",
+    stop_rules: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Plan:
+    """The grid that `run` would execute. Arguments and errors are those of `run`."""
+    registry = registry or registries.installed()
+    asked = config.read(None if run_file is None else Path(run_file), overrides or {}, assignments, registry)
+    for name in asked.variants:
+        registry.variant(name)
+    executor = registry.get(Executor, asked.executor)
+    executor_options = options.resolve("executor", executor.options, asked.executor_options)
+
+    from cvfp_core.protocol import device as devices
+
+    device, cache = devices.resolve(asked.device), cache_folder()
+    if not any(assignment.startswith("corpus.name=") for assignment in assignments):
+        refuse_options_of_another(registry, asked.corpus)
+    corpus = load_corpus(registry, asked.corpus, cache)
+    cells = grid.cells(asked, registry, corpus, device, cache, stop_rules)
+    warning = leak(corpus)
+    return Plan(config=asked, registry=registry, executor=executor, executor_options=executor_options, corpus=corpus,
+                cells=cells, stop_rules=tuple(stop_rules), folder=Path(out) / asked.name,
+                warnings=(warning,) if warning else ())
+
+
+def cache_folder() -> Path:
+    """Where corpora are cached: CVFP_CACHE, or where this system keeps such things."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
+
+
+def _manifest(planned: Plan, command: Sequence[str], jobs: int) -> dict[str, Any]:
+    """Versions, command, host, configuration and corpus of one command."""
+    corpus = planned.corpus
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+        "folder": str(Path.cwd()),
+        "config": planned.config.written,
+        "settings": planned.config.settings.as_dict(),
+        "run_ids": [cell.run_id for cell in planned.cells],
+        "jobs": jobs,
+        "device": planned.cells[0].device,
+        "corpus": {"name": corpus.name, "hash": corpus.hash, "documents": corpus.num_documents,
+                   "train_tokens": len(corpus.train_tokens), "val_tokens": len(corpus.val_tokens),
+                   "val_repeated": corpus.val_repeated, "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
+        "host": {"node": platform.node(), "platform": platform.platform(), "machine": platform.machine(),
+                 "cpus": os.cpu_count()},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("cvfp", "torch", "numpy", "polars", "tokenizers", "lmfit")},
+        "plugins": [{"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
+                    for plugin in planned.registry.plugins],
+    }
