@@ -149,6 +149,12 @@ def _outside(values: pl.Series, quantity: Quantity) -> pl.Series:
     return ((values <= low) if quantity.exclusive else (values < low)) | (values > high)
 
 
+def within(values: pl.Series, quantity: Quantity) -> pl.Series:
+    """The values as the quantity's type, null where they are none of its range."""
+    cast = _cast(values, _DTYPES[quantity.dtype])
+    return cast.zip_with(~_outside(cast, quantity).fill_null(True), pl.Series([None] * len(cast), dtype=cast.dtype))
+
+
 def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None) -> pl.DataFrame:
     """The records with what follows from others filled in where it was not measured, and named in `derived`.
 
