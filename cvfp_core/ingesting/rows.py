@@ -18,7 +18,7 @@ from cvfp_core.registry.kinds import IngestOptions, VariantFamily
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.found import FoundRun
 from cvfp_core.schema.quantities import Quantity, of
-from cvfp_core.schema.records import SCHEMA, conform, derive
+from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive
 
 _BATCH = 500
 _SIZES = ("num_layers", "context_dim", "num_input_tokens")
@@ -146,7 +146,7 @@ class Batch:
     def _is_run(self, row: dict[str, Any], *, alone: bool) -> bool:
         """Whether the row is a run: it has a variant, or two numbers, a size and a metric, and is no step of a run.
 
-        An input window belongs to a two-phase variant, and that is named by three sizes. alone: it is the only row, so
+        One that has phases or an input window is of a variant, which three sizes name. alone: it is the only row, so
         that one of the numbers must be a metric by its name; else it may be a configuration.
         """
         if row.get("variant"):
@@ -154,7 +154,8 @@ class Batch:
         numbers = [name for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)
                    and not name.startswith("_") and of(name, self.rows.declared).kind in ("size", "metric")]
         metric = not alone or any(aliases.is_metric(name, self.rows.declared) for name in numbers)
-        return len(numbers) > 1 and metric and row.get("num_input_tokens") is None and not _step(row)
+        named = any(row.get(name) is not None for name in ("num_input_tokens", *PHASES))
+        return len(numbers) > 1 and metric and not named and not _step(row)
 
     def _derive(self, row: dict[str, Any]) -> None:
         """Fills what follows from the rest: the variant's name from its sizes, its sizes from its name."""
