@@ -20,7 +20,7 @@ from cvfp_core.schema.found import FoundRun
 from cvfp_core.schema.quantities import Quantity, of
 from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive
 
-_BATCH = 500
+_BATCH = 2000
 _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 """What a two-phase variant is named by."""
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
