@@ -88,7 +88,7 @@ def test_a_malformed_document_says_file_line_and_what_stands_there(tmp_path: Pat
 
 def test_text_in_a_number_column_is_refused(tmp_path: Path) -> None:
     made = read(write(tmp_path, "variant,train_tokens\na,many\nb,12\n", "a.csv"))
-    assert made.files[0].messages == ("a.csv:2: 'train_tokens' is not a finite Int64, found 'many'",)
+    assert made.files[0].messages == ("a.csv:2: 'train_tokens' is not a finite Float64, found 'many'",)
     assert made.records["variant"].to_list() == ["b"]
 
 
@@ -98,7 +98,7 @@ def test_percent_signs_are_fractions(tmp_path: Path) -> None:
 
 
 def test_a_column_nobody_has_is_a_usage_error_that_lists_what_there_is() -> None:
-    with pytest.raises(UsageError, match=r"no input has a column 'ppl'; there are: acc, eval_loss"):
+    with pytest.raises(UsageError, match=r"--map val_ppl=ppl: no column 'ppl'; there are: eval_ppl, samples"):
         read(CSV, mapping={"val_ppl": "ppl"})
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+
+from cvfp_core.schema.quantities import of
 
 _IDENTITY = ("variant", "num_layers", "context_dim", "embed_dim", "num_input_tokens", "seed", "num_samples",
              "train_tokens", "phase1_iterations")
@@ -15,6 +19,7 @@ _FIGURES = ("cvfp_loss", "diversity_loss", "train_er", "val_er", "train_ppl", "v
 _ENOUGH = 3
 """Figures that agree to the last digit, from which on the label of the experiment does not tell two runs apart."""
 _OWN = ("run_id", "experiment", "source", "reason", "status", "created")
+_NOT_CONTENT = ("run_id", "experiment", "settings", "status", "content")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,21 +34,85 @@ class Duplicate:
 def add_identity(records: pl.DataFrame) -> pl.DataFrame:
     """The records with `content`, a hash of what they say, and a readable `run_id` made from it where there is none.
 
-    A column `_fingerprint` (null: none) stands for the content where the ingester knows it better.
+    A column `_fingerprint` (null: none) stands for the content where the ingester knows it better. Without figures or
+    sizes that are known of old, all that a record has is its content.
     """
-    figures = pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.Int8) for name in _FIGURES)
-    label = pl.when(figures < _ENOUGH).then(pl.struct("experiment", "settings", "status"))
-    said = pl.struct(*_IDENTITY, *_FIGURES, label.alias("label")).struct.json_encode()
-    texts = records.select(pl.coalesce("_fingerprint", said).alias("text"))["text"].to_list()
-    contents = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
-    records = records.with_columns(pl.Series("content", contents, dtype=pl.String))
-    names = [
-        given or _run_id(experiment, variant, samples, tokens, content)
-        for given, experiment, variant, samples, tokens, content in records.select(
-            "_given_id", "experiment", "variant", "num_samples", "train_tokens", "content"
-        ).iter_rows()
-    ]
-    return records.with_columns(pl.Series("run_id", names, dtype=pl.String))
+    label = pl.when(_few()).then(pl.struct("experiment", "settings", "status"))
+    bare = ~pl.any_horizontal(pl.col(name).is_not_null() for name in _FIGURES) | (
+        pl.col("num_samples").is_null() & pl.col("train_tokens").is_null())
+    sizes = [name for name in _IDENTITY if records.schema[name] == pl.Float64]
+    whole = [pl.when(pl.col(name) == pl.col(name).floor()).then(pl.col(name)).cast(pl.Int64, strict=False)
+             if name in sizes else pl.col(name) for name in _IDENTITY]
+    said = pl.struct(*whole, *_FIGURES, label.alias("label")).struct.json_encode()
+    others = [name for name in records.columns if name not in (*_IDENTITY, *_FIGURES, *_NOT_CONTENT)
+              and not name.startswith("_") and of(name).kind not in ("cost", "provenance")]
+    known = records.select(
+        pl.coalesce("_fingerprint", said).alias("_text"), (bare & pl.col("_fingerprint").is_null()).alias("_bare"),
+        *sizes, *others)
+    texts = [row["_text"] + _said({name: row[name] for name in sizes if not _is_whole(row[name])})
+             + (_said({name: row[name] for name in others}) if row["_bare"] else "") for row in known.to_dicts()]
+    records = records.with_columns(pl.Series("content", [_hash(text) for text in texts], dtype=pl.String))
+    return records.with_columns(pl.Series("run_id", [_run_id(row) for row in records.select(
+        "_given_id", "experiment", "variant", "num_samples", "train_tokens", "content").to_dicts()], dtype=pl.String))
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    """The values that are there as text; a whole number reads the same whatever its type."""
+    there = {name: int(value) if isinstance(value, float) and _is_whole(value) else value
+             for name, value in sorted(values.items()) if value is not None}
+    return json.dumps(there, default=str) if there else ""
+
+
+def _is_whole(value: float | None) -> bool:
+    return value is None or (value == value // 1 and abs(value) < 2**63)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _few() -> pl.Expr:
+    return pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.Int8) for name in _FIGURES) < _ENOUGH
+
+
+def told_apart(records: pl.DataFrame) -> pl.DataFrame:
+    """The records with contents of their own for those that have the same one and are not one run.
+
+    Different rows of one file never are, nor are records of few figures that differ in anything both have, except what
+    they cost and where they come from. The ingester knows better where it gives fingerprints.
+    """
+    several = records.filter(pl.col("content").is_duplicated() & pl.col("_fingerprint").is_null())
+    if several.is_empty():
+        return records
+    contents: dict[int, str] = {}
+    for group in several.with_columns(_few=_few()).partition_by("content", maintain_order=True):
+        runs: list[tuple[dict[str, Any], list[int]]] = []
+        for row in group.to_dicts():
+            same = next((numbers for first, numbers in runs if not _differ(first, row)), None)
+            if same is None:
+                runs.append((row, [row["_run"]]))
+            else:
+                same.append(row["_run"])
+        if len(runs) > 1:
+            contents |= {number: _hash(_said(_all_of(first))) for first, numbers in runs for number in numbers}
+    if not contents:
+        return records
+    own = pl.col("_run").replace_strict(contents, default=None, return_dtype=pl.String)
+    records = records.with_columns(content=pl.coalesce(own, "content"))
+    return records.with_columns(pl.Series("run_id", [_run_id(row) if row["_run"] in contents else row["run_id"]
+                                                     for row in records.to_dicts()], dtype=pl.String))
+
+
+def _differ(first: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if first["_name"] == other["_name"]:
+        return _said(_all_of(first)) != _said(_all_of(other))
+    return bool(first["_few"]) and any(
+        value is not None and other[name] is not None and value != other[name]
+        for name, value in _all_of(first).items() if of(name).kind not in ("cost", "provenance"))
+
+
+def _all_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("run_id", "source") and not name.startswith("_")}
 
 
 def merge(records: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Duplicate, ...]]:
@@ -90,9 +159,14 @@ def _place(row: dict[str, Any]) -> str:
     return f"{row['_name']}:{row['_line']}"
 
 
-def _run_id(experiment: str, variant: str, samples: int | None, tokens: int | None, content: str) -> str:
+def _run_id(row: Mapping[str, Any]) -> str:
+    """The id the input gives, or a readable one."""
+    if row["_given_id"]:
+        return str(row["_given_id"])
+    samples, tokens = (None if row[name] is None else f"{row[name]:.0f}" for name in ("num_samples", "train_tokens"))
     size = f"n{samples}-" if samples is not None else f"t{tokens}-" if tokens is not None else ""
-    return safe(f"{experiment}-{variant}-{size}{content[:10]}")
+    variant = "" if row["variant"] is None else f"{row['variant']}-"
+    return safe(f"{row['experiment']}-{variant}{size}{row['content'][:10]}")
 
 
 def safe(text: str) -> str:

@@ -1,18 +1,21 @@
-"""A user's mapping of columns: `val_ppl=eval_ppl`, `val_ppl=exp(eval_loss)`, `val_acc=percent(acc)`, `seed=42`."""
+"""A user's mapping of columns: `val_ppl=eval_ppl`, `val_ppl=exp(eval_loss)`, `val_acc=percent(acc)`, `seed=42`.
+
+What stands on the right is an expression of `schema.expressions`.
+"""
 
 from __future__ import annotations
 
-import math
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.errors import UsageError
+import polars as pl
 
-_FUNCTION = re.compile(r"(exp|percent)\((.+)\)")
-_LITERAL = re.compile(r"'(.*)'|\"(.*)\"|(-?\d+(?:\.\d+)?(?:e-?\d+)?)")
+from cvfp_core.errors import UsageError
+from cvfp_core.schema import expressions
+from cvfp_core.schema.expressions import Expression
 
 
 def read(given: Iterable[str]) -> dict[str, str]:
@@ -53,45 +56,55 @@ def save(path: Path, mapping: Mapping[str, str]) -> None:
         raise UsageError(f"cannot write '{path}': {error.strerror or error}") from None
 
 
-def source_column(source: str) -> str | None:
-    """The input column a mapping reads; None for a constant."""
-    if _LITERAL.fullmatch(source):
-        return None
-    match = _FUNCTION.fullmatch(source)
-    return match[2].strip() if match else source
-
-
-def apply(mapping: Mapping[str, str], row: dict[str, Any]) -> None:
-    """Sets the mapped columns of the row; a column that was renamed no longer stands under its own name."""
-    renamed = []
-    made: dict[str, Any] = {}
+def require(mapping: Mapping[str, str], columns: Collection[str]) -> None:
+    """Raises UsageError for a mapping that is not understood, or reads a column that no input has."""
     for target, source in mapping.items():
-        if literal := _LITERAL.fullmatch(source):
-            made[target] = _constant(literal)
-        elif match := _FUNCTION.fullmatch(source):
-            if (value := row.get(match[2].strip())) is not None:
-                made[target] = _apply(match[1], value)
-        elif source in row:
-            made[target] = row[source]
-            renamed.append(source)
-    for name in renamed:
-        if name not in made:
-            del row[name]
-    row.update(made)
+        expressions.parse(source, columns, asked=f"--map {target}={source}")
 
 
-def _constant(literal: re.Match[str]) -> str | int | float:
-    if literal[3] is None:
-        return literal[1] if literal[1] is not None else literal[2]
-    return float(literal[3]) if re.search(r"[.e]", literal[3]) else int(literal[3])
+def columns_read(mapping: Mapping[str, str], columns: Collection[str]) -> set[str]:
+    """Those of the columns that the mapping reads."""
+    read: set[str] = set()
+    for target, source in mapping.items():
+        with suppress(expressions.UnknownColumn):
+            read.update(expressions.parse(source, columns, asked=f"--map {target}={source}").columns)
+    return read
 
 
-def _apply(function: str, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value  # the gate into the schema refuses it, with its row
-    if function == "percent":
-        return value / 100
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
+def apply(mapping: Mapping[str, str], rows: Sequence[dict[str, Any]]) -> None:
+    """Sets the mapped columns of the rows; what they are made from stays as it is.
+
+    A column that these rows do not have leaves the target as it is, and a value that is no number is handed on, for the
+    gate into the schema to refuse. Raises UsageError for a mapping that is not understood.
+    """
+    columns = dict.fromkeys(name for row in rows for name in row)
+    made: list[tuple[str, Expression, list[Any]]] = []
+    for target, source in mapping.items():
+        try:
+            expression = expressions.parse(source, columns, asked=f"--map {target}={source}")
+        except expressions.UnknownColumn:
+            continue
+        made.append((target, expression, _values(expression, rows)))
+    has = [row.keys() for row in map(dict, rows)]
+    for target, expression, values in made:
+        for row, names, value in zip(rows, has, values, strict=True):
+            if not expression.columns or not names.isdisjoint(expression.columns):
+                row[target] = value
+
+
+def _values(expression: Expression, rows: Sequence[dict[str, Any]]) -> list[Any]:
+    if expression.constant is not None:
+        return [expression.constant] * len(rows)
+    given = {name: [row.get(name) for row in rows] for name in expression.columns}
+    if expression.plain:
+        return given[expression.columns[0]]
+    wrong: dict[int, Any] = {}
+    for name in expression.numbers:
+        for i, value in enumerate(given[name]):
+            if value is not None and not isinstance(value, bool | int | float):
+                wrong[i], given[name][i] = value, None
+    frame = pl.DataFrame([
+        pl.Series(name, values, dtype=pl.Float64 if name in expression.numbers else None, strict=False)
+        for name, values in given.items()])
+    values = frame.select(expression.polars.alias("made"))["made"].to_list()
+    return [wrong.get(i, value) for i, value in enumerate(values * len(rows) if len(values) == 1 else values)]

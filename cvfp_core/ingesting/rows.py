@@ -9,18 +9,25 @@ from typing import Any
 import polars as pl
 
 from cvfp_core.errors import UsageError
+from cvfp_core.ingesting import aliases
 from cvfp_core.ingesting import mapping as columns_mapping
-from cvfp_core.ingesting.content import add_identity, safe
+from cvfp_core.ingesting.content import add_identity, safe, told_apart
 from cvfp_core.ingesting.lines import shown
 from cvfp_core.registry import Registry, options
 from cvfp_core.registry.kinds import IngestOptions, VariantFamily
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.found import FoundRun
-from cvfp_core.schema.records import SCHEMA, conform
+from cvfp_core.schema.quantities import Quantity, of
+from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive
 
-_BATCH = 500
+_BATCH = 2000
+_SIZES = ("num_layers", "context_dim", "num_input_tokens")
+"""What a two-phase variant is named by."""
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
         "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
+
+
+_STEPS = {"step", "global_step", "epoch", "iteration", "iter"}
 
 
 class Rows:
@@ -28,6 +35,7 @@ class Rows:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
+        self.declared = registry.items(Quantity)
         self.seen: set[str] = set()
         """Columns as the inputs call them."""
         self._frames: list[pl.DataFrame] = []
@@ -35,9 +43,9 @@ class Rows:
         self._variants: dict[str, Variant | None] = {}
         self._settings: dict[tuple[str, str], str] = {}
 
-    def batch(self, name: str, source: str) -> Batch:
-        """Where the rows of one file go; `keep` takes them over."""
-        return Batch(self, name, source)
+    def batch(self, name: str, source: str, asked: IngestOptions, *, aliases: bool = False) -> Batch:
+        """Where the rows of one file go; `keep` takes them over. aliases: whether its columns may go by other names."""
+        return Batch(self, name, source, asked, aliases=aliases)
 
     def keep(self, batch: Batch) -> None:
         self._frames += batch.frames
@@ -52,7 +60,7 @@ class Rows:
         if not frames:
             own = {name: dtype() for name, dtype in _OWN.items()}
             return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
-        return pl.concat(frames, how="diagonal_relaxed")
+        return told_apart(pl.concat(frames, how="diagonal_relaxed"))
 
     def variant(self, name: str) -> Variant | None:
         """The variant of that name, if a family knows it."""
@@ -80,28 +88,20 @@ class Rows:
 class Batch:
     """The rows of one file on their way through the gate."""
 
-    def __init__(self, rows: Rows, name: str, source: str) -> None:
-        self.rows, self.name, self.source = rows, name, source
+    def __init__(self, rows: Rows, name: str, source: str, asked: IngestOptions, *, aliases: bool) -> None:
+        self.rows, self.name, self.source, self.asked, self.aliases = rows, name, source, asked, aliases
         self.frames: list[pl.DataFrame] = []
         self.refused: list[tuple[int, str]] = []
+        self.taken: dict[str, str] = {}
+        """Columns taken for quantities they are not called by: quantity -> column."""
         self.count = 0
-        self._pending: list[dict[str, Any]] = []
+        self._pending: list[tuple[int, FoundRun]] = []
 
-    def add(self, found: FoundRun, asked: IngestOptions) -> int:
+    def add(self, found: FoundRun) -> int:
         """Takes a run; returns its number, which its curves go by."""
-        row = dict(found.columns)
-        self.rows.seen.update(row)
-        columns_mapping.apply(asked.mapping, row)
-        self._derive(row)
-        row.setdefault("experiment", self.name.rpartition("/")[2].partition(".")[0])
-        given = row.pop("run_id", None)
         number = self.rows.number()
-        row |= {
-            "source": row.get("source") or self.source, "run_id": "-",
-            "_given_id": safe(str(given)) if given else None, "_run": number, "_order": number, "_exact": found.exact,
-            "_curves": bool(found.curves), "_fingerprint": found.fingerprint, "_name": self.name, "_line": found.line,
-        }
-        self._pending.append(row)
+        self.rows.seen.update(found.columns)
+        self._pending.append((number, found))
         if len(self._pending) >= _BATCH:
             self.close()
         return number
@@ -110,17 +110,56 @@ class Batch:
         """Sends what waits through the gate."""
         if not self._pending:
             return
-        rows, self._pending = self._pending, []
-        made = conform(_frame(rows))
+        pending, self._pending = self._pending, []
+        rows = [dict(found.columns) for _, found in pending]
+        columns_mapping.apply(self.asked.mapping, rows)
+        for row, (number, found) in zip(rows, pending, strict=True):
+            self._derive(row)
+            row.setdefault("experiment", self.name.rpartition("/")[2].partition(".")[0])
+            given = row.pop("run_id", None)
+            row |= {
+                "source": row.get("source") or self.source, "run_id": "-",
+                "_given_id": safe(str(given)) if given else None, "_run": number, "_order": number,
+                "_exact": found.exact, "_curves": bool(found.curves), "_fingerprint": found.fingerprint,
+                "_name": self.name, "_line": found.line,
+            }
+        runs = [row for row in rows if self._is_run(row, alone=len(rows) == 1 and not self.count)]
+        numbers = {row["_run"] for row in runs}
+        self.refused += [(row["_line"], _no_run(row)) for row in rows if row["_run"] not in numbers]
+        if runs:
+            self._through(runs, {name for row in rows for name in row})
+        self.refused.sort(key=lambda each: each[0])
+
+    def _through(self, runs: list[dict[str, Any]], given: set[str]) -> None:
+        """Sends the runs through the gate. given: the columns there are."""
+        made = conform(_frame(runs), self.rows.declared, derived=False)
         for each in made.rejected:
-            row = rows[each.row]
+            row = runs[each.row]
             self.refused.append((row["_line"], _refusal(each.column, each.reason, row)))
-        self.frames.append(add_identity(made.records))
-        self.count += made.records.height
+        records = add_identity(made.records)
+        if self.aliases:
+            records, taken = aliases.adopt(records, given, self.asked.mapping, self.rows.declared)
+            self.taken |= taken
+        self.frames.append(derive(records, self.rows.declared))
+        self.count += records.height
+
+    def _is_run(self, row: dict[str, Any], *, alone: bool) -> bool:
+        """Whether the row is a run: it has a variant, or two numbers, a size and a metric, and is no step of a run.
+
+        One that has phases or an input window is of a variant, which three sizes name. alone: it is the only row, so
+        that one of the numbers must be a metric by its name; else it may be a configuration.
+        """
+        if row.get("variant"):
+            return True
+        numbers = [name for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)
+                   and not name.startswith("_") and of(name, self.rows.declared).kind in ("size", "metric")]
+        metric = not alone or any(aliases.is_metric(name, self.rows.declared) for name in numbers)
+        named = any(row.get(name) is not None for name in ("num_input_tokens", *PHASES))
+        return len(numbers) > 1 and metric and not named and not _step(row)
 
     def _derive(self, row: dict[str, Any]) -> None:
         """Fills what follows from the rest: the variant's name from its sizes, its sizes from its name."""
-        sizes = [row.get(name) for name in ("num_layers", "context_dim", "num_input_tokens")]
+        sizes = [row.get(name) for name in _SIZES]
         if not row.get("variant") and all(isinstance(size, int) for size in sizes):
             row["variant"] = "{}L_{}d_{}tok".format(*sizes)
         known = self.rows.variant(str(row["variant"])) if row.get("variant") else None
@@ -146,7 +185,7 @@ def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
             series.append(pl.Series(name, values, dtype=_OWN[name]))
             continue
         try:
-            made = pl.Series(name, values, strict=True)
+            made = pl.Series(name, values, strict=True, dtype=_number_type(values) if name not in SCHEMA else None)
             if made.dtype.is_nested() or made.dtype in (pl.Object, pl.Binary):
                 raise TypeError(name)
         except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
@@ -158,14 +197,30 @@ def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(series)
 
 
+def _number_type(values: list[Any]) -> pl.DataType | None:
+    """The type of a column of numbers of several types; None where the values are of one type, or no numbers."""
+    types = {type(value) for value in values} - {type(None)}
+    return pl.Float64() if types == {int, float} else None
+
+
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _refusal(column: str, reason: str, row: dict[str, Any]) -> str:
-    value = row.get(column)
-    if column != "variant" or value:
-        return f"'{column}' {reason}, found {shown(value) if isinstance(value, str) else repr(value)[:60]}"
-    known = [f"{name} = {row[name]}" for name in ("num_layers", "context_dim", "num_input_tokens") if row.get(name)]
+def _step(row: dict[str, Any]) -> str | None:
+    """The column that says which step of a run the row is, if one does."""
+    return next((name for name in row if name.strip("_").lower() in _STEPS and row[name] is not None), None)
+
+
+def _no_run(row: dict[str, Any]) -> str:
+    if step := _step(row):
+        return (f"is a step of a run, by its column '{step}', and no run; if it is one, name it with "
+                "--map \"variant='name'\"")
+    known = [f"{name} = {row[name]}" for name in _SIZES if row.get(name)]
     return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
             "give what lacks with --map context_dim=768 or --map \"variant='name'\"")
+
+
+def _refusal(column: str, reason: str, row: dict[str, Any]) -> str:
+    value = row.get(column)
+    return f"'{column}' {reason}, found {shown(value) if isinstance(value, str) else repr(value)[:60]}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cvfp_core.errors import CvfpError, IngestError, UsageError
+from cvfp_core.errors import CvfpError, IngestError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import published, sources
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
@@ -43,6 +43,8 @@ class FileReport:
     """Scaling exponents it states."""
     problem: str | None = None
     """Why nothing of it was taken, if nothing was."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Quantities under other names: which column was taken for which; the column itself is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,7 +126,8 @@ def ingest(
             files.append(FileReport(name=source.name, ingester=None, problem=f"{source.name}: {source.problem}"))
         else:
             files.append(reader.read(source, source.ingester))
-    _require_mapped(options.mapping, rows)
+    if rows.seen:
+        columns_mapping.require(options.mapping, rows.seen)
     records, duplicates = merge(rows.take())
     records = unique_ids(records)
     stated = published.link(reader.published, records)
@@ -147,7 +150,8 @@ class _Reader:
 
     def read(self, source: sources.Source, ingester: Ingester) -> FileReport:
         owner = self.registry.owner(Ingester, ingester.name)
-        batch = self.rows.batch(source.name, f"{source.name} ({ingester.name}, {owner.name} {owner.version})")
+        place = f"{source.name} ({ingester.name}, {owner.name} {owner.version})"
+        batch = self.rows.batch(source.name, place, self.options, aliases=ingester.general)
         report = FileReport(name=source.name, ingester=ingester.name)
         stated: list[tuple[str, PublishedAlpha]] = []
         messages: list[str] = []
@@ -155,7 +159,7 @@ class _Reader:
         try:
             for item in ingester.read(source.path, self.options):
                 if isinstance(item, FoundRun):
-                    self.spool.add(batch.add(item, self.options), item.curves)
+                    self.spool.add(batch.add(item), item.curves)
                 elif isinstance(item, Tally):
                     record, curve, noise = record + item.record, curve + item.curve, noise + item.noise
                 elif isinstance(item, PublishedAlpha):
@@ -181,7 +185,7 @@ class _Reader:
         return replace(
             report, runs=batch.count, alphas=len(stated), messages=tuple(messages),
             lines=Tally(record=record, curve=curve, noise=noise),
-            reported=reported + len(batch.refused), refused=len(batch.refused),
+            reported=reported + len(batch.refused), refused=len(batch.refused), taken=batch.taken,
         )
 
 
@@ -199,11 +203,3 @@ def _join(text: str) -> str:
 
 def _with_message(file: FileReport, message: str) -> FileReport:
     return replace(file, messages=(*file.messages, message), reported=file.reported + 1)
-
-
-def _require_mapped(mapping: Mapping[str, str], rows: Rows) -> None:
-    for target, source in mapping.items():
-        column = columns_mapping.source_column(source)
-        if column is not None and column not in rows.seen and rows.seen:
-            raise UsageError(f"--map {target}={source}: no input has a column '{column}'; there are: "
-                             f"{', '.join(sorted(rows.seen)[:40])}")

@@ -45,6 +45,10 @@ _CALLED = ", ".join((*_FUNCTIONS, *_EXTREMES))
 ALLOWED = f"numbers, columns, 'texts', + - * / **, < <= > >= == !=, and, or, not, {_CALLED}"
 
 
+class UnknownColumn(UsageError):
+    """An expression reads a column that is not there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Expression:
     """An expression over columns, ready to be computed on a frame that has them."""
@@ -113,7 +117,7 @@ class _Parser:
         text = self._with_places()
         node = "a # has no meaning" if "#" in re.sub(_QUOTED, "", text) else _ast(text)
         if isinstance(node, str):
-            raise self._wrong(self._unread(node))
+            raise self._unread(node)
         if not all(_fits(each.value) for each in ast.walk(node) if isinstance(each, ast.Constant)):
             raise self._wrong("has a number that is too large; write it as 1e20")
         if sum(1 for _ in ast.walk(node)) > _NODES or _depth(node) > _DEPTH:
@@ -258,19 +262,17 @@ class _Parser:
             return self._wrong(f"there is no function '{name}'; there are {_CALLED}")
         return self._wrong(f"'{ast.unparse(self._named(node))[:80]}' is not understood; allowed are {ALLOWED}")
 
-    def _unread(self, why: str) -> str:
+    def _unread(self, why: str) -> UsageError:
         if re.search(r"(?<![<>=!])=(?!=)", self.text):
-            return "is not understood; equality is written =="
+            return self._wrong("is not understood; equality is written ==")
         words = re.split(r"\s+", self.text)
         if all(_is_plain(word) for word in words) and len(words) > 1 and not _WORDS & set(words):
-            return self._there_is_none(self.text)
-        return f"is not understood ({why}); allowed are {ALLOWED}"
+            return self._unknown(self.text)
+        return self._wrong(f"is not understood ({why}); allowed are {ALLOWED}")
 
-    def _unknown(self, name: str) -> UsageError:
-        return UsageError(f"{self.asked}: {self._there_is_none(name)}")
-
-    def _there_is_none(self, name: str) -> str:
-        return f"no column '{name}'; there are: {', '.join(nearest((name, self.text), self.columns)) or 'none'}"
+    def _unknown(self, name: str) -> UnknownColumn:
+        there = ", ".join(nearest((name, self.text), self.columns)) or "none"
+        return UnknownColumn(f"{self.asked}: no column '{name}'; there are: {there}")
 
     def _wrong(self, why: str) -> UsageError:
         return UsageError(f"{self.asked}: {why}")

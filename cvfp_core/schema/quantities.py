@@ -6,7 +6,8 @@ only, so that a plugin's entry module can declare its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
@@ -26,6 +27,11 @@ class Follows:
     """True: only of runs that have phases, which cvfp made; False: only of runs that have none; None: of any."""
     convention: str | None = None
     """Only where the record's `flops_convention` says so."""
+
+    def plainly_from(self, columns: Collection[str]) -> bool:
+        """Whether it holds of any run that has these columns."""
+        words = set(re.findall(r"[A-Za-z_]\w*(?!\w*\()", self.expression))
+        return self.phases is None and self.convention is None and words <= set(columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

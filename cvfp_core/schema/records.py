@@ -19,8 +19,8 @@ from cvfp_core.schema import expressions
 from cvfp_core.schema.quantities import QUANTITIES, Follows, Quantity, Record, Status, of
 from cvfp_core.schema.series import control, label, series, without_controls
 
-__all__ = ["CURVE_SCHEMA", "REQUIRED", "SCHEMA", "Conformed", "CurvePoint", "Record", "Rejection", "RunResult",
-           "Status", "conform", "conform_rows", "control", "derive", "frame", "label", "plain", "series",
+__all__ = ["CURVE_SCHEMA", "PHASES", "REQUIRED", "SCHEMA", "Conformed", "CurvePoint", "Record", "Rejection",
+           "RunResult", "Status", "conform", "conform_rows", "control", "derive", "frame", "label", "plain", "series",
            "without_controls"]
 
 
@@ -56,7 +56,7 @@ CURVE_SCHEMA: dict[str, pl.DataType] = {
 }
 REQUIRED = ("run_id", "experiment")
 """Columns without which a row is no record."""
-_PHASES = ("phases", "phase1_mode", "phase1_iterations", "params_phase1")
+PHASES = ("phases", "phase1_mode", "phase1_iterations", "params_phase1")
 """A record that has one of these is of a run with phases."""
 _WHOLE = 2.0**53
 """From here on a float stands for several whole numbers."""
@@ -149,6 +149,12 @@ def _outside(values: pl.Series, quantity: Quantity) -> pl.Series:
     return ((values <= low) if quantity.exclusive else (values < low)) | (values > high)
 
 
+def within(values: pl.Series, quantity: Quantity) -> pl.Series:
+    """The values as the quantity's type, null where they are none of its range."""
+    cast = _cast(values, _DTYPES[quantity.dtype])
+    return cast.zip_with(~_outside(cast, quantity).fill_null(True), pl.Series([None] * len(cast), dtype=cast.dtype))
+
+
 def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None) -> pl.DataFrame:
     """The records with what follows from others filled in where it was not measured, and named in `derived`.
 
@@ -182,7 +188,7 @@ def _computed(expression: str) -> expressions.Expression:
 
 def _applies(rule: Follows) -> pl.Expr:
     """To which records the rule applies."""
-    phased = pl.any_horizontal(pl.col(name).is_not_null() for name in _PHASES)
+    phased = pl.any_horizontal(pl.col(name).is_not_null() for name in PHASES)
     return (pl.lit(rule.phases is None) | (phased == pl.lit(rule.phases))) & (
         pl.lit(rule.convention is None) | (pl.col("flops_convention") == pl.lit(rule.convention)))
 
