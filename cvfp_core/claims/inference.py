@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 from scipy import special
 
-from cvfp_core.fitting.linear import t_quantile
+from cvfp_core.fitting.linear import t_p_value, t_quantile
 from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.fits import Array
 
@@ -19,9 +19,8 @@ EXACT = 8
 def student(estimate: float, stderr: float, dof: float, *, n: int, method: str) -> Measured:
     """The estimate with the t interval of that standard error."""
     half = t_quantile(dof) * stderr
-    p = float(2 * special.stdtr(dof, -abs(estimate) / stderr)) if stderr > 0 else float(estimate == 0)
-    return Measured(estimate=estimate, low=estimate - half, high=estimate + half, stderr=stderr, dof=dof, p_value=p,
-                    n=n, method=method)
+    return Measured(estimate=estimate, low=estimate - half, high=estimate + half, stderr=stderr, dof=dof,
+                    p_value=t_p_value(estimate, stderr, dof), n=n, method=method)
 
 
 def mean(values: Array, *, method: str = "mean, t interval") -> Measured:
@@ -37,20 +36,21 @@ def mean(values: Array, *, method: str = "mean, t interval") -> Measured:
 def pearson(x: Array, y: Array) -> Measured:
     """The correlation of independent pairs; interval by Fisher's z, p by t."""
     method = "Pearson correlation, Fisher interval, t test"
-    r = _correlation(x, y)
-    if r is None:
+    found = _correlation(x, y)
+    if found is None:
         return Measured(estimate=None, n=len(x), method=method)
-    return _correlated(r, len(x), factor=1.0, method=method)
+    return _correlated(*found, len(x), factor=1.0, method=method)
 
 
 def spearman(x: Array, y: Array) -> Measured:
     """The rank correlation of independent pairs; exact p for up to 8, else by t; interval of Bonett and Wright 2000."""
     n, left, right = len(x), ranks(x), ranks(y)
     method = f"Spearman rank correlation, {'exact test' if n <= EXACT else 't test'}"
-    rho = _correlation(left, right)
-    if rho is None:
+    found = _correlation(left, right)
+    if found is None:
         return Measured(estimate=None, n=n, method=method)
-    made = _correlated(rho, n, factor=1 + rho**2 / 2, method=method)
+    rho = found[0]
+    made = _correlated(*found, n, factor=1 + rho**2 / 2, method=method)
     if n > EXACT:
         return made
     every = (right[_orders(n)] - right.mean()) @ (left - left.mean())
@@ -66,24 +66,29 @@ def ranks(values: Array) -> Array:
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") + 1) / 2
 
 
-def _correlation(x: Array, y: Array) -> float | None:
+def _correlation(x: Array, y: Array) -> tuple[float, float] | None:
+    """The correlation r and 1 - r^2, which near a perfect correlation has digits that r has not."""
     if len(x) < 3:
         return None
     left, right = x - x.mean(), y - y.mean()
     scale = float(np.sqrt((left @ left) * (right @ right)))
     floor = 1e-12 * len(x) * max(float(np.abs(x).max()), 1e-300) * max(float(np.abs(y).max()), 1e-300)
-    return None if scale <= floor else float(np.clip(left @ right / scale, -1, 1))
+    if scale <= floor:
+        return None
+    r = float(np.clip(left @ right / scale, -1, 1))
+    apart = left / np.sqrt(left @ left) - np.sign(r) * right / np.sqrt(right @ right)
+    return r, float(apart @ apart) / 2 * (1 + abs(r))
 
 
-def _correlated(r: float, n: int, *, factor: float, method: str) -> Measured:
+def _correlated(r: float, rest: float, n: int, *, factor: float, method: str) -> Measured:
     dof = n - 2
-    p = float(2 * special.stdtr(dof, -abs(r) * np.sqrt(dof / (1 - r**2)))) if abs(r) < 1 else 0.0
     low = high = None
     if n > 3 and abs(r) < 1 - 1e-12:  # of a perfect correlation Fisher's interval would be a point
         half = float(special.ndtri(0.975) * np.sqrt(factor / (n - 3)))
         z = float(np.arctanh(r))
         low, high = float(np.tanh(z - half)), float(np.tanh(z + half))
-    return Measured(estimate=r, low=low, high=high, dof=dof, p_value=p, n=n, method=method)
+    return Measured(estimate=r, low=low, high=high, dof=dof, p_value=t_p_value(r, float(np.sqrt(rest / dof)), dof), n=n,
+                    method=method)
 
 
 def slope(x: Array, y: Array, strata: Array | None = None) -> Measured:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from scipy import special
-
+from cvfp_core.fitting.linear import t_p_value
 from cvfp_core.schema.claims import Measured, Verdict
 
 Direction = Literal["rises", "falls", "differs"]
@@ -59,7 +58,8 @@ def _beyond(distance: float, measured: Measured) -> float:
     """One-sided p of an estimate that far on the right side of a limit."""
     if not measured.stderr:
         return float(distance < 0)
-    return float(special.stdtr(measured.dof, -distance / measured.stderr))
+    p = t_p_value(distance, measured.stderr, measured.dof) / 2
+    return p if distance > 0 else 1 - p
 
 
 def rests_on_p(verdict: Verdict) -> bool:

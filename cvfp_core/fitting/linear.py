@@ -19,6 +19,13 @@ def t_quantile(dof: float, confidence: float = 0.95) -> float:
     return float(special.stdtrit(dof, 0.5 + confidence / 2))
 
 
+def t_p_value(estimate: float, stderr: float, dof: float) -> float:
+    """Two-sided p of a t statistic: the chance of an estimate this far from 0 if the truth is 0."""
+    if stderr == 0:
+        return float(estimate == 0)
+    return float(2 * special.stdtr(dof, -abs(estimate) / stderr))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variance:
     """Residual variance with its degrees of freedom, and the test of the law against the scatter of seeds."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from cvfp_core.claims import matched
 from cvfp_core.errors import UsageError, suggestion
-from cvfp_core.fitting.linear import t_quantile
+from cvfp_core.fitting.linear import t_p_value, t_quantile
 from cvfp_core.reporting.names import ComparisonView, EstimateView
 from cvfp_core.reporting.series import usable
 from cvfp_core.schema import records as schema
@@ -107,7 +107,4 @@ def _exponentiated(estimate: EstimateView) -> EstimateView:
 def _p_value(logs: np.ndarray) -> float | None:
     if len(logs) < 2 or logs.std(ddof=1) == 0:
         return None
-    from scipy import special
-
-    t = abs(logs.mean()) / (logs.std(ddof=1) / np.sqrt(len(logs)))
-    return float(2 * special.stdtr(len(logs) - 1, -t))
+    return t_p_value(float(logs.mean()), float(logs.std(ddof=1) / np.sqrt(len(logs))), len(logs) - 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from scipy import special
 
 from cvfp_core.claims import verdicts
 from cvfp_core.claims.findings import finding
 from cvfp_core.fitting import Fit
+from cvfp_core.fitting.linear import t_p_value
 from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
 
 
@@ -40,7 +40,7 @@ def _windows(fit: Fit, question: str) -> Finding:
     alphas = [each for each in fit.estimates if each.name.startswith("alpha ")]
     p = None
     if change.value is not None and change.stderr and fit.dof:
-        p = float(2 * special.stdtr(fit.dof, -abs(change.value) / change.stderr))
+        p = t_p_value(change.value, change.stderr, fit.dof)
     measured = Measured(estimate=change.value, low=change.low, high=change.high, stderr=change.stderr, dof=fit.dof,
                         p_value=p, n=fit.n, method="last minus first window, variance about a parabola, t interval")
     return finding(

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from cvfp_core.fitting.linear import aicc, least_squares
+from cvfp_core.fitting.linear import aicc, least_squares, t_p_value
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason
 from cvfp_core.schema.records import Record
 from cvfp_core.schema.settings import Scalar
@@ -53,9 +53,7 @@ def fit_log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list
             estimates.append(Estimate(name=name, value=_left_out(design[:, columns], target, index), unit="fraction",
                                       note="of series not fitted"))
     beta = line.stderr(1)
-    from scipy import special
-
-    p = float(2 * special.stdtr(line.variance.dof, -abs(line.coefficients[1]) / beta)) if beta else None
+    p = t_p_value(float(line.coefficients[1]), beta, line.variance.dof) if beta else None
     return [Fit(**blank, status="converged", estimates=tuple(estimates), dof=line.variance.dof, rss=line.rss,
                 sigma=float(np.sqrt(line.variance.value)), r_squared=line.r_squared, p_value=p,
                 aicc=aicc(line.rss, points.n, design.shape[1]),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import special
 
-from cvfp_core.fitting.linear import aicc, least_squares
+from cvfp_core.fitting.linear import aicc, least_squares, t_p_value
 from cvfp_core.fitting.points import wrong_way
 from cvfp_core.schema.fits import Estimate, Fit, Points
 from cvfp_core.schema.settings import Scalar
@@ -32,7 +31,7 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:  # n
     if error is None:
         status, reason = "no interval", "2 points give a line and no interval; add a third size"
     else:
-        p_value = float(2 * special.stdtr(line.variance.dof, -abs(alpha) / error)) if error > 0 else 0.0
+        p_value = t_p_value(alpha, error, line.variance.dof)
         half = (ends[1] - alpha) / error * np.hypot(line.stderr(1), error * centre) if error > 0 else 0.0
         a_ends = (float(np.exp(log_a - half)), float(np.exp(log_a + half)))
         reason = _bend(sizes, points)
