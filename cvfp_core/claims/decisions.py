@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from cvfp_core.claims import inference
 from cvfp_core.claims.matched import learned, usable
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.registry.kinds import Iteration, Light, StopRule
+from cvfp_core.schema.plain import AsDict
 from cvfp_core.schema.records import SCHEMA
 
 Colour = Literal["green", "yellow", "red"]
@@ -33,7 +34,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backtest:
+class Backtest(AsDict):
     """What stopping runs would have meant for the runs that were made."""
 
     rule: str
@@ -57,10 +58,6 @@ class Backtest:
     """Of the judged runs whose times are known."""
     timed: int
     """Stopped runs whose times are known."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,10 @@ Claims are messages with {named} places, so that a report can say them in anothe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from cvfp_core.schema.plain import plain
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "confounded"]
 Plain = str | int | float | bool | None
@@ -62,14 +64,8 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data; every caveat as text and values."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        plain["values"] = dict(self.values)
-        plain["caveats"] = [
-            {"text": each, "values": {}} if isinstance(each, str) else {"text": each.text, "values": dict(each.values)}
-            for each in self.caveats
-        ]
-        plain["table"] = _lists(asdict(self.table)) if self.table is not None else None
-        return plain
+        caveats = [Caveat(text=each) if isinstance(each, str) else each for each in self.caveats]
+        return {**plain(self), "caveats": plain(caveats)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +80,3 @@ class Measured:
     p_value: float | None = None
     n: int = 0
     method: str = ""
-
-
-def _lists(value: Any) -> Any:
-    """The value with lists where it has tuples."""
-    if isinstance(value, dict):
-        return {key: _lists(each) for key, each in value.items()}
-    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value

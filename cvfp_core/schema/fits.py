@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cvfp_core.schema.plain import AsDict
+
 Array = np.ndarray
 Status = Literal[
     "converged", "at a bound", "not identifiable", "no interval", "too few points", "rises", "bad data", "failed"
@@ -91,7 +93,7 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fit:
+class Fit(AsDict):
     """One law fitted to one series or set of records. A fit that failed is one too: a status with a reason."""
 
     law: str
@@ -140,14 +142,3 @@ class Fit:
     def usable(self) -> bool:
         """Whether the law's parameters have values, so that it can be drawn and predict."""
         return bool(self.estimates) and all(estimate.value is not None for estimate in self.estimates)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON and templates, without the points."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("points", "estimates")}
-        plain["reason"] = str(self.reason)
-        plain["left_out"] = list(self.left_out)
-        plain["fitted_range"] = list(self.fitted_range) if self.fitted_range else None
-        plain["estimates"] = [
-            {name: getattr(each, name) for name in Estimate.__slots__} for each in self.estimates
-        ]
-        return plain
