@@ -86,8 +86,8 @@ def group(runs: pl.DataFrame) -> Group:
     traits = {name: _one(runs, name) for name in (*IDENTITY, *DATA) if name in runs.columns}
     settings = [flatten(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
     for name in sorted({name for each in settings for name in each}):
-        values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings))
-        traits[name] = json.loads(values[0]) if len(values) == 1 else " / ".join(values)
+        values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings)) if len(settings) > 1 else []
+        traits[name] = " / ".join(values) if len(values) > 1 else settings[0].get(name)
     if traits.get("context_dim") is None:
         traits["variant"] = _one(runs, "variant")
     known = {name: value for name, value in traits.items() if value is not None}
@@ -97,7 +97,7 @@ def group(runs: pl.DataFrame) -> Group:
 
 def groups(runs: pl.DataFrame) -> list[Group]:
     """Each series of the usable runs as a group."""
-    return [group(each) for _, each in runs.group_by("series", maintain_order=True)]
+    return [group(each) for each in runs.partition_by("series", maintain_order=True)]
 
 
 def _one(runs: pl.DataFrame, column: str) -> Any:
