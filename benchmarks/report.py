@@ -1,15 +1,19 @@
-"""CPU seconds of reports on many series: `OMP_NUM_THREADS=1 python benchmarks/report.py [template] [series...]`.
+"""CPU seconds of `cvfp report` without figures, of a table of runs, or of made stores of many series.
 
-A made store has series of 5 sizes each, of configurations that differ in width, input tokens and settings.
+    python benchmarks/report.py [PATH]
+    python benchmarks/report.py --series 5 50 500
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,11 +23,13 @@ from cvfp_core.schema import store
 from cvfp_core.schema.records import Record
 from cvfp_core.schema.settings import Settings
 
+EXAMPLE = Path(__file__).parents[1] / "examples" / "phase1-to-ppl" / "runs.csv"
+TEMPLATES = (["summary"], ["phase1-to-ppl"], ["audit"], ["compare", "--set", "a=v1", "--set", "b=v2"], ["fits"])
 SIZES = (62_500, 125_000, 250_000, 500_000, 1_000_000)
 
 
 def records(series: int) -> list[Record]:
-    """The runs of so many series."""
+    """The runs of so many series, of 5 sizes each; they differ in width and in a setting."""
     rng = np.random.default_rng(0)
     made = []
     for index in range(series):
@@ -41,20 +47,35 @@ def records(series: int) -> list[Record]:
     return made
 
 
-def seconds(series: int, template: str) -> float:
-    """CPU seconds of the command on a store of so many series."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = store.create(Path(name) / "runs")
-        for record in records(series):
-            store.write_record(folder, asdict(record))
+def measure(path: Path, template: list[str], repeats: int) -> None:
+    wall, cpu = [], []
+    for _ in range(repeats):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([Path(sys.executable).with_name("cvfp"), "report", folder, "--template", template],
-                       check=True, stdout=subprocess.DEVNULL)
+        start = time.perf_counter()
+        program = "from cvfp_core.cli import main; main()"
+        subprocess.run([sys.executable, "-c", program, "report", str(path), "--template", *template],
+                       check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        wall.append(time.perf_counter() - start)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    print(f"{template[0]:<14} {min(wall):5.2f} s wall, {min(cpu):5.2f} s CPU")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path, nargs="?", default=EXAMPLE)
+    parser.add_argument("--series", type=int, nargs="+", default=[], help="summaries of made stores of so many series")
+    asked = parser.parse_args()
+    for template in () if asked.series else TEMPLATES:
+        measure(asked.path, template, 5)
+    for count in asked.series:
+        with tempfile.TemporaryDirectory() as folder:
+            made = store.create(Path(folder) / "runs")
+            for record in records(count):
+                store.write_record(made, asdict(record))
+            print(f"{count} series:", end=" ")
+            measure(made, ["summary"], 3)
 
 
 if __name__ == "__main__":
-    asked = sys.argv[2:] or ["5", "50", "500"]
-    for count in map(int, asked):
-        print(f"{count} series: {seconds(count, (sys.argv[1:] or ['summary'])[0]):.2f} s")
+    main()
