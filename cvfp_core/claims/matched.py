@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ IDENTITY = ("family", "num_layers", "context_dim", "num_input_tokens", "embed_di
 """Record columns a variant is made of."""
 DATA = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "val_tokens")
 """Record columns that make perplexities comparable."""
+_OF_CONTEXTS = "phase1."
+"""Begins the names of settings that a model without contexts does not have."""
 _CONTENT = ("series", "num_samples", "train_tokens", "seed", "val_ppl", "train_ppl", "val_er", "val_acc")
 
 
@@ -54,7 +58,7 @@ def learned(runs: pl.DataFrame) -> pl.DataFrame:
     return with_contexts(runs).filter(pl.col("control").is_null())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Group:
     """Usable runs that are compared as one, and what they were made with."""
 
@@ -65,6 +69,16 @@ class Group:
     assumed: frozenset[str]
     """Settings that come from a preset and not from the log, by the mark ingesters leave in `settings_source`."""
 
+    @cached_property
+    def columns(self) -> dict[str, list[Any]]:
+        """The runs' values by column."""
+        return self.runs.to_dict(as_series=False)
+
+    @cached_property
+    def one_phase(self) -> bool:
+        """Whether all its runs are of models without contexts."""
+        return with_contexts(self.runs).is_empty()
+
 
 def group(runs: pl.DataFrame) -> Group:
     """The runs as one group, named by their series."""
@@ -72,8 +86,8 @@ def group(runs: pl.DataFrame) -> Group:
     traits = {name: _one(runs, name) for name in (*IDENTITY, *DATA) if name in runs.columns}
     settings = [flatten(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
     for name in sorted({name for each in settings for name in each}):
-        values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings))
-        traits[name] = json.loads(values[0]) if len(values) == 1 else " / ".join(values)
+        values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings)) if len(settings) > 1 else []
+        traits[name] = " / ".join(values) if len(values) > 1 else settings[0].get(name)
     if traits.get("context_dim") is None:
         traits["variant"] = _one(runs, "variant")
     known = {name: value for name, value in traits.items() if value is not None}
@@ -83,7 +97,7 @@ def group(runs: pl.DataFrame) -> Group:
 
 def groups(runs: pl.DataFrame) -> list[Group]:
     """Each series of the usable runs as a group."""
-    return [group(each) for _, each in runs.group_by("series", maintain_order=True)]
+    return [group(each) for each in runs.partition_by("series", maintain_order=True)]
 
 
 def _one(runs: pl.DataFrame, column: str) -> Any:
@@ -120,13 +134,33 @@ def differences(left: Group, right: Group) -> tuple[Difference, ...]:
     does not, nor do labels and machines, nor settings of Phase 1 where a model has none.
     """
     a, b = left.traits, right.traits
-    without = "phase1." if any(with_contexts(each.runs).is_empty() for each in (left, right)) else None
+    one_phase = left.one_phase or right.one_phase
     return tuple(
         Difference(name=name, left=a.get(name), right=b.get(name), assumed=name in left.assumed | right.assumed)
         for name in dict.fromkeys([*a, *b])
         if a.get(name) != b.get(name) and (name not in DATA or (name in a and name in b))
-        and not (without and name.startswith(without))
+        and not (one_phase and name.startswith(_OF_CONTEXTS))
     )
+
+
+def distances(every: Sequence[Group], traits: Collection[str] | None = None, *, but: str = "") -> Array:
+    """(groups, groups) in how many traits, of those named or of all, each two differ: `differences`, counted."""
+    count = np.zeros((len(every), len(every)), dtype=int)
+    one_phase = np.array([each.one_phase for each in every], dtype=bool)
+    for name in dict.fromkeys(name for each in every for name in each.traits):
+        if name == but or (traits is not None and name not in traits):
+            continue
+        codes: dict[Any, int] = {None: 0}
+        values = (each.traits.get(name) for each in every)
+        code = np.array([codes.setdefault(str(value) if isinstance(value, list) else value, len(codes))
+                         for value in values])
+        differ = code[:, None] != code
+        if name in DATA:
+            differ &= (code[:, None] > 0) & (code > 0)
+        if name.startswith(_OF_CONTEXTS):
+            differ &= ~(one_phase[:, None] | one_phase)
+        count += differ
+    return count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -158,8 +192,8 @@ class Comparison:
 def compare(left: Group, right: Group, column: str = "val_ppl") -> Comparison:
     """The two groups at matched sizes; paired log-ratios, Student t over sizes."""
     sizes, logs = paired(left, right, column)
-    ends = [(max(each.runs["size"].to_list(), default=np.nan),
-             min((value for value in each.runs[column].to_list() if value is not None), default=np.nan))
+    ends = [(max(each.columns["size"], default=np.nan),
+             min((value for value in each.columns[column] if value is not None), default=np.nan))
             for each in (left, right)]
     return Comparison(
         left=left.label, right=right.label, sizes=sizes, ratios=np.exp(logs),
@@ -174,18 +208,18 @@ def paired(left: Group, right: Group, column: str, *, log: bool = True) -> tuple
 
     log: of logarithms.
     """
-    a, b = (_means(each.runs, column, log=log) for each in (left, right))
+    a, b = (_means(each, column, log=log) for each in (left, right))
     sizes = sorted(a.keys() & b.keys())
     return np.array(sizes), np.array([b[size] - a[size] for size in sizes])
 
 
-def _means(runs: pl.DataFrame, column: str, *, log: bool) -> dict[float, float]:
+def _means(group: Group, column: str, *, log: bool) -> dict[float, float]:
     """The column's mean at each size."""
     values: dict[float, list[float]] = {}
-    for size, value in zip(runs["size"].to_list(), runs[column].to_list(), strict=True):
+    for size, value in zip(group.columns["size"], group.columns[column], strict=True):
         if value is not None:
-            values.setdefault(size, []).append(np.log(value) if log else value)
-    return {size: float(np.mean(each)) for size, each in values.items()}
+            values.setdefault(size, []).append(math.log(value) if log else value)
+    return {size: math.fsum(each) / len(each) for size, each in values.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,18 @@ import polars as pl
 from cvfp_analyses.words import assumed, differing
 from cvfp_core.claims import inference, verdicts
 from cvfp_core.claims.findings import finding
-from cvfp_core.claims.matched import IDENTITY, Group, differences, groups, paired, series_effects, strata, with_contexts
+from cvfp_core.claims.matched import (
+    IDENTITY,
+    Difference,
+    Group,
+    differences,
+    distances,
+    groups,
+    paired,
+    series_effects,
+    strata,
+    with_contexts,
+)
 from cvfp_core.claims.verdicts import Direction, Judged
 from cvfp_core.fitting import Fit
 from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
@@ -19,6 +29,8 @@ from cvfp_core.schema.fits import Array
 
 RANK = "points per doubling"
 PERPLEXITY = "log PPL per doubling"
+ROWS = 20
+"""Most pairs that a table of confounded ones has."""
 
 
 def context_dim(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
@@ -117,17 +129,19 @@ def _confounded(every: list[Group], factor: str, column: str, question: str, cla
 
     Nearest: first the fewest other differences in the variant, then the fewest in all.
     """
-    pairs = []
-    for pair in combinations(every, 2):
-        low, high = sorted(pair, key=lambda each: each.traits[factor])
-        if low.traits[factor] == high.traits[factor]:
-            continue
-        others = [each for each in differences(low, high) if each.name != factor]
+    level = np.array([float(each.traits[factor]) for each in every])
+    a, b = np.triu_indices(len(every), 1)
+    a, b = (side[level[a] != level[b]] for side in (a, b))
+    variant, rest = (distances(every, traits, but=factor)[a, b] for traits in (IDENTITY, None))
+    pairs: list[tuple[Group, Group, tuple[Difference, ...], int, float]] = []
+    for index in np.lexsort((rest, variant)):
+        low, high = sorted((every[a[index]], every[b[index]]), key=lambda each: each.traits[factor])
         sizes, values = paired(low, high, column, log=column == "val_ppl")
         if len(sizes):
-            variant = sum(each.name in IDENTITY for each in others)
-            pairs.append(((variant, len(others)), low, high, others, len(sizes), float(values.mean())))
-    pairs.sort(key=lambda each: each[0])
+            others = tuple(each for each in differences(low, high) if each.name != factor)
+            pairs.append((low, high, others, len(sizes), float(values.mean())))
+        if len(pairs) == ROWS:
+            break
     unit = PERPLEXITY if column == "val_ppl" else RANK
     if not pairs:
         levels = ", ".join(map(str, sorted({each.traits[factor] for each in every}))) or "none"
@@ -137,7 +151,7 @@ def _confounded(every: list[Group], factor: str, column: str, question: str, cla
             caveats=[Caveat(text="No two groups of runs of equal size differ in {factor} (there is: {levels}).",
                             values={"factor": factor, "levels": levels})],
         )
-    _, low, high, others, _, _ = pairs[0]
+    low, high, others, _, _ = pairs[0]
     measured = _pair(low, high, factor, column)
     confounded = Judged(verdict="confounded", p_value=measured.p_value)
     return finding(
@@ -150,6 +164,6 @@ def _confounded(every: list[Group], factor: str, column: str, question: str, cla
         table=Table(
             columns=("series", "compared with", "matched sizes", f"difference ({_difference(column)})",
                      "also differ in"),
-            rows=tuple((a.label, b.label, count, value * (1 if column == "val_ppl" else 100), differing(rest))
-                       for _, a, b, rest, count, value in pairs[:20])),
+            rows=tuple((low.label, high.label, count, value * (1 if column == "val_ppl" else 100), differing(others))
+                       for low, high, others, count, value in pairs)),
     )

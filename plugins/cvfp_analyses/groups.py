@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -11,32 +10,42 @@ import polars as pl
 from cvfp_analyses.words import assumed, differing
 from cvfp_core.claims import verdicts
 from cvfp_core.claims.findings import finding
-from cvfp_core.claims.matched import Comparison, compare, groups
+from cvfp_core.claims.matched import Comparison, compare, distances, groups
 from cvfp_core.claims.verdicts import Judged
 from cvfp_core.fitting import Fit
 from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
 
 MOST = 200
 """Pairs above which only those that differ in one setting become findings."""
+TOO_MANY = 2000
+"""Pairs that differ in one setting above which each series is compared only with the next that does."""
 _SAME = ("variant", "size", "seed", "val_ppl", "train_ppl", "val_er", "val_acc")
 
 
 def pairs(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
-    """Every two series at the sizes both have."""
-    every = [compare(left, right) for left, right in combinations(groups(runs), 2)]
-    if len(every) > MOST:
-        every = [each for each in every if not each.confounded]
-    return [_pair(each) for each in every]
+    """Every two series at the sizes both have; of many, see `MOST` and `TOO_MANY`."""
+    every = groups(runs)
+    left, right = np.triu_indices(len(every), 1)
+    caveats: list[str | Caveat] = []
+    if len(left) > MOST:
+        one = distances(every)[left, right] <= 1
+        left, right = left[one], right[one]
+    if len(left) > TOO_MANY:
+        caveats.append(Caveat(text="{pairs} pairs of series differ in one setting; of each series only that with the "
+                                   "next one is tested.", values={"pairs": len(left)}))
+        _, first = np.unique(left, return_index=True)
+        left, right = left[first], right[first]
+    return [_pair(compare(every[a], every[b]), caveats) for a, b in zip(left, right, strict=True)]
 
 
-def _pair(each: Comparison) -> Finding:
+def _pair(each: Comparison, caveats: Sequence[str | Caveat]) -> Finding:
     logs = each.measured
     n = len(each.sizes)
     relative = Measured(
         estimate=_relative(logs.estimate), low=_relative(logs.low), high=_relative(logs.high), p_value=logs.p_value,
         n=n, method=logs.method,
     )
-    caveats: list[str | Caveat] = []
+    caveats = list(caveats)
     if each.confounded:
         judged = Judged(verdict="confounded", p_value=logs.p_value)
         caveats += [Caveat(text="They differ in: {names}.", values={"names": differing(each.differences)}),
