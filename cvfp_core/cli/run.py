@@ -138,9 +138,11 @@ def run(
     records = store.read(folder)
     mine = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
     if not json_:
-        from cvfp_core.cli.tables import print_records
+        from cvfp_core.cli.asked import next_step, show
+        from cvfp_core.results.runs import overview
 
-        print_records(mine, path=folder)
+        show(overview(mine))
+        next_step(f"cvfp report {folder} -o report.md")
     if missing:
         print(f"cvfp: {missing} of {len(cells)} cells have no record: {installed.whose(Executor, asked.executor)} "
               "returned before they were done; run the same command again to go on", file=sys.stderr)

@@ -1,12 +1,6 @@
-"""Numbers, intervals and tables as the terminal shows them."""
+"""Numbers and intervals as the terminal shows them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cvfp_core.fitting import Estimate
 
@@ -42,24 +36,3 @@ def of(estimate: Estimate | None) -> tuple[str, str]:
     if estimate.unit == "fraction":
         return f"{estimate.value:.1%}", ""
     return short(estimate.value), interval(estimate.low, estimate.high, method=estimate.method)
-
-
-def plain_table(headings: Sequence[tuple[str, str]], *, gap: int = 2) -> Table:
-    """A table without lines; headings are (text, `l` or `r`). gap: blanks between columns."""
-    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
-    for index, (text, side) in enumerate(headings):
-        table.add_column(Text(text), justify="right" if side == "r" else "left", header_style="bold",
-                         overflow="fold", no_wrap=index == 0)
-    return table
-
-
-def beside(rows: Sequence[Sequence[tuple[str, str]]], console: Console, taken: int) -> bool:
-    """Whether the terminal has room for (value, interval) cells side by side, next to `taken` columns of others."""
-    widths = [max(len(v) for v, _ in column) + max(len(i) for _, i in column) + 3 for column in zip(*rows, strict=True)]
-    return sum(widths) + taken <= console.width
-
-
-def joined(rows: Sequence[Sequence[tuple[str, str]]], *, wide: bool) -> list[list[Text]]:
-    """Cells of (value, interval): side by side if wide, else the interval below the value."""
-    between = " " if wide else "\n"
-    return [[Text.assemble(v, (f"{between}{i}" if i else "", "dim")) for v, i in row] for row in rows]

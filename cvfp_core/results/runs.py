@@ -1,119 +1,241 @@
-"""Records as tables: one per variant, then the exponents, then what to type next."""
+"""Runs: what was read, from wherever, as a value that prints as tables: the runs, the exponents."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cvfp_core.fitting import Fit, fit_series
+from cvfp_core.fitting import Fit, fit_all
+from cvfp_core.ingesting import reading
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Fitter
-from cvfp_core.schema import records as schema
+from cvfp_core.results.numbers import short
+from cvfp_core.results.printed import WIDE, Block, Printed, table, width
+from cvfp_core.schema import quantities, series
+from cvfp_core.schema.records import SCHEMA, plain
+from cvfp_core.schema.settings import Scalar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+One: TypeAlias = "str | Path | pl.DataFrame | pd.DataFrame"
+Readable: TypeAlias = "One | Runs | Sequence[One]"
+"""What `read` takes, and whatever takes runs: paths, frames of polars or pandas, several of them, or runs."""
 
 ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
 
 CONTROL_NOTE = "a control's Phase 1 was not trained; the report tests, seed by seed, whether training beats it"
 
 
-def print_records(records: pl.DataFrame, *, path: Path) -> None:
-    """Prints the runs of every series, their exponents and the next command, on stdout."""
-    console = Console(highlight=False)
-    several = records["experiment"].n_unique() > 1
-    groups = schema.series(records)
-    for group in groups:
-        name = f"{group['experiment'][0]}: " if several else ""
-        what = _what(group)
-        title = Text.assemble((f"{name}{group['variant'][0]}", "bold"), (f"  {what}" if what else "", "italic"))
-        console.print(_runs(group, title))
-        console.print()
-    if records["phase1_censored"].fill_null(False).any():
-        console.print("+ stopped at the iteration limit before converging: a lower bound", style="dim")
-    for row in records.filter(pl.col("status") != "ok").to_dicts():
-        name = row["variant"] if row["phase1_mode"] in (None, "trained") else f"{row['variant']}, {row['phase1_mode']}"
-        console.print(Text(f"{name} n={row['num_samples']}: {row['status']}: {row['reason']}", style="red"))
-    fits = _alphas(records)
-    if fits:
-        console.print(_exponents(fits, several))
-        console.print(ALPHA_NOTE, style="dim")
-    if schema.control(records).is_not_null().any():
-        console.print(CONTROL_NOTE, style="dim")
-    for fit in fits:
-        if fit.status != "converged" and fit.reason:
-            console.print(Text(f"{_label(fit, several)}: {fit.status}: {fit.reason}", style="yellow"))
-    console.print(Text.assemble("\nnext: ", (f"cvfp report {path} -o report.md", "bold")))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Runs(Printed):
+    """Runs as `cvfp.read` returns them: their records, their curves, and where they come from."""
+
+    inputs: reading.Inputs
+
+    @property
+    def records(self) -> pl.DataFrame:
+        """One row a run; the columns of docs/quantities.md, and any the input has beside them."""
+        return self.inputs.records
+
+    def __len__(self) -> int:
+        return self.records.height
+
+    def to_frame(self) -> pl.DataFrame:
+        """The records."""
+        return self.records
+
+    def summary(self) -> str:
+        """How many runs of how many series, and the range of each size and metric that varies."""
+        names = [name for name in _measured(self.records) if quantities.of(name).kind in ("size", "metric")]
+        ends = [f"{name} {low} to {high}" for name in names if (low := _number(name, self.records[name].min()))
+                != (high := _number(name, self.records[name].max()))]
+        return ", ".join([f"{len(self)} runs in {len(series.series(self.records))} series", *ends])
+
+    def blocks(self, room: int = WIDE) -> Iterator[Block]:
+        """A table a series, then the exponents and what is to be said of single runs."""
+        return overview(self.records).blocks(room)
 
 
-def as_json(records: pl.DataFrame) -> str:
-    """The records and their fits as one JSON document."""
-    fits = [fit.as_dict() for fit in _alphas(records)]
-    return json.dumps({"records": schema.plain(records), "fits": fits}, indent=1, default=str)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """What was asked of which runs: fits and forecasts keep it, so that one leads to the other."""
+
+    runs: Runs
+    x: str | None = None
+    y: str | None = None
+    by: tuple[str, ...] | None = None
+    options: Mapping[str, Scalar | None] = field(default_factory=dict)
+
+    def fit(self, laws: Sequence[str]) -> list[Fit]:
+        """The laws fitted to every series of the runs."""
+        return fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
 
 
-def _alphas(records: pl.DataFrame) -> list[Fit]:
-    """The power law of every series; none where the plugin that has it is left out."""
+def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
+    """The runs of paths, of frames, or of both; each run once, whichever way it was reached.
+
+    runs: a path or frame (polars or pandas), or several: folders of `cvfp run`, logs, tables. map: record column ->
+    expression over the input's columns. where: an expression that is true for the runs to keep.
+
+        runs = cvfp.read("sweep.csv", map={"params": "N", "val_loss": "loss"}, where="params > 1e6")
+    """
+    if isinstance(runs, Runs) and not map and where is None:
+        return runs
+    every = [runs] if isinstance(runs, Runs | str | Path) or hasattr(runs, "columns") else list(runs)
+    paths = [each.inputs.records if isinstance(each, Runs) else Path(each) if isinstance(each, str) else each
+             for each in every]
+    return Runs(inputs=reading.read(paths, installed(), mapping=map or {}, where=where))
+
+
+def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
+        where: str | None = None, map: Mapping[str, str] | None = None,
+        options: Mapping[str, Scalar | None] | None = None) -> Asked:
+    """What is asked of which runs, read."""
+    return Asked(runs=read(runs, map=map, where=where), x=x, y=y, options=dict(options or {}),
+                 by=(by,) if isinstance(by, str) else tuple(by) if by else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Overview(Printed):
+    """Runs with the power law of every series, as `cvfp show` prints them."""
+
+    records: pl.DataFrame
+    fits: tuple[Fit, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"records": plain(self.records), "fits": [fit.as_dict() for fit in self.fits]}
+
+    def blocks(self, room: int = WIDE) -> Iterator[Block]:
+        """The runs of every series, their exponents, and what is to be said of single runs."""
+        records, fits = self.records, self.fits
+        several = records["experiment"].n_unique() > 1
+        for group in series.series(records):
+            yield from _runs(group, several, room)
+            yield Text()
+        if records["phase1_censored"].fill_null(False).any():
+            yield Text("+ stopped at the iteration limit before converging: a lower bound", style="dim")
+        for row in records.filter(pl.col("status") != "ok").to_dicts():
+            name = series.label([row["variant"] or row["experiment"]], None)
+            control = "" if row["phase1_mode"] in (None, "trained") else f", {row['phase1_mode']}"
+            size = "" if row["num_samples"] is None else f" n={row['num_samples']:.0f}"
+            yield Text(f"{name}{control}{size}: {row['status']}: {row['reason']}", style="red")
+        if fits:
+            yield _exponents(fits, several)
+            yield Text(ALPHA_NOTE if fits[0].response == "val_ppl" else
+                       f"alpha of {fits[0].form}, least squares in logarithms, Student-t interval", style="dim")
+        if series.control(records).is_not_null().any():
+            yield Text(CONTROL_NOTE, style="dim")
+        for fit in fits:
+            if fit.status != "converged" and fit.reason:
+                yield Text(f"{_label(fit, several)}: {fit.status}: {fit.reason}", style="yellow")
+
+
+def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = None,
+             by: Sequence[str] | None = None) -> Overview:
+    """The records with the power law of every series; none where no record has x and y, or no plugin has the law."""
     registry = installed()
-    return fit_series(records, registry=registry) if "power-law" in registry.items(Fitter) else []
+    measured = records.columns if x or y or by else _measured(records)
+    if "power-law" not in registry.items(Fitter) or not {x or "train_tokens", y or "val_ppl"} <= set(measured):
+        return Overview(records=records, fits=())
+    return Overview(records=records, fits=tuple(fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)))
+
+
+def _runs(group: pl.DataFrame, several: bool, room: int) -> Iterator[Block]:
+    """The runs of a series: as the protocol's where they are of it, else the columns there are, as many as fit."""
+    name = ": ".join(str(each) for each in (group["experiment"][0] if several or group["variant"][0] is None else None,
+                                            group["variant"][0]) if each is not None)
+    what = _what(group)
+    title = Text.assemble((name, "bold"), (f"  {what}" if what else "", "italic"))
+    if group["num_samples"].is_not_null().any():
+        yield _of_protocol(group, title)
+        return
+    names = _measured(group)
+    shown = _of_columns(group, names, title)
+    for count in range(len(names) - 1, 0, -1):
+        if width(shown) <= room:
+            break
+        shown = _of_columns(group, names[:count], title)
+    yield shown
+    if left := names[len(shown.columns):]:
+        yield Text(f"no room for {', '.join(left)}; --json has all", style="dim")
+
+
+def _measured(records: pl.DataFrame) -> list[str]:
+    """Columns that any run has and that say something of it: declared ones first, in their order."""
+    known = [name for name in records.columns if not records[name].is_null().all() and name not in ("status", "content")
+             and quantities.of(name).kind not in ("identity", "provenance")]
+    return sorted(known, key=lambda name: (name not in SCHEMA, records.schema[name] == pl.String))
+
+
+def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text) -> Table:
+    made = table([(name, "l" if group.schema[name] == pl.String else "r") for name in names], title=title)
+    for row in group.select(names).iter_rows(named=True):
+        made.add_row(*(Text(_number(name, value)) for name, value in row.items()))
+    return made
+
+
+def _number(name: str, value: Any) -> str:
+    if value is None or isinstance(value, str | bool):
+        return "-" if value is None else str(value)
+    if quantities.of(name).percent:
+        return f"{value:.1%}"
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else short(value)
 
 
 def _what(group: pl.DataFrame) -> str:
     """What is to be known of the Phase 1 of a series that did not train one; empty for one that did."""
     if group["phases"][0] == 1:
         return "one phase: no contexts"
-    control = schema.control(group)[0]
+    control = series.control(group)[0]
     return f"control: {control}" if control else ""
 
 
-def _runs(group: pl.DataFrame, title: Text) -> Table:
+def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
     seeds = group["seed"].n_unique() > 1
-    contexts = group["phases"][0] != 1 and schema.control(group)[0] != "zero-context"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    contexts = group["phases"][0] != 1 and series.control(group)[0] != "zero-context"
     headings = ["samples", "tokens", *(["seed"] if seeds else []),
                 *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
-    for heading in headings:
-        table.add_column(heading, justify="right", header_style="bold")
+    made = table([(heading, "r") for heading in headings], title=title)
     for row in group.to_dicts():
-        table.add_row(
-            _number(row["num_samples"], ",.0f"),
-            _number(row["train_tokens"], ",.0f"),
-            *([_number(row["seed"], "d")] if seeds else []),
-            *([_number(row["phase1_iterations"], "d") + ("+" if row["phase1_censored"] else " "),
-               _number(row["train_er"], ".1%"), _number(row["val_er"], ".1%")] if contexts else []),
-            _number(row["train_ppl"], ",.1f"),
-            _number(row["val_ppl"], ",.1f") if row["status"] == "ok" else row["status"],
-            _number(row["val_acc"], ".1%"),
+        made.add_row(
+            _form(row["num_samples"], ",.0f"),
+            _form(row["train_tokens"], ",.0f"),
+            *([_form(row["seed"], ".0f")] if seeds else []),
+            *([_form(row["phase1_iterations"], ".0f") + ("+" if row["phase1_censored"] else " "),
+               _form(row["train_er"], ".1%"), _form(row["val_er"], ".1%")] if contexts else []),
+            _form(row["train_ppl"], ",.1f"),
+            _form(row["val_ppl"], ",.1f") if row["status"] == "ok" else row["status"],
+            _form(row["val_acc"], ".1%"),
             _seconds(row["seconds_phase1"], row["seconds_phase2"]),
         )
-    return table
+    return made
 
 
-def _exponents(fits: list[Fit], several: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading, justify in (("series", "left"), ("n", "right"), ("alpha", "right"), ("95 % interval", "left"),
-                             ("A", "right"), ("R²", "right")):
-        table.add_column(heading, justify=justify, header_style="bold")  # type: ignore[arg-type]
+def _exponents(fits: Sequence[Fit], several: bool) -> Table:
+    made = table([("series", "l"), ("n", "r"), ("alpha", "r"), ("95 % interval", "l"), ("A", "r"), ("R²", "r")])
     for fit in fits:
         alpha = next((each for each in fit.estimates if each.name == "alpha"), None)
         interval = "-"
         if alpha is not None and alpha.low is not None and alpha.high is not None:
             interval = f"[{alpha.low:.3f}, {alpha.high:.3f}]"
-        table.add_row(
-            Text(_label(fit, several)), str(fit.n), _number(fit.value("alpha"), ".3f"), interval,
-            _number(fit.value("A"), ",.0f"), _number(fit.r_squared, ".3f"),
-        )
-    return table
+        made.add_row(Text(_label(fit, several)), str(fit.n), _form(fit.value("alpha"), ".3f"), interval,
+                     _form(fit.value("A"), ",.0f"), _form(fit.r_squared, ".3f"))
+    return made
 
 
 def _label(fit: Fit, several: bool) -> str:
-    return fit.series if several else fit.series.partition(":")[2]
+    return fit.series if several else fit.series.partition(":")[2] or fit.series
 
 
-def _number(value: Any, form: str) -> str:
+def _form(value: Any, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
