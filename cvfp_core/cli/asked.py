@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,12 +34,12 @@ Where = Annotated[
 Map = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
-                 "train_tokens='flops / (6 * params)', val_acc='acc / 100', seed=42; or a saved file; may be repeated."),
+                 "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
 At = Annotated[
     list[str] | None,
-    typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x (10x: "
-                 "ten times each series' largest); may be repeated."),
+    typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "
+                 "(ten times each series' largest); may be repeated."),
 ]
 Law = Annotated[str, typer.Option("--law", metavar="NAME", help="A law, or auto: chosen from the runs given.")]
 Laws = Annotated[
@@ -61,7 +62,12 @@ def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, b
     from cvfp_core.ingesting import mapping
     from cvfp_core.results.runs import ask
 
-    return ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), options=settings(options or []))
+    given = settings(options or [])
+    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), options=given)
+    if made.runs.left_out:
+        count = len(made.runs)
+        print(f"cvfp: --where keeps {count:,} of {count + made.runs.left_out:,} runs", file=sys.stderr)
+    return made
 
 
 def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float | str]]:

@@ -13,7 +13,7 @@ def predict(
     paths: asked.Paths,
     at: asked.At = None,
     tokens: Annotated[
-        str | None, typer.Option("--tokens", metavar="N", help="Short for --at train_tokens=N: 5e6, 10_000_000, 2M, 10x.")
+        str | None, typer.Option("--tokens", metavar="N", help="Short for --at train_tokens=N: 5e6, 2M, 10x.")
     ] = None,
     law: asked.Law = "auto",
     x: asked.X = None,

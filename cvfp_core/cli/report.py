@@ -12,6 +12,7 @@ import typer
 from cvfp_core.cli import asked
 from cvfp_core.errors import CvfpError, UsageError
 
+
 def report(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH...", help="Folders of runs, logs, or tables.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ class Fits(Listed[Fit]):
         return draw(self.items, path=path)
 
     def to_frame(self) -> pl.DataFrame:
-        """One row an estimate: law, series, name, value, low, high, stderr, method, unit, and the fit's n and status."""
+        """One row an estimate: law, series, parameter, value, low, high, and the fit's n and status."""
         return pl.DataFrame([
             {"law": fit.law, "series": fit.series, "response": fit.response, "status": fit.status, "n": fit.n,
              "parameter": each.name, **{name: getattr(each, name) for name in ("value", "low", "high", "stderr")},

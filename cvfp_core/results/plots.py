@@ -83,7 +83,8 @@ def _values(fit: Fit, inputs: Mapping[str, Array]) -> Array | None:
         return None
     parameters = {parameter.name: fit.value(parameter.name) for parameter in law.parameters}
     named = {own: inputs[name] for own, name in zip(law.inputs, fit.inputs, strict=True)}
-    return np.broadcast_to(np.asarray(law.function(**named, **parameters), dtype=float), next(iter(named.values())).shape)
+    values = np.asarray(law.function(**named, **parameters), dtype=float)
+    return np.broadcast_to(values, next(iter(inputs.values())).shape)
 
 
 def _text(label: str) -> str:
