@@ -142,7 +142,7 @@ def test_tokens_are_written_as_people_do():
         5e6, 1e7, 2e6, 1.5e9, 3e5]
     for wrong in ("", "0", "-1", "nan", "inf", "many", "M"):
         with pytest.raises(UsageError, match="--tokens must be a positive number"):
-            number(wrong, "--tokens")
+            number(wrong, "--tokens", positive=True)
 
 
 def test_points_are_values_by_input():

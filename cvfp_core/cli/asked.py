@@ -91,12 +91,12 @@ def value(text: str, option: str) -> float | str:
     """A number, or the text itself if it is a multiple such as 10x. Raises UsageError naming the option."""
     text = text.strip()
     if not text.endswith("x"):
-        return number(text, option)
-    number(text[:-1], option)
+        return number(text, option, positive=option == "--tokens")
+    number(text[:-1], option, positive=True)
     return text
 
 
-def number(text: str, option: str) -> float:
+def number(text: str, option: str, *, positive: bool = False) -> float:
     """The number written as 5e6, 10_000_000 or 2M. Raises UsageError naming the option."""
     text = text.strip()
     factor = _SUFFIXES.get(text[-1:], 1.0)
@@ -104,8 +104,8 @@ def number(text: str, option: str) -> float:
         value = float(text[:-1] if factor > 1 else text) * factor
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise UsageError(f"{option} must be a positive number such as 5e6 or 2M, not '{text}'")
+    if not math.isfinite(value) or (positive and value <= 0):
+        raise UsageError(f"{option} must be a {'positive ' if positive else ''}number such as 5e6 or 2M, not '{text}'")
     return value
 
 

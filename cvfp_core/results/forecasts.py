@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cvfp_core import fitting
 from cvfp_core.fitting import Choice, Prediction
+from cvfp_core.fitting.auto import At
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import Asked, Readable, ask
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
-
-At = float | Mapping[str, float | str | Sequence[float | str]]
-"""A number of training tokens, or for each input one value or several; `10x` is ten times each series' largest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -85,14 +83,12 @@ def predict(runs: Readable, at: At, law: str = "auto", *, x: str | None = None, 
 
 def forecast(asked: Asked, at: At, law: str, *, along: str | None = None) -> Forecasts:
     """The forecast of what was asked, with that law, at these points."""
-    points = at if isinstance(at, int | float) else {
-        name: [value] if isinstance(value, str | int | float) else list(value) for name, value in at.items()}
-    made = fitting.predict_all(asked.runs.records, points, law, by=asked.by, x=asked.x, y=asked.y, along=along,
+    made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
                                options=asked.options)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked)
 
 
-def point(name: str, value: float) -> str:
+def place(name: str, value: float) -> str:
     """An input with its value: `train_tokens = 5,000,000`, `params = 7e9`."""
     if 1 <= value < 1e9 and value == int(value):
         return f"{name} = {value:,.0f}"
@@ -105,8 +101,9 @@ def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
         return
     inputs = list(predictions[0].inputs)
     varied = [name for name in inputs if len({each.inputs[name] for each in predictions}) > 1]
-    same = [point(name, predictions[0].inputs[name]) for name in inputs if name not in varied]
-    yield Text.assemble((predictions[0].response, "bold"), " at " if same else "", ", ".join(same))
+    same = [place(name, predictions[0].inputs[name]) for name in inputs if name not in varied]
+    where = [*([f"at {', '.join(same)}"] if same else []), *([f"by {', '.join(varied)}"] if varied else [])]
+    yield Text.assemble((predictions[0].response, "bold"), f" {', '.join(where)}")
     wide = _table(predictions, varied, stacked=False)
     yield wide if width(wide) <= room else _table(predictions, varied, stacked=True)
     lines = ((text, style, each.series) for each in predictions
@@ -159,8 +156,8 @@ def _of_choice(choice: Choice) -> Iterator[Block]:
 
 
 def _sentence(each: Prediction) -> str:
-    point = ", ".join(point(name, value) for name, value in each.inputs.items())
-    head = f"{each.series}, {point}: "
+    where = ", ".join(place(name, value) for name, value in each.inputs.items())
+    head = f"{each.series}, {where}: "
     if each.value is None:
         return head + each.reason
     parts = [f"{each.response} {short(each.value)} by {each.law}"]

@@ -32,6 +32,7 @@ Readable: TypeAlias = "One | Runs | Sequence[One]"
 
 ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
 
+_IN_VARIANT = ("num_layers", "context_dim", "num_input_tokens")
 CONTROL_NOTE = "a control's Phase 1 was not trained; the report tests, seed by seed, whether training beats it"
 
 
@@ -170,8 +171,8 @@ def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = Non
              by: Sequence[str] | None = None) -> Overview:
     """The records with the power law of every series; none where no record has x and y, or no plugin has the law."""
     registry = installed()
-    measured = records.columns if x or y or by else _measured(records)
-    if "power-law" not in registry.items(Fitter) or not {x or "train_tokens", y or "val_ppl"} <= set(measured):
+    measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
+    if "power-law" not in registry.items(Fitter) or not {x or "train_tokens", y or "val_ppl"} <= measured:
         return Overview(records=records, fits=())
     return Overview(records=records, fits=tuple(fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)))
 
@@ -197,10 +198,16 @@ def _runs(group: pl.DataFrame, several: bool, room: int) -> Iterator[Block]:
 
 
 def _measured(records: pl.DataFrame) -> list[str]:
-    """Columns that any run has and that say something of it: declared ones first, in their order."""
-    known = [name for name in records.columns if not records[name].is_null().all() and name not in ("status", "content")
+    """Columns that any run has and that say something of it: declared ones first, in their order.
+
+    Without what follows from another column, or is said by the variant's name.
+    """
+    derived = set(records["derived"]) if "derived" in records.columns else {None}
+    known = {name.partition(" = ")[0] for text in derived if text and len(derived) == 1 for name in text.split("; ")}
+    known |= {"content", *(_IN_VARIANT if records["variant"].is_not_null().all() else ())}
+    names = [name for name in records.columns if records[name].is_not_null().any() and name not in known
              and quantities.of(name).kind not in ("identity", "provenance")]
-    return sorted(known, key=lambda name: (name not in SCHEMA, records.schema[name] == pl.String))
+    return sorted(names, key=lambda name: (name not in SCHEMA, records.schema[name] == pl.String))
 
 
 def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text) -> Table:
