@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,6 +143,13 @@ def show_json(data: object) -> None:
     import json
 
     print(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def command(name: str, paths: Sequence[Path], given: Mapping[str, Sequence[str | None] | None]) -> str:
+    """The command with these options, as one types it."""
+    words = ["cvfp", name, *map(str, paths)]
+    words += [word for option, values in given.items() for value in values or [] if value for word in (option, value)]
+    return shlex.join(words)
 
 
 def next_step(command: str) -> None:

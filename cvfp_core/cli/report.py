@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +59,7 @@ def report(
         reports.refuse_unwritable(out)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
     made = reports.report(question, out, template, lang, html=html, embed=embed, figures=figures,
-                          command=_command(paths, {
+                          command=asked.command("report", paths, {
                               "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x],
                               "--y": [y], "--by": by, "--law": [law] if law != "auto" else [], "--at": at,
                               "--where": [where], "--map": map_, "--set": options}))
@@ -71,13 +69,6 @@ def report(
         _check(out, old, made.text)
     else:
         made.save(out)
-
-
-def _command(paths: Sequence[Path], given: Mapping[str, Sequence[str | None] | None]) -> str:
-    """The command that gives this report, without where it is written to."""
-    words = ["cvfp", "report", *map(str, paths)]
-    words += [word for option, values in given.items() for value in values or [] if value for word in (option, value)]
-    return shlex.join(words)
 
 
 def _check(out: Path, old: str, text: str) -> None:

@@ -23,4 +23,5 @@ def show(
         asked.show_json(made.as_dict())
     else:
         asked.show(made)
-        asked.next_step(f"cvfp report {' '.join(map(str, paths))} -o report.md")
+        said = {"--x": [x], "--y": [y], "--by": by, "--where": [where], "--map": map_}
+        asked.next_step(f"{asked.command('report', paths, said)} -o report.md")

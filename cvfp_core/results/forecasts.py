@@ -130,7 +130,7 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         value, points = short(each.value), [short(each.inputs[name]) for name in varied]
         distances = ["-" if (times := each.distances.get(name)) is None else f"{times:.3g}" for name in inputs]
         if stacked:
-            beyond = distances if len(inputs) == 1 else [f"{far[2:]}" for far in far]
+            beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
             made.add_row(Text.assemble(each.series, (f"\n  {each.law}", "dim")), *points, value,
                          Text("mean\nnew run", "dim"), f"{low}\n{high}", "\n".join(beyond))
         else:

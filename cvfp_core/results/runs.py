@@ -158,7 +158,7 @@ class Overview(Printed):
             yield Text(f"{name}{control}{size}: {row['status']}: {row['reason']}", style="red")
         if fits:
             yield _exponents(fits, several)
-            yield Text(ALPHA_NOTE if fits[0].response == "val_ppl" else
+            yield Text(ALPHA_NOTE if (*fits[0].inputs, fits[0].response) == ("train_tokens", "val_ppl") else
                        f"alpha of {fits[0].form}, least squares in logarithms, Student-t interval", style="dim")
         if series.control(records).is_not_null().any():
             yield Text(CONTROL_NOTE, style="dim")
@@ -207,6 +207,7 @@ def _measured(records: pl.DataFrame) -> list[str]:
     known |= {"content", *(_IN_VARIANT if records["variant"].is_not_null().all() else ())}
     names = [name for name in records.columns if records[name].is_not_null().any() and name not in known
              and quantities.of(name).kind not in ("identity", "provenance")]
+    names = [name for i, name in enumerate(names) if not any(records[name].equals(records[one]) for one in names[:i])]
     return sorted(names, key=lambda name: (name not in SCHEMA, records.schema[name] == pl.String))
 
 
@@ -262,7 +263,7 @@ def _exponents(fits: Sequence[Fit], several: bool) -> Table:
         if alpha is not None and alpha.low is not None and alpha.high is not None:
             interval = f"[{alpha.low:.3f}, {alpha.high:.3f}]"
         made.add_row(Text(_label(fit, several)), str(fit.n), _form(fit.value("alpha"), ".3f"), interval,
-                     _form(fit.value("A"), ",.0f"), _form(fit.r_squared, ".3f"))
+                     short(fit.value("A")), _form(fit.r_squared, ".3f"))
     return made
 
 
