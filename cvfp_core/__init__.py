@@ -1,9 +1,34 @@
-"""cvfp: scaling-law analysis of language-model experiments. See ARCHITECTURE.md for the house."""
+"""cvfp: scaling-law analysis of language-model experiments. See docs/python.md; ARCHITECTURE.md has the house.
+
+    import cvfp_core as cvfp
+
+    runs = cvfp.read("logs/")
+    print(cvfp.predict(runs, at={"train_tokens": "10x"}))
+"""
+
+from typing import TYPE_CHECKING
 
 import pluggy
 
+if TYPE_CHECKING:
+    from cvfp_core.verbs import fit, plot, predict, read, run, write_report
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "hookimpl"]
+__all__ = ["__version__", "fit", "hookimpl", "plot", "predict", "read", "run", "write_report"]
 
 hookimpl = pluggy.HookimplMarker("cvfp")
 """Marks a function of a plugin as the implementation of a hook."""
+
+
+def __getattr__(name: str) -> object:
+    """The verb of that name, imported when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'cvfp_core' has no attribute '{name}'; its verbs are: read, fit, predict, "
+                             "write_report, run, plot")
+    from cvfp_core import verbs
+
+    return getattr(verbs, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import made_grids
@@ -340,7 +341,7 @@ WRONG = {
     ("report", "x", "-q"): "no such option '-q'; see `cvfp report --help`",
     ("shwo", "x"): "no such command 'shwo'; did you mean 'show'?; see `cvfp --help`",
     ("--versoin",): "no such option '--versoin'; did you mean '--version'?; see `cvfp --help`",
-    ("predict", "x"): "missing option '--tokens'; see `cvfp predict --help`",
+    ("predict", "x"): "predict where? give --at NAME=VALUE, such as --at train_tokens=10x",
     ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
     ("laws", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
     ("run", "--corpus"): "option '--corpus' requires an argument.*",
@@ -363,3 +364,25 @@ def test_nothing_typed_prints_the_help():
     assert done.exit_code == 2
     assert len(re.findall("Usage: cvfp ", done.output)) == 1
     assert "cvfp: " not in done.output
+
+
+def options():
+    """(command, option) -> its declaration, for every option of every command."""
+    commands = typer.main.get_command(app).commands
+    return {(name, parameter.opts[0]): parameter for name, command in commands.items() for parameter in command.params}
+
+
+SHARED = {
+    "--x": ("fit", "predict", "report", "show"), "--y": ("fit", "predict", "report", "show"),
+    "--by": ("fit", "predict", "report", "show"), "--at": ("predict", "report"),
+    "--where": ("fit", "predict", "report", "show", "check"),
+    "--map": ("fit", "predict", "report", "show", "check", "ingest"), "--law": ("fit", "predict", "report"),
+}
+
+
+@pytest.mark.parametrize("option", SHARED)
+def test_an_option_is_there_and_reads_the_same_in_every_command(option):
+    declared = {command: each for (command, name), each in options().items() if name == option}
+    assert set(declared) == set(SHARED[option])
+    if option != "--law":  # several to fit, one to predict
+        assert len({(each.help, each.metavar, each.multiple) for each in declared.values()}) == 1

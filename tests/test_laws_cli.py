@@ -1,6 +1,5 @@
 """`cvfp fit`, `cvfp predict`, `cvfp laws`: what they print, as data and for people."""
 
-import io
 import json
 import subprocess
 import sys
@@ -9,17 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
-from cvfp_core.cli import predict as predicting
-from cvfp_core.cli.fit import fit, settings
+from cvfp_core.cli.asked import number, points, settings
+from cvfp_core.cli.fit import fit
 from cvfp_core.cli.laws import laws
-from cvfp_core.cli.numbers import interval
-from cvfp_core.cli.predict import number, predict
+from cvfp_core.cli.predict import predict
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting import Forecast, Prediction
-from cvfp_core.ingesting import reading
+from cvfp_core.fitting import Prediction
+from cvfp_core.ingesting.reading import Inputs
+from cvfp_core.results import runs as reading
+from cvfp_core.results.forecasts import Forecasts
+from cvfp_core.results.numbers import interval
 from laws_data import made, power
 
 TOKENS = 6e4 * 2.0 ** np.arange(5)
@@ -33,7 +33,8 @@ def run(monkeypatch):
         made(TOKENS[:4], power(TOKENS[:4], noise=0.01, seed=2), variant="1L_1085d_2tok"),
         made(TOKENS[:1], power(TOKENS[:1]), variant="1L_64d_1tok"),
     ])
-    monkeypatch.setattr(reading, "read_records", lambda paths, registry=None: records)  # noqa: ARG005
+    given = reading.Runs(inputs=Inputs(records=records, sources=(), duplicates=0, files=list, curves=pl.DataFrame))
+    monkeypatch.setattr(reading, "read", lambda *_, **__: given)
     app = typer.Typer()
     for command in (fit, predict, laws):
         app.command(command.__name__)(command)
@@ -93,21 +94,19 @@ def test_a_prediction_fits_the_terminal_and_breaks_no_number(run, width):
 def test_a_long_name_gives_way_to_numbers():
     series = "an-experiment-with-a-name-of-many-words:1L_768d_1tok"
     low, high = 123.4, 2.5e9
-    forecast = Forecast(choice=None, predictions=(Prediction(
-        series=series, law="saturating", inputs={"train_tokens": 1e6}, value=200.0, distance=1e12, mean_low=low,
-        mean_high=high, run_low=low, run_high=high,
+    forecasts = Forecasts(choice=None, asked=None, items=(Prediction(
+        series=series, law="saturating", inputs={"train_tokens": 1e6}, value=200.0, distances={"train_tokens": 1e12},
+        mean_low=low, mean_high=high, run_low=low, run_high=high,
     ),))
-    console = Console(record=True, width=80, file=io.StringIO())
-    console.print(predicting._table(forecast, stacked=True))
-    lines = console.export_text().splitlines()
+    lines = forecasts.text(80).splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(interval(low, high, method="") in line for line in lines) == 2
-    assert series in "".join(line.strip().split("  ")[0] for line in lines[1:])
+    assert series in "".join(line.strip().split("  ")[0] for line in lines[2:])
 
 
 def test_predict_shows_interval_law_distance_and_warning(run):
     out = run("predict", "x", "--tokens", "20M")
-    assert "20,000,000 training tokens" in out
+    assert "val_ppl at train_tokens = 20,000,000" in out
     assert "no interval covers a change of law out there" in " ".join(out.split())
     assert "back-test" in out
 
@@ -139,7 +138,20 @@ def test_settings_are_toml_values_or_words():
 
 
 def test_tokens_are_written_as_people_do():
-    assert [number(text) for text in ("5e6", "10_000_000", "2M", "1.5B", "300k")] == [5e6, 1e7, 2e6, 1.5e9, 3e5]
+    assert [number(text, "--tokens") for text in ("5e6", "10_000_000", "2M", "1.5B", "300k")] == [
+        5e6, 1e7, 2e6, 1.5e9, 3e5]
     for wrong in ("", "0", "-1", "nan", "inf", "many", "M"):
-        with pytest.raises(UsageError, match="--tokens"):
-            number(wrong)
+        with pytest.raises(UsageError, match="--tokens must be a positive number"):
+            number(wrong, "--tokens", positive=True)
+
+
+def test_points_are_values_by_input():
+    assert points(["params=7e9", "train_tokens=1M, 10x"], None) == {"params": [7e9], "train_tokens": [1e6, "10x"]}
+    assert points(None, "2M") == {"train_tokens": [2e6]}
+    assert points(["params=1"], "10x") == {"train_tokens": ["10x"], "params": [1.0]}
+    for wrong, said in ((["params"], "takes NAME=VALUE"), (["=3"], "takes NAME=VALUE"), ([], "predict where"),
+                        (["params=0x"], "positive"), (["params=1,"], "--at params"), (["a=1", "a=2"], "twice")):
+        with pytest.raises(UsageError, match=said):
+            points(wrong, None)
+    with pytest.raises(UsageError, match="'train_tokens' is given twice"):
+        points(["train_tokens=1"], "2M")

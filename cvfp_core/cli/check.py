@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cvfp_core.cli import asked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,12 +21,14 @@ _STYLES = {"green": "green", "yellow": "yellow", "red": "red", None: "dim"}
 
 
 def check(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, or logs.")],
+    paths: asked.Paths,
+    where: asked.Where = None,
+    map_: asked.Map = None,
     thresholds: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="THRESHOLD=VALUE", help="Another threshold: val_er.red=0.7."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: asked.Json = False,
 ) -> None:
     """Judge every run by its Phase 1, and say what stopping the red ones would have cost and saved.
 
@@ -34,18 +36,15 @@ def check(
     """
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from cvfp_core.claims import decisions
-    from cvfp_core.cli.fit import settings
-    from cvfp_core.ingesting.reading import read
     from cvfp_core.registry import installed
     from cvfp_core.registry.kinds import Light
+    from cvfp_core.results.printed import terminal
 
     registry = installed()
-    lit = decisions.with_thresholds(registry.items(Light), settings(thresholds or []))
+    lit = decisions.with_thresholds(registry.items(Light), asked.settings(thresholds or []))
     rules = registry.stop_rules()
-    runs = read(paths, registry)
+    runs = asked.runs(paths, where=where, map_=map_).runs.inputs
     for name, why in decisions.never_lit(lit, runs.records).items():
         print(f"cvfp: warning: {registry.label(Light, name)} is never lit: {why}", file=sys.stderr)
     judged = decisions.lights(runs.records, lit)
@@ -53,15 +52,15 @@ def check(
     stops = decisions.stops(runs.records, runs.curves(), rules)
     stop_tests = decisions.backtest_stops(runs.records, runs.curves(), rules)
     if json_:
-        print(json.dumps({
+        asked.show_json({
             "thresholds": [asdict(light) for light in lit],
             "lights": [asdict(each) for each in judged],
             "backtest": [each.as_dict() for each in tests],
             "stops": [asdict(each) for each in stops],
             "stops_backtest": [each.as_dict() for each in stop_tests],
-        }, indent=1, ensure_ascii=False, allow_nan=False))
+        })
         return
-    console = Console(highlight=False)
+    console = terminal()
     if not judged:
         console.print("nothing to judge: no finished run has a Phase 1 that was trained")
         return
@@ -77,7 +76,7 @@ def check(
 def _print_lights(console: Console, lit: Sequence[Light], judged: Sequence[Judgement]) -> None:
     from rich.text import Text
 
-    from cvfp_core.cli.numbers import plain_table
+    from cvfp_core.results.printed import table as plain_table
 
     rows: dict[str, dict[str, Judgement]] = {}
     for each in judged:
@@ -122,7 +121,7 @@ def _red(light: Light) -> str:
 def _print_backtest(console: Console, title: str, tests: Sequence[Backtest], *, rules: bool = False) -> None:
     from rich.text import Text
 
-    from cvfp_core.cli.numbers import plain_table
+    from cvfp_core.results.printed import table as plain_table
 
     seen = [test for test in tests if test.judged]
     if seen:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cvfp_core.cli import asked
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -30,11 +32,7 @@ def ingest(
     experiment: Annotated[
         str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs.")
     ] = None,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="COLUMN=SOURCE", help="What a record column is made from: val_ppl=eval_ppl, "
-                     "val_ppl='exp(eval_loss)', val_acc='percent(acc)', seed=42; or a saved mapping file."),
-    ] = None,
+    map_: asked.Map = None,
     save_map: Annotated[
         Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
     ] = None,

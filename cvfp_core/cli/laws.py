@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
-
-import typer
-
+from cvfp_core.cli import asked
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Fitter
 
 
 def laws(
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: asked.Json = False,
 ) -> None:
     """List laws: their forms, what they need, their options, whose they are."""
     registry = installed()
     every = registry.items(Fitter)
     if json_:
         plain = [_plain(fitter, registry.owner(Fitter, name).label) for name, fitter in every.items()]
-        print(json.dumps(plain, indent=1))
+        asked.show_json(plain)
         return
     from rich.console import Console
     from rich.table import Table

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from cvfp_core import registry
+from cvfp_core.cli import asked
 from cvfp_core.registry import PluginInfo
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plugins(
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: asked.Json = False,
 ) -> None:
     """List plugins: where each comes from, what it adds, and why a broken one is broken."""
     for line in registry.misnamed("CVFP_PLUGINS"):
@@ -26,7 +24,7 @@ def plugins(
     loaded = registry.load()
     found = sorted([*loaded.plugins, *loaded.left_out], key=lambda plugin: plugin.name)
     if json_:
-        print(json.dumps([asdict(plugin) for plugin in found], indent=1))
+        asked.show_json([asdict(plugin) for plugin in found])
         return
     from rich.console import Console
     from rich.table import Table

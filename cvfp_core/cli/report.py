@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from cvfp_core.cli import asked
 from cvfp_core.errors import CvfpError, UsageError
-
-if TYPE_CHECKING:
-    from cvfp_core.registry import Registry
 
 
 def report(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH...", help="A folder that `cvfp run` made, or logs.")
+        list[Path] | None, typer.Argument(metavar="PATH...", help="Folders of runs, logs, or tables.")
     ] = None,
     template: Annotated[
         str, typer.Option("--template", metavar="NAME|FILE", help="Template by name, or a file ending in .j2.")
@@ -30,6 +25,13 @@ def report(
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the template; see --list.")
     ] = None,
+    x: asked.X = None,
+    y: asked.Y = None,
+    by: asked.By = None,
+    at: asked.At = None,
+    law: asked.Law = "auto",
+    where: asked.Where = None,
+    map_: asked.Map = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if FILE is not what the records give.")
     ] = False,
@@ -43,80 +45,30 @@ def report(
 
     The same records give the same bytes. Figures are SVG files in a folder beside the report.
     """
-    from cvfp_core import registry
-
-    installed = registry.installed()
     if list_:
-        _print_list(installed, json_=json_)
+        _print_list(json_=json_)
         return
     if not paths:
         raise UsageError("nothing to report on: give a folder that `cvfp run` made, such as runs/default")
     if check and out is None:
         raise UsageError("--check needs the report to be checked: -o FILE")
+    from cvfp_core.results import reports
+
     old = _read(out) if out is not None and check else ""
     if out is not None and not check:
-        _refuse_unwritable(out)
-    html = html or embed or (out is not None and out.suffix.lower() in (".html", ".htm"))
-    from cvfp_core.cli.fit import settings
-    from cvfp_core.ingesting.reading import read
-    from cvfp_core.reporting.write import Asked, find, write
-
-    folder = f"{out.stem}_figures" if figures and out is not None else "embedded" if figures and embed else None
-    made = write(
-        read(paths, installed), find(template, installed), installed,
-        Asked(lang=lang, options=settings(options or []), figures=folder,
-                      command=_command(paths, template, lang, options or [])),
-    )
-    text = made.text
-    if html:
-        from cvfp_core.reporting.html import page
-
-        text = page(text, lang=lang, figures=made.figures if embed else None)
+        reports.refuse_unwritable(out)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
+    made = reports.report(question, out, template, lang, html=html, embed=embed, figures=figures,
+                          command=asked.command("report", paths, {
+                              "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x],
+                              "--y": [y], "--by": by, "--law": [law] if law != "auto" else [], "--at": at,
+                              "--where": [where], "--map": map_, "--set": options}))
     if out is None:
-        print(text, end="")
+        print(made.text, end="")
     elif check:
-        _check(out, old, text)
+        _check(out, old, made.text)
     else:
-        _save(out, text, {} if embed else made.figures)
-
-
-def _command(paths: list[Path], template: str, lang: str, options: list[str]) -> str:
-    """The command that gives this report, without where it is written to."""
-    words = ["cvfp", "report", *map(str, paths), "--template", template]
-    words += ["--lang", lang] if lang != "en" else []
-    words += [word for option in options for word in ("--set", option)]
-    return shlex.join(words)
-
-
-def _refuse_unwritable(out: Path) -> None:
-    """Raises UsageError, before any work, if the file could not be written at its end; folders may be missing."""
-    try:
-        there = next((path for path in (out, *out.absolute().parents) if path.exists()), out)
-    except OSError as error:  # a name that is too long
-        raise UsageError(f"cannot write '{out}': {error.strerror or error}") from None
-    wanted = os.W_OK if there == out else os.W_OK | os.X_OK
-    if out.is_dir():
-        why = "it is a folder; give a file, such as report.md"
-    elif there != out and not there.is_dir():
-        why = f"'{there}' is no folder"
-    elif not os.access(there, wanted):
-        why = "permission denied" if there == out else f"the folder '{there}' cannot be written to"
-    else:
-        return
-    raise UsageError(f"cannot write '{out}': {why}")
-
-
-def _save(out: Path, text: str, figures: Mapping[str, str]) -> None:
-    """Writes the report and its figures."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for name, svg in figures.items():
-            file = out.parent / name
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(svg, encoding="utf-8", newline="\n")
-        out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"cannot write '{out}': {error.strerror or error}") from None
+        made.save(out)
 
 
 def _check(out: Path, old: str, text: str) -> None:
@@ -144,15 +96,17 @@ def _read(out: Path) -> str:
         raise CvfpError(f"{out}: is not UTF-8 text") from None
 
 
-def _print_list(installed: Registry, *, json_: bool) -> None:
+def _print_list(*, json_: bool) -> None:
+    from cvfp_core.registry import installed
     from cvfp_core.registry.kinds import Template
     from cvfp_core.reporting.language import languages
 
+    registry = installed()
     rows: list[dict[str, Any]] = [
-        {"name": item.name, "title": item.title, "plugin": installed.owner(Template, item.name).name,
+        {"name": item.name, "title": item.title, "plugin": registry.owner(Template, item.name).name,
          "languages": languages(item.catalogue), "needs": list(item.needs),
          "options": [{"name": o.name, "default": o.default, "help": o.help} for o in item.options or ()]}
-        for item in installed.items(Template).values()
+        for item in registry.items(Template).values()
     ]
     if json_:
         import json

@@ -108,9 +108,11 @@ def run(
         progress=partial(_shown, json_=json_), command=["cvfp", *sys.argv[1:]],
     )
     if not json_:
-        from cvfp_core.cli.tables import print_records
+        from cvfp_core.cli.asked import next_step, show
+        from cvfp_core.results.runs import overview
 
-        print_records(outcome.records, path=outcome.folder)
+        show(overview(outcome.records))
+        next_step(f"cvfp report {outcome.folder} -o report.md")
     _warn(outcome.warnings)
     if not outcome.complete:
         raise typer.Exit(3)

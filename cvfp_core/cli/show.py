@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
+from cvfp_core.cli import asked
 
 
 def show(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="A folder that `cvfp run` made, or logs.")],
-    json_: Annotated[bool, typer.Option("--json", help="Print records and fits as JSON.")] = False,
+    paths: asked.Paths,
+    x: asked.X = None,
+    y: asked.Y = None,
+    by: asked.By = None,
+    where: asked.Where = None,
+    map_: asked.Map = None,
+    json_: asked.Json = False,
 ) -> None:
     """Print the runs, their metrics and exponents, as `cvfp run` does at its end."""
-    from cvfp_core.cli import tables
-    from cvfp_core.ingesting.reading import read_records
+    from cvfp_core.results.runs import overview
 
-    records = read_records(paths)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_)
+    made = overview(question.runs.records, x=x, y=y, by=question.by)
     if json_:
-        print(tables.as_json(records))
+        asked.show_json(made.as_dict())
     else:
-        tables.print_records(records, path=paths[0])
+        asked.show(made)
+        said = {"--x": [x], "--y": [y], "--by": by, "--where": [where], "--map": map_}
+        asked.next_step(f"{asked.command('report', paths, said)} -o report.md")

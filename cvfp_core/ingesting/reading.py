@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from cvfp_core.errors import CvfpError
+from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.registry import Registry, installed
-from cvfp_core.schema import store
-from cvfp_core.schema.records import CURVE_SCHEMA
+from cvfp_core.schema import expressions, store
+from cvfp_core.schema.records import CURVE_SCHEMA, conform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +58,19 @@ def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.
     return read(paths, registry).records
 
 
-def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
-    """The records of all paths as `read_records` gives them, their curves, and the files behind them."""
+def read(paths: Sequence[Path], registry: Registry | None = None, *, mapping: Mapping[str, str] | None = None
+         ) -> Inputs:
+    """The records of all paths as `read_records` gives them, their curves, and the files behind them.
+
+    mapping: record column -> expression over the columns of the input, as `--map` takes it.
+    """
     registry = registry or installed()
     for path in paths:
         if not path.exists():
             raise CvfpError(f"'{path}' does not exist; give a folder that `cvfp run` made, or logs")
     stores = [path for path in paths if store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
-    frames = [store.read(path) for path in stores]
+    frames = [mapped(store.read(path), mapping or {}) for path in stores]
     found = [InputSource(name=_name(path), ingester="store", runs=frame.height)
              for path, frame in zip(stores, frames, strict=True)]
     curves: list[Callable[[], pl.DataFrame]] = [lambda path=path: store.read_curves(path) for path in stores]  # type: ignore[misc]
@@ -74,7 +78,7 @@ def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
     if logs:
         from cvfp_core.ingesting.run import ingest
 
-        made = ingest(logs, registry)
+        made = ingest(logs, registry, mapping=mapping)
         for reason in (*made.faults, *(file.problem or file.messages[-1] for file in made.failed)):
             raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
         made.require_runs(logs)
@@ -95,6 +99,21 @@ def read(paths: Sequence[Path], registry: Registry | None = None) -> Inputs:
         files=lambda: [_hashed(*each) for each in _files(stores, logs, registry)],
         curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), records),
     )
+
+
+def mapped(records: pl.DataFrame, mapping: Mapping[str, str]) -> pl.DataFrame:
+    """The records with columns made from others. Raises UsageError for what is not understood or out of range."""
+    if not mapping:
+        return records
+    made = {}
+    for target, source in mapping.items():
+        expression = expressions.parse(source, records.columns, asked=f"--map {target}={source}")
+        expressions.require_numbers(expression, records.schema, f"--map {target}={source}")
+        made[target] = expression.polars
+    conformed = conform(records.with_columns(**made))
+    for bad in conformed.rejected[:1]:
+        raise UsageError(f"--map {bad.column}={mapping.get(bad.column, '')}: {bad.reason}, found {bad.value!r:.60}")
+    return conformed.records
 
 
 def _once(curves: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:

@@ -111,7 +111,7 @@ def _packs_half() -> bool:
 
 def _agrees(dtype: torch.dtype, *, tolerance: float) -> bool:
     """Whether this torch has the operators, and the product with a weight, packed or not, is torch's to a tolerance."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():
         return False
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(rows, 64, generator=generator).to(dtype) for rows in (5, 3))

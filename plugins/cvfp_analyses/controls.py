@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -44,7 +44,8 @@ def against_controls(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]: 
 
 def _made_with(run: dict[str, object]) -> str:
     """What a run and its control have in common; of runs that do not state their settings, the experiment."""
-    settings = json.loads(str(run["settings"])) if run["settings"] else {"experiment": run["experiment"]}
+    stated = run["settings"]
+    settings: dict[str, Any] = json.loads(str(stated)) if stated else {"experiment": run["experiment"]}
     if isinstance(settings.get("phase1"), dict):
         settings["phase1"].pop("mode", None)
     return json.dumps([run["variant"], run["corpus_hash"] or run["corpus"], settings], sort_keys=True)

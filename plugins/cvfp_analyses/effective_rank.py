@@ -90,8 +90,8 @@ def rank_gap(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa:
     table = Table(columns=("series", "Train ER", "Val ER", "gap, points", "change per doubling, points"), rows=tuple(
         (name, float(a), float(b), float(100 * (a - b)), slopes.get(name))
         for name, a, b in zip(names, train, val, strict=True)))
-    values = {"gap": mean.estimate, "smallest": gaps.min(), "largest": gaps.max(), "runs": both.height,
-              "margin": LARGEST_GAP, "within": int((gaps <= LARGEST_GAP).sum())}
+    values = {"gap": mean.estimate, "smallest": float(gaps.to_numpy().min()), "largest": float(gaps.to_numpy().max()),
+              "runs": both.height, "margin": LARGEST_GAP, "within": int((gaps <= LARGEST_GAP).sum())}
     return [
         finding(
             related, verdicts.of_direction(related, "rises"), key="correlation", question=question,

@@ -48,7 +48,8 @@ class ContextLayer(nn.Module):
         self.norm = nn.LayerNorm(context_dim)
 
     def forward(self, context: Tensor, window: Window) -> Tensor:
-        return self.norm(context + self.feed_forward(context, window))
+        made: Tensor = self.norm(context + self.feed_forward(context, window))
+        return made
 
 
 class TokenLayer(nn.Module):
@@ -65,7 +66,8 @@ class TokenLayer(nn.Module):
             kept = _through(self.residual, token)
         else:
             kept = token.vectors() if isinstance(token, Window) else token
-        return self.norm(kept + self.feed_forward(context, token))
+        made: Tensor = self.norm(kept + self.feed_forward(context, token))
+        return made
 
 
 class ResidualModel(nn.Module):
@@ -107,7 +109,7 @@ class ResidualModel(nn.Module):
         blocks = []  # per split, per layer: (B, d_c / splits)
         for block, state in zip(self.context_blocks, previous.chunk(len(self.context_blocks), dim=1), strict=True):
             outputs = []
-            for layer in block:
+            for layer in block.children():
                 state = layer(state, window)
                 outputs.append(state)
             blocks.append(outputs)

@@ -29,7 +29,7 @@ class Window:
 
     def through(self, layer: nn.Linear) -> Tensor:
         """`layer(vectors)`: (B, out)."""
-        if self.shared is None:
+        if self.shared is None or self._index is None:
             return linear(self.vectors(), layer.weight, layer.bias)
         made = self.shared.part(layer)(self._index)
         return made if layer.bias is None else made + layer.bias
@@ -71,7 +71,7 @@ class Shared:
 class Part:
     """`weight @ u` for windows u of few distinct tokens; weight (out, T d_e), vectors (U, d_e)."""
 
-    def __init__(self, weight: nn.Parameter, vectors: Tensor) -> None:
+    def __init__(self, weight: Tensor, vectors: Tensor) -> None:
         self.weight, self.vectors = weight, vectors
         width = vectors.shape[1]
         with torch.no_grad():
@@ -80,7 +80,7 @@ class Part:
         self.gradient: Tensor | None = None  # of rows
 
     def __call__(self, index: Tensor) -> Tensor:
-        made: Tensor = _Gather.apply(self.weight, self, index)
+        made: Tensor = _Gather.apply(self.weight, self, index)  # type: ignore[no-untyped-call]
         return made
 
     def add(self, index: Tensor, gradient: Tensor) -> None:

@@ -41,10 +41,12 @@ class Layer(nn.Module):
             self._split(self.value(normed)), attn_mask=visible,
         )  # (B, H, asking, d / H)
         x = x + self.joined(seen.transpose(1, 2).flatten(2))
-        return x + self.outer(F.gelu(self.inner(self.feed_forward_norm(x))))
+        made: Tensor = x + self.outer(F.gelu(self.inner(self.feed_forward_norm(x))))
+        return made
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, H, T, d / H)
+        parts: Tensor = x.unflatten(2, (self.heads, -1))
+        return parts.transpose(1, 2)  # (B, H, T, d / H)
 
 
 class Transformer(nn.Module):
@@ -83,7 +85,8 @@ class Transformer(nn.Module):
         for number, layer in enumerate(self.layers, 1):
             asking = 1 if number == len(self.layers) else window  # the head reads the last position alone
             x = layer(x, visible[:, :, -asking:], asking)
-        return self.leave(self.norm(x[:, -1]))
+        made: Tensor = self.leave(self.norm(x[:, -1]))
+        return made
 
     def phase1_parameters(self) -> Iterable[nn.Parameter]:
         return ()

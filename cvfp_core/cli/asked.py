@@ -1,0 +1,161 @@
+"""The options that several commands take: declared once, so that they mean the same and read the same everywhere."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cvfp_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from cvfp_core.results.printed import Printed
+    from cvfp_core.results.runs import Asked
+
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, logs, or tables.")]
+X = Annotated[
+    str | None, typer.Option("--x", metavar="COLUMN", help="What a curve is a function of. Default: its law's input.")
+]
+Y = Annotated[
+    str | None, typer.Option("--y", metavar="COLUMN", help="What a curve explains. Default: its law's response.")
+]
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", metavar="COLUMN", help="Column that tells series apart; may be repeated. Default: experiment, "
+                 "variant."),
+]
+Where = Annotated[
+    str | None, typer.Option("--where", metavar="EXPR", help="Keep only runs for which it is true: 'params > 1e6'.")
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
+                 "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
+]
+At = Annotated[
+    list[str] | None,
+    typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "
+                 "(ten times each series' largest); may be repeated."),
+]
+Law = Annotated[str, typer.Option("--law", metavar="NAME", help="A law, or auto: chosen from the runs given.")]
+Laws = Annotated[
+    list[str] | None, typer.Option("--law", metavar="NAME", help="A law to fit; may be repeated. See `cvfp laws`.")
+]
+Along = Annotated[
+    str | None, typer.Option("--along", metavar="COLUMN", help="Input along which laws are back-tested. Default: x.")
+]
+LawOptions = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+
+
+def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
+         where: str | None = None, map_: Sequence[str] | None = None, options: Sequence[str] | None = None) -> Asked:
+    """What the options ask of the runs in the paths."""
+    from cvfp_core.ingesting import mapping
+    from cvfp_core.results.runs import ask
+
+    given = settings(options or [])
+    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), options=given)
+    if made.runs.left_out:
+        count = len(made.runs)
+        print(f"cvfp: --where keeps {count:,} of {count + made.runs.left_out:,} runs", file=sys.stderr)
+    return made
+
+
+def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float | str]]:
+    """Values by input, of `--at NAME=VALUE,...` and `--tokens N`. Raises UsageError for what is neither."""
+    made: dict[str, list[float | str]] = {}
+    if tokens is not None:
+        made["train_tokens"] = [value(tokens, "--tokens")]
+    for text in at or []:
+        name, equals, values = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise UsageError(f"--at takes NAME=VALUE, not '{text}'; such as --at params=7e9")
+        if name in made:
+            raise UsageError(f"'{name}' is given twice; give its values separated by commas: --at {name}=1e9,7e9")
+        made[name] = [value(each, f"--at {name}") for each in values.split(",")]
+    if not made:
+        raise UsageError("predict where? give --at NAME=VALUE, such as --at train_tokens=10x")
+    return made
+
+
+def value(text: str, option: str) -> float | str:
+    """A number, or the text itself if it is a multiple such as 10x. Raises UsageError naming the option."""
+    text = text.strip()
+    if not text.endswith("x"):
+        return number(text, option, positive=option == "--tokens")
+    number(text[:-1], option, positive=True)
+    return text
+
+
+def number(text: str, option: str, *, positive: bool = False) -> float:
+    """The number written as 5e6, 10_000_000 or 2M. Raises UsageError naming the option."""
+    text = text.strip()
+    factor = _SUFFIXES.get(text[-1:], 1.0)
+    try:
+        value = float(text[:-1] if factor > 1 else text) * factor
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or (positive and value <= 0):
+        raise UsageError(f"{option} must be a {'positive ' if positive else ''}number such as 5e6 or 2M, not '{text}'")
+    return value
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs; a value is a TOML value, or else a word. Raises UsageError for anything else."""
+    import tomllib
+
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip() or not text.strip():
+            raise UsageError(f"--set takes KEY=VALUE, not '{pair}'")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        if not isinstance(value, str | int | float | bool):
+            raise UsageError(f"--set {key.strip()} takes a number or a word, not '{text}'")
+        values[key.strip()] = value
+    return values
+
+
+def show(result: Printed) -> None:
+    """Prints a result, as wide as the terminal is."""
+    from cvfp_core.results.printed import terminal
+
+    console = terminal()
+    for block in result.blocks(console.width):
+        console.print(block)
+
+
+def show_json(data: object) -> None:
+    """Prints plain data as JSON, which has no NaN."""
+    import json
+
+    print(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False, default=str))
+
+
+def command(name: str, paths: Sequence[Path], given: Mapping[str, Sequence[str | None] | None]) -> str:
+    """The command with these options, as one types it."""
+    words = ["cvfp", name, *map(str, paths)]
+    words += [word for option, values in given.items() for value in values or [] if value for word in (option, value)]
+    return shlex.join(words)
+
+
+def next_step(command: str) -> None:
+    """Prints what to type next."""
+    from rich.text import Text
+
+    from cvfp_core.results.printed import terminal
+
+    terminal().print(Text.assemble("\nnext: ", (command, "bold")))

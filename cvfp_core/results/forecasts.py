@@ -1,0 +1,168 @@
+"""Forecasts: what each series will be at other inputs, as a value that prints as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from rich.table import Table
+from rich.text import Text
+
+from cvfp_core import fitting
+from cvfp_core.fitting import Choice, Prediction
+from cvfp_core.fitting.auto import At
+from cvfp_core.results.numbers import interval, short
+from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
+from cvfp_core.results.runs import Asked, Readable, ask
+from cvfp_core.schema.settings import Scalar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Forecasts(Listed[Prediction]):
+    """One prediction for each series and point, and the choice of law they share; None if the law was given."""
+
+    items: tuple[Prediction, ...]
+    choice: Choice | None
+    asked: Asked
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"choice": self.choice.as_dict() if self.choice else None,
+                "predictions": [each.as_dict() for each in self.items]}
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """The points, the laws through them and what they say; see `cvfp.plot`."""
+        from cvfp_core.results.plots import draw
+
+        laws = list(dict.fromkeys(each.law for each in self.items))
+        behind = {(each.series, each.law) for each in self.items}
+        fits = [fit for fit in self.asked.fit(laws) if (fit.series, fit.law) in behind]
+        return draw(fits, self.items, path)
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row a prediction: series, law, response, the inputs, value, both intervals, distances, warnings."""
+        return pl.DataFrame([
+            {"series": each.series, "law": each.law, "response": each.response, **each.inputs,
+             **{name: getattr(each, name) for name in ("value", "mean_low", "mean_high", "run_low", "run_high")},
+             **{f"distance_{name}": value for name, value in each.distances.items()},
+             "reason": str(each.reason), "warnings": "; ".join(each.warnings)}
+            for each in self.items
+        ], infer_schema_length=None)
+
+    def summary(self) -> str:
+        """A line for each prediction: series, point, value, both intervals, and how far beyond the runs it is."""
+        return "\n".join(map(_sentence, self.items))
+
+    def blocks(self, room: int = WIDE) -> Iterator[Block]:
+        """What is forecast where, the table, its cautions, and how the law was chosen."""
+        yield from _blocks(self.items, room)
+        if self.choice is not None:
+            yield Text()
+            yield from _of_choice(self.choice)
+
+
+def predict(runs: Readable, at: At, law: str = "auto", *, x: str | None = None, y: str | None = None,
+            by: str | Sequence[str] | None = None, along: str | None = None, where: str | None = None,
+            map: Mapping[str, str] | None = None, options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
+    """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
+
+    runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, or `auto`: chosen from the
+    runs. x, y: the columns a curve is a function of and explains. along: the input that the back-test goes along.
+
+        cvfp.predict("runs.csv", {"flops": ["10x", 1e21]}, x="flops", y="val_loss")
+    """
+    return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
+
+
+def forecast(asked: Asked, at: At, law: str, *, along: str | None = None) -> Forecasts:
+    """The forecast of what was asked, with that law, at these points."""
+    made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
+                               options=asked.options)
+    return Forecasts(items=made.predictions, choice=made.choice, asked=asked)
+
+
+def place(name: str, value: float) -> str:
+    """An input with its value: `train_tokens = 5,000,000`, `params = 7e9`."""
+    if 1 <= value < 1e9 and value == int(value):
+        return f"{name} = {value:,.0f}"
+    digits, power, exponent = f"{value:.4g}".partition("e")
+    return f"{name} = {digits}{power}{int(exponent) if power else ''}"
+
+
+def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
+    if not predictions:
+        return
+    inputs = list(predictions[0].inputs)
+    varied = [name for name in inputs if len({each.inputs[name] for each in predictions}) > 1]
+    same = [place(name, predictions[0].inputs[name]) for name in inputs if name not in varied]
+    where = [*([f"at {', '.join(same)}"] if same else []), *([f"by {', '.join(varied)}"] if varied else [])]
+    yield Text.assemble((predictions[0].response, "bold"), f" {', '.join(where)}")
+    wide = _table(predictions, varied, stacked=False)
+    yield wide if width(wide) <= room else _table(predictions, varied, stacked=True)
+    lines = ((text, style, each.series) for each in predictions
+             for text, style in ((each.reason, "dim" if each.value is not None else "yellow"),
+                                 *((warning, "yellow") for warning in each.warnings)))
+    yield from about(dict.fromkeys(lines), len({each.series for each in predictions}))
+
+
+def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked: bool) -> Table:
+    """A row for each prediction; stacked, for a narrow terminal: two, the law below its series, one interval a row."""
+    inputs = list(predictions[0].inputs)
+    far = ["x data"] if len(inputs) == 1 else [f"x {name}" for name in inputs]
+    made = table([
+        *([("series", "l")] if stacked else [("series", "l"), ("law", "l")]), *((name, "r") for name in varied),
+        (predictions[0].response, "r"),
+        *([("95 %", "l"), ("", "l")] if stacked else [("95 % mean", "l"), ("95 % new run", "l")]),
+        *((name, "r") for name in (["x data"] if stacked else far)),
+    ])
+    for index, column in enumerate(made.columns):
+        column.no_wrap = index > 0 or not stacked  # a long name gives way, no number does
+    for each in predictions:
+        low, high = (interval(a, b, method="" if each.run_low or each.run_high else None) or "-"
+                     for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
+        value, points = short(each.value), [short(each.inputs[name]) for name in varied]
+        distances = ["-" if (times := each.distances.get(name)) is None else f"{times:.3g}" for name in inputs]
+        if stacked:
+            beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
+            made.add_row(Text.assemble(each.series, (f"\n  {each.law}", "dim")), *points, value,
+                         Text("mean\nnew run", "dim"), f"{low}\n{high}", "\n".join(beyond))
+        else:
+            made.add_row(Text(each.series), each.law, *points, value, low, high, *distances)
+    return made
+
+
+def _of_choice(choice: Choice) -> Iterator[Block]:
+    yield Text.assemble("law: ", (choice.law, "bold"), f", {choice.reason}")
+    if not choice.candidates:
+        return
+    made = table([("law", "l"), ("parameters", "r"), ("AICc", "r"), ("back-test", "r"), ("folds", "r"),
+                  ("F test p", "r"), ("", "l")])
+    for each in choice.candidates:
+        made.add_row(
+            each.law, str(each.parameters), "-" if each.aicc is None else f"{each.aicc:.1f}",
+            "-" if each.backtest is None else f"{each.backtest:.1%}", str(each.folds),
+            "-" if each.p_value is None else f"{each.p_value:.2g}",
+            Text(each.verdict, style="bold" if each.verdict == "chosen" else "dim"),
+        )
+    yield made
+    yield Text("back-test: mean error of the next size when the law saw only the smaller ones", style="dim")
+
+
+def _sentence(each: Prediction) -> str:
+    where = ", ".join(place(name, value) for name, value in each.inputs.items())
+    head = f"{each.series}, {where}: "
+    if each.value is None:
+        return head + each.reason
+    parts = [f"{each.response} {short(each.value)} by {each.law}"]
+    parts += [f"{name} {interval(low, high, method='')}" for name, low, high in
+              (("mean", each.mean_low, each.mean_high), ("new run", each.run_low, each.run_high))
+              if low is not None or high is not None]
+    parts += [f"{value:.3g} times the largest {name}" for name, value in each.distances.items()]
+    return head + ", ".join(parts)

@@ -1,0 +1,92 @@
+"""Fits and forecasts as a figure: the points, the laws through them, and what they say beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.fitting import Fit, Prediction
+from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.schema.fits import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw(fits: Sequence[Fit], predictions: Sequence[Prediction] = (), path: str | Path | None = None) -> Figure:
+    """Points with their laws, a panel a law; of a law of several inputs, measured against fitted values.
+
+    path: a file to write it to; its ending says the format. Raises CvfpError where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise CvfpError("figures need matplotlib, which is not installed; pip install 'cvfp[figures]'") from None
+    laws = list(dict.fromkeys(fit.law for fit in fits if fit.points is not None and fit.points.n))
+    if not laws:
+        raise UsageError("nothing to plot: no series has a usable run")
+    figure = Figure(figsize=(5.2 * len(laws), 4), layout="constrained")
+    for axes, law in zip(figure.subplots(1, len(laws), squeeze=False)[0], laws, strict=True):
+        mine = [fit for fit in fits if fit.law == law and fit.points is not None and fit.points.n]
+        if len(mine[0].inputs) == 1:
+            _curves(axes, mine, [each for each in predictions if each.law == law])
+        else:
+            _surface(axes, mine)
+        axes.set_title(law, loc="left")
+        axes.legend()
+    if path is not None:
+        try:
+            figure.savefig(path)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot write '{path}': {error}") from None
+    return figure
+
+
+def _curves(axes: Axes, fits: Sequence[Fit], predictions: Sequence[Prediction]) -> None:
+    (name,) = fits[0].inputs
+    for index, fit in enumerate(fits):
+        colour = f"C{index % 10}"
+        assert fit.points is not None
+        x, y = fit.points.inputs[name], fit.points.response
+        axes.plot(x, y, "o", color=colour, label=_text(fit.series))
+        mine = [each for each in predictions if each.series == fit.series]
+        grid = np.geomspace(x.min(), max([x.max(), *(each.inputs[name] for each in mine)]), 200)
+        if (values := _values(fit, {name: grid})) is not None:
+            axes.plot(grid, values, color=colour, linewidth=1)
+        for each in mine:
+            if each.run_low is not None and each.run_high is not None:
+                axes.plot([each.inputs[name]] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
+            axes.plot([each.inputs[name]], [each.value or np.nan], "o", color=colour, markerfacecolor="white")
+    axes.set(xlabel=name, ylabel=fits[0].response, xscale="log", yscale="log" if fits[0].space == "log" else "linear")
+
+
+def _surface(axes: Axes, fits: Sequence[Fit]) -> None:
+    for fit in fits:
+        assert fit.points is not None
+        if (values := _values(fit, fit.points.inputs)) is not None:
+            axes.plot(values, fit.points.response, "o", label=_text(fit.series))
+    ends = [*axes.get_xlim(), *axes.get_ylim()]
+    axes.axline((min(ends), min(ends)), slope=1, color="grey", linewidth=1)
+    axes.set(xlabel=f"{fits[0].response}, fitted", ylabel=f"{fits[0].response}, measured")
+
+
+def _values(fit: Fit, inputs: Mapping[str, Array]) -> Array | None:
+    """The law at these inputs; None where it has no function or no parameters."""
+    law = installed().items(Fitter).get(fit.law)
+    if law is None or law.function is None or not fit.usable:
+        return None
+    parameters = {parameter.name: fit.value(parameter.name) for parameter in law.parameters}
+    named = {own: inputs[name] for own, name in zip(law.inputs, fit.inputs, strict=True)}
+    values = np.asarray(law.function(**named, **parameters), dtype=float)
+    return np.broadcast_to(values, next(iter(inputs.values())).shape)
+
+
+def _text(label: str) -> str:
+    """A label that matplotlib does not read as mathematics, or leaves out of the legend."""
+    return label.replace("$", r"\$").removeprefix("_")

@@ -1,0 +1,113 @@
+"""Tables and lines of rich, printed in a terminal, and the same ones as text, Markdown and HTML."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar, overload
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cvfp_core.reporting.numbers import cell
+
+Block = Table | Text
+T = TypeVar("T")
+WIDE = 10_000
+"""Columns that no table needs."""
+
+
+def table(headings: Sequence[tuple[str, str]], *, gap: int = 2, title: Text | None = None) -> Table:
+    """A table without lines; headings are (text, `l` or `r`). gap: blanks between columns."""
+    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), title=title, title_justify="left")
+    for index, (text, side) in enumerate(headings):
+        made.add_column(Text(text), justify="right" if side == "r" else "left", header_style="bold",
+                        overflow="fold", no_wrap=index == 0)
+    return made
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """The console that commands print on; text that is copied from it is not coloured by guesses."""
+    return Console(highlight=False, stderr=stderr)
+
+
+def width(block: Block) -> int:
+    """Columns the block needs to be printed without a break."""
+    console = Console(width=WIDE, file=io.StringIO())
+    return console.measure(block, options=console.options.update(width=WIDE)).maximum
+
+
+class Printed:
+    """A value that prints as tables: in a terminal, in a notebook, in a Markdown file."""
+
+    __slots__ = ()
+
+    def blocks(self, room: int = WIDE) -> Iterator[Block]:
+        """Tables and lines for a terminal of that width."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """The result in words, a line for each part of it."""
+        raise NotImplementedError
+
+    def text(self, room: int) -> str:
+        """The tables as plain text of at most so many columns."""
+        console = Console(file=io.StringIO(), width=room, color_system=None, highlight=False)
+        with console.capture() as captured:
+            console.print(*self.blocks(room), sep="\n")
+        return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
+
+    def __str__(self) -> str:
+        return self.text(shutil.get_terminal_size((100, 40)).columns)
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        return "\n\n".join(text for block in self.blocks() if (text := markdown(block)))
+
+    def _repr_html_(self) -> str:
+        from markdown_it import MarkdownIt
+
+        made: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(self._repr_markdown_())
+        return made
+
+
+class Listed(Printed, Sequence[T]):
+    """A value made of `items` that prints as tables."""
+
+    __slots__ = ()
+    items: tuple[T, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def markdown(block: Block) -> str:
+    """The block as Markdown: text stays inert, a table is a pipe table below its title."""
+    if isinstance(block, Text):
+        return cell(block.plain.strip()) if block.plain.strip() else ""
+    rows = zip(*((column.header, *column.cells) for column in block.columns), strict=True)
+    lines = [f"| {' | '.join(cell(str(each)) for each in row)} |" for row in rows]
+    lines.insert(1, "|" + "|".join("--:" if column.justify == "right" else "---" for column in block.columns) + "|")
+    title = f"**{cell(str(block.title))}**\n\n" if block.title else ""
+    return title + "\n".join(lines)
+
+
+def about(said: Iterable[tuple[str, str, str]], count: int) -> Iterator[Text]:
+    """A line for each text of (text, style, series), with the series it is about unless that is all of the `count`."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for text, style, series in said:
+        if text:
+            lines.setdefault((text, style), []).append(series)
+    for (text, style), named in lines.items():
+        whose = f"{', '.join(named)}: " if len(named) <= 3 else f"{len(named)} series: "
+        yield Text(f"{'' if len(named) == count and count > 1 else whose}{text}", style=style)

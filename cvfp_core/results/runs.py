@@ -1,0 +1,283 @@
+"""Runs: what was read, from wherever, as a value that prints as tables: the runs, the exponents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import polars as pl
+from rich.table import Table
+from rich.text import Text
+
+from cvfp_core.errors import UsageError
+from cvfp_core.fitting import Fit, fit_all
+from cvfp_core.ingesting import reading
+from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Fitter
+from cvfp_core.results.numbers import short
+from cvfp_core.results.printed import WIDE, Block, Printed, table, width
+from cvfp_core.schema import expressions, quantities, series
+from cvfp_core.schema.records import SCHEMA, plain
+from cvfp_core.schema.settings import Scalar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+One: TypeAlias = "str | Path | pl.DataFrame | pd.DataFrame"
+Readable: TypeAlias = "One | Runs | Sequence[One]"
+"""What `read` takes, and whatever takes runs: paths, frames of polars or pandas, several of them, or runs."""
+
+ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
+
+_IN_VARIANT = ("num_layers", "context_dim", "num_input_tokens")
+CONTROL_NOTE = "a control's Phase 1 was not trained; the report tests, seed by seed, whether training beats it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Runs(Printed):
+    """Runs as `cvfp.read` returns them: their records, their curves, and where they come from."""
+
+    inputs: reading.Inputs
+    left_out: int = 0
+    """Runs for which `where` is not true."""
+
+    @property
+    def records(self) -> pl.DataFrame:
+        """One row a run; the columns of docs/quantities.md, and any the input has beside them."""
+        return self.inputs.records
+
+    def __len__(self) -> int:
+        return self.records.height
+
+    def to_frame(self) -> pl.DataFrame:
+        """The records."""
+        return self.records
+
+    def summary(self) -> str:
+        """How many runs of how many series, and the range of each size and metric that varies."""
+        names = [name for name in _measured(self.records) if quantities.of(name).kind in ("size", "metric")]
+        ends = [f"{name} {low} to {high}" for name in names if (low := _number(name, self.records[name].min()))
+                != (high := _number(name, self.records[name].max()))]
+        left_out = [f"{self.left_out} left out by `where`"] if self.left_out else []
+        return ", ".join([f"{len(self)} runs in {len(series.series(self.records))} series", *ends, *left_out])
+
+    def blocks(self, room: int = WIDE) -> Iterator[Block]:
+        """A table a series, then the exponents and what is to be said of single runs."""
+        return overview(self.records).blocks(room)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """What was asked of which runs: fits and forecasts keep it, so that one leads to the other."""
+
+    runs: Runs
+    x: str | None = None
+    y: str | None = None
+    by: tuple[str, ...] | None = None
+    options: Mapping[str, Scalar | None] = field(default_factory=dict)
+
+    def fit(self, laws: Sequence[str]) -> list[Fit]:
+        """The laws fitted to every series of the runs."""
+        return fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
+
+
+def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
+    """The runs of paths, of frames, or of both; each run once, whichever way it was reached.
+
+    runs: a path or frame (polars or pandas), or several: folders of `cvfp run`, logs, tables. map: record column ->
+    expression over the input's columns. where: an expression that is true for the runs to keep.
+
+        runs = cvfp.read("sweep.csv", map={"params": "N", "val_loss": "loss"}, where="params > 1e6")
+    """
+    if isinstance(runs, Runs):
+        inputs = replace(runs.inputs, records=reading.mapped(runs.records, map or {}))
+    else:
+        inputs = _inputs([runs] if isinstance(runs, str | Path) or hasattr(runs, "columns") else list(runs), map or {})
+    if where is None:
+        return Runs(inputs=inputs)
+    kept = expressions.filter(inputs.records, where)
+    if kept.is_empty():
+        raise UsageError(f"--where {where}: is true for none of {inputs.records.height} runs")
+    return Runs(inputs=replace(inputs, records=kept), left_out=inputs.records.height - kept.height)
+
+
+def _inputs(every: Sequence[One], mapping: Mapping[str, str]) -> reading.Inputs:
+    """What paths and frames hold. A frame is read as the table it would be in a file."""
+    with TemporaryDirectory() as folder:
+        paths, frames = [], 0
+        for each in every:
+            if isinstance(each, str | Path):
+                paths.append(Path(each))
+                continue
+            frames += 1
+            paths.append(Path(folder) / f"frame{frames}.parquet")
+            frame = each if isinstance(each, pl.DataFrame) else pl.DataFrame(each.to_dict("list"), strict=False)
+            frame.write_parquet(paths[-1])
+        inputs = reading.read(paths, installed(), mapping=mapping)
+        if not frames:
+            return inputs
+        curves, files = inputs.curves(), [file for file in inputs.files() if not file.name.startswith("frame")]
+    return replace(inputs, curves=lambda: curves, files=lambda: files)
+
+
+def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
+        where: str | None = None, map: Mapping[str, str] | None = None,
+        options: Mapping[str, Scalar | None] | None = None) -> Asked:
+    """What is asked of which runs, read."""
+    return Asked(runs=read(runs, map=map, where=where), x=x, y=y, options=dict(options or {}),
+                 by=(by,) if isinstance(by, str) else tuple(by) if by else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Overview(Printed):
+    """Runs with the power law of every series, as `cvfp show` prints them."""
+
+    records: pl.DataFrame
+    fits: tuple[Fit, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"records": plain(self.records), "fits": [fit.as_dict() for fit in self.fits]}
+
+    def blocks(self, room: int = WIDE) -> Iterator[Block]:
+        """The runs of every series, their exponents, and what is to be said of single runs."""
+        records, fits = self.records, self.fits
+        several = records["experiment"].n_unique() > 1
+        for group in series.series(records):
+            yield from _runs(group, several, room)
+            yield Text()
+        if records["phase1_censored"].fill_null(False).any():
+            yield Text("+ stopped at the iteration limit before converging: a lower bound", style="dim")
+        for row in records.filter(pl.col("status") != "ok").to_dicts():
+            name = series.label([row["variant"] or row["experiment"]], None)
+            control = "" if row["phase1_mode"] in (None, "trained") else f", {row['phase1_mode']}"
+            size = "" if row["num_samples"] is None else f" n={row['num_samples']:.0f}"
+            yield Text(f"{name}{control}{size}: {row['status']}: {row['reason']}", style="red")
+        if fits:
+            yield _exponents(fits, several)
+            yield Text(ALPHA_NOTE if (*fits[0].inputs, fits[0].response) == ("train_tokens", "val_ppl") else
+                       f"alpha of {fits[0].form}, least squares in logarithms, Student-t interval", style="dim")
+        if series.control(records).is_not_null().any():
+            yield Text(CONTROL_NOTE, style="dim")
+        for fit in fits:
+            if fit.status != "converged" and fit.reason:
+                yield Text(f"{_label(fit, several)}: {fit.status}: {fit.reason}", style="yellow")
+
+
+def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = None,
+             by: Sequence[str] | None = None) -> Overview:
+    """The records with the power law of every series; none where no record has x and y, or no plugin has the law."""
+    registry = installed()
+    measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
+    if "power-law" not in registry.items(Fitter) or not {x or "train_tokens", y or "val_ppl"} <= measured:
+        return Overview(records=records, fits=())
+    return Overview(records=records, fits=tuple(fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)))
+
+
+def _runs(group: pl.DataFrame, several: bool, room: int) -> Iterator[Block]:
+    """The runs of a series: as the protocol's where they are of it, else the columns there are, as many as fit."""
+    name = ": ".join(str(each) for each in (group["experiment"][0] if several or group["variant"][0] is None else None,
+                                            group["variant"][0]) if each is not None)
+    what = _what(group)
+    title = Text.assemble((name, "bold"), (f"  {what}" if what else "", "italic"))
+    if group["num_samples"].is_not_null().any():
+        yield _of_protocol(group, title)
+        return
+    names = _measured(group)
+    shown = _of_columns(group, names, title)
+    for count in range(len(names) - 1, 0, -1):
+        if width(shown) <= room:
+            break
+        shown = _of_columns(group, names[:count], title)
+    yield shown
+    if left := names[len(shown.columns):]:
+        yield Text(f"no room for {', '.join(left)}; --json has all", style="dim")
+
+
+def _measured(records: pl.DataFrame) -> list[str]:
+    """Columns that any run has and that say something of it: declared ones first, in their order.
+
+    Without what follows from another column, or is said by the variant's name.
+    """
+    derived = set(records["derived"]) if "derived" in records.columns else {None}
+    known = {name.partition(" = ")[0] for text in derived if text and len(derived) == 1 for name in text.split("; ")}
+    known |= {"content", *(_IN_VARIANT if records["variant"].is_not_null().all() else ())}
+    names = [name for name in records.columns if records[name].is_not_null().any() and name not in known
+             and quantities.of(name).kind not in ("identity", "provenance")]
+    names = [name for i, name in enumerate(names) if not any(records[name].equals(records[one]) for one in names[:i])]
+    return sorted(names, key=lambda name: (name not in SCHEMA, records.schema[name] == pl.String))
+
+
+def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text) -> Table:
+    made = table([(name, "l" if group.schema[name] == pl.String else "r") for name in names], title=title)
+    for row in group.select(names).iter_rows(named=True):
+        made.add_row(*(Text(_number(name, value)) for name, value in row.items()))
+    return made
+
+
+def _number(name: str, value: Any) -> str:
+    if value is None or isinstance(value, str | bool):
+        return "-" if value is None else str(value)
+    if quantities.of(name).percent:
+        return f"{value:.1%}"
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else short(value)
+
+
+def _what(group: pl.DataFrame) -> str:
+    """What is to be known of the Phase 1 of a series that did not train one; empty for one that did."""
+    if group["phases"][0] == 1:
+        return "one phase: no contexts"
+    control = series.control(group)[0]
+    return f"control: {control}" if control else ""
+
+
+def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
+    seeds = group["seed"].n_unique() > 1
+    contexts = group["phases"][0] != 1 and series.control(group)[0] != "zero-context"
+    headings = ["samples", "tokens", *(["seed"] if seeds else []),
+                *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
+    made = table([(heading, "r") for heading in headings], title=title)
+    for row in group.to_dicts():
+        made.add_row(
+            _form(row["num_samples"], ",.0f"),
+            _form(row["train_tokens"], ",.0f"),
+            *([_form(row["seed"], ".0f")] if seeds else []),
+            *([_form(row["phase1_iterations"], ".0f") + ("+" if row["phase1_censored"] else " "),
+               _form(row["train_er"], ".1%"), _form(row["val_er"], ".1%")] if contexts else []),
+            _form(row["train_ppl"], ",.1f"),
+            _form(row["val_ppl"], ",.1f") if row["status"] == "ok" else row["status"],
+            _form(row["val_acc"], ".1%"),
+            _seconds(row["seconds_phase1"], row["seconds_phase2"]),
+        )
+    return made
+
+
+def _exponents(fits: Sequence[Fit], several: bool) -> Table:
+    made = table([("series", "l"), ("n", "r"), ("alpha", "r"), ("95 % interval", "l"), ("A", "r"), ("R²", "r")])
+    for fit in fits:
+        alpha = next((each for each in fit.estimates if each.name == "alpha"), None)
+        interval = "-"
+        if alpha is not None and alpha.low is not None and alpha.high is not None:
+            interval = f"[{alpha.low:.3f}, {alpha.high:.3f}]"
+        made.add_row(Text(_label(fit, several)), str(fit.n), _form(fit.value("alpha"), ".3f"), interval,
+                     short(fit.value("A")), _form(fit.r_squared, ".3f"))
+    return made
+
+
+def _label(fit: Fit, several: bool) -> str:
+    return fit.series if several else fit.series.partition(":")[2] or fit.series
+
+
+def _form(value: Any, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _seconds(*parts: float | None) -> str:
+    measured = [part for part in parts if part is not None]
+    if not measured:
+        return "-"
+    total = sum(measured)
+    return f"{total:.1f} s" if total < 120 else f"{total / 60:.1f} min"

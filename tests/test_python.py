@@ -1,0 +1,155 @@
+"""`import cvfp_core as cvfp`: the verbs, and the values they give."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import cvfp_core as cvfp
+from cvfp_core.errors import UsageError
+from laws_data import made, power
+from test_light import MODULES, PACKAGES
+
+VERBS = ("read", "fit", "predict", "write_report", "run", "plot")
+TOKENS = 6e4 * 2.0 ** np.arange(6)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of two series of six runs, as a file."""
+    file = tmp_path / "sweep.csv"
+    pl.concat([
+        made(TOKENS, power(TOKENS, floor=60, noise=0.01, seed=1), experiment="one", variant="1L_64d_1tok"),
+        made(TOKENS, power(TOKENS, noise=0.01, seed=2), experiment="two", variant="2L_64d_1tok"),
+    ]).select("experiment", "variant", "train_tokens", "val_ppl", "seed").write_csv(file)
+    return file
+
+
+def test_the_verbs_are_functions_with_a_docstring_whatever_was_imported_before():
+    code = f"""
+import importlib, inspect, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+for name in {MODULES!r}:
+    importlib.import_module(name)
+import cvfp_core as cvfp
+for name in {VERBS!r}:
+    assert inspect.isfunction(getattr(cvfp, name)), (name, getattr(cvfp, name))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for name in VERBS:
+        assert name in dir(cvfp)
+        assert (inspect.getdoc(getattr(cvfp, name)) or "").endswith((")", "."))
+
+
+def test_no_verb_has_the_name_of_a_module():
+    assert not {f"cvfp_core.{name}" for name in (*VERBS, "compare", "optimum", "plan", "forecast")} & set(MODULES)
+
+
+def test_the_import_is_light_and_an_unknown_name_is_refused_with_those_there_are():
+    code = "import sys; before = set(sys.modules); import cvfp_core; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert {name for name in done.stdout.split() if name.startswith("cvfp_")} == {"cvfp_core"}
+    assert not {"polars", "rich", "typer", "numpy", "pydantic"} & set(done.stdout.split())
+    with pytest.raises(AttributeError, match="no attribute 'raed'; its verbs are: read, fit"):
+        _ = cvfp.raed
+
+
+def pandas(path):
+    return pytest.importorskip("pandas").read_csv(path)
+
+
+@pytest.mark.parametrize("given", [str, Path, lambda path: [path], pl.read_csv, pandas, cvfp.read,
+                                   lambda path: [pl.read_csv(path), str(path)]],
+                         ids=["str", "Path", "list", "polars", "pandas", "Runs", "both"])
+def test_runs_are_taken_from_paths_frames_and_runs_alike(given, table):
+    runs = cvfp.read(given(table))
+    assert len(runs) == 12
+    assert runs.to_frame()["val_ppl"].sort().to_list() == cvfp.read(table).to_frame()["val_ppl"].sort().to_list()
+    assert [fit.n for fit in cvfp.fit(given(table))] == [6, 6]
+
+
+def test_columns_are_mapped_and_runs_kept_by_expressions(table):
+    frame = pl.read_csv(table).select(pl.col("train_tokens").alias("D"), pl.col("val_ppl").log().alias("final"))
+    runs = cvfp.read(frame.head(6), map={"train_tokens": "D", "val_loss": "final"}, where="train_tokens > 1e5")
+    assert len(runs) == 5
+    np.testing.assert_allclose(np.exp(runs.to_frame()["val_loss"]), pl.read_csv(table)["val_ppl"][1:6])
+    (fit,) = cvfp.fit(runs, y="val_loss")
+    assert (fit.response, fit.n) == ("val_loss", 5)
+
+
+def test_fits_are_a_sequence_that_prints_as_the_command_does(table):
+    fits = cvfp.fit(table, ["power-law", "saturating"])
+    assert [(fit.law, fit.series) for fit in fits] == [
+        (law, series) for law in ("power-law", "saturating") for series in ("one:1L_64d_1tok", "two:2L_64d_1tok")]
+    assert str(fits).splitlines()[0] == "power-law  PPL = A * tokens^alpha"
+    assert repr(fits) == str(fits)
+    frame = fits.to_frame()
+    alpha = frame.filter(law="power-law", series="two:2L_64d_1tok", parameter="alpha").row(0, named=True)
+    assert alpha["low"] < -0.5 < alpha["high"]
+    lines = fits.summary().splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("power-law, one:1L_64d_1tok, n 6: ")
+    (forecast,) = [each for each in fits.predict({"train_tokens": 4e6}, law="power-law") if each.series[:3] == "two"]
+    assert forecast.run_low < power([4e6])[0] < forecast.run_high
+
+
+def test_forecasts_are_of_the_law_asked_for_or_the_one_chosen(table):
+    made = cvfp.predict(table, {"train_tokens": ["10x", 4e6]})
+    assert [each.inputs["train_tokens"] for each in made] == pytest.approx([10 * TOKENS[-1], 4e6] * 2)
+    assert made.choice.law == "saturating"
+    assert f"law: {made.choice.law}" in str(made)
+    assert made.to_frame().height == 4
+    given = cvfp.predict(table, 4e6, "power-law")
+    assert given.choice is None
+    assert {each.law for each in given} == {"power-law"}
+    assert given.summary().splitlines()[1].startswith("two:2L_64d_1tok, train_tokens = 4,000,000: val_ppl ")
+
+
+def test_a_result_is_one_table_in_terminal_markdown_and_html(table):
+    for result in (cvfp.read(table), cvfp.fit(table), cvfp.predict(table, 4e6)):
+        words = str(result).split()
+        page, text = result._repr_html_(), result._repr_markdown_()
+        assert page.count("<table>") == sum(line.startswith("|--") for line in text.splitlines()) > 0
+        for word in words:
+            if word.replace(".", "").replace(",", "").isdigit():
+                assert word in text
+                assert word in page
+
+
+def test_text_of_a_table_stays_inert_in_a_notebook(table):
+    frame = pl.read_csv(table).with_columns(experiment=pl.lit("<script>a|b*c*"))
+    made = cvfp.fit(frame)
+    assert "<script>" in str(made)
+    assert "<script>" not in made._repr_html_()
+    assert "<em>" not in made._repr_html_()
+
+
+def test_results_are_drawn_and_written(table, tmp_path):
+    pytest.importorskip("matplotlib")
+    figure = cvfp.plot(cvfp.fit(table, ["power-law", "saturating"]), tmp_path / "fits.svg")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["power-law", "saturating"]
+    assert "</svg>" in (tmp_path / "fits.svg").read_text()
+    (axes,) = cvfp.predict(table, 4e6, "power-law").plot().axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("train_tokens", "val_ppl")
+    assert max(line.get_xdata().max() for line in axes.get_lines() if hasattr(line.get_xdata(), "max")) == 4e6
+    with pytest.raises(UsageError, match="cannot write"):
+        cvfp.plot(cvfp.fit(table), tmp_path / "fits.docx")
+
+
+def test_a_report_is_written_where_it_is_asked_for(table, tmp_path):
+    made = cvfp.write_report(table, tmp_path / "new" / "report.md", template="fits", figures=False)
+    assert (tmp_path / "new" / "report.md").read_text() == str(made) == made._repr_markdown_()
+    page = cvfp.write_report(pl.read_csv(table), tmp_path / "report.html")
+    assert page.text.startswith("<!doctype html>")
+    assert page._repr_markdown_() is None
+    with pytest.raises(UsageError, match="it is a folder"):
+        cvfp.write_report(table, tmp_path)
+
+
+def test_every_package_says_that_it_is_typed():
+    assert [package.name for package in PACKAGES if not (package / "py.typed").exists()] == []
