@@ -26,17 +26,16 @@ def laws(
         table.add_column(heading, header_style="bold")
     for name, fitter in every.items():
         options = f"\n--set {', '.join(option.name for option in fitter.options)}" if fitter.options else ""
-        about = Text.assemble(fitter.form, (f"\n{fitter.title}{options}", "dim"))
+        about = Text.assemble(fitter.written, (f"\n{fitter.title}{options}", "dim"))
         table.add_row(Text(name), about, Text(_needs(fitter)), Text(registry.owner(Fitter, name).name))
     Console(highlight=False).print(table)
 
 
 def _needs(fitter: Fitter) -> str:
-    what = "sizes" if fitter.scope == "series" else "runs"
-    return f"{fitter.least_points} {what}" + ("" if fitter.scope == "series" else f", all of {_SCOPES[fitter.scope]}")
+    return f"{fitter.least_points} {_SCOPES[str(fitter.scope)]}"
 
 
-_SCOPES = {"experiment": "an experiment", "records": "the records"}
+_SCOPES = {"series": "sizes", "experiment": "runs, all of an experiment", "records": "runs, all of the records"}
 
 
 def _plain(fitter: Fitter, owner: str) -> dict[str, object]:
@@ -45,7 +44,7 @@ def _plain(fitter: Fitter, owner: str) -> dict[str, object]:
         return value if abs(value) != float("inf") else None
 
     return {
-        "name": fitter.name, "title": fitter.title, "form": fitter.form, "scope": fitter.scope,
+        "name": fitter.name, "title": fitter.title, "form": fitter.written, "scope": fitter.scope,
         "inputs": list(fitter.inputs), "response": fitter.response, "minimum_points": fitter.least_points,
         "floor": fitter.floor, "plugin": owner,
         "parameters": [{"name": p.name, "meaning": p.meaning, "unit": p.unit, "minimum": bound(p.minimum),

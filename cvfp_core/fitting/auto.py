@@ -181,8 +181,8 @@ def _series(points: Points, choice: Choice, laws: Sequence[Law], places: Mapping
     if len(points.sizes) < law.least_points:
         law = min(laws, key=lambda each: (each.least_points, len(each.parameters)))
     carriers = interval_laws(law, laws, points)
-    fits = {each.name: fit_points(each, points, {}, registry, intervals=False)[0]
-            for each in dict.fromkeys([law.name, *(carrier.name for carrier in carriers)]) for each in [by_name[each]]}
+    fits = {name: fit_points(by_name[name], points, {}, registry, intervals=False)[0]
+            for name in dict.fromkeys([law.name, *(carrier.name for carrier in carriers)])}
     target = None
     made = []
     for place in _combined(places, points):

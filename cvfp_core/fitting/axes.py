@@ -14,7 +14,10 @@ from cvfp_core.schema.settings import Scalar
 def filled(law: Law, options: Mapping[str, Scalar | None]) -> Law:
     """The law with the quantities that its options name in the places that stand for them."""
     names = {name: str(value) for name, value in options.items()}
-    return replace(law, inputs=tuple(each.format(**names) for each in law.inputs),
+    form = law.form
+    for name, value in names.items():
+        form = form.replace(f"{{{name}}}", value)
+    return replace(law, inputs=tuple(each.format(**names) for each in law.inputs), form=form,
                    response=law.response.format(**names))
 
 

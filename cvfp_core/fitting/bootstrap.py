@@ -22,4 +22,4 @@ def resampled(curve: Curve, target: Array, optimum: Solution, *, count: int = CO
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=count)
     made = solve(curve, np.repeat(target, count, axis=0), weights=np.sqrt(drawn), tries=0, precision=PRECISION,
                  near=np.repeat(optimum.parameters[:, None, :], count, axis=0))
-    return made.parameters[np.isfinite(made.rss)]
+    return np.asarray(made.parameters[np.isfinite(made.rss)])

@@ -42,7 +42,8 @@ def from_model(model: lmfit.Model, *, name: str | None = None, title: str = "", 
                floor: str | None = None, response: str = "val_ppl") -> Law:
     """A law from an lmfit model: its independent variables are the inputs, its hints the bounds and starts.
 
-    A single variable that is no quantity, such as `x`, stands for training tokens or what `--x` names. Parameters that do not vary are constants, those with an expression follow from the others.
+    A single variable that is no quantity, such as `x`, stands for training tokens or what `--x` names. Parameters that
+    do not vary are constants, those with an expression follow from the others.
     """
     hints = model.make_params()
     free = [each for each in model.param_names if hints[each].vary and hints[each].expr is None]

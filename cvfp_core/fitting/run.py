@@ -123,18 +123,22 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
         strange = next((each for each in made if not isinstance(each, Fit)), None)
         if strange is not None or not made:
             raise TypeError(f"fit must return fits, not {strange!r:.60}")
-        return [_completed(each, law) for each in made]
+        return [_completed(each, law, points) for each in made]
     except culprits.PASSING:
         raise
     except BaseException as error:
         return [replace(blank, reason=blame(law, error, registry))]
 
 
-def _completed(fit: Fit, law: Law) -> Fit:
-    """The fit with its axes and its solver; a failed one if a number of it is none."""
-    points = fit.points
-    fit = replace(fit, inputs=fit.inputs or law.inputs, response=law.response, ranges=points.ranges if points else {},
-                  solver=LawSolver(law=law) if law.function is not None else None)
+def _completed(fit: Fit, law: Law, points: Points) -> Fit:
+    """The fit with what follows from its law and its points, where it does not say so; failed if a number is none."""
+    points = fit.points or points
+    fit = replace(
+        fit, law=fit.law or law.name, form=fit.form or law.form, series=fit.series or points.label, floor=law.floor,
+        n=fit.n or points.n, sizes=fit.sizes or len(points.sizes), left_out=fit.left_out or points.left_out,
+        points=points, inputs=law.inputs, response=law.response, ranges=points.ranges,
+        fitted_range=fit.fitted_range or (float(points.sizes[0]), float(points.sizes[-1])),
+        solver=LawSolver(law=law) if law.function is not None else None)
     if law.model is not None and fit.status == "converged" and any(
             p.minimum == -np.inf and p.maximum == np.inf for p in law.parameters):
         fit = replace(fit, status="local optimum", reason="the model gives no bounds to search in, so another start "

@@ -113,7 +113,7 @@ def _rank(curve: Curve, grid: Array, targets: Array, weights: Array, goal: Goal 
     order = np.argsort(rank, axis=1, kind="stable")[:, :tries]
     at = grid[order]
     at[:, :, curve.linear] = coefficients[np.arange(len(targets))[:, None], order] / scale[order]
-    return np.clip(at, curve.low, curve.high)
+    return np.asarray(np.clip(at, curve.low, curve.high))
 
 
 def _grid_penalty(curve: Curve, grid: Array, goal: Goal) -> Array:

@@ -255,6 +255,14 @@ class Law:
         return len(self.parameters) if self.minimum_points is None else self.minimum_points
 
     @property
+    def written(self) -> str:
+        """The form with the defaults of the options in their places."""
+        form = self.form
+        for option in self.options:
+            form = form.replace(f"{{{option.name}}}", str(option.default))
+        return form
+
+    @property
     def predicts(self) -> bool:
         """Whether it is a function, so that it can be drawn, compared and asked for other inputs."""
         return self.function is not None or self.model is not None

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cvfp_core.fitting.predict import LEAST_PPL
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.reporting.names import SeriesView, View
 
@@ -146,7 +145,7 @@ def _one_law(axis: Axes, series: SeriesView, index: int, count: int, forecast: M
         x = np.geomspace(min(ends), max(ends), 40)
         axis.plot(x, a * x**alpha, color=colour)
         far = np.geomspace(max(ends), forecast["train_tokens"] if forecast else 10 * max(ends), 10)
-        far = far[a * far**alpha >= LEAST_PPL]
+        far = far[a * far**alpha >= 1]
         axis.plot(far, a * far**alpha, color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
         band = _band(runs, x)
         if band is not None:

@@ -117,7 +117,7 @@ def _forecasts(facts: _Facts) -> list[ForecastView]:
 
 def _laws(facts: _Facts) -> list[LawView]:
     return [
-        {"name": name, "title": fitter.title, "form": fitter.form,
+        {"name": name, "title": fitter.title, "form": fitter.written.replace("val_er", "ValER(%)"),
          "plugin": facts.registry.owner(Fitter, name).name, "fits": [fit_view(fit) for fit in facts.fits(name)]}
         for name, fitter in facts.registry.items(Fitter).items()
     ]

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cvfp_core.fitting import Fit, Variation
-from cvfp_core.results.forecasts import At, Forecasts, forecast
+from cvfp_core.fitting.auto import At
+from cvfp_core.results.forecasts import Forecasts, forecast
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import Asked, Readable, ask

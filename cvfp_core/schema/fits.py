@@ -133,9 +133,9 @@ class Solver(Protocol):
 class Fit(AsDict):
     """One law fitted to one series or set of records. A fit that failed is one too: a status with a reason."""
 
-    law: str
-    form: str
-    series: str
+    law: str = ""
+    form: str = ""
+    series: str = ""
     """`experiment:variant`, or what the points have in common."""
     status: Status
     reason: str = ""

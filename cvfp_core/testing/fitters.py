@@ -12,7 +12,8 @@ import polars as pl
 from scipy import stats
 
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting.run import columns, fit_all, option_values
+from cvfp_core.fitting.axes import filled
+from cvfp_core.fitting.run import find, fit_all, option_values
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Fitter
 from cvfp_core.schema.fits import Array, Fit
@@ -87,14 +88,15 @@ def check(fitter: Fitter, example: Example) -> None:
 
 
 def _subject(fitter: Fitter, example: Example) -> _Subject:
-    names, response = columns(fitter, option_values(fitter, example.options))
+    shaped = filled(find(fitter, holding(fitter)), option_values(fitter, example.options))
+    names, response = shaped.inputs, shaped.response
     given = example.inputs
     if given is None:
         given = {"train_tokens": SIZES.tolist()} if names == ("train_tokens",) else {}
     if set(given) != set(names):
         raise UsageError(f"fitter '{fitter.name}' is a law of {', '.join(names)}: give inputs for these columns")
     inputs = {name: np.asarray(given[name], dtype=float) for name in names}
-    law = example.law or fitter.function
+    law = example.law or shaped.function
     if law is None:
         raise UsageError(f"fitter '{fitter.name}' has no function: give law=, which makes the data it is to recover")
     made = np.broadcast_to(np.asarray(law(**inputs, **example.parameters), dtype=float), len(inputs[names[0]])).copy()

@@ -143,7 +143,7 @@ _COVARIATE = Option(name="covariate", default="val_er", help="a record column; f
 LOG_LINEAR = Law(
     name="log-linear-er",
     title="power law shared by all series, with a metric of the run as covariate",
-    form="log PPL = alpha * log(tokens) + beta * ValER(%) + gamma",
+    form="log PPL = alpha * log(tokens) + beta * {covariate} + gamma",
     parameters=(
         Parameter(name="alpha", meaning="scaling exponent"),
         Parameter(name="beta", meaning="effect of one point of the covariate on log perplexity", unit="per point"),
@@ -161,7 +161,7 @@ LOG_LINEAR = Law(
 LINEAR = Law(
     name="linear-er",
     title="straight line of perplexity over effective rank, fitted or given",
-    form="PPL = a + b * ValER(%)",
+    form="PPL = a + b * {covariate}",
     parameters=(Parameter(name="a", meaning="perplexity at rank 0"), Parameter(name="b", unit="per point")),
     scope="records",
     inputs=("{covariate}",),

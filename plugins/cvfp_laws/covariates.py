@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import replace
 
 import numpy as np
 
-from cvfp_core.fitting.linear import aicc, least_squares, t_p_value
+from cvfp_core.fitting.linear import Line, aicc, least_squares, t_p_value
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason
-from cvfp_core.schema.records import Record
 from cvfp_core.schema.settings import Scalar
-
-LOG_LINEAR = "log PPL = alpha * log(tokens) + beta * ER(%) + gamma"
-LINEAR = "PPL = a + b * ER(%)"
-_FRACTIONS = {column.name for column in fields(Record) if str(column.metadata.get("unit", "")).startswith("fraction")}
 
 
 def _covariate(points: Points, column: str) -> tuple[Array, str]:
     """The covariate and its unit: fractions as percentages, as people quote them."""
     values = points.inputs[column]
-    return (100 * values, "per point") if column in _FRACTIONS else (values, "per unit")
+    return (100 * values, "per point") if points.quantity(column).percent else (values, "per unit")
 
 
 def fit_log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
@@ -30,9 +25,7 @@ def fit_log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list
     covariate, unit = _covariate(points, column)
     target = np.log(points.response)
     labels, index = np.unique(points.series.astype(str), return_inverse=True)
-    blank = {"law": "log-linear-er", "form": LOG_LINEAR.replace("ER(%)", column), "series": f"{len(labels)} series",
-             "n": points.n, "sizes": len(points.sizes), "left_out": points.left_out, "points": points,
-             "fitted_range": (float(points.sizes[0]), float(points.sizes[-1]))}
+    name = f"{len(labels)} series"
     levels = np.eye(len(labels))[index] if own else np.ones((points.n, 1))
     design = np.column_stack([tokens, covariate, levels])
     line = least_squares(design, target, np.arange(points.n))
@@ -41,7 +34,7 @@ def fit_log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list
                         coefficients=design.shape[1]) if points.n <= design.shape[1] else \
             Reason("{name} or the sizes do not vary enough to tell the coefficients apart; add series or sizes",
                    name=column)
-        return [Fit(**blank, status="not identifiable", reason=reason)]
+        return [Fit(series=name, status="not identifiable", reason=reason)]
     estimates = [
         _coefficient(line, 0, "alpha", ""), _coefficient(line, 1, "beta", unit),
         *([Estimate(name=f"gamma {label}", value=float(line.coefficients[2 + i])) for i, label in enumerate(labels)]
@@ -49,12 +42,12 @@ def fit_log_linear(points: Points, options: Mapping[str, Scalar | None]) -> list
         Estimate(name="mape", value=_mape(design @ line.coefficients, target), unit="fraction"),
     ]
     if not own and len(labels) > 2:
-        for name, columns in (("leave-one-series-out", [0, 1, 2]), ("leave-one-series-out, no covariate", [0, 2])):
-            estimates.append(Estimate(name=name, value=_left_out(design[:, columns], target, index), unit="fraction",
+        for what, columns in (("leave-one-series-out", [0, 1, 2]), ("leave-one-series-out, no covariate", [0, 2])):
+            estimates.append(Estimate(name=what, value=_left_out(design[:, columns], target, index), unit="fraction",
                                       note="of series not fitted"))
     beta = line.stderr(1)
     p = t_p_value(float(line.coefficients[1]), beta, line.variance.dof) if beta else None
-    return [Fit(**blank, status="converged", estimates=tuple(estimates), dof=line.variance.dof, rss=line.rss,
+    return [Fit(series=name, status="converged", estimates=tuple(estimates), dof=line.variance.dof, rss=line.rss,
                 sigma=float(np.sqrt(line.variance.value)), r_squared=line.r_squared, p_value=p,
                 aicc=aicc(line.rss, points.n, design.shape[1]),
                 reason="runs of one series are taken as independent; p_value is of beta")]
@@ -66,26 +59,24 @@ def fit_linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit
     covariate, unit = _covariate(points, column)
     target = points.response
     labels = list(dict.fromkeys(str(label) for label in points.series))
-    blank = {"law": "linear-er", "form": LINEAR.replace("ER(%)", column), "series": f"{len(labels)} series",
-             "space": "raw", "n": points.n, "sizes": len(points.sizes), "left_out": points.left_out, "points": points,
-             "fitted_range": (float(covariate.min()), float(covariate.max()))}
+    made = Fit(series=f"{len(labels)} series", status="converged", space="raw",
+               fitted_range=(float(covariate.min()), float(covariate.max())))
     a, b = options["a"], options["b"]
-    extra = {}
     if a is not None and b is not None:
         estimates = [Estimate(name="a", value=float(a), method="given"),
                      Estimate(name="b", value=float(b), method="given", unit=unit)]
         predicted = float(a) + float(b) * covariate
-        reason = "a and b were given, nothing was fitted"
+        made = replace(made, reason="a and b were given, nothing was fitted")
     else:
         line = least_squares(np.column_stack([np.ones(points.n), covariate]), target, np.arange(points.n))
         if line is None or line.variance.value is None:
             reason = Reason("{name} does not vary; add runs where it does", name=column)
-            return [Fit(**blank, status="not identifiable", reason=reason)]
+            return [replace(made, status="not identifiable", reason=reason)]
         estimates = [_coefficient(line, 0, "a", ""), _coefficient(line, 1, "b", unit)]
         predicted = target - line.residuals
-        reason = "the law ignores data size; runs of one series are taken as independent"
-        extra = {"dof": line.variance.dof, "rss": line.rss, "sigma": float(np.sqrt(line.variance.value)),
-                 "r_squared": line.r_squared}
+        made = replace(made, reason="the law ignores data size; runs of one series are taken as independent",
+                       dof=line.variance.dof, rss=line.rss, sigma=float(np.sqrt(line.variance.value)),
+                       r_squared=line.r_squared)
     error = predicted / target - 1
     estimates.append(Estimate(name="mape", value=float(np.abs(error).mean()), unit="fraction", note="over all runs"))
     for label in labels:
@@ -93,13 +84,13 @@ def fit_linear(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit
         best = rows[np.argmin(target[rows])]
         estimates.append(Estimate(name=f"error {label}", value=float(error[best]), unit="fraction",
                                   note=f"at its lowest perplexity {target[best]:.1f}, predicted {predicted[best]:.1f}"))
-    return [Fit(**blank, status="converged", reason=reason, estimates=tuple(estimates), **extra)]
+    return [replace(made, estimates=tuple(estimates))]
 
 
-def _coefficient(line: object, column: int, name: str, unit: str) -> Estimate:
-    low, high = line.interval(column)  # type: ignore[attr-defined]
-    return Estimate(name=name, value=float(line.coefficients[column]), low=low, high=high, unit=unit,  # type: ignore[attr-defined]
-                    stderr=line.stderr(column), method="t")  # type: ignore[attr-defined]
+def _coefficient(line: Line, column: int, name: str, unit: str) -> Estimate:
+    low, high = line.interval(column) or (None, None)
+    return Estimate(name=name, value=float(line.coefficients[column]), low=low, high=high, unit=unit,
+                    stderr=line.stderr(column), method="t")
 
 
 def _mape(predicted: Array, target: Array) -> float:

@@ -40,8 +40,7 @@ def fit(fitter: Law, points: Points, options: Mapping[str, Scalar | None]) -> li
 
 
 def _refused(fitter: Law, points: Points, status: Status, reason: str) -> Fit:
-    return Fit(law=fitter.name, form=fitter.form, series=str(points.series[0]), status=status, reason=reason,
-               floor=fitter.floor, n=points.n, sizes=len(points.sizes), left_out=points.left_out, points=points)
+    return Fit(form=fitter.form, status=status, reason=reason, points=points)
 
 
 def _given(fitter: Law, points: Points, floor: float) -> Fit:
@@ -59,7 +58,7 @@ def _shared(fitter: Law, groups: list[Points], usable: list[Points]) -> list[Fit
     curves = [(Curve(fitter, group.inputs), np.log(group.response)) for group in usable]
 
     def total(floors: Array) -> Array:
-        return np.sum([_rss(curve, target, floors) for curve, target in curves], axis=0)
+        return np.asarray(np.sum([_rss(curve, target, floors) for curve, target in curves], axis=0))
 
     low, high = 0.0, ceiling
     for _ in range(6):  # each round keeps the neighbours of the best of 33
@@ -94,8 +93,7 @@ def _unusable(fitter: Law, points: Points) -> Fit:
     if len(points.sizes) < 2:
         reason = Reason("{n} sizes, needs {least}; add {more}", n=1, least=2, more=1)
         return _refused(fitter, points, "too few points", reason)
-    status, reason = wrong_way(points) or ("failed", "")
-    return _refused(fitter, points, status, reason)
+    return _refused(fitter, points, *(wrong_way(points) or ("failed", "")))
 
 
 def _errors(fits: list[Fit], floor: float, variance: float) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from cvfp_core.fitting.linear import least_squares, t_quantile
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason
 from cvfp_core.schema.settings import Scalar
 
-FORM = "alpha of PPL = A * tokens^alpha over windows of consecutive sizes"
+EVERY = "all series"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,18 +30,15 @@ def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     """A fit for each series, and one for all: the test whether their curvatures share a sign."""
     width = int(options["window"] or 4)
     labels = list(dict.fromkeys(str(label) for label in points.series))
-    fits = [_one(points.take(points.series == label), label, width) for label in labels]
+    fits = [_one(points.take(points.series == label), width) for label in labels]
     bends = np.array([value for each in fits if (value := each.value("curvature")) is not None])
-    return [*fits, _all(points, bends)] if len(labels) > 1 else fits
+    return [*fits, _all(bends)] if len(labels) > 1 else fits
 
 
-def _one(points: Points, label: str, width: int) -> Fit:
-    blank = {"law": "sliding-window", "form": FORM, "series": label, "n": points.n, "sizes": len(points.sizes),
-             "left_out": points.left_out, "points": points,
-             "fitted_range": (float(points.sizes[0]), float(points.sizes[-1]))}
+def _one(points: Points, width: int) -> Fit:
     sizes = points.sizes
     if len(sizes) < width:
-        return Fit(**blank, status="too few points", reason=Reason(
+        return Fit(points=points, status="too few points", reason=Reason(
             "{n} sizes, a window needs {width}; add sizes, or take a smaller window", n=len(sizes), width=width))
     first = next(iter(points.inputs.values()))
     x, y = np.log(first), np.log(points.response)
@@ -66,11 +63,11 @@ def _one(points: Points, label: str, width: int) -> Fit:
     estimates.append(Estimate(name="curvature", value=bend.value, low=ends[0] if ends else None, stderr=bend.stderr,
                               high=ends[1] if ends else None, method="t" if ends else None,
                               note="quadratic term of log PPL over log tokens; above 0: flattens"))
-    status, reason = "converged", ""
+    reason = ""
     if len(slopes) == 1:
         reason = Reason("{n} sizes give one window of {width}: no change of alpha; add a size", n=len(sizes),
                         width=width)
-    return Fit(**blank, status=status, reason=reason, estimates=tuple(estimates), dof=bend.dof,
+    return Fit(points=points, status="converged", reason=reason, estimates=tuple(estimates), dof=bend.dof,
                sigma=None if bend.variance is None else float(np.sqrt(bend.variance)))
 
 
@@ -96,17 +93,16 @@ def _bend(x: Array, y: Array) -> _Bend:
                  variance=line.variance.value, dof=line.variance.dof)
 
 
-def _all(points: Points, bends: Array) -> Fit:
+def _all(bends: Array) -> Fit:
     """Do the curvatures of all series share a sign? Two-sided sign test, exact, and their mean with a t interval."""
     count, up = len(bends), int((bends > 0).sum())
-    blank = {"law": "sliding-window", "form": FORM, "series": "all series", "n": points.n, "sizes": len(points.sizes)}
     if count < 2:
-        return Fit(**blank, status="too few points", reason="a test over series needs 2 series with enough sizes")
+        return Fit(series=EVERY, status="too few points", reason="a test over series needs 2 series with enough sizes")
     p = min(1.0, 2 * float(special.bdtr(min(up, count - up), count, 0.5)))
     error = float(bends.std(ddof=1) / np.sqrt(count))
     half = t_quantile(count - 1) * error
     mean = float(bends.mean())
-    return Fit(**blank, status="converged", p_value=p, dof=count - 1, estimates=(
+    return Fit(series=EVERY, status="converged", p_value=p, dof=count - 1, estimates=(
         Estimate(name="curvature", value=mean, low=mean - half, high=mean + half, stderr=error, method="t",
                  note=f"mean over {count} series, each counted once"),
         Estimate(name="bend upwards", value=float(up), note=f"of {count} series; exact sign test p = {p:.3g}"),
