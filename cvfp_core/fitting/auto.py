@@ -51,8 +51,9 @@ def predict_all(
 ) -> Forecast:
     """What each series will be at these inputs, at every combination of their values.
 
-    law: a law's name, a law, an lmfit model, or `auto`: the series are taken to share a form, chosen from all their
-    points, controls apart. x, y: as for `fit_all`. along: the input that the back-test walks along.
+    law: a law's name, a law, an lmfit model, several of these to choose from, or `auto`: the series are taken to share
+    a form, chosen from all their points, controls apart. x, y: as for `fit_all`. along: the input that the back-test
+    walks along; given, a single law is back-tested too.
     Raises UsageError for an input that the law needs and is not given, or that it does not have.
     """
     registry = registry or installed()
@@ -63,18 +64,22 @@ def predict_all(
         every = grouped(records, laws[0], by, registry)
         return _automatic(every, choose_law(records, by=by, x=x, y=y, along=along, registry=registry), laws, places,
                           registry)
-    given = find(law, registry)
-    if not given.predicts:
-        able = [name for name, each in registry.items(Law).items() if each.predicts]
-        raise UsageError(f"law '{given.name}' does not predict; those that do: {AUTO}, {', '.join(able)}")
-    check_options([given], options)
-    values = option_values(given, options)
-    given = on_axes(filled(given, values), x, y)
-    places = _places(at, given)
+    named = [find(each, registry) for each in (law if isinstance(law, list | tuple) else [law])]
+    for each in named:
+        if not each.predicts:
+            able = [name for name, other in registry.items(Law).items() if other.predicts]
+            raise UsageError(f"law '{each.name}' does not predict; those that do: {AUTO}, {', '.join(able)}")
+    check_options(named, options)
+    values = {each.name: option_values(each, options) for each in named}
+    laws = [on_axes(filled(each, values[each.name]), x, y) for each in named]
+    places = _places(at, laws[0])
+    choice = None if len(laws) == 1 and along is None else \
+        choose_law(records, by=by, along=along, laws=laws, registry=registry)
+    given = laws[0] if choice is None else next(each for each in laws if each.name == choice.law)
     fits = [fit for points in grouped(records, given, by, registry)
-            for fit in fit_points(given, points, values, registry, intervals=len(given.inputs) > 1)]
-    return Forecast(choice=None, predictions=tuple(_predict(fit, given, place, registry) for fit in fits
-                                                   for place in _combined(places, fit.points)))
+            for fit in fit_points(given, points, values[given.name], registry, intervals=len(given.inputs) > 1)]
+    return Forecast(choice=choice, predictions=tuple(_predict(fit, given, place, registry) for fit in fits
+                                                     for place in _combined(places, fit.points)))
 
 
 def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str | None = None, y: str | None = None,
@@ -86,6 +91,8 @@ def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str
     """
     registry = registry or installed()
     every = candidates(registry, x=x, y=y) if laws is None else [on_axes(find(law, registry), x, y) for law in laws]
+    if len({each.inputs for each in every}) > 1:
+        raise UsageError(f"laws of different inputs cannot be compared: {', '.join(each.name for each in every)}")
     groups = grouped(series.without_controls(records), every[0], by, registry)
     if along is not None and along not in every[0].inputs:
         raise UsageError(f"--along {along}: the laws compared are functions of {', '.join(every[0].inputs)}")

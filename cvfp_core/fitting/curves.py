@@ -127,7 +127,9 @@ class Curve:
     def basis(self, parameters: Array, inputs: Mapping[str, Array] | None = None) -> Array:
         """(B, n, p): what each linear parameter contributes when it is 1 and the other linear ones are 0."""
         ones = {self.names[i]: np.ones((len(parameters), 1)) for i in self.linear}
-        dual = self._dual({**self._columns(parameters), **seeds(ones)}, inputs) if self.linear else None
+        dual = None
+        if inputs is not self.at_centre:  # at a single point as many plain calls are faster than one with derivatives
+            dual = self._dual({**self._columns(parameters), **seeds(ones)}, inputs)
         if dual is not None:
             parts = [dual.first.get(number, 0.0) for number in range(len(self.linear))]
         else:

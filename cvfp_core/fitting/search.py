@@ -20,8 +20,8 @@ from cvfp_core.schema.fits import Array
 STEPS = 100
 CACHED = 150_000
 """Numbers in one array of derivatives, so that a step's arrays stay in the cache."""
-WIDE = 30.0
-"""Times the delta of a Huber loss, at which a search from the grid begins."""
+WIDE = (30.0, 8.0, 2.5)
+"""Times the delta of a Huber loss: a search from the grid begins where it is nearly convex, and narrows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,8 +56,8 @@ def solve(curve: Curve, targets: Array, *, weights: Array | None = None, goal: G
     index = np.repeat(np.arange(batch), count)
     at, goals, loss = starts.reshape(batch * count, -1), goal.rows(index) if goal else None, curve.law.loss
     delta = loss.delta if isinstance(loss, Huber) else np.inf
-    if tries and np.isfinite(delta):  # a wide Huber loss is nearly convex around the start
-        at, _, _ = _polish(curve, targets[index], weights[index], goals, at, 1e-3, WIDE * delta, 15)
+    for factor in WIDE if tries and np.isfinite(delta) else ():
+        at, _, _ = _polish(curve, targets[index], weights[index], goals, at, 5e-2, factor * delta, 15)
     at, rss, done = _polish(curve, targets[index], weights[index], goals, at, precision, delta)
     rss = rss.reshape(batch, count)
     best = np.argmin(rss, axis=1)
