@@ -19,6 +19,7 @@ from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import auto, fit_all, fit_series, predict_all, sensitivity
 from cvfp_core.fitting.auto import widen
 from cvfp_core.fitting.curve_fit import solve_points
+from cvfp_core.fitting.duals import seeds
 from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
 from cvfp_core.registry.kinds import Fitter, Parameter
 from laws_data import made, power
@@ -78,6 +79,44 @@ def test_a_law_that_is_linear_in_all_it_has_is_fitted_without_a_search():
     assert fit.status == "converged", fit.reason
     assert fit.value("a") == pytest.approx(1000, rel=1e-6)
     assert fit.value("b") == pytest.approx(35, rel=1e-6)
+
+
+@pytest.mark.parametrize("opaque", [False, True])
+def test_what_a_law_has_beside_its_linear_parameters_is_not_taken_for_theirs(opaque):
+    """E is linear, the rest of the law is not: with exact derivatives, and with a function that takes only arrays."""
+    def law(train_tokens, E, B, c):
+        B, c = (np.asarray(B, dtype=float), np.asarray(c, dtype=float)) if opaque else (B, c)
+        return E + (B / train_tokens) ** c
+
+    shared = Fitter(name="shared", form="E + (B / D)^c", function=law, linear=("E",), floor="E", parameters=(
+        Parameter(name="E", minimum=0), Parameter(name="B", minimum=1, maximum=1e12),
+        Parameter(name="c", minimum=0.02, maximum=2)))
+    (fit,) = fit_all(made(TOKENS, law(TOKENS, 20.0, 1e10, 0.4)), [shared])
+    assert fit.status == "converged", fit.reason
+    assert [fit.value(name) for name in ("E", "B", "c")] == pytest.approx([20.0, 1e10, 0.4], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "square",
+                                  "reciprocal", "tanh", "sin", "cos", "arctan", "negative", "absolute"])
+def test_exact_derivatives_are_those_of_differences(name):
+    """First and second derivatives of a function of two parameters, against central differences."""
+    function = getattr(np, name)
+
+    def law(x, a, b):
+        return function(a / x + b) * x**b - np.where(x > 1, a * b, b / a) + np.maximum(a, b) ** (b - 1) / (a + x)
+
+    x, at, step = np.array([[0.5, 1.7, 3.0]]), np.array([0.7, 0.4]), 1e-4
+    dual = law(x, **seeds({"a": at[:1, None], "b": at[1:, None]}))
+    assert dual.value == pytest.approx(law(x, *at))
+    for i in range(2):
+        move = step * np.eye(2)[i]
+        expected = (law(x, *(at + move)) - law(x, *(at - move))) / (2 * step)
+        assert np.broadcast_to(dual.first[i], x.shape) == pytest.approx(expected, rel=1e-5)
+        for j in range(i, 2):
+            other = step * np.eye(2)[j]
+            expected = (law(x, *(at + move + other)) - law(x, *(at + move - other)) - law(x, *(at - move + other))
+                        + law(x, *(at - move - other))) / (4 * step**2)
+            assert np.broadcast_to(dual.second[i, j], x.shape) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", CURVES)

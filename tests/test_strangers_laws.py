@@ -1,4 +1,4 @@
-"""A stranger's laws, a dozen lines and an lmfit model: fitted, forecast, back-tested, drawn and reported by flags only."""
+"""A stranger's laws, a dozen lines and an lmfit model: fitted, forecast, drawn and reported by flags only."""
 
 import json
 import subprocess

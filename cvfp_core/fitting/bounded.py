@@ -9,20 +9,26 @@ import numpy as np
 from cvfp_core.schema.fits import Array
 
 
-def bounded_least_squares(columns: Array, values: Array, squares: Array, low: Array) -> tuple[Array, Array]:
+def bounded_least_squares(columns: Array, values: Array, squares: Array, low: Array,
+                          rest: Array | None = None) -> tuple[Array, Array]:
     """(B, G, p) coefficients and (B, G) weighted sums of squares of (B, n) values on (G, n, p) columns.
 
-    squares: (B, n) weights of squared residuals; with 1 / values^2 they are those of logarithms to first order.
-    low: (p,) 0 or -inf; all choices of coefficients held at 0 are tried, which finds the constrained optimum exactly.
+    rest: (G, n) what is taken off the values first. squares: (B, n) weights of squared residuals; with 1 / values^2
+    they are those of logarithms to first order. low: (p,) 0 or -inf; all choices of coefficients held at 0 are tried,
+    which finds the constrained optimum exactly.
     """
     grid, n, p = columns.shape
     gram = (squares @ np.einsum("gni,gnj->ngij", columns, columns).reshape(n, -1)).reshape(-1, grid, p, p)
     right = ((squares * values) @ columns.transpose(1, 0, 2).reshape(n, -1)).reshape(-1, grid, p)
-    return bounded_normal_equations(gram, right, (squares * values**2).sum(axis=1)[:, None], low)
+    total = (squares * values**2).sum(axis=1)[:, None]
+    if rest is not None:
+        right = right - (squares @ (rest[:, :, None] * columns).transpose(1, 0, 2).reshape(n, -1)).reshape(-1, grid, p)
+        total = total - 2 * (squares * values) @ rest.T + squares @ (rest**2).T
+    return bounded_normal_equations(gram, right, total, low)
 
 
 def bounded_normal_equations(gram: Array, right: Array, total: Array, low: Array) -> tuple[Array, Array]:
-    """(B, G, p) coefficients and (B, G) sums of squares from (B, G, p, p) X'X, (B, G, p) X'y and (B, 1) y'y."""
+    """(B, G, p) coefficients and (B, G) sums of squares from (B, G, p, p) X'X, (B, G, p) X'y and (B, 1 or G) y'y."""
     p = right.shape[-1]
     best = np.zeros_like(right)
     rss = np.broadcast_to(total, right.shape[:-1]).astype(float)

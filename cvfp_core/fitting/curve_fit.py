@@ -79,7 +79,7 @@ def solve_points(law: Law, points: Points) -> Solved:
     """The optimum of the law's function for these points."""
     curve = Curve(law, points.inputs)
     target = in_space(law, points.response)[None, :]
-    optimum = solve(curve, target, tries=6 if len(points.inputs) == 1 else 2)
+    optimum = solve(curve, target, tries=2 if len(points.inputs) > 1 and law.starts else 8)
     if len(points.inputs) > 1 and not optimum.converged[0]:
         optimum = solve(curve, target, tries=48)
     residuals = target[0] - curve.fitted(optimum.parameters)[0]

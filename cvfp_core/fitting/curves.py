@@ -125,7 +125,7 @@ class Curve:
         return self._in_space(self.values(parameters, inputs))
 
     def basis(self, parameters: Array, inputs: Mapping[str, Array] | None = None) -> Array:
-        """(B, n, p): what each linear parameter contributes when it is 1 and the other linear ones are 0."""
+        """(B, n, p): what each linear parameter contributes when it is 1."""
         ones = {self.names[i]: np.ones((len(parameters), 1)) for i in self.linear}
         dual = None
         if inputs is not self.at_centre:  # at a single point as many plain calls are faster than one with derivatives
@@ -133,13 +133,19 @@ class Curve:
         if dual is not None:
             parts = [dual.first.get(number, 0.0) for number in range(len(self.linear))]
         else:
-            parts = []
+            rest, parts = self.rest(parameters, inputs), []
             for index in self.linear:
                 unit = parameters.copy()
                 unit[:, self.linear] = 0.0
                 unit[:, index] = 1.0
-                parts.append(self.values(unit, inputs))
+                parts.append(self.values(unit, inputs) - rest)
         return np.stack([self._shaped(part, parameters, inputs) for part in parts], axis=2)
+
+    def rest(self, parameters: Array, inputs: Mapping[str, Array] | None = None) -> Array:
+        """(B, n): what is left of the law where all linear parameters are 0."""
+        none = parameters.copy()
+        none[:, self.linear] = 0.0
+        return self.values(none, inputs)
 
     def centre(self, basis: Array) -> Array:
         """(B, p): each basis function of (B, n, p) at the central point; 1 where that is no number to divide by."""
@@ -314,6 +320,8 @@ def _axis(parameter: Parameter) -> Array:
     """Values of a parameter to search from, from its bounds alone."""
     low, high = parameter.minimum, parameter.maximum
     if np.isfinite(low) and np.isfinite(high):
+        if low > 0 and high > 1e3 * low:
+            return np.geomspace(low, high, 25)[1:-1]
         return np.asarray(low + (high - low) * np.linspace(0.02, 0.98, 13))
     sizes = np.logspace(-4, 6, 21)
     if np.isfinite(low):

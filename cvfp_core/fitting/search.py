@@ -99,12 +99,14 @@ def _rank(curve: Curve, grid: Array, targets: Array, weights: Array, goal: Goal 
         rank = np.where(known, rss + penalty, np.inf)
         order = np.argsort(rank, axis=1, kind="stable")[:, :tries]
         return grid[order]
-    columns = curve.basis(grid)
+    columns, rest = curve.basis(grid), curve.rest(grid)
     scale = curve.centre(columns)
     if at_goal:
         columns = np.concatenate([columns, curve.basis(grid, goal.inputs)], axis=1)  # type: ignore[union-attr]
+        rest = np.concatenate([rest, curve.rest(grid, goal.inputs)], axis=1)  # type: ignore[union-attr]
     values, squares = (np.exp(targets), squares * np.exp(-2 * targets)) if curve.space == "log" else (targets, squares)
-    coefficients, rss = bounded_least_squares(columns / scale[:, None, :], values, squares, curve.low[curve.linear])
+    coefficients, rss = bounded_least_squares(columns / scale[:, None, :], values, squares, curve.low[curve.linear],
+                                              rest if rest.any() else None)
     rank = rss + penalty
     if len(curve.free) == 1:  # neighbours of the best are no second opinion: take the two best local minima
         ends = np.pad(rank, ((0, 0), (1, 1)), constant_values=np.inf)

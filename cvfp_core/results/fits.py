@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cvfp_core.fitting import Fit, Variation
 from cvfp_core.fitting.auto import At
+from cvfp_core.registry.kinds import Law
 from cvfp_core.results.forecasts import Forecasts, forecast
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
@@ -21,6 +22,7 @@ from cvfp_core.schema.settings import Scalar
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import lmfit
     from matplotlib.figure import Figure
 
 ACROSS = 4
@@ -71,20 +73,21 @@ _SCHEMA = {"law": pl.String, "series": pl.String, "response": pl.String, "status
            "method": pl.String, "unit": pl.String}
 
 
-def fit(runs: Readable, law: str | Sequence[str] = "power-law", *, x: str | None = None, y: str | None = None,
-        by: str | Sequence[str] | None = None, where: str | None = None, map: Mapping[str, str] | None = None,
+def fit(runs: Readable, law: str | Law | lmfit.Model | Sequence[str | Law | lmfit.Model] = "power-law", *,
+        x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
+        where: str | None = None, map: Mapping[str, str] | None = None,
         options: Mapping[str, Scalar | None] | None = None) -> Fits:
     """Laws fitted to every series of the runs, with 95 % intervals.
 
-    runs: what `read` takes or gave. law: one name or several, see `cvfp laws`. x, y: the columns a curve explains and
-    is a function of, if they are not those the law declares. by: the columns that tell series apart, by default
-    `experiment` and `variant`. options: of the laws, such as `{"E": 20}`.
+    runs: what `read` takes or gave. law: a name (see `cvfp laws`), a Law, an lmfit model, or several. x, y: the columns
+    a curve is a function of and explains, if they are not those the law declares. by: the columns that tell series
+    apart, by default `experiment` and `variant`. options: of the laws, such as `{"E": 20}`.
 
         fits = cvfp.fit("runs.csv", "saturating", x="flops", y="val_loss")
     """
-    laws = (law,) if isinstance(law, str) else tuple(dict.fromkeys(law))
     asked = ask(runs, x=x, y=y, by=by, where=where, map=map, options=options)
-    return Fits(items=tuple(asked.fit(laws)), laws=laws, asked=asked)
+    items = tuple(asked.fit(tuple(law) if isinstance(law, list | tuple) else (law,)))
+    return Fits(items=items, laws=tuple(dict.fromkeys(each.law for each in items)), asked=asked)
 
 
 def of_law(law: str, fits: Sequence[Fit], room: int) -> Iterator[Block]:

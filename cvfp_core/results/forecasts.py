@@ -68,20 +68,21 @@ class Forecasts(Listed[Prediction]):
             yield from _of_choice(self.choice)
 
 
-def predict(runs: Readable, at: At, law: str = "auto", *, x: str | None = None, y: str | None = None,
+def predict(runs: Readable, at: At, law: Any = "auto", *, x: str | None = None, y: str | None = None,
             by: str | Sequence[str] | None = None, along: str | None = None, where: str | None = None,
             map: Mapping[str, str] | None = None, options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
 
-    runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, or `auto`: chosen from the
-    runs. x, y: the columns a curve is a function of and explains. along: the input that the back-test goes along.
+    runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, a Law, an lmfit model,
+    several to choose from, or `auto`: chosen from the runs. x, y: the columns a curve is a function of and explains.
+    along: the input that the back-test goes along.
 
         cvfp.predict("runs.csv", {"flops": ["10x", 1e21]}, x="flops", y="val_loss")
     """
     return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
 
 
-def forecast(asked: Asked, at: At, law: str, *, along: str | None = None) -> Forecasts:
+def forecast(asked: Asked, at: At, law: Any, *, along: str | None = None) -> Forecasts:
     """The forecast of what was asked, with that law, at these points."""
     made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
                                options=asked.options)

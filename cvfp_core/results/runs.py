@@ -79,7 +79,7 @@ class Asked:
     by: tuple[str, ...] | None = None
     options: Mapping[str, Scalar | None] = field(default_factory=dict)
 
-    def fit(self, laws: Sequence[str]) -> list[Fit]:
+    def fit(self, laws: Sequence[Any]) -> list[Fit]:
         """The laws fitted to every series of the runs."""
         return fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
 
