@@ -119,15 +119,21 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
         again = pl.col("content").is_not_null() & ~pl.col("content").is_first_distinct()
         records = records.filter(~again)
     records = records.unique("run_id", keep="first", maintain_order=True)
-    kept = records if where is None else expressions.filter(records, where)
-    if kept.is_empty() and records.height:
-        raise UsageError(f"--where {where}: is true for none of {records.height} runs")
+    chosen = records if where is None else kept(records, where)
     return Inputs(
-        records=kept, sources=tuple(found), duplicates=duplicates + together.height - records.height,
-        left_out=records.height - kept.height, notes=notes,
+        records=chosen, sources=tuple(found), duplicates=duplicates + together.height - records.height,
+        left_out=records.height - chosen.height, notes=notes,
         files=lambda: [_hashed(*each) for each in _files(stores, logs, registry)],
-        curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), kept),
+        curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), chosen),
     )
+
+
+def kept(records: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The records for which the expression is true. Raises UsageError if it is for none."""
+    chosen = expressions.filter(records, where)
+    if chosen.is_empty():
+        raise UsageError(f"--where {where}: is true for none of {records.height} runs")
+    return chosen
 
 
 def _is_frame(given: object) -> bool:
