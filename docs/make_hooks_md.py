@@ -16,8 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from cvfp_core import testing
-from cvfp_core.protocol.model import SharesTokens, TwoPhaseModel
+from cvfp_core.protocol.model import Measures, SharesTokens, TwoPhaseModel
 from cvfp_core.registry import HOOKS, TITLES, hookspecs, kinds
+from cvfp_core.schema import quantities
 
 FILE = Path(__file__).parent / "hooks.md"
 HEAD = """\
@@ -63,11 +64,14 @@ def _second(module: ModuleType, sentence: int) -> str:
 
 
 def _kinds() -> list[str]:
-    """Every dataclass of `kinds`, in the order they stand there."""
+    """Every dataclass of `kinds`, in the order they stand there, and those of quantities."""
     lines = ["## Kinds", "", "Frozen dataclasses of `cvfp_core.registry.kinds`, given by keyword.", ""]
     for node in ast.parse(inspect.getsource(kinds)).body:
         if isinstance(node, ast.ClassDef):
             lines += _kind(node, getattr(kinds, node.name))
+    for node in ast.parse(inspect.getsource(quantities)).body:
+        if isinstance(node, ast.ClassDef) and hasattr(kinds, node.name):
+            lines += _kind(node, getattr(quantities, node.name))
     return lines
 
 
@@ -104,7 +108,7 @@ def _default(each: dataclasses.Field[Any]) -> str:
 
 def _contract() -> list[str]:
     lines = ["## The model contract", ""]
-    for protocol in (TwoPhaseModel, SharesTokens):
+    for protocol in (TwoPhaseModel, SharesTokens, Measures):
         lines += [f"### {protocol.__name__}", "", _paragraphs(inspect.getdoc(protocol)), "",
                   "| Method | What it gives |", "|---|---|"]
         for name, function in vars(protocol).items():

@@ -12,6 +12,7 @@ import pytest
 import benchmarks_path
 import made_docs
 import made_environments
+from cvfp_core.schema.quantities import QUANTITIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("docs/*.md"))
@@ -127,6 +128,12 @@ def test_every_command_of_the_readme_runs_and_every_run_can_be_planned(tmp_path)
 
 def test_the_page_of_hooks_is_what_the_program_gives():
     assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == generator("make_hooks_md").page()
+
+
+def test_the_page_of_quantities_is_what_the_program_declares():
+    page = (ROOT / "docs" / "quantities.md").read_text(encoding="utf-8")
+    assert page == generator("make_quantities_md").page()
+    assert all(page.count(f"\n| `{name}` |") == 1 for name in QUANTITIES)
 
 
 PAGE = """\

@@ -14,7 +14,7 @@ from cvfp_core.claims.matched import learned, usable
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.registry.kinds import Iteration, Light, StopRule
 from cvfp_core.schema.plain import AsDict
-from cvfp_core.schema.records import SCHEMA
+from cvfp_core.schema.records import SCHEMA, plain
 
 Colour = Literal["green", "yellow", "red"]
 
@@ -103,7 +103,7 @@ def never_lit(lit: Sequence[Light], records: pl.DataFrame) -> dict[str, str]:
 def lights(records: pl.DataFrame, lit: Sequence[Light]) -> list[Judgement]:
     """Every light on every usable run whose Phase 1 learned contexts, in the order of the runs."""
     runs = learned(usable(records))
-    return [_judge(row, light) for row in runs.to_dicts() for light in lit]
+    return [_judge(row, light) for row in plain(runs) for light in lit]
 
 
 def _judge(row: Mapping[str, Any], light: Light) -> Judgement:
@@ -148,7 +148,7 @@ def stops(records: pl.DataFrame, curves: pl.DataFrame, rules: Sequence[StopRule]
     """Where each rule would have ended each usable run whose Phase 1 has a curve; rules see what curves hold."""
     made = []
     known = {name: [Iteration(**row) for row in rows] for name, rows in _iterations(curves).items()}
-    for row in learned(usable(records)).to_dicts():
+    for row in plain(learned(usable(records))):
         seen = known.get(row["run_id"], [])
         for rule in rules if seen else ():
             if rule.val_er_at and not any(each.val_er is not None for each in seen):

@@ -13,49 +13,16 @@ import numpy as np
 import polars as pl
 
 from cvfp_core.claims import inference
-from cvfp_core.schema import records as schema
 from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.fits import Array
+from cvfp_core.schema.series import DATA, MODEL, learned, usable, with_contexts
 from cvfp_core.schema.settings import flatten
 
-IDENTITY = ("family", "num_layers", "context_dim", "num_input_tokens", "embed_dim")
-"""Record columns a variant is made of."""
-DATA = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "val_tokens")
-"""Record columns that make perplexities comparable."""
+IDENTITY = MODEL
+__all__ = ["DATA", "IDENTITY", "Comparison", "Difference", "Effects", "Group", "compare", "differences", "group",
+           "groups", "learned", "paired", "series_effects", "strata", "usable", "with_contexts"]
 _OF_CONTEXTS = "phase1."
 """Begins the names of settings that a model without contexts does not have."""
-_CONTENT = ("series", "num_samples", "train_tokens", "seed", "val_ppl", "train_ppl", "val_er", "val_acc")
-
-
-def usable(records: pl.DataFrame) -> pl.DataFrame:
-    """The finished runs with a perplexity and a size, each once, with columns `series`, `control` and `size`.
-
-    control: see `records.control`; it is part of the series. size: training tokens, or training documents where no run
-    has tokens. Of checkpoints of one run only the last.
-    """
-    control = schema.control(records)
-    names = [schema.label(row, mode) for row, mode in zip(records.select("experiment", "variant").iter_rows(), control,
-                                                          strict=True)]
-    records = records.with_columns(control, pl.Series("series", names, dtype=pl.String))
-    size = "train_tokens" if records["train_tokens"].null_count() < records.height else "num_samples"
-    rows = records.filter((pl.col("status") == "ok") & pl.col("val_ppl").is_not_null() & pl.col(size).is_not_null())
-    rows = rows.unique([name for name in _CONTENT if name in rows.columns], keep="first", maintain_order=True)
-    rows = rows.sort(size, maintain_order=True).unique(["series", "run_id"], keep="last", maintain_order=True)
-    order = {name: i for i, name in enumerate(names)}
-    rows = rows.with_columns(pl.col(size).cast(pl.Float64).alias("size"))
-    rank = rows["series"].replace_strict(order, default=0, return_dtype=pl.Int64) if rows.height else \
-        pl.Series([], dtype=pl.Int64)
-    return rows.with_columns(rank.alias("_rank")).sort("_rank", "size", "seed", "run_id", nulls_last=True).drop("_rank")
-
-
-def with_contexts(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs of models that have contexts, or do not say; none of one phase."""
-    return runs.filter(pl.col("phases").ne_missing(1)) if "phases" in runs.columns else runs
-
-
-def learned(runs: pl.DataFrame) -> pl.DataFrame:
-    """Of usable runs those whose Phase 1 learned contexts, or does not say; no controls and no one-phase models."""
-    return with_contexts(runs).filter(pl.col("control").is_null())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +50,7 @@ class Group:
 def group(runs: pl.DataFrame) -> Group:
     """The runs as one group, named by their series."""
     labels = list(dict.fromkeys(runs["series"].to_list()))
-    traits = {name: _one(runs, name) for name in (*IDENTITY, *DATA) if name in runs.columns}
+    traits = {name: _one(runs, name) for name in (*MODEL, *DATA) if name in runs.columns}
     settings = [flatten(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
     for name in sorted({name for each in settings for name in each}):
         values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings)) if len(settings) > 1 else []

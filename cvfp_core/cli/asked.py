@@ -65,9 +65,12 @@ def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, b
 
     given = settings(options or [])
     made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), options=given)
-    if made.runs.left_out:
+    inputs = made.runs.inputs
+    for note in inputs.notes:
+        print(f"cvfp: {note}", file=sys.stderr)
+    if inputs.left_out:
         count = len(made.runs)
-        print(f"cvfp: --where keeps {count:,} of {count + made.runs.left_out:,} runs", file=sys.stderr)
+        print(f"cvfp: --where keeps {count:,} of {count + inputs.left_out:,} runs", file=sys.stderr)
     return made
 
 

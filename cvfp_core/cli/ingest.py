@@ -163,6 +163,8 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
     if len(made.files) > 30:
         console.print(f"and {len(made.files) - 30:,} more", style="dim")
     _print_messages(console, made)
+    for note in made.notes:
+        console.print(Text(note, style="dim"))
     runs = made.records.height
     alphas = f", {made.published.height} published exponents" if made.published.height else ""
     console.print(f"\n{runs:,} runs{alphas} from {_plural(len(made.files), 'input')}")

@@ -13,7 +13,7 @@ def new(
     kinds: Annotated[
         list[str] | None,
         typer.Option("--kind", metavar="KIND", help="What it adds; again for more: variant, corpus, ingester, preset, "
-                     "template, fitter, analysis, light, stop-rule, executor, observer. [default: variant]"),
+                     "quantity, template, fitter, analysis, light, stop-rule, executor, observer. [default: variant]"),
     ] = None,
     into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where its folder is made.")] = Path(),
 ) -> None:

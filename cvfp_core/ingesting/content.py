@@ -12,12 +12,10 @@ from typing import Any
 import polars as pl
 
 from cvfp_core.schema.quantities import of
+from cvfp_core.schema.series import FIGURES, few_figures
 
 _IDENTITY = ("variant", "num_layers", "context_dim", "embed_dim", "num_input_tokens", "seed", "num_samples",
              "train_tokens", "phase1_iterations")
-_FIGURES = ("cvfp_loss", "diversity_loss", "train_er", "val_er", "train_ppl", "val_ppl", "val_acc")
-_ENOUGH = 3
-"""Figures that agree to the last digit, from which on the label of the experiment does not tell two runs apart."""
 _OWN = ("run_id", "experiment", "source", "reason", "status", "created")
 _NOT_CONTENT = ("run_id", "experiment", "settings", "status", "content")
 
@@ -37,14 +35,14 @@ def add_identity(records: pl.DataFrame) -> pl.DataFrame:
     A column `_fingerprint` (null: none) stands for the content where the ingester knows it better. Without figures or
     sizes that are known of old, all that a record has is its content.
     """
-    label = pl.when(_few()).then(pl.struct("experiment", "settings", "status"))
-    bare = ~pl.any_horizontal(pl.col(name).is_not_null() for name in _FIGURES) | (
+    label = pl.when(few_figures()).then(pl.struct("experiment", "settings", "status"))
+    bare = ~pl.any_horizontal(pl.col(name).is_not_null() for name in FIGURES) | (
         pl.col("num_samples").is_null() & pl.col("train_tokens").is_null())
     sizes = [name for name in _IDENTITY if records.schema[name] == pl.Float64]
     whole = [pl.when(pl.col(name) == pl.col(name).floor()).then(pl.col(name)).cast(pl.Int64, strict=False)
              if name in sizes else pl.col(name) for name in _IDENTITY]
-    said = pl.struct(*whole, *_FIGURES, label.alias("label")).struct.json_encode()
-    others = [name for name in records.columns if name not in (*_IDENTITY, *_FIGURES, *_NOT_CONTENT)
+    said = pl.struct(*whole, *FIGURES, label.alias("label")).struct.json_encode()
+    others = [name for name in records.columns if name not in (*_IDENTITY, *FIGURES, *_NOT_CONTENT)
               and not name.startswith("_") and of(name).kind not in ("cost", "provenance")]
     known = records.select(
         pl.coalesce("_fingerprint", said).alias("_text"), (bare & pl.col("_fingerprint").is_null()).alias("_bare"),
@@ -71,10 +69,6 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _few() -> pl.Expr:
-    return pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.Int8) for name in _FIGURES) < _ENOUGH
-
-
 def told_apart(records: pl.DataFrame) -> pl.DataFrame:
     """The records with contents of their own for those that have the same one and are not one run.
 
@@ -85,7 +79,7 @@ def told_apart(records: pl.DataFrame) -> pl.DataFrame:
     if several.is_empty():
         return records
     contents: dict[int, str] = {}
-    for group in several.with_columns(_few=_few()).partition_by("content", maintain_order=True):
+    for group in several.with_columns(_few=few_figures()).partition_by("content", maintain_order=True):
         runs: list[tuple[dict[str, Any], list[int]]] = []
         for row in group.to_dicts():
             same = next((numbers for first, numbers in runs if not _differ(first, row)), None)

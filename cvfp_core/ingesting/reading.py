@@ -6,13 +6,22 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
+import polars.selectors as columns
 
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.registry import Registry, installed
+from cvfp_core.registry.kinds import Quantity
 from cvfp_core.schema import expressions, store
-from cvfp_core.schema.records import CURVE_SCHEMA, conform
+from cvfp_core.schema.records import CURVE_SCHEMA, REQUIRED, conform, derive
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+One: TypeAlias = "str | Path | pl.DataFrame | pd.DataFrame"
+"""What holds runs: a path, or a frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,40 +56,55 @@ class Inputs:
     """The files, hashed when asked for."""
     curves: Callable[[], pl.DataFrame]
     """All curves in `records.CURVE_SCHEMA`, read when asked for."""
+    left_out: int = 0
+    """Runs for which `where` is not true."""
+    notes: tuple[str, ...] = ()
+    """What was taken for what: `runs.csv: N is read as params`."""
 
 
-def read_records(paths: Sequence[Path], registry: Registry | None = None) -> pl.DataFrame:
-    """The records of all paths, in the record schema; each run once, whichever way it was reached.
+def read_records(given: One | Sequence[One], registry: Registry | None = None, *,
+                 mapping: Mapping[str, str] | None = None, where: str | None = None) -> pl.DataFrame:
+    """The records of all that is given, in the record schema; each run once, whichever way it was reached.
 
-    Raises CvfpError if a path has no runs, or something in it that looks like data cannot be read: an analysis of what
-    is left over would be of other runs than asked for. `cvfp ingest PATH --into STORE` goes on without it.
+    Raises CvfpError if there are no runs in one of them, or something in it that looks like data cannot be read: an
+    analysis of what is left over would be of other runs than asked for. `cvfp ingest PATH --into STORE` goes on
+    without it.
     """
-    return read(paths, registry).records
+    return read(given, registry, mapping=mapping, where=where).records
 
 
-def read(paths: Sequence[Path], registry: Registry | None = None, *, mapping: Mapping[str, str] | None = None
-         ) -> Inputs:
-    """The records of all paths as `read_records` gives them, their curves, and the files behind them.
+def read(given: One | Sequence[One], registry: Registry | None = None, *,
+         mapping: Mapping[str, str] | None = None, where: str | None = None) -> Inputs:
+    """The records as `read_records` gives them, their curves, and the files behind them.
 
-    mapping: record column -> expression over the columns of the input, as `--map` takes it.
+    given: a path, a frame of polars or pandas, or several of them. mapping: record column -> expression over the
+    columns of the input, as `--map` takes it. where: an expression that is true for the records to keep.
     """
     registry = registry or installed()
+    every = [given] if isinstance(given, str | Path) or _is_frame(given) else list(given)
+    paths = [Path(each) for each in every if isinstance(each, str | Path)]
+    tables = [_as_polars(each) for each in every if not isinstance(each, str | Path)]
     for path in paths:
         if not path.exists():
             raise CvfpError(f"'{path}' does not exist; give a folder that `cvfp run` made, or logs")
     stores = [path for path in paths if store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
-    frames = [mapped(store.read(path), mapping or {}) for path in stores]
+    loose = [table for table in tables if not set(REQUIRED) <= set(table.columns)]
+    frames = [_conformed(table) for table in tables if set(REQUIRED) <= set(table.columns)]
+    frames = [mapped(derive(frame, registry.items(Quantity)), mapping or {})
+              for frame in (*map(store.read, stores), *frames)]
     found = [InputSource(name=_name(path), ingester="store", runs=frame.height)
-             for path, frame in zip(stores, frames, strict=True)]
+             for path, frame in zip(stores, frames, strict=False)]
     curves: list[Callable[[], pl.DataFrame]] = [lambda path=path: store.read_curves(path) for path in stores]  # type: ignore[misc]
     duplicates = 0
-    if logs:
+    notes: tuple[str, ...] = ()
+    if logs or loose:
         from cvfp_core.ingesting.run import ingest
 
-        made = ingest(logs, registry, mapping=mapping)
+        made = ingest(logs, registry, mapping=mapping, tables=loose)
         for reason in (*made.faults, *(file.problem or file.messages[-1] for file in made.failed)):
-            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
+            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE"
+                            if logs else reason)
         made.require_runs(logs)
         frames.append(made.records)
         curves.append(lambda: made.curves)
@@ -88,17 +112,52 @@ def read(paths: Sequence[Path], registry: Registry | None = None, *, mapping: Ma
         found += [InputSource(name=name, ingester=None, problem=problem)
                   for name, _, problem in (text.partition(": ") for text in made.skipped)]
         duplicates = sum(file.runs for file in made.files) - made.records.height
+        notes = made.notes
     together = pl.concat(frames, how="diagonal_relaxed")
     records = together
     if "content" in records.columns:
         again = pl.col("content").is_not_null() & ~pl.col("content").is_first_distinct()
         records = records.filter(~again)
     records = records.unique("run_id", keep="first", maintain_order=True)
+    chosen = records if where is None else kept(records, where)
     return Inputs(
-        records=records, sources=tuple(found), duplicates=duplicates + together.height - records.height,
+        records=chosen, sources=tuple(found), duplicates=duplicates + together.height - records.height,
+        left_out=records.height - chosen.height, notes=notes,
         files=lambda: [_hashed(*each) for each in _files(stores, logs, registry)],
-        curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), records),
+        curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), chosen),
     )
+
+
+def kept(records: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The records for which the expression is true. Raises UsageError if it is for none."""
+    chosen = expressions.filter(records, where)
+    if chosen.is_empty():
+        raise UsageError(f"--where {where}: is true for none of {records.height} runs")
+    return chosen
+
+
+def _is_frame(given: object) -> bool:
+    return hasattr(given, "columns") or hasattr(given, "__arrow_c_stream__")
+
+
+def _as_polars(frame: Any) -> pl.DataFrame:
+    """A frame of polars, pandas or anything that hands over Arrow; NaN of pandas is a value that is missing."""
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if hasattr(frame, "to_dict"):
+        return pl.DataFrame({str(name): values for name, values in frame.to_dict("list").items()}, strict=False
+                            ).with_columns(columns.float().fill_nan(None))
+    if hasattr(frame, "__arrow_c_stream__"):
+        return pl.DataFrame(frame)
+    raise UsageError(f"cannot read runs from a {type(frame).__name__}; give a path, or a frame of polars or pandas")
+
+
+def _conformed(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame of records, through the gate."""
+    made = conform(frame)
+    for bad in made.rejected[:1]:
+        raise CvfpError(f"row {bad.row + 1} of the frame: '{bad.column}' {bad.reason}, found {bad.value!r:.60}")
+    return made.records
 
 
 def mapped(records: pl.DataFrame, mapping: Mapping[str, str]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from cvfp_core.errors import CvfpError, IngestError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import published, sources
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
-from cvfp_core.ingesting.rows import Rows
+from cvfp_core.ingesting.rows import Batch, Rows
 from cvfp_core.ingesting.spool import Spool
 from cvfp_core.registry import Registry, culprits
 from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset
@@ -69,6 +69,12 @@ class Ingested:
         return tuple(file for file in self.files if file.problem or file.refused)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Which columns were read as which quantities, one line a file."""
+        return tuple(f"{file.name}: {', '.join(f'{column} is read as {name}' for name, column in file.taken.items())}"
+                     for file in self.files if file.taken)
+
+    @property
     def curves(self) -> pl.DataFrame:
         """All curves, long, in the curve schema; `curve_parts` needs less memory."""
         return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *self.curve_parts()])
@@ -108,15 +114,19 @@ def ingest(
     format_: str | None = None,
     experiment: str | None = None,
     mapping: Mapping[str, str] | None = None,
+    tables: Sequence[pl.DataFrame] = (),
 ) -> Ingested:
     """Everything the paths hold, read by the one ingester that knows each. A bad file is reported, not raised.
+
+    tables: frames of one run a row, read beside the paths.
 
     Raises UsageError for an unknown format, or a mapped column that no input has.
     """
     options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset))
     rows, spool = Rows(registry), Spool()
     reader = _Reader(registry, options, rows, spool)
-    files, skipped, faults = [], [], []
+    files = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
+    skipped, faults = [], []
     for source in sources.find(paths, registry, format_):
         if source.fault:
             faults.append(f"{source.name}: {source.problem}")
@@ -179,14 +189,23 @@ class _Reader:
             raise
         except BaseException as error:  # a plugin's fault must not cost the other files
             return replace(report, problem=f"{source.name}: {self.registry.blame(Ingester, ingester.name, error)}")
-        self.rows.keep(batch)
         self.published += stated
-        messages += [f"{source.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN]]
-        return replace(
-            report, runs=batch.count, alphas=len(stated), messages=tuple(messages),
-            lines=Tally(record=record, curve=curve, noise=noise),
-            reported=reported + len(batch.refused), refused=len(batch.refused), taken=batch.taken,
-        )
+        return self._kept(batch, replace(report, alphas=len(stated), reported=reported, messages=tuple(messages),
+                                         lines=Tally(record=record, curve=curve, noise=noise)))
+
+    def table(self, name: str, table: pl.DataFrame) -> FileReport:
+        """Reads a frame of one run a row."""
+        batch = self.rows.batch(name, name, self.options, aliases=True)
+        for number, row in enumerate(table.to_dicts(), 1):
+            batch.add(FoundRun(line=number, columns=row))
+        batch.close()
+        return self._kept(batch, FileReport(name=name, ingester=None, lines=Tally(record=table.height)))
+
+    def _kept(self, batch: Batch, report: FileReport) -> FileReport:
+        self.rows.keep(batch)
+        refused = tuple(f"{report.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN])
+        return replace(report, runs=batch.count, refused=len(batch.refused), taken=batch.taken,
+                       reported=report.reported + len(batch.refused), messages=(*report.messages, *refused))
 
 
 def _message(name: str, item: NotUnderstood) -> str:

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from cvfp_core.schema.models import SharesTokens, TwoPhaseModel
+from cvfp_core.schema.models import Measures, SharesTokens, TwoPhaseModel
 
-__all__ = ["Diverged", "SharesTokens", "TwoPhaseModel", "parameter_count", "sharing", "token_windows"]
+__all__ = ["Diverged", "Measures", "SharesTokens", "TwoPhaseModel", "parameter_count", "sharing", "token_windows"]
 
 
 _DISTINCT = 0.7  # share of distinct tokens above which sharing them saves nothing

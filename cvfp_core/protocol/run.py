@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from cvfp_core.protocol import device as devices
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.head import Head
-from cvfp_core.protocol.model import Diverged, TwoPhaseModel, parameter_count, sharing, token_windows
+from cvfp_core.protocol.model import Diverged, Measures, TwoPhaseModel, parameter_count, sharing, token_windows
 from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.phase1 import Sweep, learn_contexts
 from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
@@ -27,24 +27,28 @@ from cvfp_core.protocol.stopping import Stopped, Stopper
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
 from cvfp_core.registry.kinds import Corpus, StopRule, VariantFamily
 from cvfp_core.schema.cells import Cell, Emit, Event
+from cvfp_core.schema.quantities import QUANTITIES, Quantity
 from cvfp_core.schema.records import CurvePoint, RunResult, Status
 
 
 def run_cell(
-    cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = ()
+    cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = (),
+    declared: Mapping[str, Quantity] | None = None,
 ) -> RunResult:
     """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
 
     A stop rule that ends Phase 1 ends the run: status `interrupted`, the metrics of Phase 1, no Phase 2.
 
-    emit hears of every iteration, epoch and phase. Same cell, same thread count: same metrics, bit for bit, on a CPU.
+    emit hears of every iteration, epoch and phase. declared: what plugins declare; a model's `metrics` are kept if they
+    are of these. Same cell, same thread count: same metrics, bit for bit, on a CPU.
     """
     with fast_products(cell.shortcuts.fast_products):
-        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules)
+        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {})
 
 
 def _run(
-    cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule]
+    cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule],
+    declared: Mapping[str, Quantity],
 ) -> RunResult:
     device = torch.device(cell.device)
     devices.reset_peak_memory(device)
@@ -70,6 +74,7 @@ def _run(
         "params_phase1": params_context if mode == "trained" else 0,
         "params_phase2": params_phase2,
     }
+    own: dict[str, float] = {}
     status: Status = "ok"
     reason = None
     try:
@@ -105,13 +110,34 @@ def _run(
             params_context, params_phase2, corpus.vocab_size * corpus.embed_dim, len(train_tokens), len(val_tokens),
             metrics.get("phase1_iterations") or 0, outcome.epochs, trained=mode == "trained",
         )
-        tell.phase(2, metrics)
+        own = _own(model, metrics, declared, tell)
+        tell.phase(2, metrics | own)
     except Diverged as error:
         status, reason = "diverged", str(error)
     except Stopped as end:
         status, reason = "interrupted", str(end)
     metrics |= {"peak_memory": devices.peak_memory(device), "device": devices.describe(device)}
-    return RunResult(record=record(cell, family.phases, metrics, status, reason), curves=tuple(tell.curves))
+    return RunResult(record=record(cell, family.phases, metrics, status, reason), curves=tuple(tell.curves),
+                     metrics=own)
+
+
+def _own(
+    model: TwoPhaseModel, measured: Mapping[str, Any], declared: Mapping[str, Quantity], tell: _Teller
+) -> dict[str, float]:
+    """What the model measures of itself, as far as somebody declared it; of the rest a warning says why not."""
+    kept: dict[str, float] = {}
+    for name, value in (model.metrics() if isinstance(model, Measures) else {}).items():
+        quantity = (QUANTITIES | dict(declared)).get(name)
+        if quantity is None:
+            tell.warn(f"the model's metric '{name}' is left out: no plugin declares it; see the hook cvfp_quantities")
+        elif name in measured or quantity.kind not in ("metric", "size", "setting"):
+            tell.warn(f"the model's metric '{name}' is left out: the protocol measures it")
+        elif not quantity.allows(float(value)):
+            tell.warn(f"the model's metric '{name}' is left out: it must {quantity.range or 'be finite'}, "
+                      f"found {value:g}")
+        else:
+            kept[name] = float(value)
+    return kept
 
 
 def _stream(tokens: Tensor, cell: Cell, vocab_size: int, num_layers: int, *, empty: bool) -> Stream:

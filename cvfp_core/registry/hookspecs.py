@@ -40,6 +40,12 @@ def cvfp_presets() -> Iterable[kinds.Preset]:
 
 
 @hookspec
+def cvfp_quantities() -> Iterable[kinds.Quantity]:
+    """Sizes, settings and metrics that runs have beside those of a record: range, aliases, how they follow."""
+    raise NotImplementedError
+
+
+@hookspec
 def cvfp_templates() -> Iterable[kinds.Template]:
     """Markdown reports."""
     raise NotImplementedError

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cvfp_core.schema.cells import Cell, Emit, Variant
 from cvfp_core.schema.found import Found
+from cvfp_core.schema.quantities import Follows as Follows
+from cvfp_core.schema.quantities import Quantity as Quantity
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import pluggy
 from cvfp_core.errors import PluginError, suggestion
 from cvfp_core.registry import hookspecs
 from cvfp_core.registry.entry_points import GROUP, Entry
+from cvfp_core.schema.quantities import QUANTITIES, Quantity
 
 _SPECS: dict[str, Callable[..., Any]] = {
     name: function for name, function in vars(hookspecs).items() if name.startswith("cvfp_")
@@ -114,6 +115,8 @@ def _collect(hook: str, kind: type, returned: object, items: dict[tuple[type, st
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise PluginError(f"{hook} returned a {kind.__name__} whose name is {name!r:.80}; a name is a text of one "
                               "line, and not empty")
+        if kind is Quantity and name in QUANTITIES:
+            raise PluginError(f"quantity '{name}' is a column of every record; declare yours under another name")
         if (kind, name) in items:
             raise PluginError(f"{TITLES[kind]} '{name}' is registered more than once")
         items[kind, name] = item

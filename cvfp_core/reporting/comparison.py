@@ -62,10 +62,10 @@ def _described(runs: pl.DataFrame) -> matched.Group:
 def _pairs(left: pl.DataFrame, right: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
     """One pair a key; of several runs of one key, such as seeds, the geometric mean counts and the first is shown."""
     partners: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for run in filter(usable, right.to_dicts()):
+    for run in filter(usable, schema.plain(right)):
         partners.setdefault(tuple(run[name] for name in by), []).append(run)
     own: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for run in filter(usable, left.to_dicts()):
+    for run in filter(usable, schema.plain(left)):
         own.setdefault(tuple(run[name] for name in by), []).append(run)
     pairs = []
     for key, runs in own.items():

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Fitter
 from cvfp_core.results.numbers import short
 from cvfp_core.results.printed import WIDE, Block, Printed, table, width
-from cvfp_core.schema import expressions, quantities, series
+from cvfp_core.schema import quantities, series
 from cvfp_core.schema.records import SCHEMA, plain
 from cvfp_core.schema.settings import Scalar
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-One: TypeAlias = "str | Path | pl.DataFrame | pd.DataFrame"
-Readable: TypeAlias = "One | Runs | Sequence[One]"
+Readable: TypeAlias = "reading.One | Runs | Sequence[reading.One]"
 """What `read` takes, and whatever takes runs: paths, frames of polars or pandas, several of them, or runs."""
 
 ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
@@ -41,8 +34,6 @@ class Runs(Printed):
     """Runs as `cvfp.read` returns them: their records, their curves, and where they come from."""
 
     inputs: reading.Inputs
-    left_out: int = 0
-    """Runs for which `where` is not true."""
 
     @property
     def records(self) -> pl.DataFrame:
@@ -61,7 +52,7 @@ class Runs(Printed):
         names = [name for name in _measured(self.records) if quantities.of(name).kind in ("size", "metric")]
         ends = [f"{name} {low} to {high}" for name in names if (low := _number(name, self.records[name].min()))
                 != (high := _number(name, self.records[name].max()))]
-        left_out = [f"{self.left_out} left out by `where`"] if self.left_out else []
+        left_out = [f"{self.inputs.left_out} left out by `where`"] if self.inputs.left_out else []
         return ", ".join([f"{len(self)} runs in {len(series.series(self.records))} series", *ends, *left_out])
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
@@ -92,35 +83,11 @@ def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | N
 
         runs = cvfp.read("sweep.csv", map={"params": "N", "val_loss": "loss"}, where="params > 1e6")
     """
-    if isinstance(runs, Runs):
-        inputs = replace(runs.inputs, records=reading.mapped(runs.records, map or {}))
-    else:
-        inputs = _inputs([runs] if isinstance(runs, str | Path) or hasattr(runs, "columns") else list(runs), map or {})
-    if where is None:
-        return Runs(inputs=inputs)
-    kept = expressions.filter(inputs.records, where)
-    if kept.is_empty():
-        raise UsageError(f"--where {where}: is true for none of {inputs.records.height} runs")
-    return Runs(inputs=replace(inputs, records=kept), left_out=inputs.records.height - kept.height)
-
-
-def _inputs(every: Sequence[One], mapping: Mapping[str, str]) -> reading.Inputs:
-    """What paths and frames hold. A frame is read as the table it would be in a file."""
-    with TemporaryDirectory() as folder:
-        paths, frames = [], 0
-        for each in every:
-            if isinstance(each, str | Path):
-                paths.append(Path(each))
-                continue
-            frames += 1
-            paths.append(Path(folder) / f"frame{frames}.parquet")
-            frame = each if isinstance(each, pl.DataFrame) else pl.DataFrame(each.to_dict("list"), strict=False)
-            frame.write_parquet(paths[-1])
-        inputs = reading.read(paths, installed(), mapping=mapping)
-        if not frames:
-            return inputs
-        curves, files = inputs.curves(), [file for file in inputs.files() if not file.name.startswith("frame")]
-    return replace(inputs, curves=lambda: curves, files=lambda: files)
+    if not isinstance(runs, Runs):
+        return Runs(inputs=reading.read(runs, mapping=map, where=where))
+    records = reading.mapped(runs.records, map or {})
+    kept = records if where is None else reading.kept(records, where)
+    return Runs(inputs=replace(runs.inputs, records=kept, left_out=records.height - kept.height))
 
 
 def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,

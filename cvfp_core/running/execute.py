@@ -12,7 +12,7 @@ from filelock import Timeout
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.kinds import Corpus, VariantFamily
+from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
 from cvfp_core.running.corpora import load_corpus
 from cvfp_core.schema import store
 from cvfp_core.schema.cells import Cell, Emit, Event
@@ -64,7 +64,8 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     try:
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
-        result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules)
+        result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
+                          registry.items(Quantity))
     except (BrokenPipeError, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on

@@ -55,6 +55,12 @@ PARTS: Mapping[str, Part] = {
         adds="settings `$short`: short runs for trying things out",
         imports={ABC: ("Iterable",), KINDS: ("Preset",)},
     ),
+    "quantity": Part(
+        hooks=("cvfp_quantities",),
+        adds="quantity `${short}_dropout`: a setting that runs have beside those of a record",
+        item="${short}_dropout",
+        imports={ABC: ("Iterable",), KINDS: ("Quantity",)},
+    ),
     "template": Part(
         hooks=("cvfp_templates",),
         adds="report template `$short`: the best run of every series",

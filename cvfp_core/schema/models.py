@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -52,4 +52,13 @@ class SharesTokens(Protocol):
 
         Gradients of the calls made meanwhile are complete when it closes.
         """
+        ...
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """What a model may offer beside: what else it measures of itself."""
+
+    def metrics(self) -> Mapping[str, float]:
+        """Values of declared quantities after training, by name; the run's record has them as columns."""
         ...

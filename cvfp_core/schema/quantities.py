@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from math import inf, isfinite
 from typing import Any, Literal
 
 Status = Literal["ok", "diverged", "failed", "interrupted"]
@@ -77,6 +78,12 @@ class Quantity:
     def heading(self) -> str:
         """As tables and axes call it: `Val ER (%)`."""
         return f"{self.label or self.name}{' (%)' if self.percent else ''}"
+
+    def allows(self, value: float) -> bool:
+        """Whether the value is finite and in the range."""
+        low = -inf if self.minimum is None else self.minimum
+        high = inf if self.maximum is None else self.maximum
+        return isfinite(value) and (low < value if self.exclusive else low <= value) and value <= high
 
     @property
     def range(self) -> str:

@@ -10,6 +10,14 @@ from cvfp_core.schema import quantities
 
 SERIES = ("experiment", "variant")
 """Columns that say which series a record is of, beside the control it is of."""
+MODEL = ("family", "num_layers", "context_dim", "num_input_tokens", "embed_dim")
+"""Columns that a variant is made of."""
+DATA = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "val_tokens")
+"""Columns that make perplexities comparable: equal data."""
+FIGURES = ("cvfp_loss", "diversity_loss", "train_er", "val_er", "train_ppl", "val_ppl", "val_acc")
+"""What runs of the protocol measure; logs and files keep it to different digits."""
+ENOUGH = 3
+"""Figures that agree to the last digit, from which on no label tells two runs apart."""
 
 
 def control(records: pl.DataFrame) -> pl.Series:
@@ -73,3 +81,35 @@ def last_checkpoints(runs: pl.DataFrame, by: Sequence[str] = SERIES) -> pl.DataF
     ordered = runs if sized is None else runs.sort(sized, maintain_order=True)
     mode = ["phase1_mode"] if "phase1_mode" in runs.columns else []
     return ordered.unique([*dict.fromkeys([*by, *mode, "run_id"])], keep="last", maintain_order=True)
+
+
+def few_figures() -> pl.Expr:
+    """Whether a record has too few figures for them to say that two records are one run."""
+    return pl.sum_horizontal(pl.col(name).is_not_null().cast(pl.Int8) for name in FIGURES) < ENOUGH
+
+
+def usable(records: pl.DataFrame) -> pl.DataFrame:
+    """The finished runs with a perplexity and a size, each once, with columns `series`, `control` and `size`.
+
+    control: see `control`; it is part of the series. size: training tokens, or training documents where no run has
+    tokens. Of checkpoints of one run only the last.
+    """
+    names = labels(records)
+    records = records.with_columns(control(records), names)
+    size = "train_tokens" if records["train_tokens"].null_count() < records.height else "num_samples"
+    rows = records.filter((pl.col("status") == "ok") & pl.col("val_ppl").is_not_null() & pl.col(size).is_not_null())
+    rows = last_checkpoints(distinct(rows, ("series",)), ("series",))
+    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    rank = pl.col("series").replace_strict(order or {"": 0}, default=0, return_dtype=pl.Int64)
+    rows = rows.with_columns(pl.col(size).cast(pl.Float64).alias("size"), rank.alias("_rank"))
+    return rows.sort("_rank", "size", "seed", "run_id", nulls_last=True).drop("_rank")
+
+
+def with_contexts(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs of models that have contexts, or do not say; none of one phase."""
+    return runs.filter(pl.col("phases").ne_missing(1)) if "phases" in runs.columns else runs
+
+
+def learned(runs: pl.DataFrame) -> pl.DataFrame:
+    """Of usable runs those whose Phase 1 learned contexts, or does not say; no controls and no one-phase models."""
+    return with_contexts(runs).filter(pl.col("control").is_null())

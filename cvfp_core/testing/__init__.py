@@ -21,7 +21,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Analysis, CorpusSource, Fitter, Ingester, IngestOptions, Template, VariantFamily
+from cvfp_core.registry.kinds import (
+    Analysis,
+    CorpusSource,
+    Fitter,
+    Ingester,
+    IngestOptions,
+    Quantity,
+    Template,
+    VariantFamily,
+)
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
@@ -55,7 +64,8 @@ def check_light(plugin: ModuleType) -> None:
     light.check(plugin)
 
 
-def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Scalar | None] | None = None) -> None:
+def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Scalar | None] | None = None,
+                  quantities: Iterable[Quantity] = ()) -> None:
     """The family builds the variant of that name and both phases train it, as the protocol asks of a model.
 
     Checked: the family knows the name and no nonsense; the shapes of contexts and hidden vectors; neither method
@@ -63,13 +73,15 @@ def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Sca
     lowers its loss and touches no parameter of Phase 2, and the other way round; the groups of parameters share none
     and sum to all that is trained; a whole run in float32 and bfloat16 is finite and, in float32, the same twice, and
     nearly the same without shortcuts; so are the runs of `--controls`, untrained and with zero contexts. A one-phase
-    family has no Phase-1 parameters.
+    family has no Phase-1 parameters. What the model's `metrics` returns, if it has that method, is declared and in
+    range.
 
     name: of a small variant; a few seconds for widths up to 64. options: those that differ from the defaults.
+    quantities: what your plugin declares, where it is not installed.
     """
     from cvfp_core.testing import variants
 
-    variants.check(family, name, options or {})
+    variants.check(family, name, options or {}, quantities)
 
 
 def check_corpus(

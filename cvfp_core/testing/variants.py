@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,7 @@ from cvfp_core.protocol.model import TwoPhaseModel, parameter_count, token_windo
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.registry import load
 from cvfp_core.registry import options as given_options
-from cvfp_core.registry.kinds import Corpus, VariantFamily
+from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
 from cvfp_core.running import grid
 from cvfp_core.schema.cells import Cell, CorpusChoice, Event, Variant
 from cvfp_core.schema.records import Record
@@ -45,6 +45,8 @@ class _Subject:
     family: VariantFamily
     variant: Variant
     options: Mapping[str, Scalar | None]
+    declared: Mapping[str, Quantity] = field(default_factory=dict)
+    """Quantities that plugins declare."""
 
     @property
     def name(self) -> str:
@@ -55,9 +57,12 @@ class _Subject:
         return self.family.build(self.variant, self.options, torch.from_numpy(_corpus().embeddings), generator)
 
 
-def check(family: VariantFamily, name: str, options: Mapping[str, Scalar | None]) -> None:
+def check(
+    family: VariantFamily, name: str, options: Mapping[str, Scalar | None], quantities: Iterable[Quantity]
+) -> None:
     """See `check_variant`."""
-    subject = _subject(family, name, options)
+    declared = dict(load().items(Quantity)) | {each.name: each for each in quantities}
+    subject = replace(_subject(family, name, options), declared=declared)
     with _global_generator_kept(subject):
         _same_seed_same_weights(subject)
         _groups_sum(subject)
@@ -220,6 +225,9 @@ def _run(subject: _Subject, precision: Literal["float32", "bfloat16"] = "float32
         return models[0]
 
     def heard(event: Event) -> None:
+        text = str(event.values.get("text", ""))
+        expect(not text.startswith("the model's metric"), f"{subject.name}: what its metrics() returns",
+               "values of quantities that a plugin declares, in range", text)
         if event.kind == "phase_finished":
             states.append(_state(models[0]))
 
@@ -231,7 +239,8 @@ def _run(subject: _Subject, precision: Literal["float32", "bfloat16"] = "float32
     )
     what = f"{subject.name}: a run in {precision}" + (f", phase1.mode={mode}" if mode != "trained" else "")
     try:
-        result = run_cell(cell, replace(subject.family, build=build), _corpus(), heard)
+        result = run_cell(cell, replace(subject.family, build=build), _corpus(), heard, (),
+                          subject.declared)
     except Exception as error:
         raise raised(what, error) from error
     record = result.record
