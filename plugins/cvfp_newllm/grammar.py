@@ -76,13 +76,7 @@ class Grammar:
             return False
         if not 0 < step < 10**9 or not 0.0 <= rate <= 100.0:
             return False
-        if loss - loss != 0.0 and run.not_finite is None:
-            run.not_finite = step
-        run.last_iteration = step
-        run.iterations.append(step)
-        run.convergence.append(rate / 100)
-        run.losses.append(loss)
-        run.seconds.append(seconds)
+        run.iterated(step, rate / 100, loss, seconds)
         return True
 
     def _unusual_iteration(self, words: list[str]) -> bool:
@@ -101,14 +95,8 @@ class Grammar:
         if not values or not values.keys() <= {"conv", "loss", "er", "val_er", "cvfp", "div"} or step < 1:
             return False
         time = _SECONDS.search(rest)
-        loss = values.get("loss", nan)
-        if "loss" in values and loss - loss != 0.0 and run.not_finite is None:
-            run.not_finite = step
-        run.last_iteration = step
-        run.iterations.append(step)
-        run.convergence.append(values.get("conv", nan) / 100)
-        run.losses.append(loss)
-        run.seconds.append(float(time[1]) if time and time[1].count(".") < 2 else nan)
+        seconds = float(time[1]) if time and time[1].count(".") < 2 else nan
+        run.iterated(step, values.get("conv", nan) / 100, values.get("loss"), seconds)
         if "val_er" in values:
             run.er_steps.append(step)
             run.er_values.append(values["val_er"] / 100)
