@@ -18,6 +18,7 @@ from cvfp_newllm import labels
 from cvfp_newllm.grammar import Grammar, plain
 from cvfp_newllm.logged import LoggedRun, fingerprint
 from cvfp_newllm.noise import KNOWN
+from cvfp_newllm.rules import read_line
 
 _SIGNS = re.compile(
     rb"\[Phase [12]\] \S+|conv=\d+% loss=|train_ppl=\S+ val_ppl=|TokenBlock only: [\d,]+/|--- Experiment: \d+ samples"
@@ -73,7 +74,7 @@ class _Reader:
                 if word == "Epoch" and grammar.epoch(words):
                     curve += 1
                     continue
-                kind = grammar.line(words, line, number)
+                kind = read_line(grammar, words, line, number)
                 if grammar.pending:
                     yield from self._events()
                 if kind == "record":

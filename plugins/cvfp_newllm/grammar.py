@@ -1,4 +1,4 @@
-"""What each line of a console log says, and what it changes: the state of a log as it is read."""
+"""What a console log has said so far, and the runs that follow from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 from cvfp_core.schema.found import NotUnderstood, PublishedAlpha
 from cvfp_newllm.logged import LoggedRun, Setting
 from cvfp_newllm.printed import number
-from cvfp_newllm.rules import RULES
 
 _SECONDS = re.compile(r"\[([\d.]+)s\]")
 _PAIR = re.compile(r"([A-Za-z_]+)\s*=\s*([-+]?[\w.]+)")
@@ -39,7 +38,7 @@ def _unusual_epoch(words: list[str]) -> list[Any]:
 
 
 class Grammar:
-    """Everything a log has said so far. `line` says what a line is: record, curve, or None if it is not understood."""
+    """Everything a log has said so far. Lines of curves are read here, as they are most of a log; others in `rules`."""
 
     def __init__(self) -> None:
         self.at = Setting()
@@ -50,20 +49,12 @@ class Grammar:
         self.pending: list[LoggedRun | PublishedAlpha | NotUnderstood] = []
         self.results: dict[tuple[str | None, int | None], float | None] = {}
 
-    def line(self, words: list[str], line: str, at: int) -> str | None:
-        text = plain(words, line)
-        first = text.split(None, 1)[0]
-        rules = RULES.get(first)
-        if rules is None:
-            kind = "#digits" if first[0].isdigit() else "#bracket" if first[0] == "[" else "#other"
-            rules = RULES[kind]
-        for pattern, handler in rules:
-            if match := pattern.match(text):
-                try:
-                    return handler(self, match, at)
-                except (ValueError, OverflowError):
-                    return None
-        return None
+    @property
+    def current(self) -> LoggedRun:
+        """The run being read. Raises ValueError if none has begun."""
+        if self.run is None:
+            raise ValueError("no run has begun")
+        return self.run
 
     def expected(self, words: list[str]) -> str:
         """What a line that begins like this should have said."""
@@ -85,13 +76,7 @@ class Grammar:
             return False
         if not 0 < step < 10**9 or not 0.0 <= rate <= 100.0:
             return False
-        if loss - loss != 0.0 and run.not_finite is None:
-            run.not_finite = step
-        run.last_iteration = step
-        run.iterations.append(step)
-        run.convergence.append(rate / 100)
-        run.losses.append(loss)
-        run.seconds.append(seconds)
+        run.iterated(step, rate / 100, loss, seconds)
         return True
 
     def _unusual_iteration(self, words: list[str]) -> bool:
@@ -110,14 +95,8 @@ class Grammar:
         if not values or not values.keys() <= {"conv", "loss", "er", "val_er", "cvfp", "div"} or step < 1:
             return False
         time = _SECONDS.search(rest)
-        loss = values.get("loss", nan)
-        if "loss" in values and loss - loss != 0.0 and run.not_finite is None:
-            run.not_finite = step
-        run.last_iteration = step
-        run.iterations.append(step)
-        run.convergence.append(values.get("conv", nan) / 100)
-        run.losses.append(loss)
-        run.seconds.append(float(time[1]) if time and time[1].count(".") < 2 else nan)
+        seconds = float(time[1]) if time and time[1].count(".") < 2 else nan
+        run.iterated(step, values.get("conv", nan) / 100, values.get("loss"), seconds)
         if "val_er" in values:
             run.er_steps.append(step)
             run.er_values.append(values["val_er"] / 100)
@@ -184,11 +163,8 @@ class Grammar:
     def _here(self) -> Setting:
         return replace(self.at, printed=dict(self.at.printed))
 
-    def fail(self, status: str, reason: str) -> str:
+    def fail(self, status: str, reason: str) -> None:
         if self.announced is not None:
             self.begin(self.announced)
-        if self.run is None or self.run.best or self.run.result:
-            return "record"  # after the last run: nothing was lost
-        self.run.failure = (status, reason)
-        return "record"
-
+        if self.run is not None and not self.run.best and not self.run.result:  # else nothing was lost
+            self.run.failure = (status, reason)

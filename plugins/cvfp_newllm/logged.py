@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, isnan, nan
 from typing import Any
 
 from cvfp_core.schema.found import Curve
@@ -72,7 +73,6 @@ class LoggedRun:
     best: tuple[int, float, float] | None = None
     """(epoch, val_ppl, val_acc) as the log's own summary of the run has them."""
     result: tuple[float, float] | None = None
-    ended: bool = False
     seconds_phase1: float | None = None
     seconds_phase2: float | None = None
     cache_seconds: float = 0.0
@@ -87,6 +87,16 @@ class LoggedRun:
         if None in (at.num_layers, at.context_dim, at.num_input_tokens):
             return None
         return f"{at.num_layers}L_{at.context_dim}d_{at.num_input_tokens}tok"
+
+    def iterated(self, step: int, rate: float, loss: float | None, seconds: float) -> None:
+        """Takes what a line says of an iteration; loss None: nothing."""
+        if loss is not None and not isfinite(loss) and self.not_finite is None:
+            self.not_finite = step
+        self.last_iteration = step
+        self.iterations.append(step)
+        self.convergence.append(rate)
+        self.losses.append(nan if loss is None else loss)
+        self.seconds.append(seconds)
 
     def status(self) -> tuple[str, str | None]:
         """The run's status and the reason if it is not ok: what the log ends with."""
@@ -121,12 +131,14 @@ class LoggedRun:
             "variant": self.variant, "family": "residual", "num_layers": at.num_layers, "context_dim": at.context_dim,
             "embed_dim": at.embed_dim, "num_input_tokens": at.num_input_tokens, "vocab_size": at.vocab_size,
             "num_samples": at.num_samples, "train_tokens": at.train_tokens, "val_tokens": at.val_tokens,
-            "phase1_iterations": last, "phase1_censored": censored, "phase1_stop": self._stop(censored),
+            "phase1_iterations": last, "phase1_censored": censored,
+            "phase1_stop": self.stop or ("maximum" if censored else None),
             "convergence_rate": self._rate(), "train_er": self.train_er, "val_er": self.val_er,
             "epochs": self.epochs[-1] if self.epochs else None, "best_epoch": best_epoch,
             "train_ppl": train_ppl, "val_ppl": val_ppl, "val_acc": val_acc,
             **self._parameters(),
-            "seconds_phase1": self._seconds_phase1(), "seconds_phase2": self._seconds_phase2(),
+            "seconds_phase1": _total(self.seconds_phase1, self.seconds, self.cache_seconds),
+            "seconds_phase2": _total(self.seconds_phase2, self.epoch_seconds),
             "device": at.device, "status": status, "reason": reason,
         }
 
@@ -156,13 +168,10 @@ class LoggedRun:
         train_ppl = next((p for e, p in zip(self.epochs, self.train_ppls, strict=True) if e == epoch), None)
         return epoch, val_ppl, val_acc, train_ppl
 
-    def _stop(self, censored: bool | None) -> str | None:
-        return self.stop or ("maximum" if censored else None)
-
     def _rate(self) -> float | None:
         if self.rate is not None or not self.convergence:
             return self.rate
-        return None if self.convergence[-1] != self.convergence[-1] else self.convergence[-1]
+        return None if isnan(self.convergence[-1]) else self.convergence[-1]
 
     def _parameters(self) -> dict[str, int | None]:
         at, trainable, total = self.setting, self.trainable, self.total
@@ -176,17 +185,11 @@ class LoggedRun:
             "params_trainable": trainable, "params_total": total,
         }
 
-    def _seconds_phase1(self) -> float | None:
-        measured = [value for value in self.seconds if value == value]
-        if self.seconds_phase1 is not None or not measured:
-            return self.seconds_phase1
-        return round(sum(measured) + self.cache_seconds, 1)
 
-    def _seconds_phase2(self) -> float | None:
-        measured = [value for value in self.epoch_seconds if value == value]
-        if self.seconds_phase2 is not None or not measured:
-            return self.seconds_phase2
-        return round(sum(measured), 1)
+def _total(stated: float | None, steps: Iterable[float], beside: float = 0.0) -> float | None:
+    """The seconds of a phase: as the log states them, or of its steps as far as they were measured, and beside them."""
+    measured = [value for value in steps if not isnan(value)]
+    return round(sum(measured) + beside, 1) if stated is None and measured else stated
 
 
 def fingerprint(columns: dict[str, Any]) -> str | None:

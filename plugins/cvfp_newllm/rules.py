@@ -6,16 +6,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
 
 from cvfp_core.schema.found import NotUnderstood, PublishedAlpha
+from cvfp_newllm.grammar import Grammar, plain
+from cvfp_newllm.logged import LoggedRun
 from cvfp_newllm.printed import count, number, percent
 
-if TYPE_CHECKING:
-    from cvfp_newllm.grammar import Grammar
-
 Match = re.Match[str]
-Handler = Callable[["Grammar", Match, int], str | None]
+Handler = Callable[[Grammar, Match, int], str | None]
+"""(what the log has said, the line, its number) -> "curve" for a point of one; raises ValueError for a line that does
+not go with what came before."""
 
 _NAME = re.compile(r"(?<!\d)([1-9]\d{0,5})L_([1-9]\d{0,8})d_([1-9]\d{0,5})tok")
 _PAIR = re.compile(r"([A-Za-z_]+)\s*=\s*(\d{1,9})\b")
@@ -23,218 +23,170 @@ _SIZES = {"num_layers": "num_layers", "layers": "num_layers", "layer": "num_laye
           "ctx_dim": "context_dim", "num_input_tokens": "num_input_tokens", "input_tokens": "num_input_tokens"}
 
 
-def _sizes(log: Grammar, text: str) -> bool:
-    """Takes every size the text names; False if it names none."""
-    found = False
+def read_line(log: Grammar, words: list[str], line: str, at: int) -> str | None:
+    """What the line is: "record", "curve", or None if it is not understood; what it says is in the log then."""
+    text = plain(words, line)
+    first = text.split(None, 1)[0]
+    rules = RULES.get(first)
+    if rules is None:
+        rules = RULES["#digits" if first[0].isdigit() else "#bracket" if first[0] == "[" else "#other"]
+    for pattern, handler in rules:
+        if match := pattern.match(text):
+            try:
+                return handler(log, match, at) or "record"
+            except (ValueError, OverflowError):
+                return None
+    return None
+
+
+def _sizes(log: Grammar, text: str) -> None:
+    """Takes every size the text names. Raises ValueError if it names none."""
+    sizes: dict[str, int] = {}
     if match := _NAME.search(text):
-        log.at.num_layers, log.at.context_dim, log.at.num_input_tokens = (int(part) for part in match.groups())
-        found = True
+        sizes |= zip(("num_layers", "context_dim", "num_input_tokens"), map(int, match.groups()), strict=True)
     if match := re.search(r"\b(\d{1,5}) layers\b", text):
-        log.at.num_layers = int(match[1])
-        found = True
-    for name, value in _PAIR.findall(text):
-        if name in _SIZES:
-            setattr(log.at, _SIZES[name], int(value))
-            found = True
-    return found
+        sizes["num_layers"] = int(match[1])
+    sizes |= {_SIZES[name]: int(value) for name, value in _PAIR.findall(text) if name in _SIZES}
+    if not sizes:
+        raise ValueError(text)
+    for name, size in sizes.items():
+        setattr(log.at, name, size)
 
 
 # headers
 
 
-def config(log: Grammar, match: Match, line: int) -> str | None:
+def config(log: Grammar, match: Match, line: int) -> None:
     log.finish()
     log.at.num_samples = log.at.train_tokens = None
-    return "record" if _sizes(log, match[1]) else None
+    _sizes(log, match[1])
 
 
-def sizes(log: Grammar, match: Match, line: int) -> str | None:
-    return "record" if _sizes(log, match.string) else None
+def sizes(log: Grammar, match: Match, line: int) -> None:
+    _sizes(log, match.string)
 
 
-def experiment(log: Grammar, match: Match, line: int) -> str:
+def experiment(log: Grammar, match: Match, line: int) -> None:
     log.announce(line, count(match[1]))
     log.at.num_layers, log.at.context_dim, log.at.num_input_tokens = int(match[2]), int(match[3]), int(match[4])
-    return "record"
 
 
-def samples_header(log: Grammar, match: Match, line: int) -> str:
+def samples_header(log: Grammar, match: Match, line: int) -> None:
     log.announce(line, count(match[1]))
-    return "record"
 
 
-def numbered(log: Grammar, match: Match, line: int) -> str:
+def numbered(log: Grammar, match: Match, line: int) -> None:
     log.announce(line, count(match[3]))
     log.at.algorithm, log.at.context_dim = match[1], int(match[2])
-    return "record"
 
 
-def mode(log: Grammar, match: Match, line: int) -> str | None:
+def mode(log: Grammar, match: Match, line: int) -> None:
     log.announce(line, log.at.num_samples)
     log.at.mode = match[1]
-    return "record" if _sizes(log, match[2]) else None
+    _sizes(log, match[2])
 
 
-def algorithm(log: Grammar, match: Match, line: int) -> str:
+def algorithm(log: Grammar, match: Match, line: int) -> None:
     log.finish()
     log.at.algorithm = match[1]
     if weight := re.search(r"dist_reg_weight=([\d.]+)", match[2]):
         log.at.printed["phase1.dist_reg_weight"] = number(weight[1])
-    return "record"
 
 
-def samples_line(log: Grammar, match: Match, line: int) -> str:
-    log.at.num_samples = count(match[1])
-    if match[2]:
-        log.at.train_tokens = count(match[2])
-    return "record"
+def counts(*names: str) -> Handler:
+    """Whole numbers that hold for the runs below, in the order of the pattern's groups."""
 
-
-def one_size(name: str) -> Handler:
-    def take(log: Grammar, match: Match, line: int) -> str:
-        setattr(log.at, name, int(match[1]))
-        return "record"
+    def take(log: Grammar, match: Match, line: int) -> None:
+        for name, text in zip(names, match.groups(), strict=True):
+            if text:
+                setattr(log.at, name, count(text))
 
     return take
 
 
 def setting(key: str, kind: Callable[[str], float]) -> Handler:
-    def take(log: Grammar, match: Match, line: int) -> str:
+    def take(log: Grammar, match: Match, line: int) -> None:
         log.at.printed[key] = kind(match[1])
-        return "record"
 
     return take
 
 
-def embeddings(log: Grammar, match: Match, line: int) -> str:
-    log.at.vocab_size, log.at.embed_dim = int(match[1]), int(match[2])
-    return "record"
-
-
-def train_tokens(log: Grammar, match: Match, line: int) -> str:
-    log.at.train_tokens = count(match[1])
-    if match[2]:
-        log.at.num_samples = count(match[2])
-    return "record"
-
-
-def val_tokens(log: Grammar, match: Match, line: int) -> str:
-    log.at.val_tokens = count(match[1])
-    return "record"
-
-
-def data(log: Grammar, match: Match, line: int) -> str:
-    log.at.train_tokens, log.at.val_tokens = count(match[1]), count(match[2])
-    return "record"
-
-
-def device(log: Grammar, match: Match, line: int) -> str:
+def device(log: Grammar, match: Match, line: int) -> None:
     log.at.device = log.at.device or match[1].strip()
-    return "record"
 
 
-def gpu(log: Grammar, match: Match, line: int) -> str:
+def gpu(log: Grammar, match: Match, line: int) -> None:
     log.at.device = f"cuda ({match[1].strip()})"
-    return "record"
 
 
-def output(log: Grammar, match: Match, line: int) -> str:
+def output(log: Grammar, match: Match, line: int) -> None:
     log.output = log.output or match[1].strip()
-    return "record"
 
 
 # phase 1
 
 
-def phase1(log: Grammar, match: Match, line: int) -> str:
+def phase1(log: Grammar, match: Match, line: int) -> None:
     if match[1] not in ("Train", "Val"):
         log.at.algorithm = match[1]
     log.at.train_tokens = count(match[2])
     log.at.printed["phase1.max_iterations"] = int(match[3])
     log.begin(line).phase1_started = True
-    return "record"
+
+
+def _in_phase1(log: Grammar) -> LoggedRun:
+    if log.current.phase2_started:
+        raise ValueError("Phase 2 has begun")
+    return log.current
 
 
 def stopped(reason: str) -> Handler:
-    def take(log: Grammar, match: Match, line: int) -> str | None:
-        if log.run is None or log.run.phase2_started:
-            return None
-        log.run.stop = reason
-        return "record"
+    def take(log: Grammar, match: Match, line: int) -> None:
+        _in_phase1(log).stop = reason
 
     return take
 
 
-def done(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None or log.run.phase2_started:
-        return None
-    log.run.rate, log.run.phase1_done = percent(match[1]), True
-    return "record"
+def done(log: Grammar, match: Match, line: int) -> None:
+    run = _in_phase1(log)
+    run.rate, run.phase1_done = percent(match[1]), True
 
 
-def cache(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None:
-        return None
-    log.run.cache_seconds = float(match[1])
-    return "record"
+def measured(*fields: tuple[str, Callable[[str], float]], phase1_done: bool = False) -> Handler:
+    """Figures of the run, in the order of the pattern's groups. phase1_done: they are printed after Phase 1."""
 
+    def take(log: Grammar, match: Match, line: int) -> None:
+        run = log.current
+        for (name, kind), text in zip(fields, match.groups(), strict=True):
+            setattr(run, name, kind(text))
+        run.phase1_done |= phase1_done
 
-def both_ranks(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None:
-        return None
-    log.run.train_er, log.run.val_er = percent(match[1]), percent(match[2])
-    log.run.phase1_done = True
-    return "record"
+    return take
 
 
 def val_er(log: Grammar, match: Match, line: int) -> str | None:
-    run = log.run
-    if run is None:
-        return None
+    run = log.current
     if run.phase1_done:
         run.val_er, run.phase1_only = percent(match[1]), not run.phase2_started
-        return "record"
-    if run.last_iteration is None:
         return None
+    if run.last_iteration is None:
+        raise ValueError("no iteration before it")
     run.er_steps.append(run.last_iteration)
     run.er_values.append(percent(match[1]))
     return "curve"
 
 
-def train_er(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None:
-        return None
-    log.run.train_er = percent(match[1])
-    return "record"
-
-
-def phase1_summary(log: Grammar, match: Match, line: int) -> str | None:
-    run = log.run
-    if run is None:
-        return None
-    run.seconds_phase1, run.last_iteration, run.phase1_done = float(match[1]), int(match[2]), True
-    run.train_er, run.val_er = percent(match[3]), percent(match[4])
-    return "record"
-
-
-def phase1_seconds(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None or not log.run.phase1_done or log.run.phase2_started:
-        return None
-    log.run.seconds_phase1 = float(match[1])
-    return "record"
+def phase1_seconds(log: Grammar, match: Match, line: int) -> None:
+    run = _in_phase1(log)
+    if not run.phase1_done:
+        raise ValueError("Phase 1 has not ended")
+    run.seconds_phase1 = float(match[1])
 
 
 # phase 2
 
 
-def parameters(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None:
-        return None
-    log.run.trainable, log.run.total = count(match[1]), count(match[2])
-    return "record"
-
-
-def phase2(log: Grammar, match: Match, line: int) -> str:
+def phase2(log: Grammar, match: Match, line: int) -> None:
     tokens, val, epochs = count(match[1]), count(match[2]), int(match[3])
     run = log.run
     if run is None or run.phase2_started:
@@ -245,109 +197,100 @@ def phase2(log: Grammar, match: Match, line: int) -> str:
     log.at.val_tokens = val
     for printed in (log.at.printed, run.setting.printed):
         printed["phase2.epochs"] = epochs
-    return "record"
 
 
-def early_stop(log: Grammar, match: Match, line: int) -> str | None:
-    return "record" if log.run is not None and log.run.phase2_started else None
+def early_stop(log: Grammar, match: Match, line: int) -> None:
+    if not log.current.phase2_started:
+        raise ValueError("Phase 2 has not begun")
 
 
-def best(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None:
-        return None
-    log.run.best = (int(match[1]), number(match[2]), percent(match[3]))
-    log.run.phase2_started = True
-    return "record"
+def best(log: Grammar, match: Match, line: int) -> None:
+    log.current.best = (int(match[1]), number(match[2]), percent(match[3]))
+    log.current.phase2_started = True
 
 
-def result(log: Grammar, match: Match, line: int) -> str | None:
-    run = log.run
-    if run is None:
-        return None
-    found = number(match[1]), percent(match[2])
-    if run.result is not None and run.result != found:
-        return None
+def result(log: Grammar, match: Match, line: int) -> None:
+    _result(log.current, match[1], match[2])
+
+
+def phase2_summary(log: Grammar, match: Match, line: int) -> None:
+    log.current.seconds_phase2 = float(match[1])
+    _result(log.current, match[2], match[3])
+
+
+def _result(run: LoggedRun, ppl: str, acc: str) -> None:
+    found = number(ppl), percent(acc)
+    if run.result not in (None, found):
+        raise ValueError("two results of one run")
     run.result, run.phase2_started = found, True
-    return "record"
-
-
-def phase2_summary(log: Grammar, match: Match, line: int) -> str | None:
-    if log.run is None:
-        return None
-    log.run.seconds_phase2 = float(match[1])
-    return result(log, re.match(r"(\S+) (\S+)", f"{match[2]} {match[3]}") or match, line)
 
 
 # tables at the end, and failures
 
 
-def alpha_row(log: Grammar, match: Match, line: int) -> str:
+def _variant(log: Grammar) -> str:
+    at = log.at
+    return f"{at.num_layers}L_{at.context_dim}d_{at.num_input_tokens}tok"
+
+
+def alpha_row(log: Grammar, match: Match, line: int) -> None:
     log.finish()
     log.pending.append(PublishedAlpha(line=line, variant=match[1], alpha=float(match[2]), exact=False))
-    return "record"
 
 
-def config_of_windows(log: Grammar, match: Match, line: int) -> str:
+def config_of_windows(log: Grammar, match: Match, line: int) -> None:
     log.finish()
     log.config = match[1]
-    return "record"
 
 
-def window_row(log: Grammar, match: Match, line: int) -> str | None:
+def window_row(log: Grammar, match: Match, line: int) -> None:
     if log.config is None:
-        return None
+        raise ValueError("no configuration above it")
     log.pending.append(PublishedAlpha(
         line=line, variant=log.config, alpha=float(match[3]), first_samples=int(match[1]), last_samples=int(match[2]),
         exact=False,
     ))
-    return "record"
 
 
-def scaling_law(log: Grammar, match: Match, line: int) -> str | None:
+def scaling_law(log: Grammar, match: Match, line: int) -> None:
     log.finish()
-    at = log.at
-    if None in (at.num_layers, at.context_dim, at.num_input_tokens):
-        return None
-    variant = f"{at.num_layers}L_{at.context_dim}d_{at.num_input_tokens}tok"
-    log.pending.append(PublishedAlpha(line=line, variant=variant, alpha=float(match[1]), exact=False))
-    return "record"
+    if None in (log.at.num_layers, log.at.context_dim, log.at.num_input_tokens):
+        raise ValueError("of no variant")
+    log.pending.append(PublishedAlpha(line=line, variant=_variant(log), alpha=float(match[1]), exact=False))
 
 
-def detail_row(log: Grammar, match: Match, line: int) -> str | None:
+def detail_row(log: Grammar, match: Match, line: int) -> None:
     log.finish()
-    return _agrees(log, match[1], int(match[2]), number(match[3]), line)
+    _agree(log, match[1], int(match[2]), number(match[3]), line)
 
 
-def plain_row(log: Grammar, match: Match, line: int) -> str | None:
+def plain_row(log: Grammar, match: Match, line: int) -> None:
     log.finish()
-    at = log.at
-    return _agrees(log, f"{at.num_layers}L_{at.context_dim}d_{at.num_input_tokens}tok", int(match[1]),
-                   number(match[2]), line)
+    _agree(log, _variant(log), int(match[1]), number(match[2]), line)
 
 
-def _agrees(log: Grammar, variant: str, samples: int, val_ppl: float, line: int) -> str | None:
+def _agree(log: Grammar, variant: str, samples: int, val_ppl: float, line: int) -> None:
     """A row of a table that repeats what a run said: nothing new if it agrees, reported if not or without its run."""
     known = log.results.get((variant, samples))
     if known is None or abs(known) == inf:
-        return None
+        raise ValueError("of no run")
     if known != val_ppl:
         log.pending.append(NotUnderstood(
             line=line, expected=f"Val PPL {known:g} of {variant} at {samples} samples, as its run says",
             found=f"{val_ppl:g}",
         ))
-    return "record"
 
 
-def earlier(log: Grammar, match: Match, line: int) -> str:
-    return "record"
+def earlier(log: Grammar, match: Match, line: int) -> None:
+    """Repeats what was said before."""
 
 
-def interrupted(log: Grammar, match: Match, line: int) -> str:
-    return log.fail("interrupted", match[0].strip()[:200])
+def interrupted(log: Grammar, match: Match, line: int) -> None:
+    log.fail("interrupted", match[0].strip()[:200])
 
 
-def failed(log: Grammar, match: Match, line: int) -> str:
-    return log.fail("failed", match[0].strip()[:200])
+def failed(log: Grammar, match: Match, line: int) -> None:
+    log.fail("failed", match[0].strip()[:200])
 
 
 def _rules(*pairs: tuple[str, Handler]) -> tuple[tuple[re.Pattern[str], Handler], ...]:
@@ -367,35 +310,41 @@ RULES: dict[str, tuple[tuple[re.Pattern[str], Handler], ...]] = {
         (r"--- (\d+) samples ---", samples_header),
     ),
     "#": _rules((r"# (context_dim = \d+)$", sizes)),
-    "Samples:": _rules((rf"Samples: (\d+)(?:, Tokens: {_N})?$", samples_line)),
-    "Context": _rules((r"Context dim: (\d{1,9})$", one_size("context_dim"))),
-    "num_layers:": _rules((r"num_layers: (\d{1,5})$", one_size("num_layers"))),
-    "num_input_tokens:": _rules((r"num_input_tokens: (\d{1,5})$", one_size("num_input_tokens"))),
+    "Samples:": _rules((rf"Samples: (\d+)(?:, Tokens: {_N})?$", counts("num_samples", "train_tokens"))),
+    "Context": _rules((r"Context dim: (\d{1,9})$", counts("context_dim"))),
+    "num_layers:": _rules((r"num_layers: (\d{1,5})$", counts("num_layers"))),
+    "num_input_tokens:": _rules((r"num_input_tokens: (\d{1,5})$", counts("num_input_tokens"))),
     "dist_reg_weight:": _rules((r"dist_reg_weight: ([\d.]+)$", setting("phase1.dist_reg_weight", float))),
     "phase1_max_iterations:": _rules((r"phase1_max_iterations: (\d+)$", setting("phase1.max_iterations", int))),
     "phase2_epochs:": _rules((r"phase2_epochs: (\d+)$", setting("phase2.epochs", int))),
-    "Using": _rules((r"Using .*ContextBlock\((\d{1,5}) layers\)", one_size("num_layers"))),
-    "Loaded": _rules((r"Loaded \S+ embeddings: torch\.Size\(\[(\d{1,9}), (\d{1,9})\]\)", embeddings)),
-    "Train:": _rules((rf"Train: {_N} tokens(?: \((\d+) samples\))?", train_tokens)),
-    "Val:": _rules((rf"Val: +{_N} tokens", val_tokens)),
-    "Data:": _rules((rf"Data: {_N} train, {_N} val tokens", data)),
+    "Using": _rules((r"Using .*ContextBlock\((\d{1,5}) layers\)", counts("num_layers"))),
+    "Loaded": _rules(
+        (r"Loaded \S+ embeddings: torch\.Size\(\[(\d{1,9}), (\d{1,9})\]\)", counts("vocab_size", "embed_dim")),
+    ),
+    "Train:": _rules((rf"Train: {_N} tokens(?: \((\d+) samples\))?", counts("train_tokens", "num_samples"))),
+    "Val:": _rules((rf"Val: +{_N} tokens", counts("val_tokens"))),
+    "Data:": _rules((rf"Data: {_N} train, {_N} val tokens", counts("train_tokens", "val_tokens"))),
     "Device:": _rules((r"Device: (.{1,100})$", device)),
     "GPU:": _rules((r"GPU: (.{1,100})$", gpu)),
     "Output:": _rules((r"Output: (\S.*)$", output)),
     "Converged": _rules((r"Converged at iter \d+", stopped("converged"))),
     "Val": _rules((rf"Val ER: {_P}$", val_er), (r"Val early stop", stopped("val_early_stop"))),
-    "Train": _rules((rf"Train ER: {_P}$", train_er)),
+    "Train": _rules((rf"Train ER: {_P}$", measured(("train_er", percent)))),
     "Early": _rules((r"Early stop at epoch \d+", early_stop), (r"Early stop: conv [\d.]+% >=", stopped("early_stop"))),
     "Done:": _rules((rf"Done: {_P} converged", done)),
-    "Cache": _rules((r"Cache collected \(.*\) \[([\d.]+)s\]", cache)),
-    "ER:": _rules((rf"ER: train={_P}, val={_P}", both_ranks)),
+    "Cache": _rules((r"Cache collected \(.*\) \[([\d.]+)s\]", measured(("cache_seconds", float)))),
+    "ER:": _rules(
+        (rf"ER: train={_P}, val={_P}", measured(("train_er", percent), ("val_er", percent), phase1_done=True)),
+    ),
     "Phase": _rules(
-        (rf"Phase 1: ([\d.]+)s, (\d{{1,9}}) iter, (?:conv=[\d.]+%, )?ER={_P}/{_P}", phase1_summary),
+        (rf"Phase 1: ([\d.]+)s, (\d{{1,9}}) iter, (?:conv=[\d.]+%, )?ER={_P}/{_P}",
+         measured(("seconds_phase1", float), ("last_iteration", int), ("train_er", percent), ("val_er", percent),
+                  phase1_done=True)),
         (rf"Phase 2: ([\d.]+)s, PPL={_X}, Acc={_P}", phase2_summary),
     ),
     "Time:": _rules((r"Time: ([\d.]+)s$", phase1_seconds)),
     "Training": _rules(
-        (rf"Training TokenBlock only: {_N}/{_N} parameters", parameters),
+        (rf"Training TokenBlock only: {_N}/{_N} parameters", measured(("trainable", count), ("total", count))),
         (r"Training completed in ([\d.]+)s", phase1_seconds),
     ),
     "Model:": _rules((r"Model: [\d,]+ params", earlier)),
