@@ -15,7 +15,7 @@ from benchmarks_path import findings as benchmark
 from cvfp_core import hookimpl, registry
 from cvfp_core.claims import findings, inference, matched, verdicts
 from cvfp_core.claims.verdicts import LEVEL, of_direction, of_range
-from cvfp_core.fitting import fit_all
+from cvfp_core.fitting import fit_all, linear
 from cvfp_core.registry.kinds import Analysis
 from cvfp_core.schema.claims import Caveat, Finding, Measured
 from cvfp_core.schema.records import Record, frame
@@ -348,3 +348,21 @@ def test_a_verdict_that_does_not_survive_the_number_of_findings_is_withdrawn_and
     assert made["1"].p_adjusted == pytest.approx(0.08)
     assert made["c"].p_adjusted is None
     assert "corrected for 4 findings" in str(made["1"].caveats[-1])
+
+
+@pytest.mark.parametrize(("t", "dof", "p"), [
+    (12.7062047, 1, 0.05), (1e6, 1, 2 / np.pi * 1e-6), (1e8, 2, 1e-16), (4.5407029, 3, 0.02), (0.0, 5, 1.0),
+])
+def test_the_p_value_of_a_t_statistic_is_right_far_out_in_the_tail(t, dof, p):
+    """Quantiles from tables; with one degree of freedom p is 2/pi atan(1/t), with two 1 - t / sqrt(2 + t^2)."""
+    assert linear.t_p_value(-t, 1.0, dof) == pytest.approx(p, rel=1e-4)
+    assert linear.t_p_value(0.0, 0.0, dof) == 1
+    assert linear.t_p_value(1.0, 0.0, dof) == 0
+
+
+def test_the_p_value_of_a_correlation_near_one_has_the_digits_that_the_correlation_lacks():
+    """Three points 1e-9 off a line: p = 1 - 2/pi asin(r), and 1 - r is 1.7e-19 of it."""
+    x = np.array([-1.0, 0.0, 1.0])
+    off = 1e-9
+    measured = inference.pearson(x, x + off * np.array([1.0, -2.0, 1.0]))
+    assert measured.p_value == pytest.approx(2 / np.pi * np.sqrt(3) * off, rel=1e-4)

@@ -121,6 +121,7 @@ def _red(light: Light) -> str:
 def _print_backtest(console: Console, title: str, tests: Sequence[Backtest], *, rules: bool = False) -> None:
     from rich.text import Text
 
+    from cvfp_core.reporting.numbers import p
     from cvfp_core.results.printed import table as plain_table
 
     seen = [test for test in tests if test.judged]
@@ -135,7 +136,7 @@ def _print_backtest(console: Console, title: str, tests: Sequence[Backtest], *, 
             table.add_row(
                 Text(test.rule), str(test.judged), str(test.stopped), f"{test.worse} of {decided}" if decided else "-",
                 f"{test.lost} of {test.good}" if test.stopped else "-", saved,
-                "-" if test.p_value is None else f"{test.p_value:.2g}",
+                "-" if test.p_value is None else p(test.p_value),
             )
         console.print(Text(title, style="dim"))
         console.print(table)

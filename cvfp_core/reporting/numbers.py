@@ -1,12 +1,15 @@
-"""Filters of report templates: numbers, ranges and intervals as text, and text that stays inert in Markdown."""
+"""Numbers, ranges and intervals as text, in the terminal and in templates; text that stays inert in Markdown."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 NOTHING = "–"
+LEAST_P = 1e-12
+"""Below this a p value is told from 0 by the rounding of its statistic alone."""
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKDOWN = "\\`*[]|~$"
 _EDGE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -50,10 +53,62 @@ def short(value: float | None) -> str:
 
 
 def p(value: float | None) -> str:
-    """A p value, as one writes it."""
+    """A p value, as one writes it in a table: `0.0031`, `< 1e-12`."""
     if value is None:
         return NOTHING
+    if value < LEAST_P:
+        return f"< {LEAST_P:g}"
     return f"{value:.2g}" if value < 0.01 else f"{value:.2f}"
+
+
+def p_is(value: float | None) -> str:
+    """A p value, as one writes it in a sentence: `p = 0.0031`, `p < 1e-12`."""
+    return f"p {p(value)}" if value is not None and value < LEAST_P else f"p = {p(value)}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """The value in so many significant digits: `0.0213`, `5,440`, `1.37e13`; a whole one from 100 in all its digits."""
+    if value is None:
+        return NOTHING
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    if 100 <= abs(value) < 1e9 and value == int(value):
+        return f"{value:,.0f}"
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    if not -5 < int(power) < 6:
+        return f"{mantissa}e{int(power)}"
+    return f"{float(f'{mantissa}e{power}'):,.{max(digits - 1 - int(power), 0)}f}"
+
+
+def resolved(value: float | None, low: float | None, high: float | None) -> tuple[str, str, str]:
+    """An estimate and the ends of its interval in three significant digits, or as many as the interval tells apart.
+
+    `5,440`, `4,350`, `6,820`; `185.43`, `185.41`, `185.45`. An end that is not there is empty, one that is more than a
+    thousand times larger or smaller than the value has two digits.
+    """
+    sides = [abs(value - end) if value is not None and end is not None else 0.0 for end in (low, high)]
+    shorter = min((side for side in sides if side > 1e-9 * abs(value or 0)), default=0.0)
+    left, right = (_told_apart(end, side) if not value or not end or 1e-3 < abs(end / value) < 1e3
+                   else significant(end, 2) for end, side in zip((low, high), sides, strict=True))
+    return _told_apart(value, shorter) or NOTHING, left, right
+
+
+def _told_apart(value: float | None, side: float) -> str:
+    """The value down to the first digit of its distance from the other one, from three digits to six."""
+    if value is None or value == 0 or side <= 1e-9 * abs(value):
+        return "" if value is None else significant(value)
+    return significant(value, min(max(3, math.floor(math.log10(abs(value))) - math.floor(math.log10(side)) + 1), 6))
+
+
+def estimate(estimate: Mapping[str, Any]) -> str:
+    """The value of an estimate in the digits that its interval tells apart, three at least."""
+    return resolved(estimate["value"], estimate["low"], estimate["high"])[0]
+
+
+def ends(estimate: Mapping[str, Any]) -> str:
+    """The 95 % interval of an estimate in those digits; a side that is unbounded is empty."""
+    _, low, high = resolved(estimate["value"], estimate["low"], estimate["high"])
+    return f"[{low}, {high}]" if low or high else NOTHING
 
 
 def span(values: Mapping[str, float] | None, how: str = "number", digits: int = 0) -> str:
@@ -108,9 +163,7 @@ def any_(value: object, digits: int = 3) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        if value == 0:
-            return "0"
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:#.{digits}g}".removesuffix(".")
+        return significant(value, max(digits, 4) if abs(value) >= 100 else digits)
     if isinstance(value, list):
         return ", ".join(any_(each, digits) for each in value)
     return cell(value)
@@ -131,6 +184,6 @@ def hours(value: float | None) -> str:
 
 FILTERS: dict[str, Callable[..., str]] = {
     "number": number, "signed": signed, "percent": percent, "points": points, "tokens": tokens, "short": short,
-    "p": p, "span": span, "interval": interval, "cell": cell, "code": code, "any": any_,
-    "hours": hours, "tidy": tidy,
+    "significant": significant, "p": p, "p_is": p_is, "span": span, "estimate": estimate, "ends": ends,
+    "interval": interval, "cell": cell, "code": code, "any": any_, "hours": hours, "tidy": tidy,
 }

@@ -13,6 +13,7 @@ from rich.text import Text
 from cvfp_core.fitting import Fit, Variation
 from cvfp_core.fitting.auto import At
 from cvfp_core.registry.kinds import Law
+from cvfp_core.reporting.numbers import p_is
 from cvfp_core.results.forecasts import Forecasts, forecast
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
@@ -140,7 +141,7 @@ def _by_parameter(fit: Fit) -> Iterator[Block]:
     """A row for each estimate of one fit."""
     head = [fit.series, f"n {fit.n}", f"{fit.dof} degrees of freedom" if fit.dof else "",
             "" if fit.r_squared is None else f"R² {fit.r_squared:.4f}",
-            "" if fit.p_value is None else f"p {fit.p_value:.3g}"]
+            "" if fit.p_value is None else p_is(fit.p_value)]
     yield Text(", ".join(part for part in head if part), style="dim")
     made = table([("", "l"), ("value", "r"), ("95 % interval", "l"), ("", "l")])
     for estimate in fit.estimates:
@@ -161,7 +162,7 @@ def _reasons(fits: Sequence[Fit]) -> Iterator[Text]:
         if each.left_out and each.status != "too few points":
             said.append((f"left out: {', '.join(each.left_out)}", "dim", each.series))
         if each.lack_of_fit_p is not None and each.lack_of_fit_p < 0.05:
-            said.append((f"runs of one size agree better than the law fits them (p = {each.lack_of_fit_p:.2g})",
+            said.append((f"runs of one size agree better than the law fits them ({p_is(each.lack_of_fit_p)})",
                          "yellow", each.series))
     return about(said, len(fits))
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from cvfp_core import fitting
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import At
+from cvfp_core.reporting.numbers import p
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import Asked, Readable, ask
@@ -149,7 +150,7 @@ def _of_choice(choice: Choice) -> Iterator[Block]:
         made.add_row(
             each.law, str(each.parameters), "-" if each.aicc is None else f"{each.aicc:.1f}",
             "-" if each.backtest is None else f"{each.backtest:.1%}", str(each.folds),
-            "-" if each.p_value is None else f"{each.p_value:.2g}",
+            "-" if each.p_value is None else p(each.p_value),
             Text(each.verdict, style="bold" if each.verdict == "chosen" else "dim"),
         )
     yield made

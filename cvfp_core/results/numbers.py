@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 from cvfp_core.fitting import Estimate
+from cvfp_core.reporting.numbers import resolved, significant
 
 
 def short(value: float | None) -> str:
     """The value in three or four significant digits."""
     if value is None:
         return "-"
-    size = abs(value)
-    if size < 1000 and size == int(size):
+    if abs(value) < 100 and value == int(value):
         return f"{value:.0f}"
-    if size >= 1e6 or size < 1e-4:
-        digits, power = f"{value:.2e}".split("e")
-        return f"{digits}e{int(power)}"
-    if size >= 1000:
-        return f"{value:,.0f}"
-    if size >= 0.1:
-        return f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 10 else f"{value:.3f}"
-    return f"{value:.3g}"
+    return significant(value, 4 if 1 <= abs(value) < 1e6 else 3)
 
 
-def interval(low: float | None, high: float | None, *, method: str | None) -> str:
+def interval(low: float | None, high: float | None, *, method: str | None, value: float | None = None) -> str:
     """`[low, high]`; an end that does not exist is infinite; nothing if there is no interval."""
     if method is None or method == "given":
         return "given" if method else ""
-    return f"[{'-inf' if low is None else short(low)}, {'inf' if high is None else short(high)}]"
+    _, left, right = resolved(value, low, high)
+    return f"[{left or '-inf'}, {right or 'inf'}]"
 
 
 def of(estimate: Estimate | None) -> tuple[str, str]:
-    """The estimate's value and interval."""
+    """The estimate's value and interval, in the digits that the interval tells apart."""
     if estimate is None or estimate.value is None:
         return "-", ""
     if estimate.unit == "fraction":
         return f"{estimate.value:.1%}", ""
-    return short(estimate.value), interval(estimate.low, estimate.high, method=estimate.method)
+    ends = interval(estimate.low, estimate.high, method=estimate.method, value=estimate.value)
+    return resolved(estimate.value, estimate.low, estimate.high)[0] if ends[:1] == "[" else short(estimate.value), ends

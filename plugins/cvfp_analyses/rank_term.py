@@ -12,6 +12,7 @@ from cvfp_analyses.words import OVER, several
 from cvfp_core.claims import inference, verdicts
 from cvfp_core.claims.findings import finding
 from cvfp_core.fitting import Fit
+from cvfp_core.reporting.numbers import LEAST_P
 from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
 from cvfp_core.schema.fits import Array
 
@@ -33,7 +34,7 @@ def rank_term(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:
     if published["p_runs"] is not None:
         caveats.append(Caveat(
             text="With all runs taken as independent p would be {p:.3g}; runs of one configuration share its rank.",
-            values={"p": published["p_runs"]}))
+            values={"p": max(published["p_runs"], LEAST_P)}))
     found = [
         finding(
             beta, verdicts.of_direction(beta, "falls"), key="beta", question=question,
