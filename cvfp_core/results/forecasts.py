@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cvfp_core import fitting
+from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
-from cvfp_core.fitting.auto import At
+from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import Asked, Readable, ask
@@ -68,7 +70,7 @@ class Forecasts(Listed[Prediction]):
             yield from _of_choice(self.choice)
 
 
-def predict(runs: Readable, at: At, law: str = "auto", *, x: str | None = None, y: str | None = None,
+def predict(runs: Readable, at: At, law: str | Law = AUTO, *, x: str | None = None, y: str | None = None,
             by: str | Sequence[str] | None = None, along: str | None = None, where: str | None = None,
             map: Mapping[str, str] | None = None, options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
@@ -81,8 +83,12 @@ def predict(runs: Readable, at: At, law: str = "auto", *, x: str | None = None, 
     return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
 
 
-def forecast(asked: Asked, at: At, law: str, *, along: str | None = None) -> Forecasts:
+def forecast(asked: Asked, at: At, law: str | Law = AUTO, *, along: str | None = None) -> Forecasts:
     """The forecast of what was asked, with that law, at these points."""
+    if law != AUTO:
+        asked.require(law)
+    elif asked.options:
+        raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
                                options=asked.options)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked)

@@ -14,9 +14,11 @@ from rich.text import Text
 
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, fit_all
+from cvfp_core.fitting.axes import filled, on_axes
+from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import installed
-from cvfp_core.registry.kinds import Fitter
+from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
 from cvfp_core.results.printed import WIDE, Block, Printed, table, width
 from cvfp_core.schema import expressions, quantities, series
@@ -79,9 +81,36 @@ class Asked:
     by: tuple[str, ...] | None = None
     options: Mapping[str, Scalar | None] = field(default_factory=dict)
 
-    def fit(self, laws: Sequence[str]) -> list[Fit]:
-        """The laws fitted to every series of the runs."""
-        return fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
+    def fit(self, laws: Sequence[str | Law]) -> list[Fit]:
+        """The laws fitted to every series of the runs.
+
+        Raises UsageError where a law's quantities were not measured in any run, or no series has more than one size.
+        """
+        for law in laws:
+            self.require(law)
+        fits = fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
+        if all(fit.sizes == fit.n == 1 for fit in fits):
+            names = ", ".join(dict.fromkeys(fit.series for fit in fits))
+            raise UsageError(f"every series has one run, so there is nothing to fit ({names}); name other columns that "
+                             "tell series apart: --by COLUMN")
+        return fits
+
+    def require(self, law: str | Law) -> None:
+        """Raises UsageError where a quantity of the law is measured in no run, or has no logarithm where it needs one."""
+        made = find(law, installed())
+        made = on_axes(filled(made, option_values(made, self.options)), self.x, self.y)
+        records = self.runs.records.filter(pl.col("status") == "ok")
+        there = [name for name in records.columns if records[name].is_not_null().any()
+                 and records.schema[name].is_numeric()]
+        needs = [*made.inputs, made.response]
+        lacking = [name for name in needs if name in records.columns and records[name].is_null().all()]
+        if lacking and records.height:
+            raise UsageError(
+                f"law '{made.name}' needs {', '.join(needs)}; no run has {' or '.join(lacking)}; there are: "
+                f"{', '.join(expressions.nearest(lacking, there))}; say which is it: --map {lacking[0]}=COLUMN")
+        if made.space == "log" and made.response in there and not (records[made.response] > 0).any():
+            raise UsageError(f"law '{made.name}' takes the logarithm of {made.response}, which is positive in no run; "
+                             f"map one that is: --map NAME=EXPR --y NAME")
 
 
 def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
@@ -172,7 +201,7 @@ def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = Non
     """The records with the power law of every series; none where no record has x and y, or no plugin has the law."""
     registry = installed()
     measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
-    if "power-law" not in registry.items(Fitter) or not {x or "train_tokens", y or "val_ppl"} <= measured:
+    if "power-law" not in registry.items(Law) or not {x or "train_tokens", y or "val_ppl"} <= measured:
         return Overview(records=records, fits=())
     return Overview(records=records, fits=tuple(fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)))
 
