@@ -30,7 +30,8 @@ def fit(
 
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
     fits = fits_of(question, laws or ["power-law"])
-    varied = [(each, fitting.sensitivity(each)) for each in fits if sensitivity]
+    fitters = {made.name: made for made in map(question.law, fits.laws)} if sensitivity else {}
+    varied = [(each, fitting.sensitivity(each, fitters[each.law])) for each in fits if sensitivity]
     if json_:
         plain = [each.as_dict() for each in fits]
         for row, (_, variations) in zip(plain, varied, strict=False):

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cvfp_core.fitting import Fit, Variation
-from cvfp_core.registry.kinds import Law
-from cvfp_core.results.forecasts import At, Forecasts, forecast
+from cvfp_core.fitting.auto import At
+from cvfp_core.results.forecasts import Forecasts, forecast
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
-from cvfp_core.results.runs import Asked, Readable, ask
+from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class Fits(Listed[Fit]):
     """One fit for each series and law, in the order of the laws."""
 
     items: tuple[Fit, ...]
-    laws: tuple[str | Law, ...]
+    laws: tuple[AnyLaw, ...]
     asked: Asked
 
-    def predict(self, at: At, *, law: str | Law | None = None) -> Forecasts:
+    def predict(self, at: At, *, law: AnyLaw | None = None) -> Forecasts:
         """What the law says at other inputs; see `cvfp.predict`. law: one of those fitted, by default the first."""
         return forecast(self.asked, at, law or self.laws[0])
 
@@ -71,22 +71,22 @@ _SCHEMA = {"law": pl.String, "series": pl.String, "response": pl.String, "status
            "method": pl.String, "unit": pl.String}
 
 
-def fit(runs: Readable, law: str | Law | Sequence[str | Law] = "power-law", *, x: str | None = None, y: str | None = None,
+def fit(runs: Readable, law: AnyLaw | Sequence[AnyLaw] = "power-law", *, x: str | None = None, y: str | None = None,
         by: str | Sequence[str] | None = None, where: str | None = None, map: Mapping[str, str] | None = None,
         options: Mapping[str, Scalar | None] | None = None) -> Fits:
     """Laws fitted to every series of the runs, with 95 % intervals.
 
-    runs: what `read` takes or gave. law: a name (see `cvfp laws`), a `Law`, a model of lmfit, or several. x, y: the columns a curve explains and
-    is a function of, if they are not those the law declares. by: the columns that tell series apart, by default
-    `experiment` and `variant`. options: of the laws, such as `{"E": 20}`.
+    runs: what `read` takes or gave. law: a name (see `cvfp laws`), a `Law`, a model of lmfit, or several. x, y: what a
+    curve is a function of and what it explains, if not what the law declares. by: the columns that tell series apart,
+    by default `experiment` and `variant`. options: of the laws, such as `{"E": 20}`.
 
         fits = cvfp.fit("runs.csv", "saturating", x="flops", y="val_loss")
     """
-    return fits_of(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options),
-                   law if isinstance(law, list | tuple) else [law])
+    laws: Sequence[AnyLaw] = law if isinstance(law, list | tuple) else [law]
+    return fits_of(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), laws)
 
 
-def fits_of(asked: Asked, laws: Sequence[str | Law]) -> Fits:
+def fits_of(asked: Asked, laws: Sequence[AnyLaw]) -> Fits:
     """The fits of what was asked, with these laws, each once."""
     every = tuple(laws[i] for i in range(len(laws)) if laws[i] not in laws[:i])
     return Fits(items=tuple(asked.fit(every)), laws=every, asked=asked)

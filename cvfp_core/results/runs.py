@@ -26,9 +26,12 @@ from cvfp_core.schema.records import SCHEMA, plain
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
+    import lmfit
     import pandas as pd
 
 One: TypeAlias = "str | Path | pl.DataFrame | pd.DataFrame"
+AnyLaw: TypeAlias = "str | Law | lmfit.Model"
+"""A law by its name, itself, or as a model of lmfit."""
 Readable: TypeAlias = "One | Runs | Sequence[One]"
 """What `read` takes, and whatever takes runs: paths, frames of polars or pandas, several of them, or runs."""
 
@@ -81,13 +84,13 @@ class Asked:
     by: tuple[str, ...] | None = None
     options: Mapping[str, Scalar | None] = field(default_factory=dict)
 
-    def fit(self, laws: Sequence[str | Law]) -> list[Fit]:
+    def fit(self, laws: Sequence[AnyLaw]) -> list[Fit]:
         """The laws fitted to every series of the runs.
 
         Raises UsageError where a law's quantities were not measured in any run, or no series has more than one size.
         """
         for law in laws:
-            self.require(law)
+            self.law(law)
         fits = fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
         if all(fit.sizes == fit.n == 1 for fit in fits):
             names = ", ".join(dict.fromkeys(fit.series for fit in fits))
@@ -95,8 +98,11 @@ class Asked:
                              "tell series apart: --by COLUMN")
         return fits
 
-    def require(self, law: str | Law) -> None:
-        """Raises UsageError where a quantity of the law is measured in no run, or has no logarithm where it needs one."""
+    def law(self, law: AnyLaw) -> Law:
+        """The law over the quantities asked for.
+
+        Raises UsageError where one of them is measured in no run, or has no logarithm where the law takes it.
+        """
         made = find(law, installed())
         made = on_axes(filled(made, option_values(made, self.options)), self.x, self.y)
         records = self.runs.records.filter(pl.col("status") == "ok")
@@ -111,6 +117,7 @@ class Asked:
         if made.space == "log" and made.response in there and not (records[made.response] > 0).any():
             raise UsageError(f"law '{made.name}' takes the logarithm of {made.response}, which is positive in no run; "
                              f"map one that is: --map NAME=EXPR --y NAME")
+        return made
 
 
 def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
