@@ -86,7 +86,9 @@ def forecast(asked: Asked, at: At, law: AnyLaw = AUTO, *, along: str | None = No
     """The forecast of what was asked, with that law, at these points."""
     if law != AUTO:
         asked.law(law)
-    elif asked.options:
+    else:
+        asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")
+    if law == AUTO and asked.options:
         raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
                                options=asked.options)

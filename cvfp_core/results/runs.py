@@ -105,19 +105,23 @@ class Asked:
         """
         made = find(law, installed())
         made = on_axes(filled(made, option_values(made, self.options)), self.x, self.y)
-        records = self.runs.records.filter(pl.col("status") == "ok")
-        there = [name for name in records.columns if records[name].is_not_null().any()
-                 and records.schema[name].is_numeric()]
-        needs = [*made.inputs, made.response]
-        lacking = [name for name in needs if name in records.columns and records[name].is_null().all()]
-        if lacking and records.height:
-            raise UsageError(
-                f"law '{made.name}' needs {', '.join(needs)}; no run has {' or '.join(lacking)}; there are: "
-                f"{', '.join(expressions.nearest(lacking, there))}; say which is it: --map {lacking[0]}=COLUMN")
-        if made.space == "log" and made.response in there and not (records[made.response] > 0).any():
+        self.require((*made.inputs, made.response), f"law '{made.name}'")
+        values = self.runs.records[made.response].drop_nulls()
+        if made.space == "log" and values.dtype.is_numeric() and len(values) and not (values > 0).any():
             raise UsageError(f"law '{made.name}' takes the logarithm of {made.response}, which is positive in no run; "
-                             f"map one that is: --map NAME=EXPR --y NAME")
+                             "map one that is: --map NAME=EXPR --y NAME")
         return made
+
+    def require(self, needs: Sequence[str], what: str) -> None:
+        """Raises UsageError for a quantity that no run has, naming those there are, the nearest first."""
+        records = self.runs.records.filter(pl.col("status") == "ok")
+        there = [name for name in records.columns if records[name].is_not_null().any()]
+        lacking = [name for name in needs if name not in there]
+        if records.height and lacking:
+            numbers = [name for name in there if records.schema[name].is_numeric()]
+            raise UsageError(
+                f"{what} needs {', '.join(needs)}; no run has {' or '.join(lacking)}; there are: "
+                f"{', '.join(expressions.nearest(lacking, numbers))}; say which it is: --map {lacking[0]}=COLUMN")
 
 
 def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
