@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cvfp_core.results.fits import Fits, fit
 from cvfp_core.results.forecasts import Forecasts, predict
 from cvfp_core.results.reports import Report, refuse_unwritable, report
-from cvfp_core.results.runs import Readable, ask, read
-from cvfp_core.running.run import run
+from cvfp_core.results.runs import Readable, Runs, ask, read
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["fit", "plot", "predict", "read", "run", "write_report"]
+
+
+def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None = None, *, set: Sequence[str] = (),
+        out: str | Path = "runs", jobs: int = 0, stop_rules: Sequence[str] = ()) -> Runs:
+    """The runs of a grid, trained where they are not finished yet, as `cvfp run` does; nothing is printed.
+
+    run_file: without one, the default grid. overrides: keys of it, `{"samples": [4, 8]}`. set: `phase2.epochs=3`. out:
+    the folder of experiments. jobs: processes; 0: as many as fit the machine.
+
+        cvfp.run(overrides={"name": "wide", "variants": ["1L_256d_2tok"]}, set=["phase2.learning_rate=0.002"])
+    """
+    from cvfp_core.running import run as running
+
+    outcome = running.run(run_file, overrides, set, out=out, jobs=jobs, stop_rules=stop_rules)
+    for warning in outcome.warnings:
+        warnings.warn(warning, stacklevel=2)
+    return Runs(inputs=replace(read(outcome.folder).inputs, records=outcome.records))
 
 
 def plot(result: Fits | Forecasts, path: str | Path | None = None) -> Figure:
@@ -38,8 +56,9 @@ def write_report(runs: Readable, path: str | Path | None = None, template: str =
     out = None if path is None else Path(path)
     if out is not None:
         refuse_unwritable(out)
+    command = f"cvfp.write_report(runs, template={template!r}, lang={lang!r})"
     asked = ask(runs, x=x, y=y, by=by, where=where, map=map, options=options)
-    made = report(asked, out, template, lang, embed=embed, figures=figures)
+    made = report(asked, out, template, lang, embed=embed, figures=figures, command=command)
     if out is not None:
         made.save(out)
     return made

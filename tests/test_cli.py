@@ -342,7 +342,7 @@ WRONG = {
     ("report", "x", "-q"): "no such option '-q'; see `cvfp report --help`",
     ("shwo", "x"): "no such command 'shwo'; did you mean 'show'?; see `cvfp --help`",
     ("--versoin",): "no such option '--versoin'; did you mean '--version'?; see `cvfp --help`",
-    ("predict", "x"): "predict where? give --at NAME=VALUE, such as --at train_tokens=10x",
+    ("predict", "x"): "no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x",
     ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
     ("laws", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
     ("run", "--corpus"): "option '--corpus' requires an argument.*",

@@ -1,6 +1,8 @@
 """`cvfp fit`, `cvfp predict`, `cvfp laws`: what they print, as data and for people."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from cvfp_core.cli.app import app as cvfp
 from cvfp_core.cli.asked import number, points, settings
 from cvfp_core.cli.fit import fit
 from cvfp_core.cli.laws import laws
@@ -20,7 +23,17 @@ from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.results import runs as reading
 from cvfp_core.results.forecasts import Forecasts
 from cvfp_core.results.numbers import interval
-from laws_data import made, power
+from laws_data import SHARED, made, needs_shared, power
+
+
+def command(*arguments, code=0, width=80):
+    """What `cvfp` with the arguments printed, on a terminal of that width."""
+    done = CliRunner().invoke(cvfp, list(map(str, arguments)), env={"COLUMNS": str(width), "NO_COLOR": "1"})
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.stderr
+    return done
+
 
 TOKENS = 6e4 * 2.0 ** np.arange(5)
 
@@ -116,7 +129,7 @@ def test_laws_lists_every_law_with_its_form(run):
     listed = json.loads(run("laws", "--json"))
     assert [each["name"] for each in listed] == [
         "power-law", "saturating", "exp-decay", "hill", "pinned-floor", "sliding-window", "log-linear-er", "linear-er",
-        "chinchilla"]
+        "ceiling", "chinchilla"]
     for each in listed:
         assert each["name"] in out
         assert each["plugin"].startswith("plugin 'laws'")
@@ -149,9 +162,108 @@ def test_points_are_values_by_input():
     assert points(["params=7e9", "train_tokens=1M, 10x"], None) == {"params": [7e9], "train_tokens": [1e6, "10x"]}
     assert points(None, "2M") == {"train_tokens": [2e6]}
     assert points(["params=1"], "10x") == {"train_tokens": ["10x"], "params": [1.0]}
-    for wrong, said in ((["params"], "takes NAME=VALUE"), (["=3"], "takes NAME=VALUE"), ([], "predict where"),
+    for wrong, said in ((["params"], "takes NAME=VALUE"), (["=3"], "takes NAME=VALUE"), ([], "no point to predict at"),
                         (["params=0x"], "positive"), (["params=1,"], "--at params"), (["a=1", "a=2"], "twice")):
         with pytest.raises(UsageError, match=said):
             points(wrong, None)
     with pytest.raises(UsageError, match="'train_tokens' is given twice"):
         points(["train_tokens=1"], "2M")
+
+
+CHINCHILLA = ("--map", "params=`Model Size`", "--map", "flops=`Training FLOP`", "--map",
+              "train_tokens=`Training FLOP`/(6*`Model Size`)", "--map", "val_loss=loss")
+
+
+@needs_shared
+def test_a_published_surface_is_fitted_and_forecast_from_its_table_in_one_command():
+    table = SHARED / "anchors" / "chinchilla.csv"
+    asked = ("predict", table, *CHINCHILLA, "--where", "val_loss < 3.43", "--law", "chinchilla", "--at", "params=7e9",
+             "--at", "train_tokens=1.4e11")
+    done = command(*asked)
+    assert done.stderr == "cvfp: --where keeps 240 of 245 runs\n"
+    assert done.stdout.splitlines()[0] == "val_loss at params = 7e9, train_tokens = 1.4e11"
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    (each,) = json.loads(command(*asked, "--json").stdout)["predictions"]
+    assert f"{each['value']:.2f}" == "2.17"
+    assert each["mean_low"] < each["value"] < each["mean_high"]
+    assert {name: f"{times:.2g}" for name, times in each["distances"].items()} == {
+        "params": "0.43", "train_tokens": "0.44"}
+    far = command(*asked[:-1], "train_tokens=1e16").stdout
+    assert "times the largest train_tokens fitted" in " ".join(far.split())
+    assert "outside the hull" in " ".join(far.split())
+    fitted = command("fit", table, *CHINCHILLA, "--law", "chinchilla").stdout
+    assert [line.split()[0] for line in fitted.splitlines()[3:8]] == ["E", "A", "alpha", "B", "beta"]
+    shown = command("show", table, *CHINCHILLA).stdout.splitlines()
+    assert shown[1].split()[:4] == ["train_tokens", "val_loss", "params", "flops"]
+    assert max(map(len, shown[:-3])) <= 80
+
+
+@needs_shared
+def test_any_column_is_an_axis_and_tells_series_apart():
+    asked = (SHARED / "anchors" / "nanogpt_width.csv", "--x", "n_embd", "--y", "loss", "--by", "series")
+    out = command("fit", *asked).stdout
+    assert out.splitlines()[0] == "power-law  loss = A * n_embd^alpha"
+    assert len([line for line in out.splitlines() if re.match(r"\d+ +6 +-0\.1", line)]) == 12
+    found = json.loads(command("predict", *asked, "--at", "n_embd=768,2x", "--json").stdout)["predictions"]
+    assert len(found) == 24
+    assert {each["inputs"]["n_embd"] for each in found} == {768.0, 384.0}
+    assert {each["response"] for each in found} == {"loss"}
+
+
+@pytest.fixture
+def rising(tmp_path):
+    """A table of accuracies that rise with FLOPs to 0.8, of two series of one seed each."""
+    flops = 1e18 * 4.0 ** np.arange(7)
+    noise = np.random.default_rng(0).normal(0, 0.002, 14)
+    file = tmp_path / "acc.csv"
+    pl.DataFrame({
+        "model": ["a"] * 7 + ["b"] * 7, "flops": np.tile(flops, 2), "note": ["x"] * 14, "minus": [-1.0] * 14,
+        "val_acc": np.concatenate([0.8 - 0.5 * (flops / 1e18) ** -0.3, 0.7 - 0.4 * (flops / 1e18) ** -0.3]) + noise,
+    }).write_csv(file)
+    return file
+
+
+def test_a_rising_bounded_metric_is_fitted_over_compute(rising):
+    asked = ("--law", "ceiling", "--x", "flops", "--y", "val_acc", "--by", "model")
+    fits = json.loads(command("fit", rising, *asked, "--json").stdout)
+    assert [(each["inputs"], each["response"], each["status"]) for each in fits] == [
+        (["flops"], "val_acc", "converged")] * 2
+    for each, ceiling in zip(fits, (0.8, 0.7), strict=True):
+        (estimate,) = [one for one in each["estimates"] if one["name"] == "E"]
+        assert estimate["low"] < ceiling < estimate["high"]
+    (a, b) = json.loads(command("predict", rising, *asked, "--at", "flops=100x", "--json").stdout)["predictions"]
+    assert a["run_low"] < 0.8 - 0.5 * 409600**-0.3 < a["run_high"]
+    assert b["value"] < a["value"] < 1
+
+
+LACKS = r"no run has {}; there are: {}.*; say which it is: --map {}=COLUMN"
+WRONG = {
+    "fit {} --x flopz --y val_acc": r"law 'power-law' needs flopz, val_acc; " + LACKS.format("flopz", "flops", "flopz"),
+    "fit {} --x flops": r"law 'power-law' needs flops, val_ppl; " + LACKS.format("val_ppl", "val_acc", "val_ppl"),
+    "fit {} --x flops --y note": r"column 'note' holds no numbers, so no law can be fitted to it",
+    "fit {} --x flops --y val_acc --by modle": r"records have no column 'modle'; did you mean 'model'\?; there are: .*",
+    "fit {} --x flops --y minus": r"law 'power-law' takes the logarithm of minus, which is positive in no run; map .*",
+    "fit {} --law chinchilla": r"law 'chinchilla' needs params, train_tokens, val_loss; "
+                               + LACKS.format("params or train_tokens or val_loss", "", "params"),
+    "fit {} --law chinchilla --x flops":
+        r"--x flops: law 'chinchilla' is a function of params, train_tokens; .*: --map params=flops",
+    "predict {} --law chinchilla --at params=7e9 --map params=flops --map train_tokens=flops --map val_loss=val_acc":
+        r"law 'chinchilla' is a function of params, train_tokens; give --at train_tokens=\.\.\.",
+    "predict {} --at flops=3": r"the choice of a law needs train_tokens, val_ppl; "
+                               + LACKS.format("train_tokens or val_ppl", "", "train_tokens"),
+    "predict {} --x flops --y val_acc --at tokens=3": r"--at tokens: law '.*' is a function of flops",
+    "predict {} --x flops --y val_acc --at flops=3 --set E=1": r"law 'auto' takes no options, found E; name a law .*",
+    "predict {} --x flops --y val_acc --law ceiling --at flops=3 --set E=1": r"no option 'E' for ceiling; known: none",
+    "fit {} --x flops --y val_acc --by val_acc": r"every series has one run, so there is nothing to fit \(.*\); .*",
+    "show {} --where 'val_acc >'": r"--where .*",
+    "show {} --where 'val_acc > 3'": r"--where val_acc > 3: is true for none of 14 runs",
+    "show {} --map val_acc=acc": r"--map val_acc=acc: no column 'acc'; there are: val_acc, .*",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_asked_wrongly_is_said_in_one_line_with_exit_code_2(line, rising):
+    done = command(*shlex.split(line.format(rising)), code=2)
+    assert done.stdout == ""
+    (said,) = done.stderr.splitlines()
+    assert re.fullmatch(f"cvfp: {WRONG[line]}", said), said

@@ -87,7 +87,7 @@ def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float
             raise UsageError(f"'{name}' is given twice; give its values separated by commas: --at {name}=1e9,7e9")
         made[name] = [value(each, f"--at {name}") for each in values.split(",")]
     if not made:
-        raise UsageError("predict where? give --at NAME=VALUE, such as --at train_tokens=10x")
+        raise UsageError("no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x")
     return made
 
 

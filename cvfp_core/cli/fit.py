@@ -25,15 +25,12 @@ def fit(
 ) -> None:
     """Fit laws to every series and print parameters with 95 % intervals."""
     from cvfp_core import fitting
-    from cvfp_core.registry import installed
-    from cvfp_core.registry.kinds import Fitter
-    from cvfp_core.results.fits import Fits, of_sensitivity
+    from cvfp_core.results.fits import fits_of, of_sensitivity
     from cvfp_core.results.printed import terminal
 
-    names = tuple(dict.fromkeys(laws or ["power-law"]))
-    fitters = {name: installed().get(Fitter, name) for name in names}
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
-    fits = Fits(items=tuple(question.fit(names)), laws=names, asked=question)
+    fits = fits_of(question, laws or ["power-law"])
+    fitters = {made.name: made for made in map(question.law, fits.laws)} if sensitivity else {}
     varied = [(each, fitting.sensitivity(each, fitters[each.law])) for each in fits if sensitivity]
     if json_:
         plain = [each.as_dict() for each in fits]

@@ -12,18 +12,16 @@ from rich.text import Text
 
 from cvfp_core.fitting import Fit, Variation
 from cvfp_core.fitting.auto import At
-from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import p_is
 from cvfp_core.results.forecasts import Forecasts, forecast
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
-from cvfp_core.results.runs import Asked, Readable, ask
+from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import lmfit
     from matplotlib.figure import Figure
 
 ACROSS = 4
@@ -35,10 +33,10 @@ class Fits(Listed[Fit]):
     """One fit for each series and law, in the order of the laws."""
 
     items: tuple[Fit, ...]
-    laws: tuple[str, ...]
+    laws: tuple[AnyLaw, ...]
     asked: Asked
 
-    def predict(self, at: At, *, law: str | None = None) -> Forecasts:
+    def predict(self, at: At, *, law: AnyLaw | None = None) -> Forecasts:
         """What the law says at other inputs; see `cvfp.predict`. law: one of those fitted, by default the first."""
         return forecast(self.asked, at, law or self.laws[0])
 
@@ -63,7 +61,7 @@ class Fits(Listed[Fit]):
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """For each law its form, a table of the parameters, and what is to be said of single fits."""
-        for index, law in enumerate(self.laws):
+        for index, law in enumerate(dict.fromkeys(fit.law for fit in self.items)):
             if index:
                 yield Text()
             yield from of_law(law, [fit for fit in self.items if fit.law == law], room)
@@ -74,21 +72,25 @@ _SCHEMA = {"law": pl.String, "series": pl.String, "response": pl.String, "status
            "method": pl.String, "unit": pl.String}
 
 
-def fit(runs: Readable, law: str | Law | lmfit.Model | Sequence[str | Law | lmfit.Model] = "power-law", *,
-        x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
-        where: str | None = None, map: Mapping[str, str] | None = None,
+def fit(runs: Readable, law: AnyLaw | Sequence[AnyLaw] = "power-law", *, x: str | None = None, y: str | None = None,
+        by: str | Sequence[str] | None = None, where: str | None = None, map: Mapping[str, str] | None = None,
         options: Mapping[str, Scalar | None] | None = None) -> Fits:
     """Laws fitted to every series of the runs, with 95 % intervals.
 
-    runs: what `read` takes or gave. law: a name (see `cvfp laws`), a Law, an lmfit model, or several. x, y: the columns
-    a curve is a function of and explains, if they are not those the law declares. by: the columns that tell series
-    apart, by default `experiment` and `variant`. options: of the laws, such as `{"E": 20}`.
+    runs: what `read` takes or gave. law: a name (see `cvfp laws`), a `Law`, a model of lmfit, or several. x, y: what a
+    curve is a function of and what it explains, if not what the law declares. by: the columns that tell series apart,
+    by default `experiment` and `variant`. options: of the laws, such as `{"E": 20}`.
 
         fits = cvfp.fit("runs.csv", "saturating", x="flops", y="val_loss")
     """
-    asked = ask(runs, x=x, y=y, by=by, where=where, map=map, options=options)
-    items = tuple(asked.fit(tuple(law) if isinstance(law, list | tuple) else (law,)))
-    return Fits(items=items, laws=tuple(dict.fromkeys(each.law for each in items)), asked=asked)
+    laws: Sequence[AnyLaw] = law if isinstance(law, list | tuple) else [law]
+    return fits_of(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), laws)
+
+
+def fits_of(asked: Asked, laws: Sequence[AnyLaw]) -> Fits:
+    """The fits of what was asked, with these laws, each once."""
+    every = tuple(laws[i] for i in range(len(laws)) if laws[i] not in laws[:i])
+    return Fits(items=tuple(asked.fit(every)), laws=every, asked=asked)
 
 
 def of_law(law: str, fits: Sequence[Fit], room: int) -> Iterator[Block]:

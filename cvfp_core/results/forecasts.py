@@ -11,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cvfp_core import fitting
+from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
-from cvfp_core.fitting.auto import At
+from cvfp_core.fitting.auto import AUTO, At
 from cvfp_core.reporting.numbers import p
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
-from cvfp_core.results.runs import Asked, Readable, ask
+from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Forecasts(Listed[Prediction]):
             yield from _of_choice(self.choice)
 
 
-def predict(runs: Readable, at: At, law: Any = "auto", *, x: str | None = None, y: str | None = None,
+def predict(runs: Readable, at: At, law: AnyLaw = AUTO, *, x: str | None = None, y: str | None = None,
             by: str | Sequence[str] | None = None, along: str | None = None, where: str | None = None,
             map: Mapping[str, str] | None = None, options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
@@ -83,8 +84,14 @@ def predict(runs: Readable, at: At, law: Any = "auto", *, x: str | None = None, 
     return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
 
 
-def forecast(asked: Asked, at: At, law: Any, *, along: str | None = None) -> Forecasts:
+def forecast(asked: Asked, at: At, law: AnyLaw = AUTO, *, along: str | None = None) -> Forecasts:
     """The forecast of what was asked, with that law, at these points."""
+    if law != AUTO:
+        asked.law(law)
+    else:
+        asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")
+    if law == AUTO and asked.options:
+        raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
                                options=asked.options)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked)

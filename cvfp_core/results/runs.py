@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
 from rich.table import Table
 from rich.text import Text
 
+from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, fit_all
+from cvfp_core.fitting.axes import filled, on_axes
+from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import installed
-from cvfp_core.registry.kinds import Fitter
+from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
 from cvfp_core.results.printed import WIDE, Block, Printed, table, width
-from cvfp_core.schema import quantities, series
+from cvfp_core.schema import expressions, quantities, series
 from cvfp_core.schema.records import SCHEMA, plain
 from cvfp_core.schema.settings import Scalar
 
+if TYPE_CHECKING:
+    import lmfit
+
+AnyLaw: TypeAlias = "str | Law | lmfit.Model"
+"""A law by its name, itself, or as a model of lmfit."""
 Readable: TypeAlias = "reading.One | Runs | Sequence[reading.One]"
 """What `read` takes, and whatever takes runs: paths, frames of polars or pandas, several of them, or runs."""
 
@@ -70,9 +78,44 @@ class Asked:
     by: tuple[str, ...] | None = None
     options: Mapping[str, Scalar | None] = field(default_factory=dict)
 
-    def fit(self, laws: Sequence[Any]) -> list[Fit]:
-        """The laws fitted to every series of the runs."""
-        return fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
+    def fit(self, laws: Sequence[AnyLaw]) -> list[Fit]:
+        """The laws fitted to every series of the runs.
+
+        Raises UsageError where a law's quantities were not measured in any run, or no series has more than one size.
+        """
+        for law in laws:
+            self.law(law)
+        fits = fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
+        if all(fit.sizes == fit.n == 1 for fit in fits):
+            names = ", ".join(dict.fromkeys(fit.series for fit in fits))
+            raise UsageError(f"every series has one run, so there is nothing to fit ({names}); name other columns that "
+                             "tell series apart: --by COLUMN")
+        return fits
+
+    def law(self, law: AnyLaw) -> Law:
+        """The law over the quantities asked for.
+
+        Raises UsageError where one of them is measured in no run, or has no logarithm where the law takes it.
+        """
+        made = find(law, installed())
+        made = on_axes(filled(made, option_values(made, self.options)), self.x, self.y)
+        self.require((*made.inputs, made.response), f"law '{made.name}'")
+        values = self.runs.records[made.response].drop_nulls()
+        if made.space == "log" and values.dtype.is_numeric() and len(values) and not (values > 0).any():
+            raise UsageError(f"law '{made.name}' takes the logarithm of {made.response}, which is positive in no run; "
+                             "map one that is: --map NAME=EXPR --y NAME")
+        return made
+
+    def require(self, needs: Sequence[str], what: str) -> None:
+        """Raises UsageError for a quantity that no run has, naming those there are, the nearest first."""
+        records = self.runs.records.filter(pl.col("status") == "ok")
+        there = [name for name in records.columns if records[name].is_not_null().any()]
+        lacking = [name for name in needs if name not in there]
+        if records.height and lacking:
+            numbers = [name for name in there if records.schema[name].is_numeric()]
+            raise UsageError(
+                f"{what} needs {', '.join(needs)}; no run has {' or '.join(lacking)}; there are: "
+                f"{', '.join(expressions.nearest(lacking, numbers))}; say which it is: --map {lacking[0]}=COLUMN")
 
 
 def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
@@ -139,7 +182,7 @@ def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = Non
     """The records with the power law of every series; none where no record has x and y, or no plugin has the law."""
     registry = installed()
     measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
-    if "power-law" not in registry.items(Fitter) or not {x or "train_tokens", y or "val_ppl"} <= measured:
+    if "power-law" not in registry.items(Law) or not {x or "train_tokens", y or "val_ppl"} <= measured:
         return Overview(records=records, fits=())
     return Overview(records=records, fits=tuple(fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)))
 
