@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, get_args
 
+import numpy as np
 import polars as pl
 
 from cvfp_core.schema import expressions
@@ -108,6 +109,8 @@ def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None,
     rejected: dict[int, Rejection] = {}
 
     def reject(bad: pl.Series, column: str, reason: str) -> None:
+        if not bad.any():  # the rest is for the few columns that need it: a call of polars costs more than a column
+            return
         for row in bad.fill_null(False).arg_true().to_list():
             if row not in rejected:
                 rejected[row] = Rejection(row=row, column=column, value=loose[column][row] if column in loose.columns
@@ -120,8 +123,8 @@ def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None,
         values = given.get(name)
         missing = pl.Series([True] * height, dtype=pl.Boolean) if values is None else _empty(values)
         reject(missing, name, "is missing")
-    status = given["status"]
-    reject(~status.is_in(get_args(Status)), "status", f"is not one of {', '.join(get_args(Status))}")
+    if strange := set(given["status"].to_list()) - set(get_args(Status)):
+        reject(given["status"].is_in(strange), "status", f"is not one of {', '.join(get_args(Status))}")
     made: dict[str, pl.Series] = {}
     for name, quantity in known.items():
         dtype = _DTYPES[quantity.dtype]
@@ -129,8 +132,9 @@ def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None,
             made[name] = pl.Series(name, [None] * height, dtype=dtype)
             continue
         cast = _cast(given[name], dtype)
-        reject(given[name].is_not_null() & cast.is_null(), name, f"is not a finite {dtype}")
-        if quantity.range:
+        if cast.null_count() > given[name].null_count():
+            reject(given[name].is_not_null() & cast.is_null(), name, f"is not a finite {dtype}")
+        if quantity.range and cast.null_count() < height:
             reject(_outside(cast, quantity), name, f"must {quantity.range}")
         made[name] = cast.alias(name)
     made |= {name: values for name, values in given.items() if name not in known}
@@ -212,10 +216,10 @@ def _column_of(name: str, values: list[Any]) -> pl.Series:
 def _mark_diverged(given: dict[str, pl.Series], height: int, known: Mapping[str, Quantity]) -> None:
     """Sets null what is no finite loss or perplexity, and the status and reason of its row if they say nothing yet."""
     texts = {name: _texts(given.get(name), name, height) for name in ("status", "reason")}
-    given["status"] = texts["status"].fill_null("ok")
+    given["status"] = texts["status"].fill_null("ok") if texts["status"].null_count() else texts["status"]
     for name in sorted((each.name for each in known.values() if each.outcome), reverse=True):
         values = given.get(name)
-        if values is None or not values.dtype.is_float():
+        if values is None or not values.dtype.is_float() or _finite(values):
             continue
         bad = (values.is_nan() | values.is_infinite()).fill_null(False)
         if not bad.any():
@@ -233,15 +237,21 @@ def _texts(values: pl.Series | None, name: str, height: int) -> pl.Series:
     return _cast(values, pl.String())
 
 
+def _finite(values: pl.Series) -> bool:
+    """Whether all values that are there are finite."""
+    return int(np.isfinite(values.to_numpy()).sum()) == len(values) - values.null_count()
+
+
 def _empty(values: pl.Series) -> pl.Series:
+    if not values.null_count():
+        return values == "" if values.dtype == pl.String else pl.Series([False] * len(values), dtype=pl.Boolean)
     return values.is_null() | (values == "") if values.dtype == pl.String else values.is_null()
 
 
 def _cast(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     """The values as their column's type, null where that would change them."""
-    height = len(values)
-    nothing = pl.Series(values.name, [None] * height, dtype=dtype)
-    if values.dtype == dtype and dtype != pl.Float64:
+    nothing = pl.Series(values.name, [None] * len(values), dtype=dtype)
+    if values.dtype == dtype and (dtype != pl.Float64 or _finite(values)):
         return values
     if values.dtype == pl.Object or values.dtype.is_nested():
         return pl.Series(values.name, [_cast_one(value, dtype) for value in values.to_list()], dtype=dtype)
@@ -250,10 +260,10 @@ def _cast(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     if dtype == pl.Boolean or not values.dtype.is_numeric():
         return nothing
     if values.dtype.is_float():
-        values = values.zip_with(values.is_finite().fill_null(False), pl.Series([None] * height, dtype=values.dtype))
-        if dtype == pl.Int64:
-            values = values.zip_with((values == values.floor()).fill_null(False), pl.Series([None] * height,
-                                                                                           dtype=values.dtype))
+        numbers = values.to_numpy()
+        sound = np.isfinite(numbers) if dtype != pl.Int64 else np.isfinite(numbers) & (numbers == np.floor(numbers))
+        if int(sound.sum()) < len(values) - values.null_count():
+            values = values.zip_with(pl.Series(sound), nothing.cast(values.dtype))
     return values.cast(dtype, strict=False)
 
 
