@@ -13,6 +13,7 @@ from cvfp_core.protocol.record import unigram_perplexity
 from cvfp_core.protocol.run import run_flops
 from cvfp_core.registry.kinds import VariantFamily
 from cvfp_core.schema import store
+from cvfp_core.schema.records import conform, frame
 from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus, plain_blocks, random_numbers, run
 
@@ -199,9 +200,8 @@ def test_the_record_of_every_outcome_can_be_stored_and_read(name, tmp_path):
     """Neither NaN nor infinity reaches it, and every value is within its column's range."""
     record, curves, _ = run(*outcomes()[name])
     store.create(tmp_path)
-    row = asdict(record)
-    store.write_record(tmp_path, row)
-    assert store.read(tmp_path).to_dicts() == [row]
+    store.write_record(tmp_path, asdict(record))
+    assert store.read(tmp_path).equals(conform(frame([record])).records)
     assert all(point.value is None or math.isfinite(point.value) for point in curves)
 
 
