@@ -180,3 +180,113 @@ def _write_events(path: Path, scalars: list[tuple[str, int, float]]) -> None:
             header = struct.pack("<Q", len(data))
             checks = [struct.pack("<I", masked_crc32c(part)) for part in (header, data)]
             file.write(header + checks[0] + data + checks[1])
+
+
+ND = """n_params,n_tokens,flops,val_loss
+1000000,10000000,60000000000000,5.31
+1000000,40000000,240000000000000,4.62
+4000000,10000000,240000000000000,5.05
+4000000,40000000,960000000000000,4.21
+"""
+
+
+def test_a_table_without_variants_is_read_by_what_its_columns_are_called(tmp_path: Path) -> None:
+    made = read(write(tmp_path, ND, "results.csv"))
+    assert made.records.select("params", "train_tokens", "flops", "val_loss").rows()[1] == (4e6, 1e7, 2.4e14, 5.05)
+    assert made.records["variant"].null_count() == 4
+    assert made.records["n_params"].to_list() == [1e6, 4e6, 1e6, 4e6]
+    assert made.notes == ("results.csv: n_tokens is read as train_tokens, n_params is read as params",)
+    assert made.records["run_id"].n_unique() == 4
+
+
+@pytest.mark.parametrize(("head", "found"), [
+    ("N,D,C,loss", {"params", "train_tokens", "flops", "val_loss"}),
+    ("Model Size,Training Tokens,Training FLOP,Eval Loss", {"params", "train_tokens", "flops", "val_loss"}),
+    ("n,d,c,loss", {"val_loss"}), ("num_params,tokens,x,perplexity", {"params", "train_tokens", "val_ppl"}),
+    ("params,train_tokens,C,val_loss", {"flops"}),
+])
+def test_aliases_are_taken_where_the_name_is_not_there(tmp_path: Path, head: str, found: set[str]) -> None:
+    made = read(write(tmp_path, f"{head}\n1000000,20000000,120000000000000,3.5\n", "a.csv"))
+    assert set(made.files[0].taken) == found
+    assert all(made.records[name][0] == made.records[column][0] for name, column in made.files[0].taken.items())
+
+
+def test_an_alias_is_not_taken_beside_what_it_follows_from_nor_where_a_mapping_reads_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "variant,train_tokens,val_ppl,loss\na,10,20.0,9.0\n", "a.csv")
+    assert read(path).files[0].taken == {}
+    assert rows(read(path))[0]["val_loss"] == pytest.approx(math.log(20.0))
+    path = write(tmp_path, "params,loss\n10,9.0\n", "b.csv")
+    made = read(path, mapping={"train_loss": "loss"})
+    assert (made.files[0].taken, made.records["val_loss"].to_list()) == ({}, [None])
+
+
+def test_an_alias_out_of_range_is_left_where_it_stands_and_refuses_nothing(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "params,loss\n10,-1.5\n20,1.5\n", "a.csv"))
+    assert made.records.select("loss", "val_loss").rows() == [(-1.5, None), (1.5, 1.5)]
+    assert not made.failed
+
+
+def test_rows_that_differ_in_anything_are_runs_of_their_own_and_equal_rows_one(tmp_path: Path) -> None:
+    sweep = "variant,learning_rate,tokens,val_loss\ntiny,0.01,1000,3.7\ntiny,0.003,1000,3.7\ntiny,0.003,1000,3.7\n"
+    made = read(write(tmp_path, sweep, "sweep.csv"))
+    assert made.records["learning_rate"].to_list() == [0.01, 0.003]
+    assert len(made.duplicates) == 1
+    figures = "variant,lr,train_tokens,train_ppl,val_ppl,val_acc\na,0.1,10,5.0,6.0,0.5\na,0.2,10,5.0,6.0,0.5\n"
+    assert read(write(tmp_path, figures, "figures.csv")).records["lr"].to_list() == [0.1, 0.2]
+    few = "variant,lr,train_tokens,val_ppl\na,{},10,6.0\n"
+    both = read(write(tmp_path, few.format(0.1), "one/sweep.csv"), write(tmp_path, few.format(0.2), "two/sweep.csv"))
+    assert both.records["lr"].to_list() == [0.1, 0.2]
+
+
+def test_what_a_row_is_called_does_not_hang_on_its_neighbours(tmp_path: Path) -> None:
+    path = write(tmp_path, ND, "results.csv")
+    alone = write(tmp_path, "".join(ND.splitlines(keepends=True)[:2]), "one/results.csv")
+    assert read(alone).records["run_id"].to_list() == read(path).records["run_id"].to_list()[:1]
+
+
+def test_a_step_of_a_run_is_no_run_and_a_configuration_neither(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "step,train_loss,val_loss\n1,5.0,5.1\n2,4.0,4.2\n", "metrics.csv"))
+    assert made.records.is_empty()
+    assert made.files[0].messages[0].startswith("metrics.csv:2: is a step of a run, by its column 'step', and no run")
+    made = read(write(tmp_path, '{"vocab_size": 100, "hidden_size": 7}', "config.json"))
+    assert made.records.is_empty()
+    assert "'variant' is missing" in made.files[0].messages[0]
+
+
+def test_one_source_may_feed_several_columns_and_stays(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "variant,x\na,5.0\n", "a.csv"), mapping={"left": "x", "right": "x", "val_ppl": "x"})
+    assert made.records.select("left", "right", "val_ppl", "x").rows() == [(5.0, 5.0, 5.0, 5.0)]
+
+
+@pytest.mark.parametrize(("source", "value"), [
+    ("held-out/avg_loss", 3.0), ("exp(held-out/avg_loss)", math.exp(3.0)), ("42", 42.0),
+    ("`Training FLOP` / (6 * `Model Size`)", 1e4),
+    ("max(held-out/avg_loss, 4)", 4.0), ("2 ** 0.5", math.sqrt(2)),
+])
+def test_a_mapping_is_an_expression_over_the_columns(tmp_path: Path, source: str, value: float) -> None:
+    text = "variant,held-out/avg_loss,Training FLOP,Model Size\na,3.0,6e10,1e6\n"
+    made = read(write(tmp_path, text, "a.csv"), mapping={"val_ppl": source})
+    assert made.records["val_ppl"].to_list() == [pytest.approx(value)]
+
+
+@pytest.mark.parametrize(("cell", "said"), [
+    ("abc", "'val_ppl' is not a finite Float64, found 'abc'"), ("-1e400", "'val_ppl' must be at least 1, found 0.0"),
+    ("1000", None), ("", None),
+])
+def test_what_a_mapping_cannot_compute_is_refused_or_empty_and_never_an_exception(
+        tmp_path: Path, cell: str, said: str | None) -> None:
+    made = read(write(tmp_path, f"variant,loss\na,{cell}\nb,2.0\n", "a.csv"), mapping={"val_ppl": "exp(loss) / 1"})
+    assert made.files[0].messages == ((f"a.csv:2: {said}",) if said else ())
+    assert made.records["val_ppl"].to_list()[-1] == pytest.approx(math.exp(2.0))
+
+
+def test_numbers_nobody_declared_stay_numbers_under_their_own_names(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "variant,width,score/x,lab\na,6,1,north\nb,7,0.5,south\n", "a.csv"))
+    assert made.records.select("width", "score/x", "lab").rows() == [(6, 1.0, "north"), (7, 0.5, "south")]
+    assert made.records.schema["score/x"] == pl.Float64
+
+
+def test_a_percent_sign_in_what_is_no_fraction_is_refused(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "variant,train_tokens,val_acc,share\na,50%,40%,30%\nb,5,40%,30%\n", "a.csv"))
+    assert made.files[0].messages == ("a.csv:2: 'train_tokens' is not a finite Float64, found '50%'",)
+    assert made.records.select("val_acc", "share").rows() == [(0.4, 0.3)]

@@ -31,6 +31,7 @@ from cvfp_core.registry.kinds import (
     Light,
     Option,
     Parameter,
+    Quantity,
     Template,
     VariantFamily,
 )
@@ -243,6 +244,13 @@ class Global(Plain):
         nn.Linear(3, 3)
 
 
+class Measuring(Plain):
+    """Reports a quantity that nobody declared."""
+
+    def metrics(self):
+        return {"bias": 0.5}
+
+
 class Narrow(Plain):
     def hidden(self, contexts, windows):
         return super().hidden(contexts, windows)[:, :-1]
@@ -371,9 +379,17 @@ def test_a_family_that_is_right_passes_with_one_phase_or_two():
     (NeedsContexts, "a run in float32, phase1.mode=zero-context: expected no exception, found ValueError: no contexts"),
     (Lazy, "all of them learn in Phase 2, found no change of spare"),
     (Bigrams, "the group of phase 1: expected some parameters"),
+    (Measuring, "what its metrics() returns: expected values of quantities that a plugin declares, in range, found the "
+                "model's metric 'bias' is left out: no plugin declares it"),
 ])
 def test_a_family_that_is_wrong_fails_and_the_message_says_what_about(model, said):
     fails(lambda: check_variant(family(model), "mine_1L_10d_1tok"), "variant 'mine_1L_10d_1tok' of family 'mine'", said)
+
+
+def test_what_a_model_measures_must_be_declared_and_in_range():
+    check_variant(family(Measuring), "mine_1L_10d_1tok", quantities=[Quantity(name="bias", maximum=1)])
+    fails(lambda: check_variant(family(Measuring), "mine_1L_10d_1tok", quantities=[Quantity(name="bias", maximum=0)]),
+          "it must be at most 0, found 0.5")
 
 
 def test_weights_drawn_without_the_seed_fail():

@@ -82,6 +82,8 @@ BROKEN = {
                     "\n    yield Fitter(name='a', title='', form='', parameters=(), fit=print, inputs=('{size}',))",
                     "ValueError: fitter 'a': '{size}' stands for the column that option 'size' names, and its options "
                     "are: none (made_placeholder.py:5)"),
+    "column": ("from cvfp_core.registry.kinds import Quantity\n" + HOOK + "def cvfp_quantities():"
+               "\n    yield Quantity(name='val_ppl')", "quantity 'val_ppl' is a column of every record; declare yours"),
     "empty": (HOOK + "def cvfp_presets():\n    return []", "it adds nothing: cvfp_presets returned no item"),
 }
 

@@ -10,9 +10,11 @@ from torch import nn
 
 import plain_protocol as plain
 from cvfp_core.protocol.record import unigram_perplexity
-from cvfp_core.protocol.run import run_flops
+from cvfp_core.protocol.run import run_cell, run_flops
 from cvfp_core.registry.kinds import VariantFamily
 from cvfp_core.schema import store
+from cvfp_core.schema.quantities import Quantity
+from cvfp_core.schema.records import conform, frame
 from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus, plain_blocks, random_numbers, run
 
@@ -199,9 +201,8 @@ def test_the_record_of_every_outcome_can_be_stored_and_read(name, tmp_path):
     """Neither NaN nor infinity reaches it, and every value is within its column's range."""
     record, curves, _ = run(*outcomes()[name])
     store.create(tmp_path)
-    row = asdict(record)
-    store.write_record(tmp_path, row)
-    assert store.read(tmp_path).to_dicts() == [row]
+    store.write_record(tmp_path, asdict(record))
+    assert store.read(tmp_path).equals(conform(frame([record])).records)
     assert all(point.value is None or math.isfinite(point.value) for point in curves)
 
 
@@ -284,3 +285,36 @@ def test_operations_are_those_of_a_hand_count():
     assert record.flops == run_flops(
         record.params_phase1, record.params_phase2, 30 * 8, 90, 40, record.phase1_iterations, record.epochs
     )
+
+
+def measuring(**values):
+    """The residual family, with models that measure these."""
+    def build(*given):
+        model = RESIDUAL.build(*given)
+        model.metrics = lambda: values
+        return model
+
+    return replace(RESIDUAL, build=build)
+
+
+GATE = {"gate": Quantity(name="gate", maximum=1)}
+
+
+@pytest.mark.parametrize(("values", "kept", "warning"), [
+    ({"gate": 0.25}, {"gate": 0.25}, None), ({"val_bpb": 1.5}, {"val_bpb": 1.5}, None), ({}, {}, None),
+    ({"other": 1.0, "gate": 1}, {"gate": 1.0}, "'other' is left out: no plugin declares it"),
+    ({"val_ppl": 3.0}, {}, "'val_ppl' is left out: the protocol measures it"),
+    ({"reason": 3.0}, {}, "'reason' is left out: the protocol measures it"),
+    ({"gate": 1.5}, {}, "'gate' is left out: it must be at most 1, found 1.5"),
+    ({"gate": math.nan}, {}, "'gate' is left out: it must be at most 1, found nan"),
+])
+def test_what_a_model_measures_of_itself_is_in_its_record_if_somebody_declares_it(values, kept, warning, tmp_path):
+    events = []
+    result = run_cell(made_cell(), measuring(**values), made_corpus(), events.append, (), GATE)
+    assert dict(result.metrics) == kept
+    warnings = [str(event.values["text"]) for event in events if event.kind == "warning"]
+    assert [warning in each for each in warnings] == [True] * len(warnings) if warning else not warnings
+    store.write(store.create(tmp_path), result)
+    (row,) = store.read(tmp_path).to_dicts()
+    assert {name: row[name] for name in kept} == kept
+    assert row["val_ppl"] == result.record.val_ppl

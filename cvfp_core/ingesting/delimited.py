@@ -11,6 +11,7 @@ from typing import Any
 from cvfp_core.errors import IngestError
 from cvfp_core.ingesting.lines import encoding, shown, text_of
 from cvfp_core.schema.found import NotUnderstood
+from cvfp_core.schema.quantities import QUANTITIES
 from cvfp_core.schema.records import SCHEMA
 
 _DELIMITERS = (",", "\t", ";")
@@ -90,7 +91,10 @@ def value(cell: str, column: str) -> Any:
     if _INTEGER.fullmatch(text):
         return int(text)
     if _NUMBER.fullmatch(text):
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        if not text.endswith("%"):
+            return float(text)
+        if column not in QUANTITIES or QUANTITIES[column].percent:
+            return float(text[:-1]) / 100
     if lower in _WORDS and dtype != "Float64":
         return _WORDS[lower]
     return text

@@ -123,9 +123,9 @@ class Batch:
                 "_exact": found.exact, "_curves": bool(found.curves), "_fingerprint": found.fingerprint,
                 "_name": self.name, "_line": found.line,
             }
-        runs = [row for row in rows if self._is_run(row, alone=len(rows) == 1 and not self.count)]
-        numbers = {row["_run"] for row in runs}
-        self.refused += [(row["_line"], _no_run(row)) for row in rows if row["_run"] not in numbers]
+        good = self._are_runs(rows)
+        runs = [row for row, is_run in zip(rows, good, strict=True) if is_run]
+        self.refused += [(row["_line"], _no_run(row)) for row, is_run in zip(rows, good, strict=True) if not is_run]
         if runs:
             self._through(runs, {name for row in rows for name in row})
         self.refused.sort(key=lambda each: each[0])
@@ -143,19 +143,21 @@ class Batch:
         self.frames.append(derive(records, self.rows.declared))
         self.count += records.height
 
-    def _is_run(self, row: dict[str, Any], *, alone: bool) -> bool:
-        """Whether the row is a run: it has a variant, or two numbers, a size and a metric, and is no step of a run.
+    def _are_runs(self, rows: list[dict[str, Any]]) -> list[bool]:
+        """Which rows are runs: a run has a variant, or is a row of a table with a size and a metric, and no step.
 
-        One that has phases or an input window is of a variant, which three sizes name. alone: it is the only row, so
-        that one of the numbers must be a metric by its name; else it may be a configuration.
+        One that has phases or an input window is of a variant, which three sizes name. Of a single row one of the
+        numbers must be a metric by its name; else it may be a configuration.
         """
-        if row.get("variant"):
-            return True
-        numbers = [name for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)
-                   and not name.startswith("_") and of(name, self.rows.declared).kind in ("size", "metric")]
-        metric = not alone or any(aliases.is_metric(name, self.rows.declared) for name in numbers)
-        named = any(row.get(name) is not None for name in ("num_input_tokens", *PHASES))
-        return len(numbers) > 1 and metric and not named and not _step(row)
+        declared = self.rows.declared
+        numbers = {name for row in rows for name, value in row.items() if isinstance(value, int | float)
+                   and not isinstance(value, bool) and not name.startswith("_")
+                   and of(name, declared).kind in ("size", "metric")}
+        alone = len(rows) == 1 and not self.count
+        table = len(numbers) > 1 and (not alone or any(aliases.is_metric(name, declared) for name in numbers))
+        return [bool(row.get("variant")) or (
+            table and not any(row.get(name) is not None for name in ("num_input_tokens", *PHASES)) and not _step(row)
+            and any(row.get(name) is not None for name in numbers)) for row in rows]
 
     def _derive(self, row: dict[str, Any]) -> None:
         """Fills what follows from the rest: the variant's name from its sizes, its sizes from its name."""

@@ -74,7 +74,7 @@ def parse(text: str, columns: Iterable[str], *, asked: str | None = None) -> Exp
     messages begin with, the text by default. Raises UsageError for what is not understood, an unknown column (all
     names, the nearest first), a text with two readings.
     """
-    return _Parser(text, list(dict.fromkeys(columns)), asked or shown(text)).parse()
+    return _Parser(text, list(dict.fromkeys(columns)), asked or shown(text[:100])).parse()
 
 
 def filter(frame: pl.DataFrame, text: str, *, asked: str | None = None) -> pl.DataFrame:
@@ -82,7 +82,7 @@ def filter(frame: pl.DataFrame, text: str, *, asked: str | None = None) -> pl.Da
 
     Raises UsageError as `parse` does, for what is no condition, and for a text where a number is needed.
     """
-    asked = asked or f"--where {shown(text)}"
+    asked = asked or f"--where {shown(text[:100])}"
     expression = parse(text, frame.columns, asked=asked)
     if not expression.condition:
         raise UsageError(f"{asked}: is no condition; write one such as {expression.text} > 0")
