@@ -58,7 +58,7 @@ def _one(group: pl.DataFrame, fits: Mapping[str, Fit], windows: Mapping[str, Fit
     first = runs[0]
     control = schema.control(group)[0]
     label = schema.label((first["experiment"], first["variant"]), control)
-    mine = stated.filter(experiment=first["experiment"], variant=first["variant"])
+    mine = stated.filter(*(pl.col(name).eq_missing(first[name]) for name in ("experiment", "variant")))
     mine = mine if control is None else mine.clear()  # what was published is of trained runs
     whole = mine.filter(pl.col("first_samples").is_null())
     fit, slide = fits.get(label), windows.get(label)
