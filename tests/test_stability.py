@@ -1,0 +1,56 @@
+"""What is printed does not hang on the last bits: runs that differ by rounding give the same numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cvfp_core.fitting import choose_law, fit_all
+from cvfp_core.ingesting.reading import read_records
+from cvfp_core.reporting.numbers import p, percent, resolved
+
+RUNS = Path(__file__).parents[1] / "examples" / "phase1-to-ppl" / "runs.csv"
+ROUNDING = 1e-13
+"""Relative: some hundred times what a processor's kernels differ by."""
+TRIES = 40
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Of the series in which that was seen."""
+    return read_records([RUNS]).filter(pl.col("experiment") == "v3")
+
+
+def nearly(records, seed):
+    """The records with every perplexity moved by rounding."""
+    noise = 1 + ROUNDING * np.random.default_rng(seed).standard_normal(records.height)
+    return records.with_columns(val_ppl=pl.col("val_ppl") * pl.Series(noise))
+
+
+def of_choice(records):
+    """What is printed of every candidate: its back-test error, its p value, what is said of it."""
+    return [(each.law, percent(each.backtest), p(each.p_value), each.verdict) for each in choose_law(records).candidates]
+
+
+def test_rounding_moves_no_back_test_that_is_printed(records):
+    """The example's `hill` went from 4.0 to 4.4 % between processors: its scale stood at its bound, and the step of a
+    difference shrank to nothing there."""
+    plain = of_choice(records)
+    assert {law for law, *_ in plain} >= {"power-law", "saturating", "hill"}
+    for seed in range(TRIES):
+        assert of_choice(nearly(records, seed)) == plain
+
+
+@pytest.mark.parametrize("law", ["power-law", "saturating", "exp-decay", pytest.param("hill", marks=pytest.mark.xfail(
+    strict=False, raises=AssertionError, reason="the profile of A has two branches with t0 at its bound: its upper end "
+    "is 5.7e13 or, about once in ten times, 3.1e11"))])
+def test_rounding_moves_no_parameter_and_no_interval_that_is_printed(law, records):
+    def printed(records):
+        return [(fit.series, fit.status, each.name, *resolved(each.value, each.low, each.high))
+                for fit in fit_all(records, [law]) for each in fit.estimates]
+
+    plain = printed(records)
+    assert len(plain) >= 2
+    for seed in range(4):
+        assert printed(nearly(records, seed)) == plain
