@@ -115,10 +115,16 @@ def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
     yield Text.assemble((predictions[0].response, "bold"), f" {', '.join(where)}")
     wide = _table(predictions, varied, stacked=False)
     yield wide if width(wide) <= room else _table(predictions, varied, stacked=True)
-    lines = ((text, style, each.series) for each in predictions
+    lines = ((text, style, _named(each, varied)) for each in predictions
              for text, style in ((each.reason, "dim" if each.value is not None else "yellow"),
                                  *((warning, "yellow") for warning in each.warnings)))
-    yield from about(dict.fromkeys(lines), len({each.series for each in predictions}))
+    yield from about(lines, len(predictions), "forecasts" if varied else "series")
+
+
+def _named(each: Prediction, varied: Sequence[str]) -> str:
+    """Which of the predictions it is: its series, and where it is if there are several points."""
+    where = ", ".join(place(name, each.inputs[name]) for name in varied)
+    return f"{each.series} at {where}" if where else each.series
 
 
 def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked: bool) -> Table:
