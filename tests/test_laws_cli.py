@@ -22,7 +22,7 @@ from cvfp_core.fitting import Prediction
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.results import runs as reading
 from cvfp_core.results.forecasts import Forecasts
-from cvfp_core.results.numbers import interval
+from cvfp_core.results.numbers import interval, short
 from laws_data import SHARED, made, needs_shared, power
 
 
@@ -100,7 +100,7 @@ def test_a_prediction_fits_the_terminal_and_breaks_no_number(run, width):
         for low, high in (("mean_low", "mean_high"), ("run_low", "run_high")):
             assert interval(each[low], each[high], method="") in out
         assert out.count(each["series"]) > 0
-        assert f"{each['distance']:.3g}" in out
+        assert short(each["distance"]) in out
     assert ("new run" in out.splitlines()[1]) == (width > 60)  # the heading of a column, or a row of its own
 
 

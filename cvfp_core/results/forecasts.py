@@ -143,7 +143,7 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         low, high = (interval(a, b, method="" if each.run_low or each.run_high else None) or "-"
                      for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
         value, points = short(each.value), [short(each.inputs[name]) for name in varied]
-        distances = ["-" if (times := each.distances.get(name)) is None else f"{times:.3g}" for name in inputs]
+        distances = [short(each.distances.get(name)) for name in inputs]
         if stacked:
             beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
             made.add_row(Text.assemble(each.series, (f"\n  {each.law}", "dim")), *points, value,
