@@ -243,7 +243,8 @@ WRONG = {
     "fit {} --x flopz --y val_acc": r"law 'power-law' needs flopz, val_acc; " + LACKS.format("flopz", "flops", "flopz"),
     "fit {} --x flops": r"law 'power-law' needs flops, val_ppl; " + LACKS.format("val_ppl", "val_acc", "val_ppl"),
     "fit {} --x flops --y note": r"column 'note' holds no numbers, so no law can be fitted to it",
-    "fit {} --x flops --y val_acc --by modle": r"records have no column 'modle'; did you mean 'model'\?; there are: model, .*",
+    "fit {} --x flops --y val_acc --by modle":
+        r"records have no column 'modle'; did you mean 'model'\?; there are: model.*",
     "fit {} --x flops --y minus": r"law 'power-law' takes the logarithm of minus, which is positive in no run; map .*",
     "fit {} --law chinchilla": r"law 'chinchilla' needs params, train_tokens, val_loss; "
                                + LACKS.format("params or train_tokens or val_loss", "", "params"),
