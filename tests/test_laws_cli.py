@@ -22,7 +22,7 @@ from cvfp_core.fitting import Prediction
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.results import runs as reading
 from cvfp_core.results.forecasts import Forecasts
-from cvfp_core.results.numbers import interval
+from cvfp_core.results.numbers import interval, short
 from laws_data import SHARED, made, needs_shared, power
 
 
@@ -100,7 +100,7 @@ def test_a_prediction_fits_the_terminal_and_breaks_no_number(run, width):
         for low, high in (("mean_low", "mean_high"), ("run_low", "run_high")):
             assert interval(each[low], each[high], method="") in out
         assert out.count(each["series"]) > 0
-        assert f"{each['distance']:.3g}" in out
+        assert short(each["distance"]) in out
     assert ("new run" in out.splitlines()[1]) == (width > 60)  # the heading of a column, or a row of its own
 
 
@@ -188,6 +188,8 @@ def test_a_published_surface_is_fitted_and_forecast_from_its_table_in_one_comman
     assert each["mean_low"] < each["value"] < each["mean_high"]
     assert {name: f"{times:.2g}" for name, times in each["distances"].items()} == {
         "params": "0.43", "train_tokens": "0.44"}
+    tested = json.loads(command(*asked, "--along", "params", "--json").stdout)["choice"]["candidates"]
+    assert [(each["law"], 0 < each["backtest"] < 0.02) for each in tested] == [("chinchilla", True)]
     far = command(*asked[:-1], "train_tokens=1e16").stdout
     assert "times the largest train_tokens fitted" in " ".join(far.split())
     assert "outside the hull" in " ".join(far.split())
@@ -241,7 +243,8 @@ WRONG = {
     "fit {} --x flopz --y val_acc": r"law 'power-law' needs flopz, val_acc; " + LACKS.format("flopz", "flops", "flopz"),
     "fit {} --x flops": r"law 'power-law' needs flops, val_ppl; " + LACKS.format("val_ppl", "val_acc", "val_ppl"),
     "fit {} --x flops --y note": r"column 'note' holds no numbers, so no law can be fitted to it",
-    "fit {} --x flops --y val_acc --by modle": r"records have no column 'modle'; did you mean 'model'\?; there are: .*",
+    "fit {} --x flops --y val_acc --by modle":
+        r"records have no column 'modle'; did you mean 'model'\?; there are: model.*",
     "fit {} --x flops --y minus": r"law 'power-law' takes the logarithm of minus, which is positive in no run; map .*",
     "fit {} --law chinchilla": r"law 'chinchilla' needs params, train_tokens, val_loss; "
                                + LACKS.format("params or train_tokens or val_loss", "", "params"),

@@ -10,6 +10,7 @@ import polars as pl
 
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.schema import quantities, series
+from cvfp_core.schema.expressions import nearest
 from cvfp_core.schema.fits import Points, Reason, Status
 from cvfp_core.schema.quantities import Quantity
 
@@ -23,7 +24,7 @@ def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -
                    if not name.startswith("_") and values.null_count() < records.height)
     every = [name for name in there if records.schema[name].is_numeric()] if what != "group" else there
     raise UsageError(f"records have no column {', '.join(map(repr, missing))}{suggestion(missing[0], every)}; there "
-                     f"are: {', '.join(every)}; or map one: --map {missing[0]}=COLUMN")
+                     f"are: {', '.join(nearest(missing, every))}; or map one: --map {missing[0]}=COLUMN")
 
 
 def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str],

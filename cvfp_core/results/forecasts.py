@@ -94,7 +94,10 @@ def forecast(asked: Asked, at: At, law: AnyLaw = AUTO, *, along: str | None = No
         raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
                                options=asked.options)
-    return Forecasts(items=made.predictions, choice=made.choice, asked=asked)
+    choice = made.choice
+    if choice is None and along is not None:  # the law was given: its back-test alone
+        choice = fitting.choose_law(asked.runs.records, by=asked.by, x=asked.x, y=asked.y, along=along, laws=[law])
+    return Forecasts(items=made.predictions, choice=choice, asked=asked)
 
 
 def place(name: str, value: float) -> str:
@@ -115,10 +118,16 @@ def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
     yield Text.assemble((predictions[0].response, "bold"), f" {', '.join(where)}")
     wide = _table(predictions, varied, stacked=False)
     yield wide if width(wide) <= room else _table(predictions, varied, stacked=True)
-    lines = ((text, style, each.series) for each in predictions
+    lines = ((text, style, _named(each, varied)) for each in predictions
              for text, style in ((each.reason, "dim" if each.value is not None else "yellow"),
                                  *((warning, "yellow") for warning in each.warnings)))
-    yield from about(dict.fromkeys(lines), len({each.series for each in predictions}))
+    yield from about(lines, len(predictions), "forecasts" if varied else "series")
+
+
+def _named(each: Prediction, varied: Sequence[str]) -> str:
+    """Which of the predictions it is: its series, and where it is if there are several points."""
+    where = ", ".join(place(name, each.inputs[name]) for name in varied)
+    return f"{each.series} at {where}" if where else each.series
 
 
 def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked: bool) -> Table:
@@ -137,7 +146,7 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         low, high = (interval(a, b, method="" if each.run_low or each.run_high else None) or "-"
                      for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
         value, points = short(each.value), [short(each.inputs[name]) for name in varied]
-        distances = ["-" if (times := each.distances.get(name)) is None else f"{times:.3g}" for name in inputs]
+        distances = [short(each.distances.get(name)) for name in inputs]
         if stacked:
             beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
             made.add_row(Text.assemble(each.series, (f"\n  {each.law}", "dim")), *points, value,

@@ -102,12 +102,12 @@ def markdown(block: Block) -> str:
     return title + "\n".join(lines)
 
 
-def about(said: Iterable[tuple[str, str, str]], count: int) -> Iterator[Text]:
+def about(said: Iterable[tuple[str, str, str]], count: int, what: str = "series") -> Iterator[Text]:
     """A line for each text of (text, style, series), with the series it is about unless that is all of the `count`."""
     lines: dict[tuple[str, str], list[str]] = {}
     for text, style, series in said:
         if text:
             lines.setdefault((text, style), []).append(series)
     for (text, style), named in lines.items():
-        whose = f"{', '.join(named)}: " if len(named) <= 3 else f"{len(named)} series: "
+        whose = f"{', '.join(named)}: " if len(named) <= 3 else f"{len(named)} {what}: "
         yield Text(f"{'' if len(named) == count and count > 1 else whose}{text}", style=style)

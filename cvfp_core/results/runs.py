@@ -57,7 +57,8 @@ class Runs(Printed):
 
     def summary(self) -> str:
         """How many runs of how many series, and the range of each size and metric that varies."""
-        names = [name for name in _measured(self.records) if quantities.of(name).kind in ("size", "metric")]
+        names = [name for name in _measured(self.records) if name in SCHEMA and SCHEMA[name].is_numeric()
+                 and quantities.of(name).kind in ("size", "metric")]
         ends = [f"{name} {low} to {high}" for name in names if (low := _number(name, self.records[name].min()))
                 != (high := _number(name, self.records[name].max()))]
         left_out = [f"{self.inputs.left_out} left out by `where`"] if self.inputs.left_out else []
