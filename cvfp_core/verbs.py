@@ -34,7 +34,8 @@ def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None 
     outcome = running.run(run_file, overrides, set, out=out, jobs=jobs, stop_rules=stop_rules)
     for warning in outcome.warnings:
         warnings.warn(warning, stacklevel=2)
-    return Runs(inputs=replace(read(outcome.folder).inputs, records=outcome.records))
+    made = read(outcome.folder)
+    return replace(made, inputs=replace(made.inputs, records=outcome.records))
 
 
 def plot(result: Fits | Forecasts, path: str | Path | None = None) -> Figure:

@@ -29,7 +29,7 @@ def nearly(records, seed):
 
 
 def of_choice(records):
-    """What is printed of every candidate: its back-test error, its p value, what is said of it."""
+    """What is printed of every candidate: back-test error, p value, what is said of it."""
     return [(each.law, percent(each.backtest), p(each.p_value), each.verdict) for each in choose_law(records).candidates]
 
 

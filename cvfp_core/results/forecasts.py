@@ -93,7 +93,7 @@ def forecast(asked: Asked, at: At, law: AnyLaw = AUTO, *, along: str | None = No
     if law == AUTO and asked.options:
         raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
-                               options=asked.options)
+                               options=asked.options, registry=asked.runs.registry)
     choice = made.choice
     if choice is None and along is not None:  # the law was given: its back-test alone
         choice = fitting.choose_law(asked.runs.records, by=asked.by, x=asked.x, y=asked.y, along=along, laws=[law])

@@ -15,7 +15,7 @@ from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
-from cvfp_core.registry import installed
+from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
 from cvfp_core.results.printed import WIDE, Block, Printed, table, width
@@ -42,6 +42,8 @@ class Runs(Printed):
     """Runs as `cvfp.read` returns them: their records, their curves, and where they come from."""
 
     inputs: reading.Inputs
+    registry: Registry = field(default_factory=installed)
+    """What was installed when they were read; asking again takes a fifth of a second."""
 
     @property
     def records(self) -> pl.DataFrame:
@@ -86,7 +88,8 @@ class Asked:
         """
         for law in laws:
             self.law(law)
-        fits = fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options)
+        fits = fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options,
+                       registry=self.runs.registry)
         if all(fit.sizes == fit.n == 1 for fit in fits):
             names = ", ".join(dict.fromkeys(fit.series for fit in fits))
             raise UsageError(f"every series has one run, so there is nothing to fit ({names}); name other columns that "
@@ -98,7 +101,7 @@ class Asked:
 
         Raises UsageError where one of them is measured in no run, or has no logarithm where the law takes it.
         """
-        made = find(law, installed())
+        made = find(law, self.runs.registry)
         made = on_axes(filled(made, option_values(made, self.options)), self.x, self.y)
         self.require((*made.inputs, made.response), f"law '{made.name}'")
         values = self.runs.records[made.response].drop_nulls()
@@ -128,10 +131,11 @@ def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | N
         runs = cvfp.read("sweep.csv", map={"params": "N", "val_loss": "loss"}, where="params > 1e6")
     """
     if not isinstance(runs, Runs):
-        return Runs(inputs=reading.read(runs, mapping=map, where=where))
+        registry = installed()
+        return Runs(inputs=reading.read(runs, registry, mapping=map, where=where), registry=registry)
     records = reading.mapped(runs.records, map or {})
     kept = records if where is None else reading.kept(records, where)
-    return Runs(inputs=replace(runs.inputs, records=kept, left_out=records.height - kept.height))
+    return replace(runs, inputs=replace(runs.inputs, records=kept, left_out=records.height - kept.height))
 
 
 def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
