@@ -30,7 +30,8 @@ def nearly(records, seed):
 
 def of_choice(records):
     """What is printed of every candidate: back-test error, p value, what is said of it."""
-    return [(each.law, percent(each.backtest), p(each.p_value), each.verdict) for each in choose_law(records).candidates]
+    return [(each.law, percent(each.backtest), p(each.p_value), each.verdict)
+            for each in choose_law(records).candidates]
 
 
 def test_rounding_moves_no_back_test_that_is_printed(records):
