@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
+import itertools
 import re
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from cvfp_core.reporting import names
-from cvfp_core.reporting.numbers import FILTERS
+from cvfp_core.reporting import measures, names, numbers
 
 FILE = Path(__file__).parent / "templates.md"
 HEAD = """\
@@ -39,8 +43,55 @@ cvfp report logs/ --template mine.md.j2
 - Text that comes from logs goes through `cell`, so that it cannot become markup.
 - Translations: put `LANG/LC_MESSAGES/messages.mo` (gettext) into a folder `locale` beside the template and mark texts
   with `{% trans %}...{% endtrans %}` or `_("...")`. Findings are translated with the catalogue that comes with cvfp.
+- `x` and `y` are the quantities that the report is about, training tokens and validation perplexity unless `--x` and
+  `--y` say otherwise; `measure(y)` writes a value as it is quoted. A template that uses neither takes no `--x`, `--y`.
 
-A plugin registers its templates with the hook `cvfp_templates`; see `templates/cvfp_templates/__init__.py`.
+## Change a part of a template
+
+A template takes in others by the name of their file: those beside it that end in `.j2`, those that come with cvfp, and
+those of plugins. Nothing else can be read. The templates that come with cvfp are made of blocks, which yours may
+replace; `super()` is what stood there. This is the whole of `short.md.j2`:
+
+```jinja
+{% extends "summary.md.j2" %}
+{% import "_parts.md.j2" as parts %}
+{% block title %}Lab report{% endblock %}
+{% block exponents %}
+{{ super() }}
+
+{% for s in series if s.best is not none %}
+- {{ parts.series(s) }}: {{ s.best[y.name] | measure(y) }}
+{% endfor %}
+{% endblock %}
+{% block runs %}{% endblock %}
+```
+
+BLOCKS
+
+## Add a section to a report
+
+A plugin adds a section to a report that is there: a template that says `section_of`, registered with the hook
+`cvfp_templates`. It is put in at the block `sections`, before the log files, in every language its catalogue has; its
+options are given with `--set` as the report's own; without the record columns it `needs` it is left out.
+
+```python
+@hookimpl
+def cvfp_templates() -> Iterable[Template]:
+    return [Template(name="cost", title="what the runs took", path=HERE / "cost.md.j2", section_of="summary",
+                     needs=("seconds_phase2",), catalogue=HERE / "locale")]
+```
+
+In two languages that is a template and, for each of its texts, one entry in a catalogue:
+
+```jinja
+## {{ _("Cost") }}
+
+{% for s in series %}
+- {{ s.label | cell }}: {{ s.ranges.seconds_phase2 | default(none) | span("plain") }} {{ _("seconds of Phase 2") }}
+{% endfor %}
+```
+
+A plugin registers whole templates with the same hook; see `templates/cvfp_templates/__init__.py`.
 
 This page is made from the program by `docs/make_templates_md.py`.
 """
@@ -52,7 +103,19 @@ def main() -> None:
 
 def page() -> str:
     """The page as it should be."""
-    return "\n".join([HEAD, *_templates(), *_names(), *_filters()]) + "\n"
+    return "\n".join([HEAD.replace("BLOCKS", _blocks()), *_templates(), *_names(), *_filters()]) + "\n"
+
+
+def _blocks() -> str:
+    """The blocks of every template that comes with cvfp, in a table."""
+    from cvfp_templates import cvfp_templates
+
+    lines = ["| Template | Its blocks |", "|---|---|"]
+    for item in cvfp_templates():
+        text = "".join(file.read_text(encoding="utf-8") for file in (item.path, item.path.with_name("_base.md.j2")))
+        blocks = dict.fromkeys(re.findall(r"{% block (\w+)", text))
+        lines.append(f"| `{item.path.name}` | {', '.join(f'`{name}`' for name in blocks)} |")
+    return "\n".join(lines)
 
 
 def _templates() -> list[str]:
@@ -67,32 +130,60 @@ def _templates() -> list[str]:
 
 
 def _names() -> list[str]:
-    lines = ["## Names", "", (names.View.__doc__ or "").strip(), ""]
-    lines += _table(names.View)
+    lines = ["## Names", "", (names.View.__doc__ or "").strip(), "", *_table(names.View)]
     for name, kind in vars(names).items():
         if typing.is_typeddict(kind) and kind is not names.View:
             lines += [f"### {name}", "", (kind.__doc__ or "").strip(), "", *_table(kind)]
+    for kind in names.VALUES:
+        lines += [f"### {kind.__name__}", "", (kind.__doc__ or "").strip(), "", *_table(kind)]
     return lines
 
 
 def _table(kind: type) -> list[str]:
+    """The names of a view, or the fields of a value, with what they mean."""
     lines = ["| Name | Type | Meaning |", "|---|---|---|"]
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        plain, meaning = get_args(hint)[:2]
-        lines.append(f"| `{name}` | {_type(plain)} | {meaning} |")
+    if typing.is_typeddict(kind):
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            plain, meaning = get_args(hint)[:2]
+            lines.append(f"| `{name}` | {_type(plain)} | {meaning} |")
+        return [*lines, ""]
+    hints, meanings = get_type_hints(kind), _docstrings(kind)
+    for each in dataclasses.fields(kind):
+        if each.repr:
+            lines.append(f"| `{each.name}` | {_type(hints[each.name])} | {meanings.get(each.name, '')} |")
     return [*lines, ""]
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """What stands below each field of a dataclass, by field."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
+    return {before.target.id: _phrase(" ".join(str(after.value.value).split()))
+            for before, after in itertools.pairwise(body)
+            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
+            and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)}
+
+
+def _phrase(text: str) -> str:
+    """The sentence as a table has it, as the names of the view do."""
+    text = text if text.endswith("...") else text.removesuffix(".")
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _type(hint: Any) -> str:
     """A type as a reader says it."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_type(each) for each in inner)
-    if origin is list:
+        if str in inner and int in inner:
+            return "any"
+        values = [each for each in inner if each in names.VALUES]  # a value stands for a text in its place
+        return " or ".join(_type(each) for each in inner if not values or each is not str)
+    if origin is typing.Literal:
+        return "text"
+    if origin in (list, tuple):
         return f"list of {_type(inner[0])}"
-    if origin is dict:
+    if origin in (dict, Mapping):
         return "dictionary" if inner[1] is Any else f"dictionary of {_type(inner[1])}"
-    if typing.is_typeddict(hint):
+    if typing.is_typeddict(hint) or hint in names.VALUES:
         return f"[{hint.__name__}](#{hint.__name__.lower()})"
     words = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "none", Any: "any"}
     return words[hint]
@@ -100,7 +191,7 @@ def _type(hint: Any) -> str:
 
 def _filters() -> list[str]:
     lines = ["## Filters", "", "Beside Jinja's own. None is written as –.", "", "| Filter | Writes |", "|---|---|"]
-    for name, function in FILTERS.items():
+    for name, function in (numbers.FILTERS | measures.FILTERS).items():
         first = re.sub(r"\s+", " ", (function.__doc__ or "").strip().splitlines()[0])
         lines.append(f"| `{name}` | {first} |")
     lines.append("| `say(values)` | A message in the report's language, its {names} filled in from the values. |")

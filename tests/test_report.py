@@ -8,6 +8,7 @@ import io
 import pickle
 import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from typer.testing import CliRunner
 
 from cvfp_core.cli.app import app
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.fitting import points
 from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Template
@@ -277,6 +277,7 @@ def test_no_message_is_untranslated_and_places_agree(lang, table):
 
     known = po(lang)
     wanted = {m if isinstance(m, str) else m[0] for m in catalogue.template_messages()} | set(figures.TITLES.values())
+    wanted |= {figures.OTHER_AXES, figures.SURFACE, figures.OTHER_LAW, figures.SLICES, *figures.CAPTIONS.values()}
     wanted |= reasons()
     for kind in (Light, StopRule, Fitter):
         wanted |= {item.title for item in REGISTRY.items(kind).values()
@@ -295,12 +296,13 @@ def test_no_message_is_untranslated_and_places_agree(lang, table):
             assert places(text) == places(forms[-1]), message.id
 
 
+WRONG_WAY = [f"{{name}} {way} with {{size}}, so this is no scaling law; check the runs" for way in ("rises", "falls")]
 LEFT_OUT = ("diverged", "failed", "interrupted", "not measured", "identical", "earlier checkpoint", "of controls")
 
 
 def reasons():
     """The messages of all reasons that fits and predictions give, from the source; those of a choice are not shown."""
-    found = {points.RISES, power_law.FLATTENS, power_law.STEEPENS, "positive and finite", "finite"}
+    found = {*WRONG_WAY, power_law.FLATTENS, power_law.STEEPENS, "positive and finite", "finite"}
     found |= {f"{{n}} {word}" for word in LEFT_OUT}
     for folder in ("cvfp_core/fitting", "plugins/cvfp_laws"):
         for file in sorted(set((ROOT / folder).glob("*.py")) - {ROOT / "cvfp_core/fitting/selection.py"}):
@@ -351,7 +353,8 @@ def test_reasons_are_said_in_the_language_of_the_report(tmp_path):
         ",".join(map(str, row)) + "\n" for row in rows))
     inputs = read([tmp_path / "runs.csv"], REGISTRY)
     said = {lang: write(inputs, find("fits", REGISTRY), REGISTRY, Asked(lang=lang)).text for lang in ("en", "ja")}
-    for reason in ("2 points give a line and no interval; add a third size", points.RISES, "(left out: 1 diverged)",
+    for reason in ("2 points give a line and no interval; add a third size", "(left out: 1 diverged)",
+                   "val_ppl rises with train_tokens, so this is no scaling law; check the runs",
                    "2 sizes, needs 3; add 1", "cannot tell whether there is a floor"):
         assert reason in said["en"]
         assert reason not in said["ja"]
@@ -368,7 +371,7 @@ def test_a_forecast_below_every_perplexity_is_a_reason_and_no_number(tmp_path):
             for lang in ("en", "ja")}
     assert ("| steep:1L_16d_1tok | 800K | – | below 1 at 800000 train_tokens, as no perplexity can be: the law has "
             "left its range; ask nearer |") in said["en"].text
-    assert "| steep:1L_16d_1tok | 800K | – | train_tokens 800000 で 1 を下回るが、" in said["ja"].text
+    assert "| steep:1L_16d_1tok | 800K | – | 800000 train_tokens で 1 を下回るが、" in said["ja"].text
     assert said["en"].figures
 
 
@@ -387,15 +390,15 @@ def test_every_name_of_the_view_can_be_computed(table):
     from cvfp_core.reporting.view import view
 
     data = view(read([table], REGISTRY), REGISTRY, options={"a": "one", "b": "two"})
-    drawn = {"figures", "figures_missing"}  # by the writer, which knows where they go
+    drawn = {"figures", "figures_missing", "sections"}  # by the writer, which knows where they go
     assert set(data) == set(names.View.__annotations__) - drawn
     plain(data)
 
 
-def test_a_template_may_use_everything_a_finding_has():
-    from cvfp_core.schema.claims import Finding
-
-    assert set(Finding.__slots__) == set(names.FindingView.__annotations__)
+def test_every_name_of_a_value_is_documented():
+    for kind in names.VALUES:
+        meanings = make_templates_md._docstrings(kind)
+        assert [each.name for each in fields(kind) if each.repr and not meanings.get(each.name)] == [], kind
 
 
 def plain(value):

@@ -58,7 +58,8 @@ def report(
     if out is not None and not check:
         reports.refuse_unwritable(out)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
-    made = reports.report(question, out, template, lang, html=html, embed=embed, figures=figures,
+    made = reports.report(question, out, template, lang, law=law, at=asked.points(at, None) if at else None,
+                          html=html, embed=embed, figures=figures,
                           command=asked.command("report", paths, {
                               "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x],
                               "--y": [y], "--by": by, "--law": [law] if law != "auto" else [], "--at": at,

@@ -103,7 +103,9 @@ class Candidate:
     """A law as a candidate: its scores over all series it was tried on."""
 
     law: str
+    """Its name."""
     parameters: int
+    """Of one series."""
     series: int
     """Series it could be fitted to with a degree of freedom left."""
     aicc: float | None = None
@@ -111,9 +113,11 @@ class Candidate:
     backtest: float | None = None
     """Mean absolute error of the next size, as a fraction; None without a fold."""
     folds: int = 0
+    """Predictions the back-test made."""
     p_value: float | None = None
     """F test of the chosen law against this one, or of this one against it, whichever has more parameters."""
     verdict: str = ""
+    """`chosen`, `ruled out`, `not distinguishable`, `too few sizes`, or how it failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +125,13 @@ class Choice:
     """The law chosen, and which others the points do not rule out."""
 
     law: str
+    """The law chosen."""
     distinguishable: bool
+    """Whether all others are ruled out."""
     reason: str
+    """Why, in words."""
     candidates: tuple[Candidate, ...]
+    """All laws that were tried."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON and templates."""

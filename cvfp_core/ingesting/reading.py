@@ -29,19 +29,27 @@ class InputFile:
     """A file the records come from, by content."""
 
     name: str
+    """From the path given on."""
     ingester: str | None
+    """What read it."""
     sha256: str
+    """Of its content."""
     size: int
+    """In bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSource:
-    """A store, file or folder of logs, with the runs found in it; `problem`: why nothing of it was taken."""
+    """A store, file or folder of logs, with the runs found in it."""
 
     name: str
+    """From the path given on."""
     ingester: str | None
+    """What read it; None: nothing did."""
     runs: int = 0
+    """Found in it."""
     problem: str | None = None
+    """Why nothing of it was taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -135,6 +135,8 @@ class Template:
     """What `--set` may give; None: anything."""
     catalogue: Path | None = None
     """Folder of its translations: `LANG/LC_MESSAGES/messages.mo`."""
+    section_of: str = ""
+    """Name of the template that it adds a section to, where that has a block `sections`; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

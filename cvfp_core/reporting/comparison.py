@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cvfp_core.claims import matched
+from cvfp_core.claims import inference, matched
 from cvfp_core.errors import UsageError, suggestion
-from cvfp_core.fitting.linear import t_p_value, t_quantile
-from cvfp_core.reporting.names import ComparisonView, EstimateView
 from cvfp_core.reporting.series import usable
 from cvfp_core.schema import records as schema
+from cvfp_core.schema import series
+from cvfp_core.schema.claims import Measured
+from cvfp_core.schema.fits import Estimate
+from cvfp_core.schema.plain import plain
 
 
-def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
-    """The groups named a and b. Raises UsageError for a name that is none of those `--set a` may give.
+def compare(records: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
+    """The `ComparisonView` of the groups named a and b. Raises UsageError for a name that `--set a` may not give.
 
     A name is an experiment, a variant, experiment:variant, all without controls, or experiment:variant:control. Runs
     pair if they share their training tokens and whatever of experiment and variant the names leave open.
@@ -27,56 +29,48 @@ def compare(records: pl.DataFrame, a: str, b: str) -> ComparisonView:
              if left[name].n_unique() > 1 or right[name].n_unique() > 1 or left[name][0] == right[name][0]]
     by = [*open_, "train_tokens"]
     pairs = _pairs(left, right, by)
-    logs = np.log([pair["ratio"] for pair in pairs])
+    ratio = inference.mean(np.log([pair["ratio"] for pair in pairs]))
     ranks = [pair["b"]["val_er"] - pair["a"]["val_er"] for pair in pairs
              if pair["a"]["val_er"] is not None and pair["b"]["val_er"] is not None]
-    mean = _mean("ratio", logs)
-    known = all(left["settings"].is_not_null()) and all(right["settings"].is_not_null())
+    groups = (matched.group(runs.with_columns(series=pl.concat_str("experiment", pl.lit(":"), "variant")))
+              for runs in (left, right))
     return {
-        "a": a, "b": b, "matched_by": by, "pairs": pairs,
-        "ratio": _exponentiated(mean) if mean else None, "p_value": _p_value(logs),
-        "er_difference": _mean("val_er", np.asarray(ranks)),
+        "a": a, "b": b, "matched_by": by, "pairs": pairs, "ratio": _estimate("ratio", ratio, np.exp),
+        "p_value": ratio.p_value if ratio.stderr else None,
+        "er_difference": _estimate("val_er", inference.mean(np.asarray(ranks)), float),
         "differences": [{"name": each.name, "a": each.left, "b": each.right, "assumed": each.assumed}
-                        for each in matched.differences(_described(left), _described(right))],
-        "settings_known": bool(known),
+                        for each in matched.differences(*groups)],
+        "settings_known": left["settings"].null_count() + right["settings"].null_count() == 0,
         "unmatched": left.height + right.height - 2 * len(pairs),
     }
 
 
 def _group(records: pl.DataFrame, name: str) -> pl.DataFrame:
-    series = zip(records.select("experiment", "variant").iter_rows(), schema.control(records), strict=True)
-    names = [schema.label(row, control) for row, control in series]
-    chosen = records.filter(pl.Series(names, dtype=pl.String) == name)
+    names = series.labels(records)
+    chosen = records.filter(names == name)
     if chosen.is_empty():
-        chosen = schema.without_controls(records.filter((pl.col("experiment") == name) | (pl.col("variant") == name)))
+        chosen = series.without_controls(records.filter((pl.col("experiment") == name) | (pl.col("variant") == name)))
     if chosen.is_empty():
-        every = [*dict.fromkeys(records["experiment"]), *dict.fromkeys(records["variant"]), *dict.fromkeys(names)]
+        every = [each for each in dict.fromkeys([*records["experiment"], *records["variant"], *names]) if each]
         raise UsageError(f"no runs are called '{name}'{suggestion(name, every)}; there are: {', '.join(every)}")
     return chosen
 
 
-def _described(runs: pl.DataFrame) -> matched.Group:
-    return matched.group(runs.with_columns(series=pl.concat_str("experiment", pl.lit(":"), "variant")))
-
-
 def _pairs(left: pl.DataFrame, right: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
     """One pair a key; of several runs of one key, such as seeds, the geometric mean counts and the first is shown."""
-    partners: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for run in filter(usable, schema.plain(right)):
-        partners.setdefault(tuple(run[name] for name in by), []).append(run)
-    own: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for run in filter(usable, schema.plain(left)):
-        own.setdefault(tuple(run[name] for name in by), []).append(run)
+    sides: list[dict[tuple[Any, ...], list[dict[str, Any]]]] = [{}, {}]
+    for runs, side in zip((left, right), sides, strict=True):
+        for run in filter(usable, schema.plain(runs)):
+            side.setdefault(tuple(run[name] for name in by), []).append(run)
     pairs = []
-    for key, runs in own.items():
-        others = partners.get(key)
+    for key, own in sides[0].items():
+        others = sides[1].get(key)
         if others is None or any(part is None for part in key):
             continue
-        ratio = _level(others) / _level(runs)
-        first, second = runs[0], others[0]
+        first, second = own[0], others[0]
         pairs.append({"variant": first["variant"] if first["variant"] == second["variant"] else None,
                       "num_samples": first["num_samples"], "train_tokens": first["train_tokens"],
-                      "a": first, "b": second, "ratio": float(ratio)})
+                      "a": first, "b": second, "ratio": _level(others) / _level(own)})
     return pairs
 
 
@@ -84,27 +78,12 @@ def _level(runs: list[dict[str, Any]]) -> float:
     return float(np.exp(np.mean(np.log([run["val_ppl"] for run in runs]))))
 
 
-def _mean(name: str, values: np.ndarray) -> EstimateView | None:
-    if len(values) == 0:
+def _estimate(name: str, measured: Measured, scale: Any) -> dict[str, Any] | None:
+    if measured.estimate is None:
         return None
-    mean, error, low, high = float(values.mean()), None, None, None
-    if len(values) > 1:
-        error = float(values.std(ddof=1) / np.sqrt(len(values)))
-        half = t_quantile(len(values) - 1) * error
-        low, high = mean - half, mean + half
-    return {"name": name, "value": mean, "low": low, "high": high, "stderr": error,
-            "method": "t" if error is not None else None, "unit": "", "note": f"over {len(values)} pairs"}
-
-
-def _exponentiated(estimate: EstimateView) -> EstimateView:
-    def up(value: float | None) -> float | None:
-        return None if value is None else float(np.exp(value))
-
-    return {**estimate, "value": up(estimate["value"]), "low": up(estimate["low"]), "high": up(estimate["high"]),
-            "stderr": None}
-
-
-def _p_value(logs: np.ndarray) -> float | None:
-    if len(logs) < 2 or logs.std(ddof=1) == 0:
-        return None
-    return t_p_value(float(logs.mean()), float(logs.std(ddof=1) / np.sqrt(len(logs))), len(logs) - 1)
+    value, low, high = (None if end is None else float(scale(end))
+                        for end in (measured.estimate, measured.low, measured.high))
+    made: dict[str, Any] = plain(Estimate(
+        name=name, value=value, low=low, high=high, stderr=measured.stderr if scale is float else None,
+        method="t" if measured.n > 1 else None, note=f"over {measured.n} pairs"))
+    return made

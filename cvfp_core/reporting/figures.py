@@ -9,14 +9,16 @@ from __future__ import annotations
 import gettext
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from cvfp_core.ingesting.reading import Inputs
-from cvfp_core.reporting.names import SeriesView, View
+from cvfp_core.reporting.measures import size
+from cvfp_core.reporting.view import POWER_LAW, Facts
+from cvfp_core.schema.fits import Array, Fit
+from cvfp_core.schema.quantities import Quantity, of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,10 +30,22 @@ TITLES = {
     "matched": "Effective rank and perplexity at matched sizes",
     "convergence": "Convergence of Phase 1",
 }
+OTHER_AXES = "{y} against {x}, with fitted laws and forecasts"
+SURFACE = "{y} by {law}: slices along each input, and observed against predicted"
+CAPTIONS = {
+    "scaling": "Points: runs. Line: power law with its 95 % band, dashed beyond the runs. Open mark: forecast by the "
+               "law that the points call for, with the 95 % interval of one run.",
+    "convergence": "Largest run of each configuration that has a curve.",
+}
+OTHER_LAW = "Points: runs. Line: fitted law, dashed beyond. Open mark: forecast with the 95 % interval of one run."
+SLICES = "Points: runs, by another input in groups of equally many. Lines: the fitted law at the median of each group."
+_LABELS = {"train_tokens": "training tokens", "val_ppl": "validation perplexity"}
 _FONTS = "'Hiragino Sans', 'Noto Sans CJK JP', 'Noto Sans JP', 'Yu Gothic', 'Meiryo', 'DejaVu Sans', sans-serif"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d00", "#5b3a8c", "#555555", "#a00000")
 """Okabe and Ito 2008, told apart by most colour-blind readers; darkened where too light on white."""
 _MARKERS = "osD^vPX*<"
+_SLICES = 4
+"""Values of another input at which a surface is drawn."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "cvfp", "font.family": "DejaVu Sans", "font.size": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
@@ -49,18 +63,30 @@ def missing() -> str | None:
     return None
 
 
-def draw(view: View, inputs: Inputs, spoken: gettext.NullTranslations) -> dict[str, str]:
-    """SVG by name of each figure that the view has data for. `view` needs `series` and `forecasts`."""
+Series = Mapping[str, Any]
+
+
+def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """The `FigureView` of each figure by name, and SVG by path of those there is data for.
+
+    surfaces: whether laws of several inputs are drawn too.
+    """
     import matplotlib
 
-    say = spoken.gettext
+    say, folder = spoken.gettext, facts.asked.figures
+    made, svgs = views(facts), {}
     makers: dict[str, Callable[[], Figure | None]] = {
-        "scaling": lambda: _scaling(view, say),
-        "alpha": lambda: _alpha(view["series"], say),
-        "matched": lambda: _matched(view["series"], say),
-        "convergence": lambda: _convergence(view["series"], inputs.curves(), say),
+        "scaling": lambda: _scaling(facts, say),
+        "alpha": lambda: _alpha(facts.series, say),
+        "matched": lambda: _matched(facts.series, say),
+        "convergence": lambda: _convergence(facts.series, facts.given.curves(), say),
     }
-    made = {}
+    for name, fits in facts.every_fit.items() if surfaces else ():
+        fit = next((fit for fit in fits if len(fit.inputs) > 1 and _function(fit) is not None), None)
+        if fit is not None:
+            makers[f"surface-{name}"] = lambda fit=fit: _surface(fit, say)  # type: ignore[misc]
+            made[f"surface-{name}"] = {"name": f"surface-{name}", "path": None, "title": SURFACE,
+                                       "values": {"y": of(fit.response).heading, "law": name}, "caption": SLICES}
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a missing glyph is the reader's font's business
         matplotlib.rcdefaults()
@@ -68,8 +94,18 @@ def draw(view: View, inputs: Inputs, spoken: gettext.NullTranslations) -> dict[s
         for name, make in makers.items():
             figure = make()
             if figure is not None:
-                made[name] = _svg(figure)
-    return made
+                made[name]["path"] = path = f"{folder}/{name}.svg"
+                svgs[path] = _svg(figure)
+    return made, svgs
+
+
+def views(facts: Facts) -> dict[str, Any]:
+    """The `FigureView` of each figure by name, before any is drawn."""
+    x, y = facts.axes
+    titles = TITLES if (x.name, y.name) == tuple(_LABELS) else TITLES | {"scaling": OTHER_AXES}
+    captions = CAPTIONS if facts.law == POWER_LAW else CAPTIONS | {"scaling": OTHER_LAW}
+    return {name: {"name": name, "path": None, "title": title, "values": {"x": x.heading, "y": y.heading},
+                   "caption": captions.get(name, "")} for name, title in titles.items()}
 
 
 def _svg(figure: Figure) -> str:
@@ -79,14 +115,15 @@ def _svg(figure: Figure) -> str:
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
-def _panels(count: int, *, width: float = 3.7, height: float = 3.3, sharey: bool = True) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, *, width: float = 3.7, height: float = 3.3, sharex: bool = True,
+            sharey: bool = True) -> tuple[Figure, list[Axes]]:
     """Panels in rows of two or three that share their axes."""
     from matplotlib.figure import Figure
 
     columns = 2 if count in (2, 4) else min(count, 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns + 0.9, height * rows + 0.5))
-    axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
+    axes = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False).ravel().tolist()
     for spare in axes[count:]:
         spare.set_visible(False)
     for index, axis in enumerate(axes[:count]):
@@ -94,8 +131,21 @@ def _panels(count: int, *, width: float = 3.7, height: float = 3.3, sharey: bool
             axis.tick_params(labelbottom=True)
     across, down = width * columns + 0.9, height * rows + 0.5
     figure.subplots_adjust(left=0.75 / across, right=1 - 0.15 / across, bottom=0.6 / down, top=1 - 0.35 / down,
-                           wspace=0.12 if sharey else 0.2, hspace=0.28)
+                           wspace=0.12 if sharey else 0.2, hspace=0.28 if sharex else 0.4)
     return figure, axes[:count]
+
+
+def _named(figure: Figure, x: str, y: str) -> None:
+    """Names the axes that all panels share."""
+    figure.supxlabel(x, y=0.06 / figure.get_figheight(), va="bottom", fontsize=9)
+    figure.supylabel(y, x=0.12 / figure.get_figwidth(), ha="left", fontsize=9)
+
+
+def _label(quantity: Quantity, say: Callable[[str], str]) -> str:
+    if quantity.name in _LABELS:
+        return say(_LABELS[quantity.name])
+    unit = f" ({say(quantity.unit)})" if quantity.unit and not quantity.percent else ""
+    return _text(say(quantity.heading) + unit)
 
 
 def _text(value: object) -> str:
@@ -103,9 +153,9 @@ def _text(value: object) -> str:
     return str(value).replace("$", r"\$")
 
 
-def _groups(series: list[SeriesView]) -> dict[str, list[SeriesView]]:
+def _groups(series: Sequence[Series]) -> dict[str, list[Series]]:
     """The series by experiment, in panels of at most nine."""
-    made: dict[str, list[SeriesView]] = {}
+    made: dict[str, list[Series]] = {}
     for each in series:
         if each["best"] is not None and each["largest"] is not None:
             made.setdefault(each["experiment"], []).append(each)
@@ -115,78 +165,138 @@ def _groups(series: list[SeriesView]) -> dict[str, list[SeriesView]]:
     }
 
 
-def _scaling(view: View, say: Callable[[str], str]) -> Figure | None:
-    """PPL against tokens on log-log axes: runs, power law, its 95 % band, its continuation, and the forecast."""
-    groups = _groups(view["series"])
-    if not groups:
+def _scaling(facts: Facts, say: Callable[[str], str]) -> Figure | None:
+    """The metric against size: runs, the law and its continuation, of a power law its 95 % band, and forecasts."""
+    groups = _groups(facts.series)
+    if not groups or any(len(fit.inputs) > 1 for fit in facts.law_fits.values()):
         return None
-    forecasts = {each["label"]: each for each in view["forecasts"]}
+    forecasts = {each["label"]: each for each in facts.forecasts}
     figure, axes = _panels(len(groups))
     for axis, (name, every) in zip(axes, groups.items(), strict=True):
         for index, series in enumerate(every):
-            _one_law(axis, series, index, len(every), forecasts.get(series["label"]))
-        axis.set(xscale="log", yscale="log")
+            _one_law(axis, facts, series, index, len(every), forecasts.get(series["label"]))
         axis.set_title(_text(name), loc="left", fontsize=9, fontweight="bold")
-        axis.legend(loc="lower left", handlelength=1.2, labelspacing=0.25)
-        _plain_ticks(axis)
-    figure.supxlabel(say("training tokens"), y=0.06 / figure.get_figheight(), va="bottom", fontsize=9)
-    figure.supylabel(say("validation perplexity"), x=0.12 / figure.get_figwidth(), ha="left", fontsize=9)
+        axis.legend(loc="upper left" if facts.axes[1].better == "higher" else "lower left", handlelength=1.2,
+                    labelspacing=0.25)
+        _scale(axis, *facts.axes)
+    _named(figure, *(_label(quantity, say) for quantity in facts.axes))
     return figure
 
 
-def _one_law(axis: Axes, series: SeriesView, index: int, count: int, forecast: Mapping[str, Any] | None) -> None:
+def _one_law(axis: Axes, facts: Facts, series: Series, index: int, count: int, forecast: Series | None) -> None:
+    x, y = facts.axes
+    percent = 100 if y.percent else 1
     colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
-    runs = [run for run in series["runs"] if run["val_ppl"] is not None and run["train_tokens"] is not None]
-    axis.plot([run["train_tokens"] for run in runs], [run["val_ppl"] for run in runs], marker, color=colour,
-              label=_text(series["name"]), zorder=3)
-    a, alpha = _value(series, "A"), _value(series, "alpha")
-    ends = [run["train_tokens"] for run in runs]
-    if a is not None and alpha is not None:
-        x = np.geomspace(min(ends), max(ends), 40)
-        axis.plot(x, a * x**alpha, color=colour)
-        far = np.geomspace(max(ends), forecast["train_tokens"] if forecast else 10 * max(ends), 10)
-        far = far[a * far**alpha >= 1]
-        axis.plot(far, a * far**alpha, color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
-        band = _band(runs, x)
+    runs = [run for run in series["runs"] if run[y.name] is not None and run[x.name] is not None]
+    sizes, values = (np.array([run[quantity.name] for run in runs], dtype=float) for quantity in (x, y))
+    axis.plot(sizes, percent * values, marker, color=colour, label=_text(series["name"]), zorder=3)
+    fit = facts.law_fits.get(series["label"])
+    law = _function(fit)
+    if law is not None and sizes.min() > 0:
+        low, high = float(sizes.min()), float(sizes.max())
+        near = np.geomspace(low, high, 40)
+        axis.plot(near, percent * law(near), color=colour)
+        far = np.geomspace(high, forecast["inputs"].get(x.name, 10 * high) if forecast else 10 * high, 10)
+        ahead = law(far)
+        far = far[(ahead >= (-np.inf if y.minimum is None else y.minimum)) & (ahead <= (y.maximum or np.inf))]
+        axis.plot(far, percent * law(far), color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
+        band = _band(sizes, values, near) if facts.law == POWER_LAW else None
         if band is not None:
-            axis.fill_between(x, band[0], band[1], color=colour, alpha=0.10, linewidth=0)
-    if forecast is not None and forecast["value"] is not None:
-        at = forecast["train_tokens"] * 1.09 ** (index - (count - 1) / 2)
+            axis.fill_between(near, percent * band[0], percent * band[1], color=colour, alpha=0.10, linewidth=0)
+    if forecast is not None and forecast["value"] is not None and x.name in forecast["inputs"]:
+        at = forecast["inputs"][x.name] * 1.09 ** (index - (count - 1) / 2)
         if forecast["low"] is not None and forecast["high"] is not None:
-            axis.plot([at, at], [forecast["low"], forecast["high"]], color=colour, linewidth=1, zorder=2)
-        axis.plot([at], [forecast["value"]], marker, color=colour, markerfacecolor="white", zorder=3)
+            axis.plot([at, at], [percent * forecast["low"], percent * forecast["high"]], color=colour, linewidth=1,
+                      zorder=2)
+        axis.plot([at], [percent * forecast["value"]], marker, color=colour, markerfacecolor="white", zorder=3)
 
 
-def _value(series: SeriesView, name: str) -> float | None:
-    """A parameter of the series' power law; None if it has none."""
-    parameters = series["fit"]["parameters"] if series["fit"] is not None else {}
-    return parameters[name]["value"] if name in parameters else None
+def _function(fit: Fit | None) -> Callable[..., Array] | None:
+    """The fitted law as a function of its inputs, in their order; None if it cannot be drawn."""
+    law = getattr(fit.solver, "law", None) if fit is not None else None
+    if fit is None or law is None or law.function is None or not fit.usable:
+        return None
+    values = {each.name: fit.value(each.name) for each in law.parameters}
+    if any(value is None for value in values.values()):
+        return None
+
+    def response(*inputs: Array) -> Array:
+        with np.errstate(all="ignore"):
+            given = dict(zip(law.inputs, np.broadcast_arrays(*inputs), strict=True))
+            return np.asarray(law.function(**given, **values), dtype=float)
+
+    return response
 
 
-def _band(runs: list[dict[str, Any]], x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _surface(fit: Fit, say: Callable[[str], str]) -> Figure | None:
+    """A panel for each input, with the law at a few values of the others, and one of observed against predicted."""
+    law, points = _function(fit), fit.points
+    if law is None or points is None:
+        return None
+    y = of(fit.response)
+    percent = 100 if y.percent else 1
+    figure, axes = _panels(len(points.inputs) + 1, sharex=False, sharey=False)
+    inputs = list(points.inputs.items())
+    for place, (axis, (name, values)) in enumerate(zip(axes[:-1], inputs, strict=True)):
+        other, others = inputs[place - 1]
+        group, levels = _levels(others)
+        for index, level in enumerate(levels):
+            colour, mine = _COLOURS[index % len(_COLOURS)], group == index
+            axis.plot(values[mine], percent * points.response[mine], _MARKERS[index], color=colour, markersize=3,
+                      label=f"{_tick(float(level))}", zorder=3)
+            low, high = float(values.min()), float(values.max())
+            along = np.geomspace(low, high, 60) if low > 0 else np.linspace(low, high, 60)
+            at = [along if key == name else level if key == other else np.median(column) for key, column in inputs]
+            axis.plot(along, percent * law(*at), color=colour)
+        axis.legend(title=_text(of(other).label or other), loc="best", handlelength=1, labelspacing=0.2,
+                    title_fontsize=8)
+        _scale(axis, of(name), y)
+        axis.set_xlabel(_label(of(name), say))
+    axis = axes[-1]
+    predicted = percent * law(*points.inputs.values())
+    axis.plot(predicted, percent * points.response, "o", color=_COLOURS[0], markersize=3)
+    ends = [float(min(predicted.min(), percent * points.response.min())),
+            float(max(predicted.max(), percent * points.response.max()))]
+    axis.plot(ends, ends, color="#555555", linewidth=0.8)
+    _scale(axis, y, y)
+    axis.set_xlabel(say("predicted"))
+    axis.set_title(say("observed against predicted"), loc="left", fontsize=9)
+    figure.supylabel(_label(y, say), x=0.12 / figure.get_figwidth(), ha="left", fontsize=9)
+    return figure
+
+
+def _levels(values: Array) -> tuple[Array, Array]:
+    """(n,) the group of each value and (groups,) their medians: distinct values if they are few, or equal shares."""
+    distinct, group = np.unique(values, return_inverse=True)
+    if len(distinct) > _SLICES:
+        ends = np.quantile(values, np.arange(1, _SLICES) / _SLICES)
+        _, group = np.unique(np.searchsorted(ends, values), return_inverse=True)
+    return group, np.array([np.median(values[group == index]) for index in range(group.max() + 1)])
+
+
+def _band(sizes: Array, values: Array, x: Array) -> tuple[Array, Array] | None:
     """The 95 % band of the mean of the straight line through the logarithms; None without a degree of freedom."""
     from cvfp_core.fitting.linear import t_quantile
 
-    logs = np.log([run["train_tokens"] for run in runs])
-    target = np.log([run["val_ppl"] for run in runs])
-    if len(runs) < 3 or np.ptp(logs) == 0:
+    if len(sizes) < 3 or np.ptp(sizes) == 0 or values.min() <= 0:
         return None
+    logs, target = np.log(sizes), np.log(values)
     centred = logs - logs.mean()
     slope = centred @ target / (centred @ centred)
     residuals = target - target.mean() - slope * centred
-    sigma = np.sqrt(residuals @ residuals / (len(runs) - 2))
+    sigma = np.sqrt(residuals @ residuals / (len(sizes) - 2))
     at = np.log(x) - logs.mean()
-    half = t_quantile(len(runs) - 2) * sigma * np.sqrt(1 / len(runs) + at**2 / (centred @ centred))
-    line = target.mean() + slope * at
+    half: Array = t_quantile(len(sizes) - 2) * sigma * np.sqrt(1 / len(sizes) + at**2 / (centred @ centred))
+    line: Array = target.mean() + slope * at
     return np.exp(line - half), np.exp(line + half)
 
 
-def _alpha(series: list[SeriesView], say: Callable[[str], str]) -> Figure | None:
+def _alpha(series: Sequence[Series], say: Callable[[str], str]) -> Figure | None:
     """One row a series: the exponent and its interval; a ring where the input states one."""
     from matplotlib.figure import Figure
 
-    rows = [(each, value, each["fit"]["parameters"]["alpha"]) for each in series
-            if each["fit"] is not None and (value := _value(each, "alpha")) is not None]
+    rows = [(each, alpha["value"], alpha) for each in series if each["fit"] is not None
+            and (alpha := each["fit"]["parameters"].get("alpha")) is not None and alpha["value"] is not None]
     if not rows:
         return None
     height = 0.26 * len(rows) + 0.9
@@ -199,16 +309,16 @@ def _alpha(series: list[SeriesView], say: Callable[[str], str]) -> Figure | None
         axis.plot([value], [index], "o", color=_COLOURS[0])
         if each["published_alpha"] is not None:
             axis.plot([each["published_alpha"]], [index], "o", color=_COLOURS[1], markersize=9, markerfacecolor="none")
-    axis.set_yticks(range(len(rows)), [_text(f"{each['experiment']}: {each['variant']}") for each, _, _ in rows])
+    axis.set_yticks(range(len(rows)), [_text(each["label"].replace(":", ": ", 1)) for each, _, _ in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel(say("alpha, 95 % interval (ring: as published)"))
     axis.grid(visible=False, axis="y")
     return figure
 
 
-def _matched(series: list[SeriesView], say: Callable[[str], str]) -> Figure | None:
+def _matched(series: Sequence[Series], say: Callable[[str], str]) -> Figure | None:
     """Val ER against PPL, a panel for each of the sizes that most series share."""
-    found: dict[int, list[tuple[SeriesView, dict[str, Any]]]] = {}
+    found: dict[int, list[tuple[Series, dict[str, Any]]]] = {}
     for each in series:
         for run in each["runs"]:
             if run["val_ppl"] is not None and run["val_er"] is not None and run["train_tokens"] is not None:
@@ -218,54 +328,58 @@ def _matched(series: list[SeriesView], say: Callable[[str], str]) -> Figure | No
         return None
     figure, axes = _panels(len(sizes), height=2.7, sharey=False)
     experiments = list(dict.fromkeys(each["experiment"] for each in series))
-    for axis, size in zip(axes, sizes, strict=True):
+    for axis, tokens in zip(axes, sizes, strict=True):
         for which, name in enumerate(experiments):
-            mine = [run for each, run in found[size] if each["experiment"] == name]
+            mine = [run for each, run in found[tokens] if each["experiment"] == name]
             axis.plot([100 * run["val_er"] for run in mine], [run["val_ppl"] for run in mine],
                       _MARKERS[which % len(_MARKERS)], color=_COLOURS[which % len(_COLOURS)],
                       label=_text(name))
-        axis.set_title(f"{size:,} {say('tokens')}", loc="left", fontsize=9, fontweight="bold")
-        axis.set_yscale("log")
-        _plain_ticks(axis, x=False)
+        axis.set_title(f"{tokens:,} {say('tokens')}", loc="left", fontsize=9, fontweight="bold")
+        _scale(axis, None, of("val_ppl"))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower right", ncols=min(len(labels), 6), handlelength=0.8, columnspacing=1)
-    figure.supxlabel(say("validation effective rank (%)"), y=0.06 / figure.get_figheight(), va="bottom", fontsize=9)
-    figure.supylabel(say("validation perplexity"), x=0.12 / figure.get_figwidth(), ha="left", fontsize=9)
+    _named(figure, say("validation effective rank (%)"), say("validation perplexity"))
     return figure
 
 
-def _convergence(series: list[SeriesView], curves: pl.DataFrame, say: Callable[[str], str]) -> Figure | None:
+def _convergence(series: Sequence[Series], curves: pl.DataFrame, say: Callable[[str], str]) -> Figure | None:
     """The convergence rate over Phase 1's iterations, a line for the largest run of each series."""
     rates = curves.filter(phase=1, metric="convergence_rate").drop_nulls("value")
     known = set(rates["run_id"].unique())
     groups = {
         name: rows for name, every in _groups(series).items()
-        if (rows := [each for each in every if each["largest"]["run_id"] in known])  # type: ignore[index]
+        if (rows := [each for each in every if each["largest"]["run_id"] in known])
     }
     if not groups:
         return None
     figure, axes = _panels(len(groups), height=2.7)
     for axis, (name, every) in zip(axes, groups.items(), strict=True):
         for index, each in enumerate(every):
-            mine = rates.filter(run_id=each["largest"]["run_id"]).sort("step")  # type: ignore[index]
+            mine = rates.filter(run_id=each["largest"]["run_id"]).sort("step")
             axis.plot(mine["step"].to_list(), (100 * mine["value"]).to_list(), color=_COLOURS[index % len(_COLOURS)],
                       label=_text(each["name"]))
         axis.set_title(_text(name), loc="left", fontsize=9, fontweight="bold")
         axis.set_ylim(-3, 103)
         axis.legend(loc="best", handlelength=1.2, labelspacing=0.25)
-    figure.supxlabel(say("iteration of Phase 1"), y=0.06 / figure.get_figheight(), va="bottom", fontsize=9)
-    figure.supylabel(say("tokens converged (%)"), x=0.12 / figure.get_figwidth(), ha="left", fontsize=9)
+    _named(figure, say("iteration of Phase 1"), say("tokens converged (%)"))
     return figure
 
 
-def _plain_ticks(axis: Axes, *, x: bool = True) -> None:
-    """Ticks as plain numbers: 100, 200, 500 and 100K, 1M."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+def _scale(axis: Axes, x: Quantity | None, y: Quantity) -> None:
+    """Logarithmic axes where quantities are fitted so and values allow it, with ticks as plain numbers: 200, 1M."""
+    from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullLocator
 
-    from cvfp_core.reporting.numbers import short
+    for which, quantity, ends in ((axis.xaxis, x, axis.dataLim.intervalx), (axis.yaxis, y, axis.dataLim.intervaly)):
+        if quantity is None:
+            continue
+        if quantity.scale == "log" and ends[0] > 0:
+            (axis.set_xscale if which is axis.xaxis else axis.set_yscale)("log")
+            ratio = ends[1] / ends[0]
+            subs = (1.0,) if which is axis.xaxis and ratio > 20 else (1.0, 2.0, 5.0)
+            which.set_major_locator(LogLocator(subs=subs, numticks=12) if ratio > 4 else AutoLocator())
+            which.set_minor_locator(NullLocator())
+        which.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
 
-    for which in (axis.xaxis, axis.yaxis) if x else (axis.yaxis,):
-        subs = (1.0,) if which is axis.xaxis else (1.0, 2.0, 5.0)
-        which.set_major_locator(LogLocator(subs=subs, numticks=12))
-        which.set_minor_locator(NullLocator())
-        which.set_major_formatter(FuncFormatter(lambda value, _: short(value) if value >= 1e4 else f"{value:g}"))
+
+def _tick(value: float) -> str:
+    return size(value) if abs(value) >= 1e4 else f"{value:g}"

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
+from cvfp_core.fitting import Candidate, Choice, Estimate, Fit
+from cvfp_core.ingesting.reading import InputFile, InputSource
+from cvfp_core.schema.claims import Caveat, Finding, Table
+
+VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource)
+"""Values that a template gets as dictionaries of their fields."""
+
 
 class RangeView(TypedDict):
     """The smallest and the largest of some values."""
@@ -15,49 +22,11 @@ class RangeView(TypedDict):
     high: Annotated[float, "the largest"]
 
 
-class CaveatView(TypedDict):
-    """What limits a finding, a fit or a forecast."""
-
-    text: Annotated[str, "a message with {names}; write it with the filter `say(values)`"]
-    values: Annotated[dict[str, Any], "for the names"]
-
-
-class EstimateView(TypedDict):
-    """One number with its 95 % interval."""
-
-    name: Annotated[str, "of the parameter"]
-    value: Annotated[float | None, "none where the fit gave none"]
-    low: Annotated[float | None, "lower end; none: unbounded, or no interval if `method` is none too"]
-    high: Annotated[float | None, "upper end"]
-    stderr: Annotated[float | None, "standard error"]
-    method: Annotated[str | None, "where the interval comes from: t, profile F, bootstrap; none: there is none"]
-    unit: Annotated[str, "empty for a plain number; `fraction`; `per point`..."]
-    note: Annotated[str, "what else is to be said of it"]
-
-
 class FitView(TypedDict):
-    """One law fitted to one series or set of records. A fit that failed is one too."""
+    """One law fitted to one series or set of records: what a `Fit` has, but `estimates`, and beside it these."""
 
-    law: Annotated[str, "name of the law"]
-    form: Annotated[str, "as people write it: `PPL = A * tokens^alpha`"]
-    series: Annotated[str, "`experiment:variant`, or what the points have in common"]
-    status: Annotated[str, "`converged`, or why not"]
-    reason: Annotated[str, "why the status is not `converged`; or a caution"]
-    why: Annotated[CaveatView | None, "the same as a message; none if there is nothing to say"]
-    parameters: Annotated[dict[str, EstimateView], "estimates by name"]
-    space: Annotated[str, "where residuals are taken: log or raw"]
-    floor: Annotated[str | None, "the parameter that is the limit at infinite data"]
-    n: Annotated[int, "runs fitted"]
-    sizes: Annotated[int, "distinct sizes among them"]
-    dof: Annotated[int, "degrees of freedom"]
-    rss: Annotated[float | None, "residual sum of squares"]
-    sigma: Annotated[float | None, "residual standard deviation of one run"]
-    r_squared: Annotated[float | None, "share of variance explained"]
-    p_value: Annotated[float | None, "of the law's main parameter, where there is a test"]
-    aicc: Annotated[float | None, "corrected Akaike criterion"]
-    lack_of_fit_p: Annotated[float | None, "of the scatter about the law against that of seeds; needs repeats"]
-    fitted_range: Annotated[list[float] | None, "smallest and largest value of the first input"]
-    left_out: Annotated[list[str], "what was not fitted, counted, in words"]
+    why: Annotated[dict[str, Any] | None, "the reason as a message: `text`, `values`; none if there is nothing to say"]
+    parameters: Annotated[dict[str, Estimate], "estimates by name"]
 
 
 class WindowView(TypedDict):
@@ -66,7 +35,7 @@ class WindowView(TypedDict):
     number: Annotated[int, "from 1"]
     tokens: Annotated[RangeView, "sizes of the window"]
     samples: Annotated[RangeView | None, "the same in documents"]
-    alpha: Annotated[EstimateView, "fitted to the window"]
+    alpha: Annotated[Estimate, "fitted to the window"]
     published_alpha: Annotated[float | None, "what the input itself states"]
     val_er: Annotated[float | None, "mean effective rank of the window's runs"]
     val_ppl: Annotated[RangeView | None, "perplexities of the window's runs"]
@@ -80,21 +49,22 @@ class SeriesView(TypedDict):
     variant: Annotated[str, "configuration, such as 1L_768d_2tok"]
     control: Annotated[str | None, "which control of Phase 1 its runs are: untrained, zero-context; none: no control"]
     phases: Annotated[int | None, "phases of the model; 1: it has no contexts, so nothing is to be said of Phase 1"]
-    name: Annotated[str, "the variant, with the control if it is one"]
+    name: Annotated[str, "the variant, with the control if it is one; with `--by` the label"]
+    title: Annotated[str, "`experiment: variant`; with `--by` the label"]
     num_layers: Annotated[int | None, "layers"]
     context_dim: Annotated[int | None, "width of a context vector"]
     num_input_tokens: Annotated[int | None, "tokens in the input window"]
     runs: Annotated[list[dict[str, Any]], "its records in order of size: all record columns"]
-    best: Annotated[dict[str, Any] | None, "the run of lowest validation perplexity"]
-    largest: Annotated[dict[str, Any] | None, "the usable run of most training tokens"]
+    best: Annotated[dict[str, Any] | None, "the run of the best `y`: the lowest validation perplexity"]
+    largest: Annotated[dict[str, Any] | None, "the usable run of the largest `x`: of most training tokens"]
     ranges: Annotated[dict[str, RangeView], "of each measured numeric column of its usable runs"]
     censored: Annotated[int, "runs whose Phase 1 was stopped at its limit"]
     er_gap: Annotated[RangeView | None, "train_er - val_er of its runs, as fractions"]
-    fit: Annotated[FitView | None, "the power law"]
+    fit: Annotated[FitView | None, "of the law the report is about: the power law, or what `--law` names"]
     published_alpha: Annotated[float | None, "the exponent that the input itself states"]
     windows: Annotated[list[WindowView], "exponents over consecutive sizes; one window if there are few sizes"]
-    change: Annotated[EstimateView | None, "last minus first window's alpha"]
-    curvature: Annotated[EstimateView | None, "quadratic term of log PPL over log tokens; above 0: it flattens"]
+    change: Annotated[Estimate | None, "last minus first window's alpha"]
+    curvature: Annotated[Estimate | None, "quadratic term of log PPL over log tokens; above 0: it flattens"]
     marks: Annotated[list[str], "what it is first or last in among the series: `lowest Val PPL`..."]
 
 
@@ -108,68 +78,20 @@ class LawView(TypedDict):
     fits: Annotated[list[FitView], "one a series, or one for all records"]
 
 
-class CandidateView(TypedDict):
-    """A law in the choice of law."""
-
-    law: Annotated[str, "name"]
-    parameters: Annotated[int, "of one series"]
-    series: Annotated[int, "series it could be fitted to with a degree of freedom left"]
-    aicc: Annotated[float | None, "summed over the series"]
-    backtest: Annotated[float | None, "mean absolute error of the next size, as a fraction"]
-    folds: Annotated[int, "predictions the back-test made"]
-    p_value: Annotated[float | None, "F test against the chosen law"]
-    verdict: Annotated[str, "chosen, ruled out, not distinguishable, too few sizes"]
-
-
-class ChoiceView(TypedDict):
-    """Which law the points call for."""
-
-    law: Annotated[str, "the law chosen"]
-    distinguishable: Annotated[bool, "whether all others are ruled out"]
-    reason: Annotated[str, "in words"]
-    candidates: Annotated[list[CandidateView], "all laws that were tried"]
-
-
 class ForecastView(TypedDict):
-    """What each series would be at ten times its largest size."""
+    """What each series would be at ten times the largest size of all, or at what `--at` gives."""
 
     label: Annotated[str, "`experiment:variant`"]
-    train_tokens: Annotated[float, "the size predicted for"]
+    inputs: Annotated[dict[str, float], "what is predicted for, by quantity"]
+    train_tokens: Annotated[float | None, "the size predicted for; none if it is no input"]
     law: Annotated[str, "the law that gives the value"]
-    value: Annotated[float | None, "perplexity"]
+    value: Annotated[float | None, "of `y`: perplexity"]
     low: Annotated[float | None, "lower end of the 95 % interval of one new run"]
     high: Annotated[float | None, "upper end"]
+    distances: Annotated[dict[str, float], "of each input, as a multiple of the largest value fitted"]
     interval_law: Annotated[str, "the laws that give the interval"]
     reason: Annotated[str, "why there is no value or no interval, or a caution"]
-    why: Annotated[list[CaveatView], "the same as messages"]
-
-
-class TableView(TypedDict):
-    """A table of a finding."""
-
-    columns: Annotated[list[str], "headings"]
-    rows: Annotated[list[list[Any]], "cells"]
-
-
-class FindingView(TypedDict):
-    """One claim, tested on the records."""
-
-    key: Annotated[str, "name of the finding"]
-    analysis: Annotated[str, "the analysis it comes from"]
-    question: Annotated[str, "what was asked: a message; write it with the filter `say(values)`"]
-    claim: Annotated[str, "the claim that was tested: a message"]
-    values: Annotated[dict[str, Any], "for the names in the messages"]
-    verdict: Annotated[str, "supported, contradicted, inconclusive or confounded"]
-    estimate: Annotated[float | None, "the number the verdict rests on"]
-    low: Annotated[float | None, "lower end of its 95 % interval"]
-    high: Annotated[float | None, "upper end"]
-    unit: Annotated[str, "of the estimate"]
-    n: Annotated[int, "what it was computed from"]
-    method: Annotated[str, "how"]
-    p_value: Annotated[float | None, "of the test"]
-    p_adjusted: Annotated[float | None, "corrected for the number of findings"]
-    caveats: Annotated[list[CaveatView], "what limits it"]
-    table: Annotated[TableView | None, "the figures behind it"]
+    why: Annotated[list[dict[str, Any]], "the same as messages: `text`, `values`"]
 
 
 class FormulaView(TypedDict):
@@ -189,16 +111,16 @@ class ComparisonView(TypedDict):
     b: Annotated[str, "the second group"]
     matched_by: Annotated[list[str], "columns that the two runs of a pair share"]
     pairs: Annotated[list[dict[str, Any]], "`variant`, `num_samples`, `train_tokens`, `a`, `b` (records), `ratio`"]
-    ratio: Annotated[EstimateView | None, "geometric mean of val_ppl of b over a, t interval over the pairs"]
+    ratio: Annotated[Estimate | None, "geometric mean of val_ppl of b over a, t interval over the pairs"]
     p_value: Annotated[float | None, "of the ratio being 1, paired t test on logarithms"]
-    er_difference: Annotated[EstimateView | None, "mean of val_er of b minus a"]
+    er_difference: Annotated[Estimate | None, "mean of val_er of b minus a"]
     differences: Annotated[list[dict[str, Any]], "what differs: `name`, `a`, `b` (none: not known), `assumed`"]
     settings_known: Annotated[bool, "whether both groups state their settings"]
     unmatched: Annotated[int, "runs of either group without a partner"]
 
 
 class DecisionsView(TypedDict):
-    """What the lights say before Phase 2 is paid for."""
+    """What the thresholds say before Phase 2 is paid for."""
 
     lights: Annotated[list[dict[str, Any]], "`name`, `title`, `metric`, `better`, `green`, `red`, `percent`"]
     runs: Annotated[list[dict[str, Any]], "`run_id`, `series`, `num_samples`, `light`, `value`, `censored`, `colour` "
@@ -222,27 +144,24 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, matched, convergence"]
+    name: Annotated[str, "scaling, alpha, matched, convergence; of a law of several inputs `surface-LAW`"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
-    title: Annotated[str, "what it shows, as a message"]
+    title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
+    values: Annotated[dict[str, Any], "for the names"]
+    caption: Annotated[str, "what stands below it, as a message; empty: nothing"]
 
 
-class FileView(TypedDict):
-    """A file that was read."""
+class AxisView(TypedDict):
+    """A quantity that the report is about."""
 
-    name: Annotated[str, "from the path given on"]
-    ingester: Annotated[str | None, "what read it"]
-    sha256: Annotated[str, "of its content"]
-    size: Annotated[int, "bytes"]
-
-
-class SourceView(TypedDict):
-    """A path or a part of it, with what became of it."""
-
-    name: Annotated[str, "from the path given on"]
-    ingester: Annotated[str | None, "what read it; none: nothing did"]
-    runs: Annotated[int, "runs found in it"]
-    problem: Annotated[str | None, "why nothing of it was taken"]
+    name: Annotated[str, "as records call it: `train_tokens`"]
+    label: Annotated[str, "as headings call it: `Val ER`"]
+    heading: Annotated[str, "the same, with (%) if it is a fraction"]
+    unit: Annotated[str, "tokens, nat a token...; empty for a plain number"]
+    kind: Annotated[str, "size, metric, setting, cost..."]
+    percent: Annotated[bool, "whether it is a fraction, which people quote in percent"]
+    better: Annotated[str | None, "lower or higher; none: neither is better"]
+    scale: Annotated[str, "the scale it is fitted on: log or raw"]
 
 
 class RowsView(TypedDict):
@@ -258,6 +177,11 @@ class View(TypedDict, total=False):
 
     lang: Annotated[str, "language of the report: en, ja..."]
     options: Annotated[dict[str, Any], "what `--set` gave, with the template's defaults"]
+    x: Annotated[AxisView, "what sizes are: `--x`, or training tokens"]
+    y: Annotated[AxisView, "what is explained: `--y`, or validation perplexity"]
+    law: Annotated[str, "the law fitted to series: `--law`, or the power law"]
+    law_form: Annotated[str, "the same as people write it: `PPL = A * tokens^alpha`"]
+    fitted: Annotated[list[FitView], "its fits: one a series, or one for all records"]
     command: Annotated[str, "the command that gives this report"]
     cvfp_version: Annotated[str, "version of cvfp"]
     versions: Annotated[dict[str, str], "versions of what computed the report"]
@@ -269,19 +193,20 @@ class View(TypedDict, total=False):
                                              "`val_tokens` of each corpus"]
     devices: Annotated[list[str], "what the runs were made on"]
     sources: Annotated[list[str], "the records' own account of where they come from"]
-    inputs: Annotated[list[SourceView], "what was read"]
-    files: Annotated[list[FileView], "the files behind it, with hashes"]
+    inputs: Annotated[list[InputSource], "what was read"]
+    files: Annotated[list[InputFile], "the files behind it, with hashes"]
     rows: Annotated[RowsView, "what became of the runs read"]
     series: Annotated[list[SeriesView], "one entry a (experiment, variant)"]
     laws: Annotated[list[LawView], "every law with its fits"]
-    choice: Annotated[ChoiceView, "which law the points call for"]
+    choice: Annotated[Choice, "which law the points call for"]
     bend: Annotated[FitView | None, "whether all series flatten alike: the sign test over their curvatures"]
     forecasts: Annotated[list[ForecastView], "each series at ten times its largest size"]
     formulas: Annotated[list[FormulaView], "formulas that predict perplexity, with their errors"]
-    findings: Annotated[list[FindingView], "every claim tested"]
+    findings: Annotated[list[Finding], "every claim tested"]
     verdicts: Annotated[dict[str, int], "findings by verdict"]
     decisions: Annotated[DecisionsView, "thresholds, lights of every run, and their back-tests"]
     stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
     figures: Annotated[dict[str, FigureView], "figures by name"]
+    sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]

@@ -1,22 +1,23 @@
 """A view and a Jinja template -> Markdown.
 
 Templates get strings, numbers, booleans, None, lists and dicts only, in a sandboxed environment where an undefined name
-is an error. Same view, same bytes.
+is an error. They can take in templates beside them and registered ones, and read no other file. Same view, same bytes.
 """
 
 from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cvfp_core.errors import CvfpError, suggestion
-from cvfp_core.reporting import numbers
+from cvfp_core.reporting import measures, numbers
 from cvfp_core.reporting.language import fill
 from cvfp_core.reporting.names import View
 
@@ -34,19 +35,62 @@ class _Named(StrictUndefined):
         return text
 
 
+class _Files(BaseLoader):
+    """Reads a template, the `.j2` files beside it, and what lies in the folders of registered templates."""
+
+    def __init__(self, template: Path, registered: Mapping[str, Path]) -> None:
+        self.registered, self.shared = registered, {path.parent for path in registered.values()}
+        self.folders = dict.fromkeys([template.parent, *(path.parent for path in registered.values())])
+        self.found = {str(template)}
+
+    def find(self, name: str, beside: Path) -> str:
+        """The path of the file that a name stands for in the file `beside`: next to it first; the name if none."""
+        file = self.registered.get(name)
+        try:
+            parts = split_template_path(name)
+        except TemplateNotFound:  # a way out of the folder
+            return name
+        for folder in (beside.parent, *self.folders) if file is None else ():
+            each = folder.joinpath(*parts)
+            shared = any(each.is_relative_to(known) for known in self.shared)
+            if each != beside and each.is_file() and (shared or each.suffix == ".j2"):
+                file = each
+                break
+        if file is None:
+            return name
+        self.found.add(str(file))
+        return str(file)
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str, None]:  # noqa: ARG002
+        if template not in self.found:
+            names = sorted({*self.registered, *(each.name for path in self.shared for each in path.glob("*.j2"))})
+            raise TemplateNotFound(template, f"'{template}' not found{suggestion(template, names)}; beside this file "
+                                             f"there are: {', '.join(names) or 'none'}")
+        return Path(template).read_text(encoding="utf-8"), template, None
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     """A sandbox in which `finding.values` is the item of that name, not the dictionary's method."""
+
+    loader: _Files
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
+    def join_path(self, template: str, parent: str) -> str:
+        return self.loader.find(template, Path(parent))
 
-def environment(template: Path, translations: gettext.NullTranslations | None = None) -> _Environment:
-    """The Jinja environment of a template file: its folder, the filters, the language."""
+
+def environment(template: Path, translations: gettext.NullTranslations | None = None,
+                registered: Mapping[str, Path] | None = None) -> _Environment:
+    """The Jinja environment of a template file: the filters, the language, and the files it may take in.
+
+    registered: the files of registered templates, by name; they can be taken in by file name or by that name.
+    """
     made = _Environment(
-        loader=FileSystemLoader(template.parent),
+        loader=_Files(template, registered or {}),
         extensions=["jinja2.ext.i18n"],
         undefined=_Named,
         trim_blocks=True,
@@ -67,7 +111,7 @@ def environment(template: Path, translations: gettext.NullTranslations | None = 
         parts = [_counted(part, spoken) for part in text.split(", ") if part]
         return spoken.gettext(", ").join(parts)
 
-    made.filters |= numbers.FILTERS | {"say": say, "method": method}
+    made.filters |= numbers.FILTERS | measures.FILTERS | {"say": say, "method": method}
     return made
 
 
@@ -92,44 +136,48 @@ def _counted(text: str, spoken: gettext.NullTranslations) -> str:
     return text if known == message else known.replace("{n}", count.group())
 
 
-def names_used(template: Path) -> set[str]:
-    """The names of the view that a template and the templates it takes in use. Raises CvfpError for a bad template."""
-    made = environment(template)
-    seen: set[str] = set()
-    names: set[str] = set()
-    waiting = [template.name]
+def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[Path, nodes.Template]:
+    """The template and those it takes in, parsed, by file. Raises CvfpError for one that cannot be."""
+    made = environment(template, registered=registered)
+    found: dict[Path, nodes.Template] = {}
+    waiting = [str(template)]
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        file = Path(name)
+        if file in found:
             continue
-        seen.add(name)
         try:
-            source, _, _ = made.loader.get_source(made, name)  # type: ignore[union-attr]
-            tree = made.parse(source, name=name, filename=str(template.parent / name))
-            names |= meta.find_undeclared_variables(tree)
+            found[file] = made.parse(made.loader.get_source(made, name)[0], name=name, filename=name)
         except TemplateSyntaxError as error:
-            raise CvfpError(f"{template.parent / name}: line {error.lineno}: {error.message}") from None
+            raise CvfpError(f"{file}: line {error.lineno}: {error.message}") from None
         except TemplateError:
             continue  # rendering says in which line it was asked for
         except OSError as error:
-            raise CvfpError(f"{template}: cannot be read: {error.strerror or error}") from None
+            raise CvfpError(f"{file}: cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError as error:
             byte = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
-            raise CvfpError(f"{template.parent / name}: not UTF-8: {byte}") from None
-        waiting += [each for each in meta.find_referenced_templates(tree) if each is not None]
-    return names
+            raise CvfpError(f"{file}: not UTF-8: {byte}") from None
+        waiting += [made.join_path(each, name) for each in meta.find_referenced_templates(found[file]) if each]
+    return found
 
 
-def render(template: Path, view: View, translations: gettext.NullTranslations | None = None) -> str:
+def names_used(every: Collection[nodes.Template]) -> set[str]:
+    """The names of the view that parsed templates use, taken together."""
+    given = {each.target for tree in every for each in tree.find_all(nodes.Import)}
+    return {name for tree in every for name in meta.find_undeclared_variables(tree)} - given
+
+
+def render(template: Path, view: View, translations: gettext.NullTranslations | None = None,
+           registered: Mapping[str, Path] | None = None) -> str:
     """The template filled with the view. Raises CvfpError with file, line and, for a name, those that exist."""
-    made = environment(template, translations)
+    made = environment(template, translations, registered)
     try:
-        return made.get_template(template.name).render(view)
+        return made.get_template(str(template)).render(view)
     except TemplateSyntaxError as error:
         place = error.filename or template
         raise CvfpError(f"{place}: line {error.lineno}: {error.message}") from None
     except Exception as error:  # whatever an expression of a user's template raises
-        file, line = _place(error, template)
+        file, line = _place(error, template, made.loader.found)
         text = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         more = ""
         if text.endswith("is undefined"):
@@ -138,15 +186,13 @@ def render(template: Path, view: View, translations: gettext.NullTranslations | 
         raise CvfpError(f"{file}: line {line}: {' '.join(text.split())}{more}") from None
 
 
-def _place(error: BaseException, template: Path) -> tuple[Path, int | str]:
+def _place(error: BaseException, template: Path, files: Collection[str]) -> tuple[str, int | str]:
     """The innermost file and line of a template that was being rendered."""
-    file, line = template, "?"
-    place: tuple[Path, int | str] = (file, line)
+    place: tuple[str, int | str] = (str(template), "?")
     trace = error.__traceback__
     while trace is not None:
-        here = Path(trace.tb_frame.f_code.co_filename)
-        if here.parent == template.parent and here.suffix != ".py":
-            place = (here, trace.tb_lineno)
+        if trace.tb_frame.f_code.co_filename in files:
+            place = (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
         trace = trace.tb_next
     return place
 

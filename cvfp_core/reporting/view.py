@@ -5,7 +5,9 @@ Only the names a template uses are computed. Same records, same view: it holds n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, cast, get_type_hints
@@ -14,127 +16,289 @@ import polars as pl
 
 import cvfp_core
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting import Fit, Forecast, choose_law, fit_all, predict_all
+from cvfp_core.fitting import Choice, Fit, choose_law, fit_all, predict_all
+from cvfp_core.fitting.points import require
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Fitter
-from cvfp_core.reporting.comparison import compare
-from cvfp_core.reporting.names import CaveatView, ForecastView, FormulaView, LawView, SeriesView, View
+from cvfp_core.registry.kinds import Law, Light
+from cvfp_core.reporting.names import View
 from cvfp_core.reporting.series import fit_view, usable, views
+from cvfp_core.schema import quantities
 from cvfp_core.schema.fits import message_of
+from cvfp_core.schema.plain import plain
+from cvfp_core.schema.series import SERIES
 from cvfp_core.schema.settings import Scalar
 
 POWER_LAW, WINDOWS, LINEAR, LOG_LINEAR = "power-law", "sliding-window", "linear-er", "log-linear-er"
-WIDTH = 4
-"""Sizes in a window."""
+USUAL = ("train_tokens", "val_ppl")
+"""What a report is about, unless other axes are asked for."""
 AHEAD = 10
 """Forecasts are made for so many times the largest size of all series."""
 PROPOSED = {"a": ("intercept", 500.0), "b": ("slope", -4.0)}
 """A line over effective rank that was proposed: parameter -> (option of a template that replaces it, value)."""
 _PACKAGES = ("cvfp", "polars", "numpy", "scipy", "jinja2")
+_BY_WRITER = {"figures", "figures_missing", "sections"}
+"""Names whose values the writer knows, which renders them."""
 
 
-def view(
-    inputs: Inputs,
-    registry: Registry,
-    names: Collection[str] | None = None,
-    *,
-    lang: str = "en",
-    options: Mapping[str, Scalar | None] | None = None,
-    command: str = "",
-) -> View:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a user says about a report."""
+
+    lang: str = "en"
+    options: Mapping[str, Scalar | None] = field(default_factory=dict)
+    command: str = ""
+    figures: str | None = None
+    """Folder of the figures as the report links to it; None: no figures."""
+    x: str | None = None
+    y: str | None = None
+    law: str | None = None
+    at: Mapping[str, Any] | None = None
+    by: Sequence[str] | None = None
+
+
+def view(inputs: Inputs, registry: Registry, names: Collection[str] | None = None, *, asked: Asked | None = None,
+         options: Mapping[str, Scalar | None] | None = None) -> View:
     """The names of the view, all of them by default (`comparison` only if the options name two groups)."""
-    options = dict(options or {})
-    known = set(get_type_hints(View))
+    asked = asked or Asked()
+    facts = Facts(inputs, registry, asked if options is None else replace(asked, options=options))
+    known = set(get_type_hints(View)) - _BY_WRITER
     wanted = known if names is None else known & set(names)
-    if names is None and not (options.get("a") and options.get("b")):
+    if names is None and not (facts.options.get("a") and facts.options.get("b")):
         wanted.discard("comparison")
-    facts = _Facts(inputs, registry, options)
-    plain = {"lang": lang, "options": options, "command": command, "cvfp_version": cvfp_core.__version__}
-    made = {name: plain[name] if name in plain else _BUILDERS[name](facts) for name in sorted(wanted)
-            if name in plain or name in _BUILDERS}
-    return cast(View, made)
+    return facts.view(wanted)
 
 
-class _Facts:
-    """What builders share: each part is computed when first asked for."""
+class Facts:
+    """The names of the view as properties, each computed when first asked for, and the values behind them."""
 
-    def __init__(self, inputs: Inputs, registry: Registry, options: Mapping[str, Scalar | None]) -> None:
-        self.inputs, self.registry, self.options = inputs, registry, options
-        self.left_out = 0
-        self.records = inputs.records
-        chosen = options.get("experiments")
-        if chosen:
-            labels = [label.strip() for label in str(chosen).split(",") if label.strip()]
-            known = self.records["experiment"].unique(maintain_order=True).to_list()
+    def __init__(self, inputs: Inputs, registry: Registry, asked: Asked) -> None:
+        self.given, self.registry, self.asked = inputs, registry, asked
+        self.lang, self.options, self.command = asked.lang, dict(asked.options), asked.command
+        self.cvfp_version = cvfp_core.__version__
+        declared = registry.items(quantities.Quantity)
+        law = None if asked.law is None else registry.get(Law, asked.law)
+        self.surface = law is not None and len(law.inputs) > 1
+        x, y = USUAL if law is None or "{" in law.inputs[0] + law.response else (law.inputs[0], law.response)
+        self.axes = quantities.of(asked.x or x, declared), quantities.of(asked.y or y, declared)
+        self.usual = (self.axes[0].name, self.axes[1].name) == USUAL and asked.by is None
+        require(inputs.records, [each.name for each in self.axes])
+        self.by = tuple(asked.by or SERIES)
+        records = inputs.records
+        if self.options.get("experiments"):
+            labels = [label.strip() for label in str(self.options["experiments"]).split(",") if label.strip()]
+            known = records["experiment"].unique(maintain_order=True).to_list()
             for label in labels:
                 if label not in known:
                     raise UsageError(f"no experiment '{label}'; there are: {', '.join(known)}")
-            self.records = self.records.filter(pl.col("experiment").is_in(labels))
-            self.left_out = inputs.records.height - self.records.height
+            records = records.filter(pl.col("experiment").is_in(labels))
+        self.left_out = inputs.records.height - records.height
+        self.records = records
+        self.num_records = self.records.height
+        self.experiments, self.devices, self.sources, statuses = (
+            [value for value in dict.fromkeys(self.records[name]) if value is not None]
+            for name in ("experiment", "device", "source", "status"))
+        self.statuses = {name: self.records.filter(status=name).height
+                         for name in ("ok", "diverged", "failed", "interrupted") if name in statuses}
+        self.inputs = plain(inputs.sources)
+        self.plugins = [{"name": each.name, "distribution": each.distribution, "version": each.version}
+                        for each in registry.plugins]
+
+    def view(self, names: Iterable[str]) -> View:
+        """These names of the view."""
+        return cast(View, {name: getattr(self, name) for name in sorted(names)})
 
     def fits(self, law: str, options: Mapping[str, Scalar | None] | None = None) -> list[Fit]:
-        """The fits of a law, none if it is not installed."""
-        if law not in self.registry.items(Fitter):
+        """The fits of a law over the report's axes, none if it is not installed."""
+        item = self.registry.items(Law).get(law)
+        if item is None:
             return []
-        return fit_all(self.records, [law], options=options, registry=self.registry)
+        axes = self.asked_axes(surface=len(item.inputs) > 1)
+        return fit_all(self.records, [law], options=options, registry=self.registry, **axes)
+
+    def asked_axes(self, *, surface: bool = False) -> dict[str, Any]:
+        """Axes and grouping as the engine takes them: no x for a law of several inputs, none where they are usual."""
+        x, y = (None, None) if self.usual else (each.name for each in self.axes)
+        return {"x": None if surface else x, "y": y, "by": self.asked.by}
+
+    @property
+    def x(self) -> dict[str, Any]:
+        return axis(self.axes[0])
+
+    @property
+    def y(self) -> dict[str, Any]:
+        return axis(self.axes[1])
 
     @cached_property
-    def power_laws(self) -> dict[str, Fit]:
-        return {fit.series: fit for fit in self.fits(POWER_LAW)}
+    def law(self) -> str:
+        return self.asked.law or (POWER_LAW if self.usual else self.choice["law"])
+
+    @cached_property
+    def law_fits(self) -> dict[str, Fit]:
+        return {fit.series: fit for fit in self.fits(self.law)}
+
+    @property
+    def law_form(self) -> str:
+        return next((fit.form for fit in self.law_fits.values()), self.law)
+
+    @property
+    def fitted(self) -> list[dict[str, Any]]:
+        return [fit_view(fit) for fit in self.law_fits.values()]
 
     @cached_property
     def windows(self) -> dict[str, Fit]:
-        return {fit.series: fit for fit in self.fits(WINDOWS)}
+        return {fit.series: fit for fit in self.fits(WINDOWS)} if self.usual else {}
 
     @cached_property
-    def series(self) -> list[SeriesView]:
-        return views(self.records, self.power_laws, self.windows, WIDTH)
+    def series(self) -> list[dict[str, Any]]:
+        return views(self.records, self.law_fits, self.windows, *self.axes, self.by)
 
     @cached_property
-    def forecast(self) -> Forecast:
-        largest = max((s["largest"]["train_tokens"] for s in self.series if s["largest"]), default=1)
-        return predict_all(self.records, AHEAD * largest, registry=self.registry)
+    def choice(self) -> dict[str, Any]:
+        if self.surface:
+            return Choice(law=self.law, distinguishable=False, reason="given", candidates=()).as_dict()
+        return choose_law(self.records, registry=self.registry, **self.asked_axes()).as_dict()
+
+    @property
+    def bend(self) -> dict[str, Any] | None:
+        return fit_view(self.windows["all series"]) if "all series" in self.windows else None
 
     @cached_property
     def findings(self) -> list[dict[str, Any]]:
         from cvfp_core.claims.findings import test_all
 
-        fits = [*self.power_laws.values(), *self.windows.values()]
-        return [each.as_dict() for each in test_all(self.records, fits, self.registry)]
+        usual = self.usual and self.law == POWER_LAW
+        known = [*self.law_fits.values(), *self.windows.values()] if usual else []
+        return [each.as_dict() for each in test_all(self.records, known, self.registry)]
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        order = ("supported", "contradicted", "confounded", "inconclusive")
+        found = [each["verdict"] for each in self.findings]
+        return {name: found.count(name) for name in (*order, *sorted(set(found) - set(order)))}
+
+    @cached_property
+    def forecasts(self) -> list[dict[str, Any]]:
+        at: Any = self.asked.at
+        if at is None and self.surface:
+            return []
+        if at is None:
+            largest = max((each["largest"][self.axes[0].name] for each in self.series if each["largest"]), default=1)
+            at = {self.axes[0].name: [AHEAD * largest]}
+        made = predict_all(self.records, at, self.asked.law or "auto", registry=self.registry,
+                           **self.asked_axes(surface=self.surface))
+        reasons = [list(dict.fromkeys(text for text in (each.reason, *each.warnings) if text))
+                   for each in made.predictions]
+        return [
+            {"label": each.series, "inputs": plain(each.inputs), "train_tokens": each.inputs.get("train_tokens"),
+             "law": each.law, "value": each.value, "low": each.run_low, "high": each.run_high,
+             "distances": plain(each.distances), "interval_law": each.interval_law or each.law,
+             "reason": "; ".join(why), "why": [message_of(text) for text in why]}
+            for each, why in zip(made.predictions, reasons, strict=True)
+        ]
+
+    @cached_property
+    def every_fit(self) -> dict[str, list[Fit]]:
+        """The fits of the law asked for, or of every law that can be fitted to what the records have."""
+        if self.asked.law:
+            return {self.asked.law: list(self.law_fits.values())}
+        made = {}
+        for name in self.registry.items(Law):
+            with suppress(*(() if self.usual else (UsageError,))):  # a law whose axes cannot be renamed
+                made[name] = self.fits(name)
+        return made
+
+    @property
+    def laws(self) -> list[dict[str, Any]]:
+        items = self.registry.items(Law)
+        made = []
+        for name, fits in self.every_fit.items():
+            form = fits[0].form if fits and not self.usual else items[name].written
+            made.append({"name": name, "title": items[name].title, "form": form.replace("val_er", "ValER(%)"),
+                         "plugin": self.registry.owner(Law, name).name, "fits": [fit_view(fit) for fit in fits]})
+        return made
+
+    @property
+    def formulas(self) -> list[dict[str, Any]]:
+        """The line over effective rank as proposed and as fitted, and the regression on size and rank."""
+        given = {name: float(cast(float, self.options.get(option, value)))
+                 for name, (option, value) in PROPOSED.items()}
+        return [_formula(fit, self.series, given=options is not None)
+                for law, options in ((LINEAR, given), (LINEAR, None), (LOG_LINEAR, None))
+                for fit in self.fits(law, options) if fit.status == "converged"]
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        from cvfp_core.reporting.comparison import compare
+
+        a, b = self.options.get("a"), self.options.get("b")
+        if not a or not b:
+            raise UsageError("two groups are compared: give --set a=NAME --set b=NAME, where a name is an experiment, "
+                             "a variant, experiment:variant or, of a control, experiment:variant:control")
+        return compare(self.records, str(a), str(b))
+
+    @property
+    def decisions(self) -> dict[str, Any]:
+        from cvfp_core.claims import decisions
+
+        lit = list(self.registry.items(Light).values())
+        judged = plain(decisions.lights(self.records, lit))
+        series: dict[str, dict[str, dict[str, int]]] = {}
+        for each in judged:
+            counts = series.setdefault(each["series"], {light.name: {} for light in lit})[each["light"]]
+            counts[each["colour"] or "none"] = counts.get(each["colour"] or "none", 0) + 1
+        return {"lights": plain(lit), "runs": judged,
+                "series": [{"label": label, "lights": counts} for label, counts in series.items()],
+                "backtests": plain(decisions.backtest(self.records, lit)) if judged else []}
+
+    @property
+    def stops(self) -> dict[str, Any]:
+        from cvfp_core.claims import decisions
+
+        rules, curves = self.registry.stop_rules(), self.given.curves()
+        found = plain(decisions.stops(self.records, curves, rules))
+        return {"rules": [{"name": rule.name, "title": rule.title} for rule in rules],
+                "seen": {rule.name: sum(each["rule"] == rule.name for each in found) for rule in rules},
+                "runs": [each for each in found if each["iteration"] is not None],
+                "backtests": plain(decisions.backtest_stops(self.records, curves, rules)) if found else []}
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        name = self.axes[1].name
+        lacking = "without a perplexity (diverged, failed or interrupted): shown, not fitted"
+        dropped = [
+            {"reason": "read more than once", "count": self.given.duplicates},
+            {"reason": "of other experiments than asked for", "count": self.left_out},
+            {"reason": "for which the condition of --where is not true", "count": self.given.left_out},
+            {"reason": lacking if name == "val_ppl" else "without a value of what is explained: shown, not fitted",
+             "count": sum(not usable(run, name) for run in self.records.select("status", name).to_dicts())},
+        ]
+        return {"read": sum(each.runs for each in self.given.sources), "used": self.records.height,
+                "dropped": [each for each in dropped if each["count"]]}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {name: version(name) for name in _PACKAGES}
+
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = plain(self.given.files())
+        return made
+
+    @property
+    def corpora(self) -> list[dict[str, Any]]:
+        columns = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "unigram_ppl", "val_tokens")
+        found = self.records.select(columns).drop_nulls("corpus").sort("val_tokens", nulls_last=True,
+                                                                       maintain_order=True)
+        return found.unique(["corpus", "corpus_hash"], keep="first", maintain_order=True).to_dicts()
 
 
-def _forecasts(facts: _Facts) -> list[ForecastView]:
-    reasons = [list(dict.fromkeys(text for text in (each.reason, *each.warnings) if text))
-               for each in facts.forecast.predictions]
-    return [
-        {"label": each.series, "train_tokens": each.inputs["train_tokens"], "law": each.law, "value": each.value,
-         "low": each.run_low, "high": each.run_high, "interval_law": each.interval_law or each.law,
-         "reason": "; ".join(why), "why": [cast(CaveatView, message_of(text)) for text in why]}
-        for each, why in zip(facts.forecast.predictions, reasons, strict=True)
-    ]
+def axis(quantity: quantities.Quantity) -> dict[str, Any]:
+    made = {name: getattr(quantity, name) for name in ("name", "heading", "unit", "kind", "percent", "better", "scale")}
+    return made | {"label": quantity.label or quantity.name}
 
 
-def _laws(facts: _Facts) -> list[LawView]:
-    return [
-        {"name": name, "title": fitter.title, "form": fitter.written.replace("val_er", "ValER(%)"),
-         "plugin": facts.registry.owner(Fitter, name).name, "fits": [fit_view(fit) for fit in facts.fits(name)]}
-        for name, fitter in facts.registry.items(Fitter).items()
-    ]
-
-
-def _formulas(facts: _Facts) -> list[FormulaView]:
-    """The line over effective rank as proposed and as fitted, and the regression on size and rank."""
-    given = {name: float(cast(float, facts.options.get(option, value))) for name, (option, value) in PROPOSED.items()}
-    made: list[FormulaView] = []
-    for law, options in ((LINEAR, given), (LINEAR, None), (LOG_LINEAR, None)):
-        for fit in facts.fits(law, options):
-            if fit.status == "converged":
-                made.append(_formula(facts, fit, given=options is not None))
-    return made
-
-
-def _formula(facts: _Facts, fit: Fit, *, given: bool) -> FormulaView:
+def _formula(fit: Fit, series: Sequence[Mapping[str, Any]], *, given: bool) -> dict[str, Any]:
     form = fit.form.replace("val_er", "ValER(%)")
     for name in ("a", "b", "alpha", "beta", "gamma"):
         value = fit.value(name)
@@ -143,85 +307,9 @@ def _formula(facts: _Facts, fit: Fit, *, given: bool) -> FormulaView:
             form = form.replace(f"+ {name} *", f"- {text.removeprefix('-')} *" if value < 0 else f"+ {text} *")
             form = form.replace(f"= {name} ", f"= {text} ").replace(f"+ {name}", f"+ {text}")
     errors = []
-    for series in facts.series:
-        error = fit.value(f"error {series['label']}")
-        if error is not None and series["best"] is not None:
-            ppl = series["best"]["val_ppl"]
-            errors.append({"label": series["label"], "error": error, "val_ppl": ppl, "predicted": ppl * (1 + error)})
+    for each in series:
+        error = fit.value(f"error {each['label']}")
+        if error is not None and each["best"] is not None:
+            ppl = each["best"]["val_ppl"]
+            errors.append({"label": each["label"], "error": error, "val_ppl": ppl, "predicted": ppl * (1 + error)})
     return {"law": fit.law, "form": form, "given": given, "fit": fit_view(fit), "errors": errors}
-
-
-def _rows(facts: _Facts) -> dict[str, Any]:
-    records = facts.records
-    no_ppl = sum(not usable(run) for run in records.select("status", "val_ppl").to_dicts())
-    dropped = [
-        {"reason": "read more than once", "count": facts.inputs.duplicates},
-        {"reason": "of other experiments than asked for", "count": facts.left_out},
-        {"reason": "without a perplexity (diverged, failed or interrupted): shown, not fitted", "count": no_ppl},
-    ]
-    return {"read": sum(each.runs for each in facts.inputs.sources), "used": records.height,
-            "dropped": [each for each in dropped if each["count"]]}
-
-
-def _comparison(facts: _Facts) -> Any:
-    a, b = facts.options.get("a"), facts.options.get("b")
-    if not a or not b:
-        raise UsageError("two groups are compared: give --set a=NAME --set b=NAME, where a name is an experiment, a "
-                         "variant, experiment:variant or, of a control, experiment:variant:control")
-    return compare(facts.records, str(a), str(b))
-
-
-def _verdicts(facts: _Facts) -> dict[str, int]:
-    order = ("supported", "contradicted", "confounded", "inconclusive")
-    found = [each["verdict"] for each in facts.findings]
-    return {name: found.count(name) for name in (*order, *sorted(set(found) - set(order)))}
-
-
-def _decisions(facts: _Facts) -> dict[str, Any]:
-    from cvfp_core.reporting.decided import decisions
-
-    return decisions(facts.records, facts.registry)
-
-
-def _stops(facts: _Facts) -> dict[str, Any]:
-    from cvfp_core.reporting.decided import stops
-
-    return stops(facts.records, facts.inputs.curves(), facts.registry)
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return [value for value in dict.fromkeys(values) if value is not None]
-
-
-_BUILDERS: dict[str, Callable[[_Facts], Any]] = {
-    "versions": lambda _: {name: version(name) for name in _PACKAGES},
-    "plugins": lambda facts: [{"name": each.name, "distribution": each.distribution, "version": each.version}
-                              for each in facts.registry.plugins],
-    "num_records": lambda facts: facts.records.height,
-    "statuses": lambda facts: {name: facts.records["status"].to_list().count(name)
-                               for name in ("ok", "diverged", "failed", "interrupted")
-                               if name in set(facts.records["status"])},
-    "experiments": lambda facts: _distinct(facts.records["experiment"]),
-    "corpora": lambda facts: facts.records.select(
-        "corpus", "corpus_hash", "tokenizer", "vocab_size", "unigram_ppl", "val_tokens"
-    ).filter(pl.col("corpus").is_not_null()).sort("val_tokens", nulls_last=True, maintain_order=True)
-    .unique(["corpus", "corpus_hash"], keep="first", maintain_order=True).to_dicts(),
-    "devices": lambda facts: _distinct(facts.records["device"]),
-    "sources": lambda facts: _distinct(facts.records["source"]),
-    "inputs": lambda facts: [{"name": each.name, "ingester": each.ingester, "runs": each.runs, "problem": each.problem}
-                             for each in facts.inputs.sources],
-    "files": lambda facts: [{"name": each.name, "ingester": each.ingester, "sha256": each.sha256, "size": each.size}
-                            for each in facts.inputs.files()],
-    "rows": _rows,
-    "series": lambda facts: facts.series,
-    "laws": _laws,
-    "choice": lambda facts: choose_law(facts.records, registry=facts.registry).as_dict(),
-    "bend": lambda facts: fit_view(facts.windows["all series"]) if "all series" in facts.windows else None,
-    "forecasts": _forecasts,
-    "formulas": _formulas,
-    "findings": lambda facts: facts.findings,
-    "verdicts": _verdicts,
-    "decisions": _decisions,
-    "stops": _stops,
-    "comparison": _comparison,
-}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cvfp_core.errors import UsageError
 from cvfp_core.registry import installed
@@ -45,7 +46,8 @@ class Report:
             raise UsageError(f"cannot write '{out}': {error.strerror or error}") from None
 
 
-def report(asked: Asked, out: Path | None, template: str, lang: str, *, html: bool = False, embed: bool = False,
+def report(asked: Asked, out: Path | None, template: str, lang: str, *, law: str | None = None,
+           at: Mapping[str, Any] | None = None, html: bool = False, embed: bool = False,
            figures: bool = True, command: str = "") -> Report:
     """The report of what was asked, by a template's name or file; nothing is written.
 
@@ -56,7 +58,8 @@ def report(asked: Asked, out: Path | None, template: str, lang: str, *, html: bo
     registry = installed()
     made = writing.write(
         asked.runs.inputs, writing.find(template, registry), registry,
-        writing.Asked(lang=lang, options=asked.options, figures=folder, command=command),
+        writing.Asked(lang=lang, options=asked.options, figures=folder, command=command, x=asked.x, y=asked.y,
+                      by=asked.by, law=None if law == "auto" else law, at=at),
     )
     text = made.text
     if html:

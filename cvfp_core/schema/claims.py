@@ -20,7 +20,9 @@ class Caveat:
     """What a reader must know beside the numbers: a message and the values of its places."""
 
     text: str
+    """A message; a template writes it with the filter `say(values)`."""
     values: Mapping[str, Plain] = field(default_factory=dict)
+    """For its places."""
 
     def __str__(self) -> str:
         return self.text.format(**self.values)
@@ -31,7 +33,9 @@ class Table:
     """What a finding is made from, row by row; the headings are messages."""
 
     columns: tuple[str, ...]
+    """Headings, as messages."""
     rows: tuple[tuple[Plain, ...], ...]
+    """Cells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +47,33 @@ class Finding:
     key: str
     """Unique among the findings of the analysis."""
     question: str
+    """What was asked: a message."""
     claim: str
+    """What was tested: a message."""
     values: Mapping[str, Plain]
     """Of the places in question and claim, and other figures worth quoting."""
     verdict: Verdict
+    """`supported`, `contradicted`, `inconclusive` or `confounded`."""
     estimate: float | None
+    """The number the verdict rests on."""
     low: float | None
+    """Lower end of its 95 % interval."""
     high: float | None
-    """Ends of the 95 % interval, not corrected for the number of findings."""
+    """Upper end; the interval is not corrected for the number of findings."""
     unit: str
+    """Of the estimate."""
     n: int
     """What counts as independent: series, or pairs of runs; the method says which."""
     method: str
+    """How it was computed."""
     p_value: float | None
     """Of the test the verdict rests on."""
     p_adjusted: float | None = None
     """Corrected for all findings on these records; set by `test_all`."""
     caveats: tuple[str | Caveat, ...] = ()
+    """What limits it."""
     table: Table | None = None
+    """The figures behind it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data; every caveat as text and values."""

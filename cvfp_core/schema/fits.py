@@ -56,14 +56,21 @@ class Estimate:
     """
 
     name: str
+    """Of the parameter."""
     value: float | None
+    """None where the fit gave none."""
     low: float | None = None
+    """Lower end of the interval."""
     high: float | None = None
+    """Upper end."""
     stderr: float | None = None
+    """Standard error."""
     method: str | None = None
     """Where the interval comes from: `t`, `profile F`, `bootstrap`..."""
     unit: str = ""
+    """Empty for a plain number; `fraction`; `per point`..."""
     note: str = ""
+    """What else is to be said of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,13 +141,17 @@ class Fit(AsDict):
     """One law fitted to one series or set of records. A fit that failed is one too: a status with a reason."""
 
     law: str = ""
+    """Its name."""
     form: str = ""
+    """As people write it: `PPL = A * tokens^alpha`."""
     series: str = ""
     """`experiment:variant`, or what the points have in common."""
     status: Status
+    """`converged`, or why not."""
     reason: str = ""
     """Why the status is not `converged`, with the parameter and the remedy; or a caution."""
     estimates: tuple[Estimate, ...] = ()
+    """Of its parameters."""
     inputs: tuple[str, ...] = ()
     """The quantities it is a function of."""
     response: str = "val_ppl"
@@ -160,11 +171,15 @@ class Fit(AsDict):
     dof: int = 0
     """Degrees of freedom of the residual variance the intervals are made with."""
     rss: float | None = None
+    """Residual sum of squares."""
     sigma: float | None = None
     """Residual standard deviation of one run, in the residual space."""
     r_squared: float | None = None
+    """Share of variance explained."""
     p_value: float | None = None
+    """Of the law's main parameter, where there is a test."""
     aicc: float | None = None
+    """Corrected Akaike criterion."""
     lack_of_fit_p: float | None = None
     """Of the scatter of size means about the law against that of seeds; None without repeats."""
     fitted_range: tuple[float, float] | None = None
@@ -172,6 +187,7 @@ class Fit(AsDict):
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Smallest and largest value of each input."""
     left_out: tuple[str, ...] = ()
+    """What was not fitted, counted, in words."""
     points: Points | None = field(default=None, repr=False)
     draws: Array | None = field(default=None, repr=False)
     """(resamples, parameters) of the bootstrap, where the intervals come from one."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import get_type_hints
 
 import polars as pl
-from jinja2 import TemplateError, meta, nodes
+from jinja2 import nodes
 
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.ingesting.reading import Inputs, InputSource
@@ -18,8 +17,8 @@ from cvfp_core.registry import Registry, load
 from cvfp_core.registry.kinds import Template
 from cvfp_core.reporting.language import SOURCE, languages, translations
 from cvfp_core.reporting.names import View
-from cvfp_core.reporting.render import environment, messages, names_used
-from cvfp_core.reporting.write import Asked, write
+from cvfp_core.reporting.render import messages, names_used, trees
+from cvfp_core.reporting.write import Asked, catalogues, registered, write
 from cvfp_core.schema.records import CURVE_SCHEMA, REQUIRED, Record, frame
 from cvfp_core.schema.settings import Scalar
 from cvfp_core.testing.analyses import null_data
@@ -39,7 +38,7 @@ def check(template: Template, options: Mapping[str, Scalar | None], registry: Re
     """See `check_template`."""
     registry = registry or load()
     name = f"template '{template.name}'"
-    _names_exist(name, template)
+    _names_exist(name, template, registry)
     kinds = _all_kinds(template)
 
     def render(lang: str, what: str) -> str:
@@ -47,17 +46,18 @@ def check(template: Template, options: Mapping[str, Scalar | None], registry: Re
         return _rendered(f"{name} in '{lang}', {what}", template, registry, kinds[what], asked)
 
     for lang in languages(template.catalogue):
-        _translated(name, template, lang)
+        _translated(name, template, lang, registry)
         texts = [render(lang, what) for what in (kinds if lang == SOURCE else SPOKEN)]
         if lang == SOURCE:
             expect(texts[0] == render(lang, FULL), f"{name}, rendered twice", "the same text", "another")
 
 
-def _names_exist(name: str, template: Template) -> None:
+def _names_exist(name: str, template: Template, registry: Registry) -> None:
     """Also in branches that no records lead into."""
     known = set(get_type_hints(View))
     try:
-        unknown = names_used(template.path) - known - _assigned(template)
+        every = trees(template.path, registered(registry)).values()
+        unknown = names_used(every) - known - _assigned(every)
     except CvfpError as error:
         raise raised(f"{name}, read", error) from error
     expect(not unknown, f"{name}: names it uses", f"names of the view ({', '.join(sorted(known))})",
@@ -66,12 +66,10 @@ def _names_exist(name: str, template: Template) -> None:
     expect(not lacking, f"{name}: what it needs", "record columns", ", ".join(lacking))
 
 
-def _assigned(template: Template) -> set[str]:
-    """Names the template gives a value itself, be it in a branch."""
-    made = environment(template.path)
-    trees = [made.parse(file.read_text(encoding="utf-8")) for file in _files(template.path)]
-    given = {each.name for tree in trees for each in tree.find_all(nodes.Name) if each.ctx != "load"}
-    return given | {each.name for tree in trees for each in tree.find_all(nodes.Macro)}
+def _assigned(every: Iterable[nodes.Template]) -> set[str]:
+    """Names that one of the templates gives a value itself, be it in a branch."""
+    given = {each.name for tree in every for each in tree.find_all(nodes.Name) if each.ctx != "load"}
+    return given | {each.name for tree in every for each in tree.find_all(nodes.Macro)}
 
 
 class _Missed(gettext.NullTranslations):
@@ -90,12 +88,14 @@ class _Missed(gettext.NullTranslations):
         return super().ngettext(msgid1, msgid2, n)
 
 
-def _translated(name: str, template: Template, lang: str) -> None:
+def _translated(name: str, template: Template, lang: str, registry: Registry) -> None:
     if lang == SOURCE or template.catalogue is None:
         return
-    spoken, missed = translations(lang, [template.catalogue]), _Missed()
+    spoken, missed = translations(lang, catalogues(template, registry)), _Missed()
     spoken.add_fallback(missed)
-    for file in _files(template.path):
+    for file in trees(template.path, registered(registry)):
+        if file.parent != template.path.parent:
+            continue  # whose catalogue has its own languages
         for _, text in messages(file):
             if isinstance(text, str):
                 spoken.gettext(text)
@@ -109,23 +109,6 @@ def _translated(name: str, template: Template, lang: str) -> None:
 def _words(text: str) -> bool:
     """Whether there is anything to translate: more than places, numbers and signs."""
     return bool(re.search(r"[^\W\d_]{2,}", re.sub(r"%\(\w+\)s|\{[^}]*\}", "", text)))
-
-
-def _files(template: Path) -> Iterator[Path]:
-    """The template and those it takes in."""
-    made = environment(template)
-    waiting, seen = [template.name], set[str]()
-    while waiting:
-        each = waiting.pop()
-        if each in seen:
-            continue
-        seen.add(each)
-        yield template.parent / each
-        try:
-            tree = made.parse((template.parent / each).read_text(encoding="utf-8"))
-        except (OSError, TemplateError):
-            continue
-        waiting += [taken for taken in meta.find_referenced_templates(tree) if taken is not None]
 
 
 def _all_kinds(template: Template) -> dict[str, pl.DataFrame]:
@@ -169,7 +152,7 @@ def _rendered(what: str, template: Template, registry: Registry, records: pl.Dat
     expect(not lacking, what, f"an error that says what it needs: {', '.join(template.needs)}", "a report")
     expect(bool(text.strip()), what, "text", "none")
     written = text
-    for words in sorted(_own_words(template, asked.lang), key=len, reverse=True):
+    for words in sorted(_own_words(template, asked.lang, registry), key=len, reverse=True):
         text = text.replace(words, "")
     slip = SLIP.search(text)
     expect(slip is None, what, "text without None, nan or Jinja's signs",
@@ -177,12 +160,11 @@ def _rendered(what: str, template: Template, registry: Registry, records: pl.Dat
     return written
 
 
-def _own_words(template: Template, lang: str) -> set[str]:
+def _own_words(template: Template, lang: str, registry: Registry) -> set[str]:
     """What the template says itself that looks like a slip: `None of the runs converged`; not the bare word."""
-    spoken = translations(lang, [template.catalogue]) if template.catalogue else gettext.NullTranslations()
+    spoken = translations(lang, catalogues(template, registry)) if template.catalogue else gettext.NullTranslations()
     texts: list[str] = []
-    for file in _files(template.path):
-        tree = environment(template.path).parse(file.read_text(encoding="utf-8"))
+    for tree in trees(template.path, registered(registry)).values():
         texts += [each.data for each in tree.find_all(nodes.TemplateData)]
         texts += [spoken.gettext(each.value) for each in tree.find_all(nodes.Const) if isinstance(each.value, str)]
     pieces = (piece.strip() for text in texts for piece in PLACE.split(text))
