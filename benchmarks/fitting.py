@@ -10,20 +10,22 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from cvfp_core.fitting import fit_series, predict_all
+from cvfp_core.fitting.bootstrap import resampled
 from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.run import grouped
 from cvfp_core.fitting.search import solve
 from cvfp_core.registry import installed
-from cvfp_core.registry.kinds import Fitter
+from cvfp_core.registry.kinds import Fitter, Law, LeastSquares
+from cvfp_core.schema.fits import Points
 from cvfp_core.schema.records import Record, frame
-from cvfp_laws.chinchilla import bootstrap, fit_surface
 
 
 def timed(what: Callable[[], object], repeats: int = 30) -> tuple[float, float]:
@@ -39,19 +41,27 @@ def timed(what: Callable[[], object], repeats: int = 30) -> tuple[float, float]:
 def surface(data: Path, compare: bool) -> None:
     table = pl.read_csv(data / "chinchilla.csv").sort("loss").head(-5)
     sizes, flop, loss = (table[name].to_numpy() for name in ("Model Size", "Training FLOP", "loss"))
-    tokens = flop / (6 * sizes)
-    best = fit_surface(sizes, tokens, loss)
-    print(f"Huber sum {best.objective:.6e} at E, A, alpha, B, beta = {np.array2string(best.values, precision=5)}")
-    ours = timed(lambda: fit_surface(sizes, tokens, loss))
+    points = Points(inputs={"params": sizes, "train_tokens": flop / (6 * sizes)}, response=loss, name="val_loss",
+                    series=np.full(len(loss), "c", dtype=object))
+    law = installed().get(Law, "chinchilla")
+    best = solve_points(law, points)
+    print(f"Huber sum {best.optimum.rss[0] / 2:.6e} at E, A, alpha, B, beta = "
+          f"{np.array2string(best.optimum.parameters[0], precision=5)}")
+    ours = timed(lambda: solve_points(law, points))
     print(f"one Huber fit: {ours[0]:.2f} ms (median {ours[1]:.2f})")
-    squares = timed(lambda: fit_surface(sizes, tokens, loss, delta=np.inf))
+    plain = replace(law, loss=LeastSquares())
+    squares = timed(lambda: solve_points(plain, points))
     print(f"one least-squares fit: {squares[0]:.2f} ms (median {squares[1]:.2f})")
-    many = timed(lambda: bootstrap(sizes, tokens, loss, best, count=1000), 5)
+
+    def drawn(count: int) -> np.ndarray:
+        return resampled(best.curve, best.target, best.optimum, count=count)
+
+    many = timed(lambda: drawn(1000), 5)
     print(f"1,000 bootstrap fits: {many[0] / 1e3:.3f} s (median {many[1] / 1e3:.3f})")
-    errors = bootstrap(sizes, tokens, loss, best, count=4000).std(axis=0, ddof=1)
+    errors = drawn(4000).std(axis=0, ddof=1)
     print(f"standard errors of 4,000: E {errors[0]:.4f}, alpha {errors[2]:.4f}, beta {errors[4]:.4f}")
     if compare:
-        package(sizes, tokens, loss, ours[1])
+        package(sizes, points.inputs["train_tokens"], loss, ours[1])
 
 
 def package(sizes: np.ndarray, tokens: np.ndarray, loss: np.ndarray, ours: float) -> None:

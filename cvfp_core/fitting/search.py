@@ -20,7 +20,7 @@ from cvfp_core.schema.fits import Array
 STEPS = 100
 CACHED = 150_000
 """Numbers in one array of derivatives, so that a step's arrays stay in the cache."""
-WIDE = (30.0, 8.0, 2.5)
+WIDE = (30.0, 3.0)
 """Times the delta of a Huber loss: a search from the grid begins where it is nearly convex, and narrows it."""
 
 
