@@ -77,7 +77,7 @@ def _run(block: Block, here: Path, env: dict[str, str], place: str) -> tuple[str
     script = ["bash", "-c", 'exec 3>&"$1"; shift; exec "$@"', "-", str(write), *program]
     try:
         done = subprocess.run(script, cwd=here, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              stdin=subprocess.DEVNULL, pass_fds=[write], timeout=300, check=False)
+                              stdin=subprocess.DEVNULL, pass_fds=[write], timeout=900, check=False)
     finally:
         os.close(write)
         with os.fdopen(read) as file:

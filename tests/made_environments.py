@@ -5,8 +5,12 @@ import shutil
 import sys
 import venv
 import zipfile
+from collections.abc import Callable
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+
+import pytest
+from filelock import FileLock
 
 import made_grids
 
@@ -21,17 +25,14 @@ def make(folder: Path) -> dict[str, str]:
     venv.create(folder / "venv", symlinks=True)
     home = folder / "venv" / "bin"
     (library,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    pytest = distribution("pytest")
-    lent = _lent(folder / "lent", without={file.parts[0] for file in pytest.files})
+    runner = distribution("pytest")
+    lent = _lent(folder / "lent", without={file.parts[0] for file in runner.files})
     (library / "lent.pth").write_text(f"import site; site.addsitedir({str(lent)!r})\n")
     program = home / "cvfp"
     program.write_text(PROGRAM.format(python=home / "python"))
     program.chmod(0o755)
-    return made_grids.environment(
-        folder, PATH=f"{home}{os.pathsep}{os.environ['PATH']}", VIRTUAL_ENV=str(folder / "venv"), PIP_NO_INDEX="1",
-        PIP_FIND_LINKS=str(_wheel(pytest, folder / "wheels")), PIP_NO_BUILD_ISOLATION="0",
-        PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_QUIET="1", PYTHONWARNINGS="default",
-    )
+    _wheel(runner, folder / "wheels")
+    return variables(folder)
 
 
 def _lent(folder: Path, *, without: set[str]) -> Path:
@@ -45,15 +46,36 @@ def _lent(folder: Path, *, without: set[str]) -> Path:
     return folder
 
 
-def _wheel(installed: Distribution, folder: Path) -> Path:
-    """A folder with the wheel of a pure distribution, packed from what is installed here."""
+def _wheel(installed: Distribution, folder: Path) -> None:
+    """Packs the wheel of a pure distribution from what is installed here, into a new folder."""
     folder.mkdir()
     name = f"{installed.name.replace('-', '_')}-{installed.version}-py3-none-any.whl"
     with zipfile.ZipFile(folder / name, "w") as wheel:
         for file in installed.files:
             if ".." not in file.parts and "__pycache__" not in file.parts:
                 wheel.write(file.locate(), file.as_posix())
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder of that name, which the first of all workers that asks for it has made."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "made").exists():
+            folder.mkdir()
+            make(folder)
+            (folder / "made").touch()
     return folder
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """The variables of the environment that was made in the folder."""
+    home = folder / "venv" / "bin"
+    return made_grids.environment(
+        folder, PATH=f"{home}{os.pathsep}{os.environ['PATH']}", VIRTUAL_ENV=str(folder / "venv"), PIP_NO_INDEX="1",
+        PIP_FIND_LINKS=str(folder / "wheels"), PIP_NO_BUILD_ISOLATION="0",
+        PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_QUIET="1", PYTHONWARNINGS="default",
+    )
 
 
 def copy(package: Path, folder: Path) -> Path:

@@ -54,7 +54,7 @@ def start(*arguments: object, folder: Path, **more: str) -> subprocess.Popen[str
 def cvfp(*arguments: object, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """What `cvfp` with the arguments printed, and its exit code."""
     with start(*arguments, folder=folder, **more) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=900)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

@@ -404,10 +404,7 @@ def test_a_cached_corpus_is_the_same_and_needs_no_tokenizer_and_no_svd(
         raise AssertionError("made again")
 
     monkeypatch.setattr("cvfp_corpora.build._make", refuse)
-    started = time.perf_counter()
-    again = load("embedded", cache)
-    assert time.perf_counter() - started < 0.5  # measured: 0.01 s
-    assert_same(embedded, again)
+    assert_same(embedded, load("embedded", cache))
 
 
 def test_a_cache_hit_imports_neither_tokenizers_nor_scipy(cache: Path, embedded: Corpus) -> None:

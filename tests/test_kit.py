@@ -119,7 +119,7 @@ import cvfp_core.testing.analyses, cvfp_core.testing.corpora, cvfp_core.testing.
 import cvfp_core.testing.templates, cvfp_core.testing.variants
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True,
-                          timeout=60)
+                          timeout=900)
     assert not set(done.stdout.split()) & {"torch", "polars", "numpy", "scipy", "lmfit", "matplotlib"}
 
 

@@ -23,18 +23,20 @@ GIVEN = (
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """An environment in which both plugins are installed, as their authors left them."""
-    folder = tmp_path_factory.mktemp("installed")
-    packages = [made_environments.copy(MADE / name, folder) for name in ("cvfp-gru", "cvfp-old")]
-    env = made_environments.make(folder) | {"CVFP_CACHE": str(folder / "cache")}
-    pip = ("-m", "pip", "install", *(f"{package}[test]" for package in packages))
-    subprocess.run([str(folder / "venv" / "bin" / "python"), *pip], cwd=folder, env=env, check=True, timeout=240)
-    return folder, env
+    def make(folder):
+        packages = [made_environments.copy(MADE / name, folder) for name in ("cvfp-gru", "cvfp-old")]
+        pip = ("-m", "pip", "install", *(f"{package}[test]" for package in packages))
+        env = made_environments.make(folder)
+        subprocess.run([str(folder / "venv" / "bin" / "python"), *pip], cwd=folder, env=env, check=True, timeout=900)
+
+    folder = made_environments.once(tmp_path_factory, "made-for-0.1.0", make)
+    return folder, made_environments.variables(folder)
 
 
 def called(installed, *command, folder=None):
     place, env = installed
     done = subprocess.run([str(place / "venv" / "bin" / command[0]), *command[1:]], cwd=folder or place, env=env,
-                          text=True, capture_output=True, check=False, timeout=480)
+                          text=True, capture_output=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -21,7 +21,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, text=True,
-        capture_output=True, check=False, timeout=120,
+        capture_output=True, check=False, timeout=900,
     )
     assert done.returncode == 0, done.stderr
     (file,) = folder.glob("*.whl")

@@ -39,7 +39,7 @@ import cvfp_core as cvfp
 for name in {VERBS!r}:
     assert inspect.isfunction(getattr(cvfp, name)), (name, getattr(cvfp, name))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     for name in VERBS:
         assert name in dir(cvfp)
@@ -52,7 +52,7 @@ def test_no_verb_has_the_name_of_a_module():
 
 def test_the_import_is_light_and_an_unknown_name_is_refused_with_those_there_are():
     code = "import sys; before = set(sys.modules); import cvfp_core; print(*sorted(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=900)
     assert {name for name in done.stdout.split() if name.startswith("cvfp_")} == {"cvfp_core"}
     assert not {"polars", "rich", "typer", "numpy", "pydantic"} & set(done.stdout.split())
     with pytest.raises(AttributeError, match="no attribute 'raed'; its verbs are: read, fit"):

@@ -48,7 +48,7 @@ def test_the_tests_of_a_new_plugin_pass_as_written(kinds, tmp_path):
     write("cvfp-mine", kinds, tmp_path)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
-        cwd=tmp_path / "cvfp-mine", text=True, capture_output=True, check=False, timeout=240,
+        cwd=tmp_path / "cvfp-mine", text=True, capture_output=True, check=False, timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
@@ -57,18 +57,19 @@ def test_the_tests_of_a_new_plugin_pass_as_written(kinds, tmp_path):
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A plugin of every kind, installed in an environment of its own."""
-    folder = tmp_path_factory.mktemp("installed")
-    write("cvfp-mine", EVERY, folder)
-    env = made_environments.make(folder)
-    subprocess.run(["python", "-m", "pip", "install", "./cvfp-mine"], cwd=folder, env=env, check=True, timeout=120,
-                   executable=str(folder / "venv" / "bin" / "python"))
-    return folder, env
+    def make(folder):
+        write("cvfp-mine", EVERY, folder)
+        subprocess.run(["python", "-m", "pip", "install", "./cvfp-mine"], cwd=folder, check=True, timeout=900,
+                       env=made_environments.make(folder), executable=str(folder / "venv" / "bin" / "python"))
+
+    folder = made_environments.once(tmp_path_factory, "scaffold", make)
+    return folder, made_environments.variables(folder)
 
 
 def cvfp(installed, *arguments):
     folder, env = installed
     done = subprocess.run([str(folder / "venv" / "bin" / "cvfp"), *arguments], cwd=folder, env=env, text=True,
-                          capture_output=True, check=False, timeout=240)
+                          capture_output=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -153,7 +154,7 @@ def test_the_test_of_lightness_of_a_new_plugin_fails_where_it_is_heavy(tmp_path)
     window = tmp_path / "cvfp-mine" / "cvfp_mine" / "__init__.py"
     window.write_text(window.read_text().replace("from cvfp_core import", "import numpy\nfrom cvfp_core import", 1))
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-                          cwd=tmp_path / "cvfp-mine", text=True, capture_output=True, check=False, timeout=60)
+                          cwd=tmp_path / "cvfp-mine", text=True, capture_output=True, check=False, timeout=900)
     assert "FAILED tests/test_entry.py" in done.stdout
     assert "nothing heavy is imported" in done.stdout
 

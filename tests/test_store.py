@@ -208,7 +208,7 @@ def test_two_processes_writing_the_same_runs_leave_whole_ones(tmp_path):
     for writer in writers:
         writer.stdin.write(b"g")
         writer.stdin.close()
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=900) for writer in writers] == [0, 0]
     found = store.read(folder)
     assert sorted(found["num_samples"].to_list()) == list(range(1, 41))
     curves = store.read_curves(folder)
@@ -243,9 +243,9 @@ def test_a_failure_is_not_forgotten_while_a_process_runs_the_cell(folder):
     code = ("import sys, pathlib; from cvfp_core import store;"
             "store.forget_failure(pathlib.Path(sys.argv[1]), 'run-1')")
     with store.lock(folder, "run-1"):
-        subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=900)
     assert store.recorded(folder, "run-1")
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=900)
     assert not store.recorded(folder, "run-1")
 
 

@@ -1,0 +1,203 @@
+"""The share of small random mistakes in a folder that the tests catch.
+
+    python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log fitting.jsonl >> benchmarks/RESULTS.md
+
+A mutant is one changed operator, constant, condition or returned value. Against each run the tests that pass through
+its statement, the quickest first, up to LIMIT seconds of them; the log keeps the verdicts, so that a run goes on where
+it was stopped. Works on a copy of the repository; a mutant that takes ten times as long as its tests did is caught.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy  # noqa: F401  what every mutant's process would import anew is imported once, before it is forked
+import polars  # noqa: F401
+import pytest
+import scipy.special  # noqa: F401
+import torch  # noqa: F401
+from scipy.stats import binomtest
+
+ROOT = Path(__file__).parents[1]
+TESTS = ("catching", "stability", "fitting", "laws_golden", "laws_anchors", "findings", "findings_golden", "decisions",
+         "controls", "source_report", "strangers_laws", "laws_cli")
+"""Names of test files; those that are not there are left out."""
+LIMIT = 20.0
+SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+         ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+         ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
+         ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
+WORDS = {"first": "last", "last": "first", "left": "right", "right": "left"}
+
+
+def changed(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that may stand in its place, or stand for a change made in it: one mistake each."""
+    new = copy.deepcopy(node)
+    if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS:
+        new.op = SWAPS[type(node.op)]()
+        yield new
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        new.ops[0] = SWAPS[type(node.ops[0])]()
+        yield new
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+        yield new.operand
+    elif isinstance(node, ast.IfExp):
+        new.test = ast.UnaryOp(ast.Not(), new.test)
+        yield new
+    elif isinstance(node, ast.Return) and node.value is not None and ast.unparse(node.value) != "None":
+        yield ast.Return(ast.Constant(None))
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield ast.Constant(node.value + 1 if isinstance(node.value, int) else node.value * 2)
+    elif isinstance(node, ast.Constant) and node.value in WORDS:
+        yield ast.Constant(WORDS[node.value])
+
+
+def places(node: ast.AST, statement: ast.stmt | None = None) -> Iterator[tuple[ast.AST, str, int | None, range]]:
+    """(parent, field, index, lines of the statement) of every node that can be changed; no annotation, no decorator."""
+    for field, value in ast.iter_fields(node):
+        if field in ("annotation", "returns", "decorator_list") or isinstance(node, ast.Raise | ast.Import):
+            continue
+        for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            docstring = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
+            if not isinstance(child, ast.AST) or docstring:
+                continue
+            inner = child if isinstance(child, ast.stmt) else statement
+            if inner is not None and isinstance(child, ast.expr | ast.stmt):
+                body = getattr(inner, "body", None)
+                last = body[0].lineno - 1 if isinstance(body, list) else inner.end_lineno
+                if any(True for _ in changed(child)):
+                    yield node, field, index, range(inner.lineno, max(inner.lineno, last) + 1)
+            yield from places(child, inner)
+
+
+class Tracing:
+    """A pytest plugin that notes which lines of the folder each test passes through, and how long it takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.seen = str(folder), {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):  # type: ignore[no-untyped-def]
+        lines: set[tuple[str, int]] = set()
+
+        def local(frame, *_):  # type: ignore[no-untyped-def]
+            lines.add((os.path.basename(frame.f_code.co_filename), frame.f_lineno))
+            return local
+
+        begun = time.process_time()  # tracing makes it longer; so LIMIT is of such seconds
+        sys.settrace(lambda frame, *_: local(frame, *_) if frame.f_code.co_filename.startswith(self.folder) else None)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            self.seen[item.nodeid] = [time.process_time() - begun, sorted(lines)]
+
+
+def forked(place: Path, tests: list[str], seconds: float, plugins: list[Tracing] | None = None,
+           out: Path | None = None) -> bool:
+    """Whether the tests pass in a process of their own within the time."""
+    if (pid := os.fork()) == 0:
+        os.setpgid(0, 0)
+        signal.alarm(int(seconds) + 1)
+        os.chdir(place)
+        sys.path[:0] = [str(place), *(str(place / name) for name in ("plugins", "templates", "tests"))]
+        with open(os.devnull, "w") as null:
+            os.dup2(null.fileno(), 1)
+            os.dup2(null.fileno(), 2)
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-n0", *tests], plugins=plugins)
+        if out and plugins:
+            out.write_text(json.dumps(plugins[0].seen))
+        os._exit(int(code))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser()
+    asked.add_argument("folder", type=Path)
+    asked.add_argument("--count", type=int, default=400)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--log", type=Path, default=Path("mutants.jsonl"))
+    given = asked.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch).resolve() / "copy"
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True,
+                                capture_output=True, check=True)
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, place / name)
+        verdicts = run(place, given.folder, given.count, given.seed, given.log)
+    caught = sum(each["caught"] for each in verdicts)
+    low, high = binomtest(caught, len(verdicts)).proportion_ci(method="wilson")
+    print(f"`{given.folder}`, {len(verdicts)} mutants, seed {given.seed}: {caught} caught, "
+          f"{caught / len(verdicts):.0%} (95 % interval {low:.0%} to {high:.0%}, Wilson). Survivors:\n")
+    for each in verdicts:
+        if not each["caught"]:
+            print(f"- `{each['file']}:{each['line']}` `{each['was']}` → `{each['is']}`"
+                  f"{'' if each['tests'] else ' (no test passes through it)'}")
+
+
+def run(place: Path, folder: Path, count: int, seed: int, log: Path) -> list[dict[str, object]]:
+    """The verdict on each mutant drawn, those in the log taken from there."""
+    tests = [f"tests/test_{name}.py" for name in TESTS if (place / f"tests/test_{name}.py").exists()]
+    traced = log.with_suffix(".traced.json")
+    if not traced.exists():
+        print("noting which tests pass through which lines ...", file=sys.stderr)
+        if not forked(place, tests, 7200, [Tracing(place / folder)], traced.resolve()):
+            raise SystemExit(f"the tests must pass before anything is changed: pytest {' '.join(tests)}")
+    through = json.loads(traced.read_text())
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted((place / folder).glob("*.py"))}
+    every = [(file, *place) for file, tree in trees.items() for place in places(tree)]
+    kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    for number, (file, parent, field, index, lines) in enumerate(random.Random(seed).sample(every, count)):
+        if number < len(kept):
+            continue
+        before = getattr(parent, field) if index is None else getattr(parent, field)[index]
+        after = next(changed(before))
+        chosen, seconds = [], 0.0
+        here = {(file.name, line) for line in lines}
+        hit = [(each[0], test) for test, each in through.items() if here & {tuple(line) for line in each[1]}]
+        module = [(each[0], test) for test, each in through.items() if any(line[0] == file.name for line in each[1])]
+        for took, test in sorted(hit or module):
+            if seconds + took <= LIMIT or not chosen:
+                chosen, seconds = [*chosen, test], seconds + took
+        source = file.read_text(encoding="utf-8")
+        put(parent, field, index, after)
+        file.write_text(ast.unparse(ast.fix_missing_locations(trees[file])), encoding="utf-8")
+        put(parent, field, index, before)
+        caught = bool(chosen) and not forked(place, chosen, 10 * seconds + 60)
+        file.write_text(source, encoding="utf-8")
+        kept.append({"file": str(file.relative_to(place)), "line": before.lineno, "was": ast.unparse(before)[:80],
+                     "is": ast.unparse(ast.fix_missing_locations(after))[:80], "caught": caught, "tests": len(chosen)})
+        with log.open("a") as lines_:
+            lines_.write(json.dumps(kept[-1]) + "\n")
+        print(f"{number + 1}/{count} {'caught' if caught else 'SURVIVED'} {kept[-1]['file']}:{before.lineno} "
+              f"{kept[-1]['was']}", file=sys.stderr)
+    return kept
+
+
+def put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
+    if index is None:
+        setattr(parent, field, node)
+    else:
+        getattr(parent, field)[index] = node
+
+
+if __name__ == "__main__":
+    main()
