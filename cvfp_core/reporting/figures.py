@@ -82,7 +82,7 @@ def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool) -> t
         "convergence": lambda: _convergence(facts.series, facts.given.curves(), say),
     }
     for name, fits in facts.every_fit.items() if surfaces else ():
-        fit = next((fit for fit in fits if len(fit.inputs) > 1 and _function(fit) is not None), None)
+        fit = next((fit for fit in fits if len(fit.inputs) > 1 and function_of(fit) is not None), None)
         if fit is not None:
             makers[f"surface-{name}"] = lambda fit=fit: _surface(fit, say)  # type: ignore[misc]
             made[f"surface-{name}"] = {"name": f"surface-{name}", "path": None, "title": SURFACE,
@@ -145,12 +145,12 @@ def _label(quantity: Quantity, say: Callable[[str], str]) -> str:
     if quantity.name in _LABELS:
         return say(_LABELS[quantity.name])
     unit = f" ({say(quantity.unit)})" if quantity.unit and not quantity.percent else ""
-    return _text(say(quantity.heading) + unit)
+    return text_of(say(quantity.heading) + unit)
 
 
-def _text(value: object) -> str:
-    """A label that matplotlib does not read as mathematics."""
-    return str(value).replace("$", r"\$")
+def text_of(value: object) -> str:
+    """A label that matplotlib does not read as mathematics, or leaves out of the legend."""
+    return str(value).replace("$", r"\$").removeprefix("_")
 
 
 def _groups(series: Sequence[Series]) -> dict[str, list[Series]]:
@@ -175,7 +175,7 @@ def _scaling(facts: Facts, say: Callable[[str], str]) -> Figure | None:
     for axis, (name, every) in zip(axes, groups.items(), strict=True):
         for index, series in enumerate(every):
             _one_law(axis, facts, series, index, len(every), forecasts.get(series["label"]))
-        axis.set_title(_text(name), loc="left", fontsize=9, fontweight="bold")
+        axis.set_title(text_of(name), loc="left", fontsize=9, fontweight="bold")
         axis.legend(loc="upper left" if facts.axes[1].better == "higher" else "lower left", handlelength=1.2,
                     labelspacing=0.25)
         _scale(axis, *facts.axes)
@@ -189,9 +189,9 @@ def _one_law(axis: Axes, facts: Facts, series: Series, index: int, count: int, f
     colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
     runs = [run for run in series["runs"] if run[y.name] is not None and run[x.name] is not None]
     sizes, values = (np.array([run[quantity.name] for run in runs], dtype=float) for quantity in (x, y))
-    axis.plot(sizes, percent * values, marker, color=colour, label=_text(series["name"]), zorder=3)
+    axis.plot(sizes, percent * values, marker, color=colour, label=text_of(series["name"]), zorder=3)
     fit = facts.law_fits.get(series["label"])
-    law = _function(fit)
+    law = function_of(fit)
     if law is not None and sizes.min() > 0:
         low, high = float(sizes.min()), float(sizes.max())
         near = np.geomspace(low, high, 40)
@@ -211,7 +211,7 @@ def _one_law(axis: Axes, facts: Facts, series: Series, index: int, count: int, f
         axis.plot([at], [percent * forecast["value"]], marker, color=colour, markerfacecolor="white", zorder=3)
 
 
-def _function(fit: Fit | None) -> Callable[..., Array] | None:
+def function_of(fit: Fit | None) -> Callable[..., Array] | None:
     """The fitted law as a function of its inputs, in their order; None if it cannot be drawn."""
     law = getattr(fit.solver, "law", None) if fit is not None else None
     if fit is None or law is None or law.function is None or not fit.usable:
@@ -230,7 +230,7 @@ def _function(fit: Fit | None) -> Callable[..., Array] | None:
 
 def _surface(fit: Fit, say: Callable[[str], str]) -> Figure | None:
     """A panel for each input, with the law at a few values of the others, and one of observed against predicted."""
-    law, points = _function(fit), fit.points
+    law, points = function_of(fit), fit.points
     if law is None or points is None:
         return None
     y = of(fit.response)
@@ -248,7 +248,7 @@ def _surface(fit: Fit, say: Callable[[str], str]) -> Figure | None:
             along = np.geomspace(low, high, 60) if low > 0 else np.linspace(low, high, 60)
             at = [along if key == name else level if key == other else np.median(column) for key, column in inputs]
             axis.plot(along, percent * law(*at), color=colour)
-        axis.legend(title=_text(of(other).label or other), loc="best", handlelength=1, labelspacing=0.2,
+        axis.legend(title=text_of(of(other).label or other), loc="best", handlelength=1, labelspacing=0.2,
                     title_fontsize=8)
         _scale(axis, of(name), y)
         axis.set_xlabel(_label(of(name), say))
@@ -309,7 +309,7 @@ def _alpha(series: Sequence[Series], say: Callable[[str], str]) -> Figure | None
         axis.plot([value], [index], "o", color=_COLOURS[0])
         if each["published_alpha"] is not None:
             axis.plot([each["published_alpha"]], [index], "o", color=_COLOURS[1], markersize=9, markerfacecolor="none")
-    axis.set_yticks(range(len(rows)), [_text(each["label"].replace(":", ": ", 1)) for each, _, _ in rows])
+    axis.set_yticks(range(len(rows)), [text_of(each["label"].replace(":", ": ", 1)) for each, _, _ in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel(say("alpha, 95 % interval (ring: as published)"))
     axis.grid(visible=False, axis="y")
@@ -333,7 +333,7 @@ def _matched(series: Sequence[Series], say: Callable[[str], str]) -> Figure | No
             mine = [run for each, run in found[tokens] if each["experiment"] == name]
             axis.plot([100 * run["val_er"] for run in mine], [run["val_ppl"] for run in mine],
                       _MARKERS[which % len(_MARKERS)], color=_COLOURS[which % len(_COLOURS)],
-                      label=_text(name))
+                      label=text_of(name))
         axis.set_title(f"{tokens:,} {say('tokens')}", loc="left", fontsize=9, fontweight="bold")
         _scale(axis, None, of("val_ppl"))
     handles, labels = axes[0].get_legend_handles_labels()
@@ -357,8 +357,8 @@ def _convergence(series: Sequence[Series], curves: pl.DataFrame, say: Callable[[
         for index, each in enumerate(every):
             mine = rates.filter(run_id=each["largest"]["run_id"]).sort("step")
             axis.plot(mine["step"].to_list(), (100 * mine["value"]).to_list(), color=_COLOURS[index % len(_COLOURS)],
-                      label=_text(each["name"]))
-        axis.set_title(_text(name), loc="left", fontsize=9, fontweight="bold")
+                      label=text_of(each["name"]))
+        axis.set_title(text_of(name), loc="left", fontsize=9, fontweight="bold")
         axis.set_ylim(-3, 103)
         axis.legend(loc="best", handlelength=1.2, labelspacing=0.25)
     _named(figure, say("iteration of Phase 1"), say("tokens converged (%)"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,7 @@ import numpy as np
 
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import Fit, Prediction
-from cvfp_core.registry import installed
-from cvfp_core.registry.kinds import Fitter
-from cvfp_core.schema.fits import Array
+from cvfp_core.reporting.figures import function_of, text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,11 +52,11 @@ def _curves(axes: Axes, fits: Sequence[Fit], predictions: Sequence[Prediction]) 
         colour = f"C{index % 10}"
         assert fit.points is not None
         x, y = fit.points.inputs[name], fit.points.response
-        axes.plot(x, y, "o", color=colour, label=_text(fit.series))
+        axes.plot(x, y, "o", color=colour, label=text_of(fit.series))
         mine = [each for each in predictions if each.series == fit.series]
         grid = np.geomspace(x.min(), max([x.max(), *(each.inputs[name] for each in mine)]), 200)
-        if (values := _values(fit, {name: grid})) is not None:
-            axes.plot(grid, values, color=colour, linewidth=1)
+        if (law := function_of(fit)) is not None:
+            axes.plot(grid, law(grid), color=colour, linewidth=1)
         for each in mine:
             if each.run_low is not None and each.run_high is not None:
                 axes.plot([each.inputs[name]] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
@@ -69,24 +67,8 @@ def _curves(axes: Axes, fits: Sequence[Fit], predictions: Sequence[Prediction]) 
 def _surface(axes: Axes, fits: Sequence[Fit]) -> None:
     for fit in fits:
         assert fit.points is not None
-        if (values := _values(fit, fit.points.inputs)) is not None:
-            axes.plot(values, fit.points.response, "o", label=_text(fit.series))
+        if (law := function_of(fit)) is not None:
+            axes.plot(law(*fit.points.inputs.values()), fit.points.response, "o", label=text_of(fit.series))
     ends = [*axes.get_xlim(), *axes.get_ylim()]
     axes.axline((min(ends), min(ends)), slope=1, color="grey", linewidth=1)
     axes.set(xlabel=f"{fits[0].response}, fitted", ylabel=f"{fits[0].response}, measured")
-
-
-def _values(fit: Fit, inputs: Mapping[str, Array]) -> Array | None:
-    """The law at these inputs; None where it has no function or no parameters."""
-    law = installed().items(Fitter).get(fit.law)
-    if law is None or law.function is None or not fit.usable:
-        return None
-    parameters = {parameter.name: fit.value(parameter.name) for parameter in law.parameters}
-    named = {own: inputs[name] for own, name in zip(law.inputs, fit.inputs, strict=True)}
-    values = np.asarray(law.function(**named, **parameters), dtype=float)
-    return np.broadcast_to(values, next(iter(inputs.values())).shape)
-
-
-def _text(label: str) -> str:
-    """A label that matplotlib does not read as mathematics, or leaves out of the legend."""
-    return label.replace("$", r"\$").removeprefix("_")
