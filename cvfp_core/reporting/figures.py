@@ -144,7 +144,8 @@ def _named(figure: Figure, x: str, y: str) -> None:
 def _label(quantity: Quantity, say: Callable[[str], str]) -> str:
     if quantity.name in _LABELS:
         return say(_LABELS[quantity.name])
-    unit = f" ({say(quantity.unit)})" if quantity.unit and not quantity.percent else ""
+    named = quantity.percent or quantity.unit.lower() in quantity.heading.lower()  # of `FLOPs` or `train tokens`
+    unit = "" if named else f" ({say(quantity.unit)})"
     return text_of(say(quantity.heading) + unit)
 
 
