@@ -29,7 +29,7 @@ def on_axes(law: Law, x: str | None = None, y: str | None = None) -> Law:
     if y is not None and y != law.response:
         if "{" in law.response:
             raise UsageError(f"the response of law '{law.name}' is given by an option; see `cvfp laws`")
-        law = replace(law, response=y, form=_renamed(law.form, ("PPL", "L(N, D)"), y))
+        law = replace(law, response=y, form=_renamed(law.form, ("PPL", "L(N, D)", law.response), y))
     if x is None or law.inputs == (x,):
         return law
     if len(law.inputs) > 1 or "{" in law.inputs[0]:
@@ -38,7 +38,7 @@ def on_axes(law: Law, x: str | None = None, y: str | None = None) -> Law:
                          f"columns to them: --map {law.inputs[0]}={x}")
     own = law.inputs[0]
     return replace(law, inputs=(x,), function=_over(law.function, own, x), starts=_over(law.starts, own, x),
-                   form=_renamed(law.form, ("tokens",), x))
+                   form=_renamed(law.form, (own, "tokens"), x))
 
 
 def _over(function: Any, own: str, x: str) -> Any:

@@ -176,7 +176,7 @@ LINEAR = Law(
 CEILING = Law(
     name="ceiling",
     title="rising power law below a ceiling",
-    form="y = E - A * x^alpha",
+    form="val_acc = E - A * tokens^alpha",
     inputs=("train_tokens",),
     response="val_acc",
     space="raw",
