@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,6 @@ def _over(function: Any, own: str, x: str) -> Any:
 
 
 def _renamed(form: str, words: tuple[str, ...], name: str) -> str:
-    for word in words:
-        form = form.replace(word, name)
-    return form
+    """The form with the name in place of these words."""
+    every = "|".join(re.escape(word) for word in words)
+    return re.sub(rf"(?<!\w)(?:{every})(?!\w)", name, form)
