@@ -28,7 +28,9 @@ def simulation():
 
 # --- verdicts where the truth is known ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("which", [0, 1], ids=["nothing", "lasting differences"])
+@pytest.mark.parametrize("which", [
+    pytest.param(0, id="nothing", marks=pytest.mark.slow), pytest.param(1, id="lasting differences"),
+])
 def test_where_there_is_nothing_verdicts_are_wrong_at_the_stated_rate(simulation, which):
     """A small version of benchmarks/findings.py, which has the figures over 500 data sets."""
     truth = simulation.NOTHING[which]
