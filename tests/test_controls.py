@@ -366,7 +366,7 @@ def test_reports_say_that_the_tests_failed_and_not_that_there_are_no_controls(si
     one, two = reported(simulation.records(0.0, 2, 0), tmp_path)
     for name, tail in (("controls", " Whether Phase 1 was worth its training is not known."), ("unigram", "")):
         failed = f"analysis '{name}' of plugin 'analyses' (cvfp 0.1.0) failed: ValueError: no such luck"
-        assert any(line.startswith(f"- **Not tested: {failed} (cvfp_analyses/") and line.endswith(f"**{tail}")
+        assert any(line.startswith(f"- **Not tested: {failed}") and line.endswith(f"**{tail}")
                    for line in one)
         assert any(line.startswith(f"- **検定していない： analysis '{name}'") for line in two)
     assert "no control run" not in "".join(one)

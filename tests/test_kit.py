@@ -670,12 +670,11 @@ LAWS = {
         "parameters": {"a": 500.0, "b": -4.0}, "inputs": {"val_er": er_inputs()["val_er"]},
         "law": lambda val_er, a, b: a + b * 100 * val_er, "unit_free": ["a"],
     },
+    "ceiling": {"parameters": {"E": 0.6, "A": 20.0, "alpha": -0.4}, "unit_free": ["E", "alpha"]},
     "chinchilla": {
-        "parameters": {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28}, "options": {"bootstraps": 200},
-        "inputs": {"params_phase2": np.tile(np.geomspace(1e5, 1e7, 5), 5),
+        "parameters": {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28},
+        "inputs": {"params": np.tile(np.geomspace(1e5, 1e7, 5), 5),
                    "train_tokens": np.repeat(np.geomspace(1e4, 1e6, 5), 5)},
-        "law": lambda params_phase2, train_tokens, E, A, alpha, B, beta: np.exp(
-            E + A / params_phase2**alpha + B / train_tokens**beta),
         "unit_free": ["E", "alpha", "beta"],
     },
 }

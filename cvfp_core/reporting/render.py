@@ -148,6 +148,7 @@ def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[
             continue
         try:
             found[file] = made.parse(made.loader.get_source(made, name)[0], name=name, filename=name)
+            meta.find_undeclared_variables(found[file])  # which knows the filters there are
         except TemplateSyntaxError as error:
             raise CvfpError(f"{file}: line {error.lineno}: {error.message}") from None
         except TemplateError:
