@@ -75,13 +75,23 @@ A plugin adds a section to a report that is there: a template that says `section
 options are given with `--set` as the report's own; without the record columns it `needs` it is left out.
 
 ```python
+from collections.abc import Iterable
+from pathlib import Path
+
+from cvfp_core import hookimpl
+from cvfp_core.registry.kinds import Template
+
+HERE = Path("cvfp_mine")
+
+
 @hookimpl
 def cvfp_templates() -> Iterable[Template]:
     return [Template(name="cost", title="what the runs took", path=HERE / "cost.md.j2", section_of="summary",
                      needs=("seconds_phase2",), catalogue=HERE / "locale")]
 ```
 
-In two languages that is a template and, for each of its texts, one entry in a catalogue:
+In two languages that is a template and, for each of its texts, one entry in a catalogue. This is the whole of
+`cost.md.j2`:
 
 ```jinja
 ## {{ _("Cost") }}
