@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from string import Template
 
 import pytest
 from typer.testing import CliRunner
@@ -145,7 +146,7 @@ def test_the_names_that_are_compared_are_those_of_the_items(tmp_path, monkeypatc
     registered = load_only(importlib.import_module("cvfp_made"))
     for part in PARTS.values():
         if part.item is not None:
-            assert list(registered.items(HOOKS[part.hooks[0]])) == [part.item.replace("$short", "made")]
+            assert list(registered.items(HOOKS[part.hooks[0]])) == [Template(part.item).substitute(short="made")]
     assert [kind for kind, part in PARTS.items() if part.item is None] == ["observer"]
 
 
