@@ -100,7 +100,7 @@ def test_load_only_loads_a_module_beside_installed_plugins_and_an_object_too():
 @pytest.mark.parametrize(("hooks", "said"), [
     ({"cvfp_fiters": lambda: []}, "there is no hook 'cvfp_fiters'; did you mean 'cvfp_fitters'?"),
     ({"cvfp_fitters": lambda: []}, "'cvfp_fitters' lacks its decorator @hookimpl"),
-    ({"cvfp_fitters": hookimpl(lambda: ["line"])}, "must return values of Fitter, not str"),
+    ({"cvfp_fitters": hookimpl(lambda: ["line"])}, "must return values of Law, not str"),
     ({"cvfp_fitters": hookimpl(lambda: [LINE, LINE])}, "fitter 'line' is registered more than once"),
 ])
 def test_load_only_refuses_what_the_registry_refuses(hooks, said):
