@@ -498,3 +498,52 @@ def test_the_intervals_of_a_forecast_hold_its_value(seed):
         for low, high in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)):
             assert low is None or low <= each.value
             assert high is None or each.value <= high
+
+
+# --- what was said wrongly ------------------------------------------------------------------------------------------
+
+def test_a_fit_over_several_series_is_labelled_by_their_number():
+    both = pl.concat([made(TOKENS, power(TOKENS, noise=0.01, seed=i), variant=f"1L_{i}d_1tok") for i in (1, 2)])
+    whole = replace(law("saturating"), name="whole", scope="records")
+    (fit,) = fit_all(both, [whole])
+    assert fit.series == "2 series"
+    assert fit.n == 12
+
+
+def test_the_only_law_that_could_be_fitted_is_not_called_distinguishable():
+    choice = predict_all(made(TOKENS[:3], power(TOKENS[:3], noise=0.01)), 1e6).choice
+    assert choice.law == "power-law"
+    assert not choice.distinguishable
+    assert choice.reason.startswith("the only law that could be fitted; too few sizes for ")
+    assert "saturating" in choice.reason
+
+
+def test_a_form_names_the_covariate_it_was_fitted_with():
+    records = made(TOKENS, power(TOKENS, noise=0.02)).with_columns(task_loss=pl.Series([0.9, 0.7, 0.75, 0.6, 0.55, 0.5]))
+    (fit,) = fit_all(records, ["linear-er"], options={"covariate": "task_loss"})
+    assert fit.form == "PPL = a + b * task_loss"
+    (default,) = fit_all(made(TOKENS, power(TOKENS), val_er=[0.7, 0.72, 0.71, 0.73, 0.75, 0.74]), ["linear-er"])
+    assert default.form == "PPL = a + b * val_er"
+
+
+def test_two_inputs_in_a_fixed_ratio_are_not_identifiable_and_the_ratio_is_named():
+    n = np.geomspace(1e6, 1e9, 8)
+    records = made(20 * n, 1.7 + 400 / n**0.34 + 2000 / (20 * n) ** 0.37, params=list(n),
+                   val_loss=list(1.7 + 400 / n**0.34 + 2000 / (20 * n) ** 0.37))
+    (fit,) = fit_all(records, ["chinchilla"])
+    assert fit.status == "not identifiable"
+    assert "train_tokens = 20 x params in all runs; vary one" in fit.reason
+
+
+def test_a_response_that_is_better_when_higher_is_refused_where_it_falls():
+    falling = made(TOKENS, power(TOKENS), val_acc=[0.5, 0.4, 0.3, 0.25, 0.2, 0.1])
+    (fit,) = fit_all(falling, ["ceiling"])
+    assert fit.status == "falls"
+    assert "val_acc falls with train_tokens" in fit.reason
+    rising = made(TOKENS, power(TOKENS), val_acc=list(0.6 - 20 * TOKENS**-0.4))
+    (fit,) = fit_all(rising, ["ceiling"])
+    assert fit.status == "converged"
+    assert [fit.value(name) for name in ("E", "A", "alpha")] == pytest.approx([0.6, 20, -0.4], rel=1e-4)
+    (ahead,) = predict_all(rising, 1e12, "auto", y="val_acc").predictions
+    assert ahead.law == "ceiling"
+    assert 0.599 < ahead.run_low <= ahead.value <= ahead.run_high < 0.6
