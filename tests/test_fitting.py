@@ -519,7 +519,8 @@ def test_the_only_law_that_could_be_fitted_is_not_called_distinguishable():
 
 
 def test_a_form_names_the_covariate_it_was_fitted_with():
-    records = made(TOKENS, power(TOKENS, noise=0.02)).with_columns(task_loss=pl.Series([0.9, 0.7, 0.75, 0.6, 0.55, 0.5]))
+    task_loss = pl.Series([0.9, 0.7, 0.75, 0.6, 0.55, 0.5])
+    records = made(TOKENS, power(TOKENS, noise=0.02)).with_columns(task_loss=task_loss)
     (fit,) = fit_all(records, ["linear-er"], options={"covariate": "task_loss"})
     assert fit.form == "PPL = a + b * task_loss"
     (default,) = fit_all(made(TOKENS, power(TOKENS), val_er=[0.7, 0.72, 0.71, 0.73, 0.75, 0.74]), ["linear-er"])
