@@ -206,7 +206,8 @@ def test_any_column_is_an_axis_and_tells_series_apart():
     out = command("fit", *asked).stdout
     assert out.splitlines()[0] == "power-law  loss = A * n_embd^alpha"
     assert len([line for line in out.splitlines() if re.match(r"\d+ +6 +-0\.1", line)]) == 12
-    found = json.loads(command("predict", *asked, "--at", "n_embd=768,2x", "--json").stdout)["predictions"]
+    ahead = command("predict", *asked, "--law", "saturating", "--at", "n_embd=768,2x", "--json")
+    found = json.loads(ahead.stdout)["predictions"]
     assert len(found) == 24
     assert {each["inputs"]["n_embd"] for each in found} == {768.0, 384.0}
     assert {each["response"] for each in found} == {"loss"}
