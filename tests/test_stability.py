@@ -44,8 +44,8 @@ def test_rounding_moves_no_back_test_that_is_printed(records):
 
 
 @pytest.mark.parametrize("law", ["power-law", "saturating", "exp-decay", pytest.param("hill", marks=pytest.mark.xfail(
-    strict=False, raises=AssertionError, reason="the profile of A has two branches with t0 at its bound: its upper end "
-    "is 5.7e13 or, about once in ten times, 3.1e11"))])
+    strict=False, raises=AssertionError, reason="v3 allows any steepness: the profile stays below the limit for "
+    "ever, with t0 as near to a size as 1/b, so where the search for it fails is left to rounding"))])
 def test_rounding_moves_no_parameter_and_no_interval_that_is_printed(law, records):
     def printed(records):
         return [(fit.series, fit.status, each.name, *resolved(each.value, each.low, each.high))

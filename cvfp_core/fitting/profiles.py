@@ -18,6 +18,9 @@ from cvfp_core.schema.fits import Array
 
 EXPANSIONS = 14
 REFINEMENTS = 30
+ROUNDS = 4
+JUMP = 1.1
+"""A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller."""
 PRECISION = 1e-8
 """Of sums of squares; the ends of an interval move by half of it."""
 
@@ -34,14 +37,20 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
     batch = len(centre)
     inside, outside = centre.copy(), sign * np.inf
     at_inside, at_outside = np.zeros(batch), np.full(batch, np.inf)
-    near = np.repeat(optimum.parameters[:, None, :], 2, axis=1)
+    path = np.repeat(optimum.parameters[None], 2, axis=0)  # the last two points of the valley the parameters follow
+    at = np.repeat(centre[None], 2, axis=0)
 
     def excess(rows: Array, values: Array, tries: int) -> Array:
+        way = at[1, rows] - at[0, rows]
+        share = np.where(way == 0, 0.0, (values - at[1, rows]) / np.where(way == 0, 1.0, way))
+        near = np.stack([path[1, rows], _ahead(curve, path[0, rows], path[1, rows], share[:, None])], axis=1)
         some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
-                     near=near[rows], tries=tries, precision=PRECISION)
+                     near=near, tries=tries, precision=PRECISION)
         ratio = np.maximum(some.rss - optimum.rss[rows], 0.0) / allowed[rows]
         good = ratio < 1.5  # a search that failed outside is no place to start from
-        near[rows[good], 0] = some.parameters[good]
+        kept = rows[good]
+        path[0, kept], at[0, kept] = path[1, kept], at[1, kept]
+        path[1, kept], at[1, kept] = some.parameters[good], values[good]
         return np.asarray(ratio)
 
     def note(rows: Array, trial: Array, ratio: Array) -> Array:
@@ -51,32 +60,47 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         return over
 
     reach, closed, todo = step.copy(), np.zeros(batch, dtype=bool), np.arange(batch)
-    for _ in range(EXPANSIONS):
-        if not len(todo):
+    for turn in range(ROUNDS):
+        for _ in range(EXPANSIONS):
+            if not len(todo):
+                break
+            trial = inside[todo] + sign[todo] * reach[todo]
+            trial = np.where(sign[todo] < 0, np.maximum(trial, limit[todo]), np.minimum(trial, limit[todo]))
+            ratio = excess(todo, trial, tries=2)
+            over = note(todo, trial, ratio)
+            reach[todo] *= np.clip(1.2 / np.sqrt(np.maximum(ratio, 1e-3)), 1.5, 6.0)
+            closed[todo] = ~over & (trial == limit[todo])
+            todo = todo[~over & ~closed[todo]]
+        found = np.isfinite(outside)
+        todo = np.flatnonzero(found)
+        for _ in range(REFINEMENTS):
+            todo = todo[np.abs(outside[todo] - inside[todo]) > tolerance * np.abs(outside[todo] - centre[todo])]
+            if not len(todo):
+                break
+            # the root of the ratio is nearly straight: regula falsi on it, pushed past the end so that both sides
+            # close in
+            a, b = np.sqrt(at_inside[todo]), np.sqrt(np.minimum(at_outside[todo], 1e6))
+            share = (1 - a) / np.maximum(b - a, 1e-12)
+            share = np.where(share < 0.5, share * 1.02 + 1e-6, 1 - (1 - share) * 1.02 - 1e-6)
+            keep_off = np.where(at_outside[todo] > 9, 0.1, 1e-3)
+            share = np.clip(share, keep_off, 1 - keep_off)
+            trial = inside[todo] + share * (outside[todo] - inside[todo])
+            note(todo, trial, excess(todo, trial, tries=1))
+        todo = np.flatnonzero(found & (at_outside > JUMP) & (outside != limit))
+        if not len(todo) or turn == ROUNDS - 1:
             break
-        trial = inside[todo] + sign[todo] * reach[todo]
-        trial = np.where(sign[todo] < 0, np.maximum(trial, limit[todo]), np.minimum(trial, limit[todo]))
-        ratio = excess(todo, trial, tries=2)
-        over = note(todo, trial, ratio)
-        reach[todo] *= np.clip(1.2 / np.sqrt(np.maximum(ratio, 1e-3)), 1.5, 6.0)
-        closed[todo] = ~over & (trial == limit[todo])
-        todo = todo[~over & ~closed[todo]]
-    found = np.isfinite(outside)
-    todo = np.flatnonzero(found)
-    for _ in range(REFINEMENTS):
-        todo = todo[np.abs(outside[todo] - inside[todo]) > tolerance * np.abs(outside[todo] - centre[todo])]
-        if not len(todo):
-            break
-        # the root of the ratio is nearly straight: regula falsi on it, pushed past the end so that both sides close in
-        a, b = np.sqrt(at_inside[todo]), np.sqrt(np.minimum(at_outside[todo], 1e6))
-        share = (1 - a) / np.maximum(b - a, 1e-12)
-        share = np.where(share < 0.5, share * 1.02 + 1e-6, 1 - (1 - share) * 1.02 - 1e-6)
-        keep_off = np.where(at_outside[todo] > 9, 0.1, 1e-3)
-        share = np.clip(share, keep_off, 1 - keep_off)
-        trial = inside[todo] + share * (outside[todo] - inside[todo])
-        note(todo, trial, excess(todo, trial, tries=1))
+        outside[todo], at_outside[todo] = sign[todo] * np.inf, np.inf
+        reach[todo] = 0.1 * np.abs(inside[todo] - centre[todo])
     with np.errstate(invalid="ignore"):
         return np.where(found, outside, np.where(closed, limit, sign * np.inf))
+
+
+def _ahead(curve: Curve, before: Array, last: Array, share: Array) -> Array:
+    """(B, k) where two points of a valley lead, that share of their distance further; by their ratio if it is one."""
+    straight = last + share * (last - before)
+    ratio = np.where(before * last > 0, last / np.where(before == 0, 1.0, before), 1.0)
+    made = np.where(before * last > 0, last * np.exp(np.clip(share * np.log(ratio), -300, 300)), straight)
+    return np.asarray(np.clip(np.where(np.isfinite(made), made, last), curve.low, curve.high))
 
 
 def run_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at: Mapping[str, Array], *,
