@@ -98,7 +98,7 @@ def test_a_prediction_fits_the_terminal_and_breaks_no_number(run, width):
     assert [each["series"] for each in plain if each["run_low"] is not None] == ["e:1L_768d_1tok", "e:1L_1085d_2tok"]
     for each in plain[:2]:
         for low, high in (("mean_low", "mean_high"), ("run_low", "run_high")):
-            assert interval(each[low], each[high], method="") in out
+            assert interval(each[low], each[high], method="", value=each["value"]) in out
         assert out.count(each["series"]) > 0
         assert short(each["distance"]) in out
     assert ("new run" in out.splitlines()[1]) == (width > 60)  # the heading of a column, or a row of its own
@@ -113,7 +113,7 @@ def test_a_long_name_gives_way_to_numbers():
     ),))
     lines = forecasts.text(80).splitlines()
     assert max(map(len, lines)) <= 80
-    assert sum(interval(low, high, method="") in line for line in lines) == 2
+    assert sum(interval(low, high, method="", value=200.0) in line for line in lines) == 2
     assert series in "".join(line.strip().split("  ")[0] for line in lines[2:])
 
 

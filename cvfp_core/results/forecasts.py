@@ -143,7 +143,7 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
     for index, column in enumerate(made.columns):
         column.no_wrap = index > 0 or not stacked  # a long name gives way, no number does
     for each in predictions:
-        low, high = (interval(a, b, method="" if each.run_low or each.run_high else None) or "-"
+        low, high = (interval(a, b, method="" if each.run_low or each.run_high else None, value=each.value) or "-"
                      for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
         value, points = short(each.value), [short(each.inputs[name]) for name in varied]
         distances = [short(each.distances.get(name)) for name in inputs]
@@ -179,7 +179,7 @@ def _sentence(each: Prediction) -> str:
     if each.value is None:
         return head + each.reason
     parts = [f"{each.response} {short(each.value)} by {each.law}"]
-    parts += [f"{name} {interval(low, high, method='')}" for name, low, high in
+    parts += [f"{name} {interval(low, high, method='', value=each.value)}" for name, low, high in
               (("mean", each.mean_low, each.mean_high), ("new run", each.run_low, each.run_high))
               if low is not None or high is not None]
     parts += [f"{value:.3g} times the largest {name}" for name, value in each.distances.items()]
