@@ -179,7 +179,7 @@ def _scaling(facts: Facts, say: Callable[[str], str]) -> Figure | None:
         axis.set_title(text_of(name), loc="left", fontsize=9, fontweight="bold")
         axis.legend(loc="upper left" if facts.axes[1].better == "higher" else "lower left", handlelength=1.2,
                     labelspacing=0.25)
-        _scale(axis, *facts.axes)
+        scale(axis, *facts.axes)
     _named(figure, *(_label(quantity, say) for quantity in facts.axes))
     return figure
 
@@ -251,7 +251,7 @@ def _surface(fit: Fit, say: Callable[[str], str]) -> Figure | None:
             axis.plot(along, percent * law(*at), color=colour)
         axis.legend(title=text_of(of(other).label or other), loc="best", handlelength=1, labelspacing=0.2,
                     title_fontsize=8)
-        _scale(axis, of(name), y)
+        scale(axis, of(name), y)
         axis.set_xlabel(_label(of(name), say))
     axis = axes[-1]
     predicted = percent * law(*points.inputs.values())
@@ -259,7 +259,7 @@ def _surface(fit: Fit, say: Callable[[str], str]) -> Figure | None:
     ends = [float(min(predicted.min(), percent * points.response.min())),
             float(max(predicted.max(), percent * points.response.max()))]
     axis.plot(ends, ends, color="#555555", linewidth=0.8)
-    _scale(axis, y, y)
+    scale(axis, y, y)
     axis.set_xlabel(say("predicted"))
     axis.set_title(say("observed against predicted"), loc="left", fontsize=9)
     figure.supylabel(_label(y, say), x=0.12 / figure.get_figwidth(), ha="left", fontsize=9)
@@ -336,7 +336,7 @@ def _matched(series: Sequence[Series], say: Callable[[str], str]) -> Figure | No
                       _MARKERS[which % len(_MARKERS)], color=_COLOURS[which % len(_COLOURS)],
                       label=text_of(name))
         axis.set_title(f"{tokens:,} {say('tokens')}", loc="left", fontsize=9, fontweight="bold")
-        _scale(axis, None, of("val_ppl"))
+        scale(axis, None, of("val_ppl"))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower right", ncols=min(len(labels), 6), handlelength=0.8, columnspacing=1)
     _named(figure, say("validation effective rank (%)"), say("validation perplexity"))
@@ -366,7 +366,7 @@ def _convergence(series: Sequence[Series], curves: pl.DataFrame, say: Callable[[
     return figure
 
 
-def _scale(axis: Axes, x: Quantity | None, y: Quantity) -> None:
+def scale(axis: Axes, x: Quantity | None, y: Quantity) -> None:
     """Logarithmic axes where quantities are fitted so and values allow it, with ticks as plain numbers: 200, 1M."""
     from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullLocator
 

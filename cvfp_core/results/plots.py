@@ -10,7 +10,7 @@ import numpy as np
 
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import Fit, Prediction
-from cvfp_core.reporting.figures import function_of, text_of
+from cvfp_core.reporting.figures import function_of, scale, text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,9 @@ def _curves(axes: Axes, fits: Sequence[Fit], predictions: Sequence[Prediction]) 
             if each.run_low is not None and each.run_high is not None:
                 axes.plot([each.inputs[name]] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
             axes.plot([each.inputs[name]], [each.value or np.nan], "o", color=colour, markerfacecolor="white")
-    axes.set(xlabel=name, ylabel=fits[0].response, xscale="log", yscale="log" if fits[0].space == "log" else "linear")
+    axes.set(xlabel=name, ylabel=fits[0].response)
+    if (points := fits[0].points) is not None:
+        scale(axes, points.quantity(name), points.quantity(points.name))
 
 
 def _surface(axes: Axes, fits: Sequence[Fit]) -> None:
