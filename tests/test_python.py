@@ -11,6 +11,7 @@ import pytest
 
 import cvfp_core as cvfp
 from cvfp_core.errors import UsageError
+from cvfp_core.registry.kinds import Law, Parameter
 from laws_data import made, power
 from test_light import MODULES, PACKAGES
 
@@ -108,6 +109,23 @@ def test_forecasts_are_of_the_law_asked_for_or_the_one_chosen(table):
     assert given.choice is None
     assert {each.law for each in given} == {"power-law"}
     assert given.summary().splitlines()[1].startswith("two:2L_64d_1tok, train_tokens = 4,000,000: val_ppl ")
+
+
+def test_a_forecast_chooses_among_the_laws_it_is_given_and_plots_one_that_no_plugin_has(table):
+    own = Law(name="own", form="PPL = A * tokens^-b", function=lambda train_tokens, A, b: A * train_tokens**-b,
+              parameters=(Parameter(name="A", minimum=0), Parameter(name="b", minimum=0, maximum=2)), linear=("A",))
+    among = cvfp.predict(table, 4e6, ["power-law", "saturating", own])
+    assert among.choice.law == "saturating"
+    assert {each.law for each in among.choice.candidates} == {"power-law", "saturating", "own"}
+    one, two = (cvfp.predict(table, 4e6, each) for each in (own, "power-law"))
+    assert [each.value for each in one] == pytest.approx([each.value for each in two], rel=1e-6)
+    (axes,) = one.plot().axes
+    assert axes.get_title(loc="left") == "own"
+    for verb in (cvfp.fit, lambda runs, law: cvfp.predict(runs, 4e6, law)):
+        with pytest.raises(UsageError, match="no law in the list"):
+            verb(table, [])
+        with pytest.raises(UsageError, match="'powr-law'; did you mean 'power-law'"):
+            verb(table, ["power-law", "powr-law"])
 
 
 def test_a_result_is_one_table_in_terminal_markdown_and_html(table):

@@ -16,7 +16,7 @@ from cvfp_core.reporting.numbers import p_is
 from cvfp_core.results.forecasts import Forecasts, forecast
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
-from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
+from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def fit(runs: Readable, law: AnyLaw | Sequence[AnyLaw] = "power-law", *, x: str 
 
         fits = cvfp.fit("runs.csv", "saturating", x="flops", y="val_loss")
     """
-    laws: Sequence[AnyLaw] = law if isinstance(law, list | tuple) else [law]
-    return fits_of(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), laws)
+    return fits_of(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), listed(law))
 
 
 def fits_of(asked: Asked, laws: Sequence[AnyLaw]) -> Fits:

@@ -14,10 +14,11 @@ from cvfp_core import fitting
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import p
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
-from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
+from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Forecasts(Listed[Prediction]):
     items: tuple[Prediction, ...]
     choice: Choice | None
     asked: Asked
+    given: tuple[Law, ...] = ()
+    """The laws asked for; none if they were chosen from those installed."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -43,7 +46,8 @@ class Forecasts(Listed[Prediction]):
         """The points, the laws through them and what they say; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw
 
-        laws = list(dict.fromkeys(each.law for each in self.items))
+        given = {law.name: law for law in self.given}
+        laws = [given.get(name, name) for name in dict.fromkeys(each.law for each in self.items)]
         behind = {(each.series, each.law) for each in self.items}
         fits = [fit for fit in self.asked.fit(laws) if (fit.series, fit.law) in behind]
         return draw(fits, self.items, path)
@@ -70,9 +74,10 @@ class Forecasts(Listed[Prediction]):
             yield from _of_choice(self.choice)
 
 
-def predict(runs: Readable, at: At, law: AnyLaw = AUTO, *, x: str | None = None, y: str | None = None,
-            by: str | Sequence[str] | None = None, along: str | None = None, where: str | None = None,
-            map: Mapping[str, str] | None = None, options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
+def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x: str | None = None,
+            y: str | None = None, by: str | Sequence[str] | None = None, along: str | None = None,
+            where: str | None = None, map: Mapping[str, str] | None = None,
+            options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
 
     runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, a Law, an lmfit model,
@@ -84,20 +89,17 @@ def predict(runs: Readable, at: At, law: AnyLaw = AUTO, *, x: str | None = None,
     return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
 
 
-def forecast(asked: Asked, at: At, law: AnyLaw = AUTO, *, along: str | None = None) -> Forecasts:
-    """The forecast of what was asked, with that law, at these points."""
-    if law != AUTO:
-        asked.law(law)
-    else:
+def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None) -> Forecasts:
+    """The forecast of what was asked, with that law or the best of these, at these points."""
+    chosen = law == AUTO
+    if chosen:
         asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")
-    if law == AUTO and asked.options:
-        raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
-    made = fitting.predict_all(asked.runs.records, at, law, by=asked.by, x=asked.x, y=asked.y, along=along,
-                               options=asked.options, registry=asked.runs.registry)
-    choice = made.choice
-    if choice is None and along is not None:  # the law was given: its back-test alone
-        choice = fitting.choose_law(asked.runs.records, by=asked.by, x=asked.x, y=asked.y, along=along, laws=[law])
-    return Forecasts(items=made.predictions, choice=choice, asked=asked)
+        if asked.options:
+            raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
+    given = () if chosen else tuple(asked.law(each) for each in listed(law))
+    made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
+                               along=along, options=asked.options, registry=asked.runs.registry)
+    return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given)
 
 
 def place(name: str, value: float) -> str:

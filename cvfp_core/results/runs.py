@@ -86,9 +86,8 @@ class Asked:
 
         Raises UsageError where a law's quantities were not measured in any run, or no series has more than one size.
         """
-        for law in laws:
-            self.law(law)
-        fits = fit_all(self.runs.records, laws, by=self.by, x=self.x, y=self.y, options=self.options,
+        chosen = [self.law(law) for law in laws]
+        fits = fit_all(self.runs.records, chosen, by=self.by, x=self.x, y=self.y, options=self.options,
                        registry=self.runs.registry)
         if all(fit.sizes == fit.n == 1 for fit in fits):
             names = ", ".join(dict.fromkeys(fit.series for fit in fits))
@@ -144,6 +143,15 @@ def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str |
     """What is asked of which runs, read."""
     return Asked(runs=read(runs, map=map, where=where), x=x, y=y, options=dict(options or {}),
                  by=(by,) if isinstance(by, str) else tuple(by) if by else None)
+
+
+def listed(law: AnyLaw | Sequence[AnyLaw]) -> Sequence[AnyLaw]:
+    """The laws, one or several. Raises UsageError for none."""
+    if not isinstance(law, list | tuple):
+        return [law]
+    if not law:
+        raise UsageError("no law in the list; name one, see `cvfp laws`")
+    return law
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
