@@ -18,7 +18,7 @@ def show(
     from cvfp_core.results.runs import overview
 
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_)
-    made = overview(question.runs.records, x=x, y=y, by=question.by)
+    made = overview(question.runs.records, x=x, y=y, by=question.by, registry=question.runs.registry)
     if json_:
         asked.show_json(made.as_dict())
     else:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import UsageError
-from cvfp_core.registry import installed
 from cvfp_core.reporting import write as writing
 from cvfp_core.results.runs import Asked
 
@@ -55,7 +54,7 @@ def report(asked: Asked, out: Path | None, template: str, lang: str, *, law: str
     """
     html = html or embed or (out is not None and out.suffix.lower() in (".html", ".htm"))
     folder = f"{out.stem}_figures" if figures and out is not None else "embedded" if figures and embed else None
-    registry = installed()
+    registry = asked.runs.registry
     made = writing.write(
         asked.runs.inputs, writing.find(template, registry), registry,
         writing.Asked(lang=lang, options=asked.options, figures=folder, command=command, x=asked.x, y=asked.y,

@@ -68,7 +68,7 @@ class Runs(Printed):
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """A table a series, then the exponents and what is to be said of single runs."""
-        return overview(self.records).blocks(room)
+        return overview(self.records, registry=self.registry).blocks(room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -191,9 +191,9 @@ class Overview(Printed):
 
 
 def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = None,
-             by: Sequence[str] | None = None) -> Overview:
+             by: Sequence[str] | None = None, registry: Registry | None = None) -> Overview:
     """The records with the power law of every series; none where no record has x and y, or no plugin has the law."""
-    registry = installed()
+    registry = registry or installed()
     measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
     if "power-law" not in registry.items(Law) or not {x or "train_tokens", y or "val_ppl"} <= measured:
         return Overview(records=records, fits=())
