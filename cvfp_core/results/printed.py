@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
@@ -39,18 +40,14 @@ def width(block: Block) -> int:
     return console.measure(block, options=console.options.update(width=WIDE)).maximum
 
 
-class Printed:
+class Printed(ABC):
     """A value that prints as tables: in a terminal, in a notebook, in a Markdown file."""
 
     __slots__ = ()
 
+    @abstractmethod
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """Tables and lines for a terminal of that width."""
-        raise NotImplementedError
-
-    def summary(self) -> str:
-        """The result in words, a line for each part of it."""
-        raise NotImplementedError
 
     def text(self, room: int) -> str:
         """The tables as plain text of at most so many columns."""
