@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from cvfp_core.version import __version__
+
 if TYPE_CHECKING:
     from cvfp_core.verbs import fit, plot, predict, read, run, write_report
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "fit", "hookimpl", "plot", "predict", "read", "run", "write_report"]
 
 hookimpl = pluggy.HookimplMarker("cvfp")

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cvfp_core import __version__, registry
+from cvfp_core import registry
 from cvfp_core.cli import check, fit, ingest, laws, plugin, plugins, predict, report, run, show
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
+from cvfp_core.version import __version__
 
 app = typer.Typer(
     name="cvfp",

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-import cvfp_core
 from cvfp_core.registry.kinds import Corpus
 from cvfp_core.schema.cells import Cell
 from cvfp_core.schema.records import Record, Status
+from cvfp_core.version import __version__
 
 
 def record(
@@ -41,7 +41,7 @@ def record(
         "device": cell.device,
         "status": status,
         "reason": reason,
-        "source": f"cvfp {cvfp_core.__version__}",
+        "source": f"cvfp {__version__}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **measured,
     })

@@ -14,7 +14,6 @@ from typing import Any, cast, get_type_hints
 
 import polars as pl
 
-import cvfp_core
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Fit, choose_law, fit_all, predict_all
 from cvfp_core.fitting.points import require
@@ -28,6 +27,7 @@ from cvfp_core.schema.fits import message_of
 from cvfp_core.schema.plain import plain
 from cvfp_core.schema.series import SERIES
 from cvfp_core.schema.settings import Scalar
+from cvfp_core.version import __version__
 
 POWER_LAW, WINDOWS, LINEAR, LOG_LINEAR = "power-law", "sliding-window", "linear-er", "log-linear-er"
 USUAL = ("train_tokens", "val_ppl")
@@ -75,7 +75,7 @@ class Facts:
     def __init__(self, inputs: Inputs, registry: Registry, asked: Asked) -> None:
         self.given, self.registry, self.asked = inputs, registry, asked
         self.lang, self.options, self.command = asked.lang, dict(asked.options), asked.command
-        self.cvfp_version = cvfp_core.__version__
+        self.cvfp_version = __version__
         declared = registry.items(quantities.Quantity)
         law = None if asked.law is None else registry.get(Law, asked.law)
         self.surface = law is not None and len(law.inputs) > 1

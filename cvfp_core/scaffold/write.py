@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from cvfp_core import __version__
 from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.registry import GROUP, HOOKS, TITLES, load
 from cvfp_core.scaffold.parts import PARTS
+from cvfp_core.version import __version__
 
 _FILES = Path(__file__).parent / "files"
 _WIDTH = 120
