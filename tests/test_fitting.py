@@ -22,6 +22,8 @@ from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.duals import seeds
 from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
 from cvfp_core.registry.kinds import Fitter, Parameter
+from cvfp_core.schema.quantities import QUANTITIES, Quantity
+from cvfp_core.testing import load_only
 from laws_data import made, power
 
 TOKENS = 6e4 * 2.0 ** np.arange(6)
@@ -349,9 +351,26 @@ def test_an_interval_of_a_perplexity_ends_at_one():
         (each,) = predict_all(records, 1e10, law_name).predictions
         assert each.run_low == each.mean_low == 1
         assert 1 < each.value < each.mean_high < each.run_high
-    stretched = widen(each, each.value, 3.0)
+    stretched = widen(each, each.value, 3.0, QUANTITIES["val_ppl"])
     assert stretched.run_low == 1
     assert stretched.run_high > each.run_high
+
+
+def test_a_quantity_of_a_plugin_is_forecast_within_its_limits_as_the_core_s_own_is():
+    mine = [Quantity(name="dev_ppl", label="dev PPL", minimum=1, kind="metric"),
+            Quantity(name="vocabulary", label="Vocabulary", kind="size")]
+    installed = load_only(SimpleNamespace(cvfp_quantities=hookimpl(lambda: mine)), beside=["laws"])
+    for seed in range(4):
+        records = made(TOKENS[:5], power(TOKENS[:5], floor=30, noise=0.08, seed=seed)).with_columns(
+            dev_ppl=pl.col("val_ppl"), vocabulary=pl.col("train_tokens"))
+        (own,) = predict_all(records, 1e10, registry=installed).predictions
+        (theirs,) = predict_all(records, {"vocabulary": 1e10}, x="vocabulary", y="dev_ppl",
+                                registry=installed).predictions
+        assert own.value is not None
+        assert (theirs.run_low, theirs.mean_low, theirs.mean_high, theirs.run_high) == pytest.approx(
+            (own.run_low, own.mean_low, own.mean_high, own.run_high))
+    with pytest.raises(UsageError, match="vocabulary must be a positive number"):
+        predict_all(records, {"vocabulary": -5}, x="vocabulary", registry=installed)
 
 
 def test_without_the_law_that_would_carry_the_interval_there_is_none_and_the_reason_says_so(monkeypatch):

@@ -18,7 +18,7 @@ from cvfp_core.fitting.run import blame, check_options, find, fit_points, groupe
 from cvfp_core.fitting.selection import Choice, choose, widening
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
-from cvfp_core.schema import quantities, series
+from cvfp_core.schema import series
 from cvfp_core.schema.fits import Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
 from cvfp_core.schema.quantities import Quantity
@@ -60,7 +60,7 @@ def predict_all(
     if isinstance(law, str) and law == AUTO:
         check_options([], options)
         laws = candidates(registry, x=x, y=y)
-        places = _places(at, laws[0])
+        places = _places(at, laws[0], registry)
         every = grouped(records, laws[0], by, registry)
         return _automatic(every, choose_law(records, by=by, x=x, y=y, along=along, registry=registry), laws, places,
                           registry)
@@ -72,7 +72,7 @@ def predict_all(
     check_options(named, options)
     values = {each.name: option_values(each, options) for each in named}
     laws = [on_axes(filled(each, values[each.name]), x, y) for each in named]
-    places = _places(at, laws[0])
+    places = _places(at, laws[0], registry)
     choice = None if len(laws) == 1 and along is None else \
         choose_law(records, by=by, along=along, laws=laws, registry=registry)
     given = laws[0] if choice is None else next(each for each in laws if each.name == choice.law)
@@ -101,17 +101,17 @@ def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str
 
 def candidates(registry: Registry, *, x: str | None = None, y: str | None = None) -> list[Law]:
     """The laws `auto` chooses from: curves that need nothing given, for a response that is better in the same way."""
-    better = quantities.of(y or "val_ppl", registry.items(Quantity)).better or "lower"
+    better = registry.quantity(y or "val_ppl").better or "lower"
     laws = [find(law, registry) for law in registry.items(Law).values() if law.predicts and not law.options
             and law.scope == "series" and len(law.inputs) == 1]
     own = [law for law in laws if x is not None or law.inputs == ("train_tokens",)]
-    able = [law for law in own if (quantities.of(law.response).better or "lower") == better]
+    able = [law for law in own if (registry.quantity(law.response).better or "lower") == better]
     if not able:
         raise UsageError(f"no law that is installed suits {y}; name one with --law")
     return [on_axes(law, x, y or "val_ppl") for law in able]
 
 
-def _places(at: At, law: Law) -> dict[str, list[Any]]:
+def _places(at: At, law: Law, registry: Registry) -> dict[str, list[Any]]:
     """The values asked for, by input. Raises UsageError for inputs the law lacks or needs, and for no number."""
     if not isinstance(at, Mapping):
         at = {law.inputs[0]: at} if law.inputs == ("train_tokens",) else {"train_tokens": at}
@@ -126,22 +126,23 @@ def _places(at: At, law: Law) -> dict[str, list[Any]]:
         raise UsageError(f"law '{law.name}' is a function of {needs}; give {give}")
     several = {name: given if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else [given]
                for name, given in at.items()}
-    return {name: [_value(name, each) for each in several[name]] for name in law.inputs}
+    return {name: [_value(registry.quantity(name), each) for each in several[name]] for name in law.inputs}
 
 
-def _value(name: str, given: Any) -> float | str:
+def _value(quantity: Quantity, given: Any) -> float | str:
     """A number, or `10x` as it is."""
     if isinstance(given, str) and given.endswith("x"):
-        _value(name, given[:-1])
+        _value(quantity, given[:-1])
         return given
     try:
         value = float(given)
     except (TypeError, ValueError):
         value = float("nan")
-    positive = quantities.of(name).kind == "size"
+    positive = quantity.kind == "size"
     if not np.isfinite(value) or (positive and value <= 0):
-        raise UsageError(f"{name.replace('train_tokens', 'tokens')} must be a {'positive ' if positive else ''}number, "
-                         f"or times the largest as in 10x, not {given}")
+        name = quantity.name.replace("train_tokens", "tokens")
+        raise UsageError(f"{name} must be a {'positive ' if positive else ''}number, or times the largest as in 10x, "
+                         f"not {given}")
     return value
 
 
@@ -190,14 +191,14 @@ def _series(points: Points, choice: Choice, laws: Sequence[Law], places: Mapping
     carriers = interval_laws(law, laws, points)
     fits = {name: fit_points(by_name[name], points, {}, registry, intervals=False)[0]
             for name in dict.fromkeys([law.name, *(carrier.name for carrier in carriers)])}
-    target = None
+    factors: dict[str, float] | None = None
     made = []
     for place in _combined(places, points):
         prediction = _predict(fits[law.name], law, place, registry)
-        if prediction.value is not None and carriers and target is None:
-            target = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :])[0])
-                      for each in carriers}
-        made.append(_carried(prediction, law, carriers, fits, target or {}, registry))
+        if prediction.value is not None and carriers and factors is None:
+            factors = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :])[0])
+                       for each in carriers}
+        made.append(_carried(prediction, law, carriers, fits, factors or {}, registry))
     return made
 
 
@@ -207,17 +208,19 @@ def _carried(prediction: Prediction, law: Law, carriers: Sequence[Law], fits: Ma
     if prediction.value is None:
         return prediction
     bare = replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None)
-    sizes = len(fits[law.name].points.sizes)  # type: ignore[union-attr]
+    points = fits[law.name].points
+    assert points is not None
     if not carriers:
         return replace(bare, reason=Reason("{n} sizes cannot tell whether there is a floor, so there is no interval; "
-                                           "add sizes, or name a law to assume its form", n=sizes))
+                                           "add sizes, or name a law to assume its form", n=len(points.sizes)))
     others = [prediction if carrier is law else _predict(fits[carrier.name], carrier, prediction.inputs, registry)
               for carrier in carriers]
     for carrier, other in zip(carriers, others, strict=True):
         if other.value is None:
             return replace(bare, reason=Reason("no interval, as it would be that of {law}: {reason}", law=carrier.name,
                                                reason=other.reason))
-    others = [widen(other, prediction.value, factors[carrier.name], log=carrier.space == "log")
+    others = [widen(other, prediction.value, factors[carrier.name], points.quantity(points.name),
+                    log=carrier.space == "log")
               for carrier, other in zip(carriers, others, strict=True)]
     names = " and ".join(carrier.name for carrier in carriers)
     point = prediction.value  # of the law chosen; if that is no carrier, the intervals still hold it
@@ -257,14 +260,13 @@ def interval_laws(law: Law, laws: Sequence[Law], points: Points) -> list[Law]:
     return [simplest, law] if law in able and law is not simplest else [simplest]
 
 
-def widen(prediction: Prediction, value: float, factor: float, *, log: bool = True) -> Prediction:
+def widen(prediction: Prediction, value: float, factor: float, quantity: Quantity, *, log: bool = True) -> Prediction:
     """The prediction with its intervals stretched about the value, to the limits of what is predicted at most.
 
-    log: on a logarithmic scale.
+    quantity: that is predicted. log: on a logarithmic scale.
     """
     if factor <= 1 or not np.isfinite(factor):
         return prediction
-    quantity = quantities.of(prediction.response)
 
     def stretch(end: float | None) -> float | None:
         if end is None:

@@ -20,7 +20,9 @@ from cvfp_core.registry import culprits, loading
 from cvfp_core.registry.entry_points import GROUP, OURS, Entry, PluginInfo, entries, not_installed
 from cvfp_core.registry.kinds import StopRule, VariantFamily
 from cvfp_core.registry.loading import HOOKS, TITLES
+from cvfp_core.schema import quantities
 from cvfp_core.schema.cells import Variant
+from cvfp_core.schema.quantities import Quantity
 
 __all__ = ["GROUP", "HOOKS", "TITLES", "PluginInfo", "Registry", "given", "installed", "load", "misnamed"]
 
@@ -86,6 +88,10 @@ class Registry:
             return replace(rule, stops=self.blaming(StopRule, rule.name, asked=names is not None)(rule.stops))
 
         return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
+
+    def quantity(self, name: str) -> Quantity:
+        """What is known of the quantity of that name, by the core or by a plugin that declares it."""
+        return quantities.of(name, self.items(Quantity))
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; exactly one family must know it."""

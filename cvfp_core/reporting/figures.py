@@ -83,10 +83,11 @@ def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool) -> t
     }
     for name, fits in facts.every_fit.items() if surfaces else ():
         fit = next((fit for fit in fits if len(fit.inputs) > 1 and function_of(fit) is not None), None)
-        if fit is not None:
+        if fit is not None and fit.points is not None:
             makers[f"surface-{name}"] = lambda fit=fit: _surface(fit, say)  # type: ignore[misc]
+            heading = fit.points.quantity(fit.response).heading
             made[f"surface-{name}"] = {"name": f"surface-{name}", "path": None, "title": SURFACE,
-                                       "values": {"y": of(fit.response).heading, "law": name}, "caption": SLICES}
+                                       "values": {"y": heading, "law": name}, "caption": SLICES}
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a missing glyph is the reader's font's business
         matplotlib.rcdefaults()
@@ -234,7 +235,7 @@ def _surface(fit: Fit, say: Callable[[str], str]) -> Figure | None:
     law, points = function_of(fit), fit.points
     if law is None or points is None:
         return None
-    y = of(fit.response)
+    y = points.quantity(fit.response)
     percent = 100 if y.percent else 1
     figure, axes = _panels(len(points.inputs) + 1, sharex=False, sharey=False)
     inputs = list(points.inputs.items())
@@ -249,10 +250,10 @@ def _surface(fit: Fit, say: Callable[[str], str]) -> Figure | None:
             along = np.geomspace(low, high, 60) if low > 0 else np.linspace(low, high, 60)
             at = [along if key == name else level if key == other else np.median(column) for key, column in inputs]
             axis.plot(along, percent * law(*at), color=colour)
-        axis.legend(title=text_of(of(other).label or other), loc="best", handlelength=1, labelspacing=0.2,
+        axis.legend(title=text_of(points.quantity(other).label or other), loc="best", handlelength=1, labelspacing=0.2,
                     title_fontsize=8)
-        scale(axis, of(name), y)
-        axis.set_xlabel(_label(of(name), say))
+        scale(axis, points.quantity(name), y)
+        axis.set_xlabel(_label(points.quantity(name), say))
     axis = axes[-1]
     predicted = percent * law(*points.inputs.values())
     axis.plot(predicted, percent * points.response, "o", color=_COLOURS[0], markersize=3)

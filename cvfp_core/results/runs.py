@@ -19,7 +19,8 @@ from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
 from cvfp_core.results.printed import WIDE, Block, Printed, table, width
-from cvfp_core.schema import expressions, quantities, series
+from cvfp_core.schema import expressions, series
+from cvfp_core.schema.quantities import QUANTITIES, Quantity
 from cvfp_core.schema.records import SCHEMA, plain
 from cvfp_core.schema.settings import Scalar
 
@@ -59,10 +60,11 @@ class Runs(Printed):
 
     def summary(self) -> str:
         """How many runs of how many series, and the range of each size and metric that varies."""
-        names = [name for name in _measured(self.records) if name in SCHEMA and SCHEMA[name].is_numeric()
-                 and quantities.of(name).kind in ("size", "metric")]
-        ends = [f"{name} {low} to {high}" for name in names if (low := _number(name, self.records[name].min()))
-                != (high := _number(name, self.records[name].max()))]
+        shown = [QUANTITIES[name] for name in _measured(self.records, self.registry)
+                 if name in SCHEMA and SCHEMA[name].is_numeric()]
+        ends = [f"{each.name} {low} to {high}" for each in shown if each.kind in ("size", "metric")
+                and (low := _number(each, self.records[each.name].min()))
+                != (high := _number(each, self.records[each.name].max()))]
         left_out = [f"{self.inputs.left_out} left out by `where`"] if self.inputs.left_out else []
         return ", ".join([f"{len(self)} runs in {len(series.series(self.records))} series", *ends, *left_out])
 
@@ -160,6 +162,7 @@ class Overview(Printed):
 
     records: pl.DataFrame
     fits: tuple[Fit, ...]
+    registry: Registry
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -170,7 +173,7 @@ class Overview(Printed):
         records, fits = self.records, self.fits
         several = records["experiment"].n_unique() > 1
         for group in series.series(records):
-            yield from _runs(group, several, room)
+            yield from _runs(group, several, room, self.registry)
             yield Text()
         if records["phase1_censored"].fill_null(False).any():
             yield Text("+ stopped at the iteration limit before converging: a lower bound", style="dim")
@@ -196,11 +199,12 @@ def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = Non
     registry = registry or installed()
     measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
     if "power-law" not in registry.items(Law) or not {x or "train_tokens", y or "val_ppl"} <= measured:
-        return Overview(records=records, fits=())
-    return Overview(records=records, fits=tuple(fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)))
+        return Overview(records=records, fits=(), registry=registry)
+    fits = fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)
+    return Overview(records=records, fits=tuple(fits), registry=registry)
 
 
-def _runs(group: pl.DataFrame, several: bool, room: int) -> Iterator[Block]:
+def _runs(group: pl.DataFrame, several: bool, room: int, registry: Registry) -> Iterator[Block]:
     """The runs of a series: as the protocol's where they are of it, else the columns there are, as many as fit."""
     name = ": ".join(str(each) for each in (group["experiment"][0] if several or group["variant"][0] is None else None,
                                             group["variant"][0]) if each is not None)
@@ -209,18 +213,18 @@ def _runs(group: pl.DataFrame, several: bool, room: int) -> Iterator[Block]:
     if group["num_samples"].is_not_null().any():
         yield _of_protocol(group, title)
         return
-    names = _measured(group)
-    shown = _of_columns(group, names, title)
+    names = _measured(group, registry)
+    shown = _of_columns(group, names, title, registry)
     for count in range(len(names) - 1, 0, -1):
         if width(shown) <= room:
             break
-        shown = _of_columns(group, names[:count], title)
+        shown = _of_columns(group, names[:count], title, registry)
     yield shown
     if left := names[len(shown.columns):]:
         yield Text(f"no room for {', '.join(left)}; --json has all", style="dim")
 
 
-def _measured(records: pl.DataFrame) -> list[str]:
+def _measured(records: pl.DataFrame, registry: Registry) -> list[str]:
     """Columns that any run has and that say something of it: declared ones first, in their order.
 
     Without what follows from another column, or is said by the variant's name.
@@ -229,22 +233,23 @@ def _measured(records: pl.DataFrame) -> list[str]:
     known = {name.partition(" = ")[0] for text in derived if text and len(derived) == 1 for name in text.split("; ")}
     known |= {"content", *(_IN_VARIANT if records["variant"].is_not_null().all() else ())}
     names = [name for name in records.columns if records[name].is_not_null().any() and name not in known
-             and quantities.of(name).kind not in ("identity", "provenance")]
+             and registry.quantity(name).kind not in ("identity", "provenance")]
     names = [name for i, name in enumerate(names) if not any(records[name].equals(records[one]) for one in names[:i])]
     return sorted(names, key=lambda name: (name not in SCHEMA, records.schema[name] == pl.String))
 
 
-def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text) -> Table:
+def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text, registry: Registry) -> Table:
     made = table([(name, "l" if group.schema[name] == pl.String else "r") for name in names], title=title)
-    for row in group.select(names).iter_rows(named=True):
-        made.add_row(*(Text(_number(name, value)) for name, value in row.items()))
+    known = [registry.quantity(name) for name in names]
+    for row in group.select(names).iter_rows():
+        made.add_row(*(Text(_number(each, value)) for each, value in zip(known, row, strict=True)))
     return made
 
 
-def _number(name: str, value: Any) -> str:
+def _number(quantity: Quantity, value: Any) -> str:
     if value is None or isinstance(value, str | bool):
         return "-" if value is None else str(value)
-    if quantities.of(name).percent:
+    if quantity.percent:
         return f"{value:.1%}"
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else short(value)
 
