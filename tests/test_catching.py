@@ -1,13 +1,16 @@
 """Thresholds and formulas held by values from outside: each of these caught a change that all other tests let pass."""
 
 import numpy as np
+import polars as pl
 import pytest
+from scipy import optimize
 
 from cvfp_core.claims import matched
 from cvfp_core.fitting import fit_all
 from cvfp_core.fitting.linear import aicc, pooled_variance
 from cvfp_core.fitting.selection import Total, decide
 from cvfp_core.schema.records import Record, frame
+from laws_data import made, power
 
 
 @pytest.mark.parametrize(("n", "parameters", "penalty"), [(10, 2, 10), (6, 2, 18), (20, 3, 8 + 8 / 3), (5, 2, 30)])
@@ -73,3 +76,25 @@ def test_of_the_checkpoints_of_a_run_the_last_one_counts_whatever_their_order(or
     assert "6 earlier checkpoint" in fit.left_out
     assert matched.usable(records)["size"].to_list() == [10_000, 40_000, 160_000]
     assert matched.usable(records)["val_ppl"].to_list() == pytest.approx([100, 50, 25])
+
+
+def test_r_squared_is_the_share_of_the_variance_about_the_mean_that_the_law_explains():
+    """Against the residuals of an independent fit; of a flat series, which has no variance, there is none."""
+    tokens = 6e4 * 2.0 ** np.arange(6)
+    ppl = power(tokens, floor=60, noise=0.05, seed=2)
+    (fit,) = fit_all(made(tokens, ppl), laws=["saturating"])
+
+    def misses(at):
+        return np.log(np.exp(at[0]) + np.exp(at[1]) * (tokens / 1e5) ** at[2]) - np.log(ppl)
+
+    best = min((optimize.least_squares(misses, [np.log(floor), 5.0, -0.5], xtol=1e-14, ftol=1e-14) for floor in (1, 9)),
+               key=lambda each: each.cost)
+    assert fit.r_squared == pytest.approx(1 - 2 * best.cost / (np.var(np.log(ppl)) * 6), rel=1e-6)
+    assert 0 < fit.r_squared < 1
+
+
+def test_a_series_without_a_usable_run_says_so():
+    records = made([6e4, 1.2e5, 2.4e5], [9.0, 8.0, 7.0]).with_columns(pl.lit(None, pl.Float64).alias("val_ppl"))
+    (fit,) = fit_all(records, laws=["saturating"])
+    assert fit.status == "too few points"
+    assert fit.reason.startswith("no run with a usable val_ppl")
