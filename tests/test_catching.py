@@ -1,5 +1,7 @@
 """Thresholds and formulas held by values from outside: each of these caught a change that all other tests let pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,7 +10,8 @@ from scipy import optimize
 from cvfp_core.claims import matched
 from cvfp_core.fitting import fit_all
 from cvfp_core.fitting.linear import aicc, pooled_variance
-from cvfp_core.fitting.selection import Total, decide
+from cvfp_core.fitting.selection import Total, decide, score
+from cvfp_core.registry.kinds import Huber
 from cvfp_core.schema.records import Record, frame
 from laws_data import made, power
 
@@ -53,6 +56,8 @@ def test_lack_of_fit_is_pooled_with_seeds_only_where_chance_explains_it_as_likel
     made = pooled_variance(residuals, 2, np.repeat(np.arange(4.0), 2))
     assert made.lack_of_fit_p == pytest.approx(p)
     assert (made.value, made.dof) == (pytest.approx(value), dof)
+    # a further run has the scatter of its seed, and that of sizes about the law with the weight of one of its 8 runs
+    assert made.new_run == pytest.approx(2.0 + (misfit - 2.0) * 4 / 8 if dof == 2 else value)
 
 
 def checkpoints(order):
@@ -98,3 +103,16 @@ def test_a_series_without_a_usable_run_says_so():
     (fit,) = fit_all(records, laws=["saturating"])
     assert fit.status == "too few points"
     assert fit.reason.startswith("no run with a usable val_ppl")
+
+
+def test_a_fit_carries_the_aicc_of_its_residuals_and_a_huber_fit_none():
+    tokens = 6e4 * 2.0 ** np.arange(8)
+    records = made(tokens, power(tokens, floor=60, noise=0.05, seed=2))
+    (fit,) = fit_all(records, laws=["saturating"])
+    assert fit.aicc == pytest.approx(8 * np.log(fit.rss / 8) + 2 * 4 + 2 * 4 * 5 / 3)  # the variance counts as one
+    law = fit.solver.law
+    (robust,) = fit_all(records, laws=[replace(law, loss=Huber(1e-3))])
+    assert robust.aicc is None
+    scores = score(law, fit.points.inputs, np.log(fit.points.response)[None, :])
+    assert (scores.dof, scores.parameters) == (8 - 3, 3)
+    assert scores.aicc == pytest.approx([fit.aicc])
