@@ -12,6 +12,7 @@ from cvfp_core.ingesting.aliases import _plain
 from cvfp_core.schema import quantities, records
 from cvfp_core.schema.quantities import QUANTITIES, Follows, Quantity, Record, of
 from cvfp_core.schema.records import SCHEMA, conform, derive, plain
+from cvfp_core.schema.settings import Settings
 
 ROW = {"run_id": "a-1", "experiment": "a"}
 OWN = {"phases": 2, "params_phase1": 600.0, "params_phase2": 400.0, "train_tokens": 2000.0, "epochs": 3.0}
@@ -142,6 +143,10 @@ def test_whole_sizes_are_whole_numbers_in_plain_rows_and_others_are_as_they_are(
 def test_every_rule_reads_quantities_that_are_declared_and_is_no_circle_of_one():
     for name, quantity in QUANTITIES.items():
         for rule in quantity.follows:
+            section, _, setting = rule.expression.partition(".")
+            if setting:
+                assert setting in Settings().as_dict()[section]
+                continue
             words = set(re.findall(r"[a-z_]\w+", rule.expression)) - {"exp", "log"}
             assert words <= set(QUANTITIES) - {name}
 

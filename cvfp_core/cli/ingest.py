@@ -98,12 +98,14 @@ def _print_series(records: pl.DataFrame) -> None:
     from rich.text import Text
 
     from cvfp_core.fitting import fit_series
+    from cvfp_core.schema.quantities import QUANTITIES
     from cvfp_core.schema.records import series
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)
     wide = console.width >= 98
+    cut_short = bool(records["phase2_censored"].any())
     fits = {fit.series: fit.value("alpha") for fit in fit_series(records)}
     table = Table(box=None, pad_edge=False, padding=(0, 2 if console.width >= 108 else 1, 0, 0))
     table.add_column("series", header_style="bold", no_wrap=True)
@@ -121,11 +123,15 @@ def _print_series(records: pl.DataFrame) -> None:
             _alpha(fits.get(f"{experiment}:{variant}")),
             _range(group, "phase1_iterations", 0) + ("+" if censored else " "),
             *([_range(group, "train_er", 1, 100)] if wide else []), _range(group, "val_er", 1, 100),
-            *([_range(ok, "train_ppl", 0)] if wide else []), _range(ok, "val_ppl", 0), _range(ok, "val_acc", 0, 100),
+            *([_range(ok, "train_ppl", 0)] if wide else []),
+            _range(ok, "val_ppl", 0) + ("†" if ok["phase2_censored"].any() else " " * cut_short),
+            _range(ok, "val_acc", 0, 100),
         )
     console.print(table)
     if records["phase1_censored"].fill_null(False).any():
         console.print("+ stopped before converging: a lower bound", style="dim")
+    if cut_short:
+        console.print(f"† cut short: {QUANTITIES['phase2_censored'].meaning}", style="dim")
     if not wide:
         console.print("train ER and PPL: with --json, or 98 columns", style="dim")
 

@@ -58,11 +58,14 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
     rows = rows.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))
     rows = rows.sort("_order", *inputs, *(name for name in ("seed", "run_id") if name in rows.columns),
                      nulls_last=True)
+    known = {name: quantities.of(name, declared) for name in (*inputs, response)}
+    marks = [mark for mark in dict.fromkeys(each.censored_by for each in known.values()) if mark in rows.columns]
     return Points(
         inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
         response=rows[response].cast(pl.Float64).to_numpy(), name=response,
         series=np.asarray(rows["_series"].to_list(), dtype=object),
-        declared={name: quantities.of(name, declared) for name in (*inputs, response)},
+        declared=known | {mark: quantities.of(mark, declared) for mark in marks},
+        censored={mark: rows[mark].fill_null(False).cast(pl.Boolean).to_numpy() for mark in marks},
         left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
     )
 

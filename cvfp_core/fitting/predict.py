@@ -67,7 +67,7 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
         return replace(blank, reason=Reason(
             "{side} {end:g} at {place}, as no {name} can be: the law has left its range; ask nearer", **where,
             name=name, side=side, end=float(end if end is not None else 0.0)))
-    blank = replace(blank, value=value, warnings=_warnings(points, at, distances))
+    blank = replace(blank, value=value, warnings=(*_warnings(points, at, distances), *fit.caveats))
     if fit.draws is not None:
         return _from_draws(blank, law, points, fit.draws, parameters, inputs)
     solved = solve_points(law, points)

@@ -104,7 +104,8 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
     intervals: False lets a function go without those of its parameters.
     """
     blank = Fit(law=law.name, form=law.form, series=points.label, floor=law.floor, status="failed", n=points.n,
-                sizes=len(points.sizes), left_out=points.left_out, points=points, inputs=law.inputs,
+                sizes=len(points.sizes), left_out=points.left_out, caveats=points.caveats, points=points,
+                inputs=law.inputs,
                 response=points.name, ranges=points.ranges, space=law.space)
     curve = len(law.inputs) == 1
     refused = refusal(points, least=law.least_points, what="sizes" if law.scope == "series" and curve else "runs",
@@ -136,7 +137,8 @@ def _completed(fit: Fit, law: Law, points: Points) -> Fit:
     fit = replace(
         fit, law=fit.law or law.name, form=fit.form or law.form, series=fit.series or points.label, floor=law.floor,
         n=fit.n or points.n, sizes=fit.sizes or len(points.sizes), left_out=fit.left_out or points.left_out,
-        points=points, inputs=law.inputs, response=law.response, ranges=points.ranges,
+        caveats=fit.caveats or points.caveats, points=points, inputs=law.inputs, response=law.response,
+        ranges=points.ranges,
         fitted_range=fit.fitted_range or (float(points.sizes[0]), float(points.sizes[-1])),
         solver=LawSolver(law=law) if law.function is not None else None)
     if law.model is not None and fit.status == "converged" and any(

@@ -294,7 +294,8 @@ class Facts:
 
 
 def axis(quantity: quantities.Quantity) -> dict[str, Any]:
-    made = {name: getattr(quantity, name) for name in ("name", "heading", "unit", "kind", "percent", "better", "scale")}
+    made = {name: getattr(quantity, name) for name in ("name", "heading", "unit", "kind", "percent", "better", "scale",
+                                                       "censored_by")}
     return made | {"label": quantity.label or quantity.name}
 
 

@@ -162,6 +162,7 @@ def _reasons(fits: Sequence[Fit]) -> Iterator[Text]:
                      "dim" if good else "yellow", each.series))
         if each.left_out and each.status != "too few points":
             said.append((f"left out: {', '.join(each.left_out)}", "dim", each.series))
+        said += [(caveat, "yellow", each.series) for caveat in each.caveats]
         if each.lack_of_fit_p is not None and each.lack_of_fit_p < 0.05:
             said.append((f"runs of one size agree better than the law fits them ({p_is(each.lack_of_fit_p)})",
                          "yellow", each.series))

@@ -177,6 +177,8 @@ class Overview(Printed):
             yield Text()
         if records["phase1_censored"].fill_null(False).any():
             yield Text("+ stopped at the iteration limit before converging: a lower bound", style="dim")
+        if records["phase2_censored"].fill_null(False).any():
+            yield Text(f"† cut short: {QUANTITIES['phase2_censored'].meaning}", style="dim")
         for row in records.filter(pl.col("status") != "ok").to_dicts():
             name = series.label([row["variant"] or row["experiment"]], None)
             control = "" if row["phase1_mode"] in (None, "trained") else f", {row['phase1_mode']}"
@@ -241,9 +243,13 @@ def _measured(records: pl.DataFrame, registry: Registry) -> list[str]:
 def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text, registry: Registry) -> Table:
     made = table([(name, "l" if group.schema[name] == pl.String else "r") for name in names], title=title)
     known = [registry.quantity(name) for name in names]
-    for row in group.select(names).iter_rows():
-        made.add_row(*(Text(_number(each, value)) for each, value in zip(known, row, strict=True)))
+    for row in group.to_dicts():
+        made.add_row(*(Text(_number(each, row[each.name]) + ("†" if _cut_short(row, each) else "")) for each in known))
     return made
+
+
+def _cut_short(row: Mapping[str, Any], quantity: Quantity) -> bool:
+    return quantity.censored_by == "phase2_censored" and bool(row[quantity.censored_by])
 
 
 def _number(quantity: Quantity, value: Any) -> str:
@@ -268,6 +274,11 @@ def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
     headings = ["samples", "tokens", *(["seed"] if seeds else []),
                 *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
     made = table([(heading, "r") for heading in headings], title=title)
+    cut = bool(group["phase2_censored"].any())
+
+    def mark(row: Mapping[str, Any]) -> str:
+        return "†" if row["phase2_censored"] else " " if cut else ""
+
     for row in group.to_dicts():
         made.add_row(
             _form(row["num_samples"], ",.0f"),
@@ -276,7 +287,7 @@ def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
             *([_form(row["phase1_iterations"], ".0f") + ("+" if row["phase1_censored"] else " "),
                _form(row["train_er"], ".1%"), _form(row["val_er"], ".1%")] if contexts else []),
             _form(row["train_ppl"], ",.1f"),
-            _form(row["val_ppl"], ",.1f") if row["status"] == "ok" else row["status"],
+            _form(row["val_ppl"], ",.1f") + mark(row) if row["status"] == "ok" else row["status"],
             _form(row["val_acc"], ".1%"),
             _seconds(row["seconds_phase1"], row["seconds_phase2"]),
         )
@@ -290,8 +301,8 @@ def _exponents(fits: Sequence[Fit], several: bool) -> Table:
         interval = "-"
         if alpha is not None and alpha.low is not None and alpha.high is not None:
             interval = f"[{alpha.low:.3f}, {alpha.high:.3f}]"
-        made.add_row(Text(_label(fit, several)), str(fit.n), _form(fit.value("alpha"), ".3f"), interval,
-                     short(fit.value("A")), _form(fit.r_squared, ".3f"))
+        made.add_row(Text(_label(fit, several)), f"{fit.n}{'†' if fit.caveats else ''}",
+                     _form(fit.value("alpha"), ".3f"), interval, short(fit.value("A")), _form(fit.r_squared, ".3f"))
     return made
 
 

@@ -89,6 +89,8 @@ class Points:
     """What was not fitted, counted, in words: `2 diverged`, `3 earlier checkpoints`."""
     declared: Mapping[str, Quantity] = field(default_factory=dict)
     """What is known of the response and the inputs."""
+    censored: Mapping[str, Array] = field(default_factory=dict)
+    """(n,) by the quantity that says so, such as `phase2_censored`: which runs were cut short."""
 
     def quantity(self, name: str) -> Quantity:
         """What is known of the response or an input."""
@@ -120,8 +122,14 @@ class Points:
         return Points(
             inputs={name: values[mask] for name, values in self.inputs.items()},
             response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,
-            declared=self.declared,
+            declared=self.declared, censored={name: cut[mask] for name, cut in self.censored.items()},
         )
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What limits whatever is fitted to them: how many runs were cut short, and in what way."""
+        return tuple(Reason("{count} of {n} runs cut short: {why}", count=int(cut.sum()), n=self.n,
+                            why=self.quantity(name).meaning) for name, cut in self.censored.items() if cut.any())
 
 
 class Solver(Protocol):
@@ -188,6 +196,8 @@ class Fit(AsDict):
     """Smallest and largest value of each input."""
     left_out: tuple[str, ...] = ()
     """What was not fitted, counted, in words."""
+    caveats: tuple[str, ...] = ()
+    """What limits the runs that were fitted: `4 of 4 runs cut short: ...`."""
     points: Points | None = field(default=None, repr=False)
     draws: Array | None = field(default=None, repr=False)
     """(resamples, parameters) of the bootstrap, where the intervals come from one."""

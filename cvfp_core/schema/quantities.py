@@ -23,7 +23,7 @@ class Follows:
     """How a quantity follows from others where it was not measured."""
 
     expression: str
-    """Over other quantities, as `--map` takes it: `exp(val_loss)`."""
+    """Over other quantities, as `--map` takes it: `exp(val_loss)`; or a setting of the protocol: `phase2.epochs`."""
     phases: bool | None = None
     """True: only of runs that have phases, which cvfp made; False: only of runs that have none; None: of any."""
     convention: str | None = None
@@ -57,6 +57,8 @@ class Quantity:
     label: str = ""
     """How headings call it; by default its name."""
     follows: tuple[Follows, ...] = ()
+    censored_by: str = ""
+    """The true-or-false quantity that marks its values of runs that were cut short, which are limits only."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable() or self.name.startswith("_"):
@@ -122,6 +124,11 @@ def metric(meaning: str, unit: str = "", **facts: Any) -> Any:
     return _declared("metric", meaning, unit, facts)
 
 
+def phase2_metric(meaning: str, unit: str = "", **facts: Any) -> Any:
+    """A record field for a metric of the best epoch, which is cut short where that is the last one allowed."""
+    return metric(meaning, unit, censored_by="phase2_censored", **facts)
+
+
 def fraction(meaning: str, unit: str = "fraction", **facts: Any) -> Any:
     """A record field for a metric from 0 to 1, fitted as it is."""
     return _declared("metric", meaning, unit, {"minimum": 0, "maximum": 1, "scale": "raw"} | facts)
@@ -182,7 +189,8 @@ class Record:
     # phase 1
     phases: int | None = setting("phases the model has; 1: it has no contexts, so Phase 1 is empty")
     phase1_mode: str | None = setting("trained, or a control: untrained, zero-context; null for one phase")
-    phase1_iterations: int | None = metric("iterations until converged or stopped", minimum=0, label="P1 iter")
+    phase1_iterations: int | None = metric("iterations until converged or stopped", minimum=0, label="P1 iter",
+                                           censored_by="phase1_censored")
     phase1_censored: bool | None = metric("ended before converging: the count is a lower bound")
     convergence_rate: float | None = fraction("tokens whose context moved less than the threshold", better="higher")
     cvfp_loss: float | None = metric("mean squared movement of contexts in the last iteration", minimum=0)
@@ -193,24 +201,30 @@ class Record:
                                     label="Val ER", better="higher")
     # phase 2
     epochs: float | None = size("epochs trained", exclusive=False)
+    max_epochs: int | None = setting("epochs allowed", minimum=1, aliases=("epoch_limit", "num_train_epochs"),
+                                     follows=(Follows(expression="phase2.epochs"),))
     best_epoch: int | None = metric("epoch the figures below are of", minimum=0)
-    train_loss: float | None = metric(
+    phase2_censored: bool | None = metric("the best epoch is the last one allowed",
+                                          follows=(Follows(expression="best_epoch >= max_epochs"),))
+    train_loss: float | None = phase2_metric(
         "training loss, cross-entropy", "nat a token", minimum=0, better="lower", label="Train loss",
         aliases=("training_loss",), follows=(Follows(expression="log(train_ppl)"),))
-    val_loss: float | None = metric(
+    val_loss: float | None = phase2_metric(
         "validation loss, cross-entropy", "nat a token", minimum=0, better="lower", label="Val loss",
         aliases=("validation_loss", "loss_validation", "eval_loss", "test_loss", "heldout_loss", "final_loss", "loss",
                  "L"), follows=(Follows(expression="log(val_ppl)"),))
-    val_bpb: float | None = metric("validation loss in bits a byte", "bit a byte", minimum=0, better="lower",
-                                   label="Val BPB", aliases=("bpb", "bits_per_byte", "eval_bpb"))
-    train_ppl: float | None = metric("training perplexity, mean over the epoch while training", minimum=1,
-                                     better="lower", label="Train PPL", aliases=("train_perplexity",),
-                                     follows=(Follows(expression="exp(train_loss)"),))
-    val_ppl: float | None = metric("validation perplexity", minimum=1, better="lower", label="Val PPL",
-                                   aliases=("val_perplexity", "validation_perplexity", "eval_ppl", "eval_perplexity",
-                                            "perplexity", "ppl"), follows=(Follows(expression="exp(val_loss)"),))
+    val_bpb: float | None = phase2_metric("validation loss in bits a byte", "bit a byte", minimum=0, better="lower",
+                                          label="Val BPB", aliases=("bpb", "bits_per_byte", "eval_bpb"))
+    train_ppl: float | None = phase2_metric("training perplexity, mean over the epoch while training", minimum=1,
+                                            better="lower", label="Train PPL", aliases=("train_perplexity",),
+                                            follows=(Follows(expression="exp(train_loss)"),))
+    val_ppl: float | None = phase2_metric(
+        "validation perplexity", minimum=1, better="lower", label="Val PPL",
+        aliases=("val_perplexity", "validation_perplexity", "eval_ppl", "eval_perplexity", "perplexity", "ppl"),
+        follows=(Follows(expression="exp(val_loss)"),))
     val_acc: float | None = fraction("validation tokens predicted first", label="Val Acc", better="higher",
-                                     aliases=("val_accuracy", "validation_accuracy", "eval_accuracy"))
+                                     aliases=("val_accuracy", "validation_accuracy", "eval_accuracy"),
+                                     censored_by="phase2_censored")
     # cost
     params: float | None = size(
         "trained parameters; the N of laws", label="params",

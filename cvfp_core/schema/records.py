@@ -174,7 +174,8 @@ def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None
                 continue
             values = records.select(computed.polars.alias(name)).to_series()
             applies = records.select(_applies(rule).alias("applies")).to_series()
-            sound = values.is_finite() & ~_outside(values, quantity)
+            sound = values.is_not_null() if values.dtype == pl.Boolean else \
+                values.is_finite() & ~_outside(values, quantity)
             fill = (applies & records[name].is_null() & sound).fill_null(False)
             if fill.any():
                 said = pl.concat_str("derived", pl.lit(f"{name} = {rule.expression}"), separator="; ",
@@ -187,6 +188,10 @@ def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None
 
 @cache
 def _computed(expression: str) -> expressions.Expression:
+    if expression.startswith(("phase1.", "phase2.")):
+        value = pl.col("settings").str.json_path_match(f"$.{expression}").cast(pl.Float64, strict=False)
+        return expressions.Expression(text=expression, columns=("settings",), polars=value, numbers=frozenset(),
+                                      condition=False)
     return expressions.parse(expression, re.findall(r"[A-Za-z_]\w*", expression))
 
 
