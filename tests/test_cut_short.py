@@ -9,6 +9,7 @@ import pytest
 import cvfp_core as cvfp
 from cvfp_core import registry
 from cvfp_core.claims.findings import test_all as every_finding
+from cvfp_core.fitting import fit_all
 from cvfp_core.schema.records import Record, conform, frame
 from laws_data import SHARED, needs_shared
 
@@ -31,7 +32,9 @@ def grid(cut_short=()):
 
 
 def by_key(records):
-    return {(each.analysis, each.key): each for each in every_finding(records, [], registry.installed())}
+    """The findings by analysis and key; the fits of all records are at hand, as they are where a report is written."""
+    found = every_finding(records, fit_all(records), registry.installed())
+    return {(each.analysis, each.key): each for each in found}
 
 
 # what is cut short
@@ -77,6 +80,8 @@ def test_a_fit_says_how_many_of_its_runs_were_cut_short_and_so_does_its_forecast
     assert [each.caveats for each in cvfp.fit(grid(cut_short=(0.85,)), y="val_er")] == [()] * 6  # of Phase 1
     several = cvfp.fit(grid(cut_short=(0.85,)), "log-linear-er")[0]
     assert several.caveats == ("4 of 24 runs cut short: the best epoch is the last one allowed",)
+    assert several.points.take(several.points.series == "e:1L_85d_1tok").caveats == (NOTE,)
+    assert several.points.take(several.points.series == "e:1L_60d_1tok").caveats == ()
 
 
 def test_iterations_that_are_lower_bounds_are_counted_in_fits_of_them():

@@ -105,8 +105,7 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
     """
     blank = Fit(law=law.name, form=law.form, series=points.label, floor=law.floor, status="failed", n=points.n,
                 sizes=len(points.sizes), left_out=points.left_out, caveats=points.caveats, points=points,
-                inputs=law.inputs,
-                response=points.name, ranges=points.ranges, space=law.space)
+                inputs=law.inputs, response=points.name, ranges=points.ranges, space=law.space)
     curve = len(law.inputs) == 1
     refused = refusal(points, least=law.least_points, what="sizes" if law.scope == "series" and curve else "runs",
                       log=law.space == "log")
