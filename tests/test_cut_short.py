@@ -115,6 +115,15 @@ def test_a_finding_says_what_it_would_be_without_the_runs_that_were_cut_short():
         f"estimate {alone.estimate:.3g}, n = 4, corrected p = {alone.p_adjusted:.2g}.")
 
 
+def test_where_one_run_of_a_series_was_cut_short_its_exponent_is_fitted_again_without_it():
+    last = pl.col("run_id") == f"{RANKS[-1]}-{SIZES[-1]}"
+    records = grid().with_columns(phase2_censored=last, val_ppl=pl.col("val_ppl") * pl.when(last).then(4).otherwise(1))
+    each, alone = (by_key(part)["alpha-er", "correlation"] for part in (records, records.filter(~last)))
+    assert (each.n, alone.n, each.without_censored) == (6, 6, "contradicted")
+    assert f"Without the 1 of 24 runs that were cut short in Phase 2 the verdict would be contradicted, not " \
+           f"inconclusive: estimate {alone.estimate:.3g}, n = 6" in str(each.caveats[-1])
+
+
 def test_findings_that_rest_on_none_of_these_runs_or_not_on_phase_2_are_as_without_any():
     found = by_key(grid(cut_short=(0.85,)))
     pair = ("groups", "e:1L_60d_1tok vs e:1L_65d_1tok")
