@@ -115,7 +115,7 @@ def test_the_law_is_fitted_to_records_forecast_with_intervals_and_back_tested(ru
     assert fit.series == "c:v"
     assert fit.minimum <= 1.018275e-3
     assert fit.value("alpha") == pytest.approx(0.34731, rel=1e-4)
-    assert fit.estimate("alpha").method == "bootstrap"
+    assert fit.estimate("alpha").method == "robust profile"
     squares = replace(installed().get(Law, "chinchilla"), loss=LeastSquares())
     (least,) = fit_all(records, [squares])
     assert least.value("alpha") == pytest.approx(0.36025, rel=1e-3)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cvfp_core.fitting.curve_fit import in_space, pinned_as, solve_points
+from cvfp_core.fitting.curve_fit import for_intervals, in_space, pinned_as, solve_points
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.registry.kinds import Law
-from cvfp_core.schema.fits import Array, Fit, Points, Reason
+from cvfp_core.schema.fits import Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
 
 FAR = 10.0
@@ -43,7 +43,7 @@ class Prediction(AsDict):
 
 @np.errstate(all="ignore")
 def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
-    """What the fitted law says at the inputs, with 95 % intervals: profiles, or for a Huber loss the bootstrap's."""
+    """What the fitted law says at the inputs, with 95 % intervals by profiles."""
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
     if fit.points is None or not fit.usable or law.function is None or fit.status in ("rises", "falls"):
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
@@ -68,9 +68,7 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
             "{side} {end:g} at {place}, as no {name} can be: the law has left its range; ask nearer", **where,
             name=name, side=side, end=float(end if end is not None else 0.0)))
     blank = replace(blank, value=value, warnings=_warnings(points, at, distances))
-    if fit.draws is not None:
-        return _from_draws(blank, law, points, fit.draws, parameters, inputs)
-    solved = solve_points(law, points)
+    solved = for_intervals(solve_points(law, points), points)
     if solved.variance.value is None:
         return replace(blank, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
                                             parameters=len(law.parameters)))
@@ -80,22 +78,11 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
                  for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
     mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, low), high=np.full(2, high))
     back = _exp if law.space == "log" else _end
-    return replace(blank, mean_low=back(mean[0]), mean_high=back(mean[1]), run_low=back(run[0]), run_high=back(run[1]))
-
-
-def _from_draws(blank: Prediction, law: Law, points: Points, draws: Array, parameters: Array,
-                inputs: Mapping[str, Array]) -> Prediction:
-    """The central 95 % of the law over the resamples; of a new run with residuals drawn beside."""
-    curve = Curve(law, points.inputs)
-    ahead = curve.fitted(draws, inputs)[:, 0]
-    ahead = ahead[np.isfinite(ahead)]
-    residuals = in_space(law, points.response) - curve.fitted(parameters)[0]
-    residuals = residuals * np.sqrt(points.n / max(points.n - len(law.parameters), 1))
-    run = ahead + np.random.default_rng(0).choice(residuals, len(ahead))
-    ends = [float(end) for values in (ahead, run) for end in np.quantile(values, [0.025, 0.975])]
-    back = _exp if law.space == "log" else _end
-    low, high, run_low, run_high = map(back, ends)
-    return replace(blank, mean_low=low, mean_high=high, run_low=run_low, run_high=run_high)
+    (mean_low, mean_high), (run_low, run_high) = (
+        # that of a loss which is not squares is about another optimum, but holds the value
+        (None if low is None else min(low, value), None if high is None else max(high, value))
+        for low, high in ((back(low), back(high)) for low, high in (mean, run)))
+    return replace(blank, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
 
 
 def _exp(end: float) -> float | None:

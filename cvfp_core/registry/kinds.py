@@ -175,16 +175,30 @@ class Parameter:
 class LeastSquares:
     """What is minimised: the sum of squared residuals."""
 
+    above: float = 1.0
+    """Weight of runs above the law. Below 1 the law follows the lower envelope, as where some runs are under-tuned."""
+
+    def __post_init__(self) -> None:
+        _in_unit("LeastSquares", self.above)
+
 
 @dataclass(frozen=True, slots=True)
 class Huber:
     """What is minimised: the sum of Huber losses, r^2 / 2 up to delta and straight beyond. Source: arXiv:2203.15556."""
 
     delta: float = 1e-3
+    above: float = 1.0
+    """As of `LeastSquares`."""
 
     def __post_init__(self) -> None:
         if not self.delta > 0:
             raise ValueError(f"Huber: delta must be above 0, not {self.delta:g}")
+        _in_unit("Huber", self.above)
+
+
+def _in_unit(name: str, above: float) -> None:
+    if not 0 < above <= 1:
+        raise ValueError(f"{name}: above must be in (0, 1], not {above:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

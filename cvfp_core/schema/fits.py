@@ -66,7 +66,7 @@ class Estimate:
     stderr: float | None = None
     """Standard error."""
     method: str | None = None
-    """Where the interval comes from: `t`, `profile F`, `bootstrap`..."""
+    """Where the interval comes from: `t`, `profile F`, `robust profile`, `bootstrap`..."""
     unit: str = ""
     """Empty for a plain number; `fraction`; `per point`..."""
     note: str = ""
@@ -89,6 +89,8 @@ class Points:
     """What was not fitted, counted, in words: `2 diverged`, `3 earlier checkpoints`."""
     declared: Mapping[str, Quantity] = field(default_factory=dict)
     """What is known of the response and the inputs."""
+    weights: Array | None = None
+    """(n,) of the runs in what is minimised, 1 on average; None: all alike."""
 
     def quantity(self, name: str) -> Quantity:
         """What is known of the response or an input."""
@@ -120,7 +122,7 @@ class Points:
         return Points(
             inputs={name: values[mask] for name, values in self.inputs.items()},
             response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,
-            declared=self.declared,
+            declared=self.declared, weights=None if self.weights is None else self.weights[mask],
         )
 
 
@@ -190,7 +192,7 @@ class Fit(AsDict):
     """What was not fitted, counted, in words."""
     points: Points | None = field(default=None, repr=False)
     draws: Array | None = field(default=None, repr=False)
-    """(resamples, parameters) of the bootstrap, where the intervals come from one."""
+    """(resamples, parameters) of the bootstrap, where standard errors come from one."""
     solver: Solver | None = field(default=None, repr=False)
 
     def estimate(self, name: str) -> Estimate:
