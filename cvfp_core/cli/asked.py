@@ -37,6 +37,9 @@ Map = Annotated[
     typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
                  "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
+Weights = Annotated[
+    str | None, typer.Option("--weights", metavar="COLUMN", help="Column of the runs' weights in what is minimised.")
+]
 At = Annotated[
     list[str] | None,
     typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "
@@ -47,7 +50,8 @@ Laws = Annotated[
     list[str] | None, typer.Option("--law", metavar="NAME", help="A law to fit; may be repeated. See `cvfp laws`.")
 ]
 Along = Annotated[
-    str | None, typer.Option("--along", metavar="COLUMN", help="Input along which laws are back-tested. Default: x.")
+    str | None, typer.Option("--along", metavar="COLUMN", help="Input along which laws are back-tested, or flops. "
+                             "Default: x.")
 ]
 LawOptions = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20.")
@@ -58,13 +62,15 @@ _SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
-         where: str | None = None, map_: Sequence[str] | None = None, options: Sequence[str] | None = None) -> Asked:
+         where: str | None = None, map_: Sequence[str] | None = None, weights: str | None = None,
+         options: Sequence[str] | None = None) -> Asked:
     """What the options ask of the runs in the paths."""
     from cvfp_core.ingesting import mapping
     from cvfp_core.results.runs import ask
 
     given = settings(options or [])
-    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), options=given)
+    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), weights=weights,
+               options=given)
     inputs = made.runs.inputs
     for note in inputs.notes:
         print(f"cvfp: {note}", file=sys.stderr)

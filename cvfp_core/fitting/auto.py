@@ -15,7 +15,7 @@ from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.curve_fit import in_space
 from cvfp_core.fitting.predict import Prediction, predict
 from cvfp_core.fitting.run import blame, check_options, find, fit_points, grouped, option_values
-from cvfp_core.fitting.selection import Choice, choose, widening
+from cvfp_core.fitting.selection import Choice, choose, walked, widening
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import series
@@ -94,8 +94,9 @@ def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str
     if len({each.inputs for each in every}) > 1:
         raise UsageError(f"laws of different inputs cannot be compared: {', '.join(each.name for each in every)}")
     groups = grouped(series.without_controls(records), every[0], by, registry)
-    if along is not None and along not in every[0].inputs:
-        raise UsageError(f"--along {along}: the laws compared are functions of {', '.join(every[0].inputs)}")
+    if along is not None and walked({name: np.ones(1) for name in every[0].inputs}, along) is None:
+        inputs = ", ".join(every[0].inputs)
+        raise UsageError(f"--along {along}: the laws compared are functions of {inputs}, from which it does not follow")
     return choose(every, _telling(groups, every), along)
 
 
@@ -196,8 +197,9 @@ def _series(points: Points, choice: Choice, laws: Sequence[Law], places: Mapping
     for place in _combined(places, points):
         prediction = _predict(fits[law.name], law, place, registry)
         if prediction.value is not None and carriers and factors is None:
-            factors = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :])[0])
-                       for each in carriers}
+            roots = None if points.weights is None else np.sqrt(points.weights)
+            factors = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :],
+                                                 roots)[0]) for each in carriers}
         made.append(_carried(prediction, law, carriers, fits, factors or {}, registry))
     return made
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from cvfp_core.fitting.curve_fit import for_intervals, in_space, pinned_as, solve_points
 from cvfp_core.fitting.curves import Curve, Goal
+from cvfp_core.fitting.ray import Ray, ray
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
@@ -45,6 +46,9 @@ class Prediction(AsDict):
 def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
     """What the fitted law says at the inputs, with 95 % intervals by profiles."""
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
+    if fit.status == "not identifiable" and fit.points is not None and not fit.usable \
+            and (line := ray(fit.points)) is not None:
+        return _along(line, blank, law, fit.points)
     if fit.points is None or not fit.usable or law.function is None or fit.status in ("rises", "falls"):
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
     points = fit.points
@@ -83,6 +87,22 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
         (None if low is None else min(low, value), None if high is None else max(high, value))
         for low, high in ((back(low), back(high)) for low, high in (mean, run)))
     return replace(blank, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
+
+
+def _along(line: Ray, blank: Prediction, law: Law, points: Points) -> Prediction:
+    """What the curve along the line says there; no value beside it."""
+    fit, at = line.fit(law, points, intervals=False), blank.inputs
+    if fit is None:
+        return blank
+    if not line.holds(at):
+        return replace(blank, reason=Reason(
+            "{place} is off the line {relation} that all runs lie on, and beside it nothing is known; vary one",
+            place=_words(at), relation=line.words))
+    made = predict(fit, line.curve(law), {line.one: at[line.one]})
+    distances = {name: at[name] / high for name, (_, high) in points.ranges.items()}
+    note = Reason("holds along {relation} only", relation=line.words)
+    return replace(made, inputs=dict(at), response=blank.response, reason=made.reason or note, distances=distances,
+                   distance=max(distances.values()))
 
 
 def _exp(end: float) -> float | None:

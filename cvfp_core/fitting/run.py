@@ -15,6 +15,7 @@ from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.lmfit_models import from_model, is_model, resolved, to_lmfit
 from cvfp_core.fitting.points import gather, refusal, require, unvaried, wrong_way
 from cvfp_core.fitting.predict import Prediction, predict
+from cvfp_core.fitting.ray import together
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.registry.options import resolve
@@ -112,8 +113,12 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
     if refused is None and law.fit is None:
         if curve:
             refused = wrong_way(points)
-        elif (reason := unvaried(points)) is not None:
+        elif (reason := unvaried(points) or together(law, points)) is not None:
             refused = "not identifiable", reason
+    if points.weights is not None and law.fit is not None:
+        if law.function is None or law.options:
+            refused = "failed", "its own code takes no weights of runs; fit it without"
+        law = replace(law, fit=None)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
     try:

@@ -76,17 +76,19 @@ class Forecasts(Listed[Prediction]):
 
 def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x: str | None = None,
             y: str | None = None, by: str | Sequence[str] | None = None, along: str | None = None,
-            where: str | None = None, map: Mapping[str, str] | None = None,
+            where: str | None = None, map: Mapping[str, str] | None = None, weights: str | None = None,
             options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
 
     runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, a Law, an lmfit model,
     several to choose from, or `auto`: chosen from the runs. x, y: the columns a curve is a function of and explains.
-    along: the input that the back-test goes along.
+    along: the input, or a quantity that follows from the inputs, that the back-test goes along. weights: the column of
+    the runs' weights in what is minimised.
 
         cvfp.predict("runs.csv", {"flops": ["10x", 1e21]}, x="flops", y="val_loss")
     """
-    return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
+    question = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
+    return forecast(question, at, law, along=along)
 
 
 def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None) -> Forecasts:

@@ -13,6 +13,7 @@ from rich.text import Text
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import filled, on_axes
+from cvfp_core.fitting.points import weighted
 from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
@@ -140,10 +141,13 @@ def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | N
 
 
 def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
-        where: str | None = None, map: Mapping[str, str] | None = None,
+        where: str | None = None, map: Mapping[str, str] | None = None, weights: str | None = None,
         options: Mapping[str, Scalar | None] | None = None) -> Asked:
-    """What is asked of which runs, read."""
-    return Asked(runs=read(runs, map=map, where=where), x=x, y=y, options=dict(options or {}),
+    """What is asked of which runs, read. weights: the column of the runs' weights in what is minimised."""
+    made = read(runs, map=map, where=where)
+    if weights is not None:
+        made = replace(made, inputs=replace(made.inputs, records=weighted(made.records, weights)))
+    return Asked(runs=made, x=x, y=y, options=dict(options or {}),
                  by=(by,) if isinstance(by, str) else tuple(by) if by else None)
 
 

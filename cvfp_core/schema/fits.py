@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -117,8 +117,14 @@ class Points:
         labels = list(dict.fromkeys(str(label) for label in self.series))
         return labels[0] if len(labels) == 1 else f"{len(labels)} series"
 
+    def over(self, names: Sequence[str]) -> Points:
+        """The same runs as points of some of the inputs, ordered by those."""
+        order = np.lexsort([self.inputs[name] for name in reversed(names)])
+        ordered = self.take(order)
+        return replace(ordered, inputs={name: ordered.inputs[name] for name in names})
+
     def take(self, mask: Array) -> Points:
-        """The points where the mask is true."""
+        """The points where the mask is true, or those of these indices."""
         return Points(
             inputs={name: values[mask] for name, values in self.inputs.items()},
             response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.registry.kinds import Huber, Law, Option, Parameter
+from cvfp_core.registry.kinds import ENVELOPE, Huber, Law, Option, Parameter
 from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.settings import Scalar
 
@@ -203,6 +203,7 @@ CHINCHILLA = Law(
     floor="E",
     minimum_points=6,
     starts=_surface_exponents,
+    options=(ENVELOPE,),
     source="arXiv:2203.15556, approach 3",
 )
 
