@@ -127,7 +127,8 @@ def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = N
     squares = law.loss == LeastSquares()
     draws = resampled(solved.curve, solved.target, optimum, weights=solved.weights) \
         if not squares and intervals and variance.value else None
-    fitted = _estimates(solved, for_intervals(solved, points) if intervals else None)
+    held = for_intervals(solved, points) if intervals else None
+    fitted = _estimates(solved, held)
     if draws is not None and len(draws) > 1:
         fitted = {name: replace(each, stderr=float(draws[:, i].std(ddof=1))) for i, (name, each) in
                   enumerate(fitted.items())}
@@ -139,7 +140,7 @@ def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = N
     total = float(np.square(target - target.mean()).sum())
     return replace(
         blank, status=status, reason=reason, estimates=tuple(estimates), dof=variance.dof, rss=solved.rss, draws=draws,
-        minimum=float(optimum.rss[0]) / 2,
+        basis=held, minimum=float(optimum.rss[0]) / 2,
         loss=_words(law.loss),
         sigma=None if variance.value is None else float(np.sqrt(variance.value)),
         r_squared=1 - solved.rss / total if total > 0 else None,

@@ -10,6 +10,7 @@ import numpy as np
 from cvfp_core.fitting.curve_fit import for_intervals, in_space, pinned_as, solve_points
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.ray import Ray, ray
+from cvfp_core.fitting.rolling import stretch
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
@@ -72,7 +73,7 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
             "{side} {end:g} at {place}, as no {name} can be: the law has left its range; ask nearer", **where,
             name=name, side=side, end=float(end if end is not None else 0.0)))
     blank = replace(blank, value=value, warnings=_warnings(points, at, distances))
-    solved = for_intervals(solve_points(law, points), points)
+    solved = fit.basis or for_intervals(solve_points(law, points), points)
     if solved.variance.value is None:
         return replace(blank, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
                                             parameters=len(law.parameters)))
@@ -80,12 +81,16 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
                 inputs=inputs)
     low, high = (float(in_space(law, np.array(end))) if end is not None else side * np.inf
                  for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
+    factor = stretch(solved, points) if len(law.inputs) > 1 else 1.0
     mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, low), high=np.full(2, high))
     back = _exp if law.space == "log" else _end
-    (mean_low, mean_high), (run_low, run_high) = (
-        # that of a loss which is not squares is about another optimum, but holds the value
-        (None if low is None else min(low, value), None if high is None else max(high, value))
-        for low, high in ((back(low), back(high)) for low, high in (mean, run)))
+    centre = float(in_space(law, np.array(value)))
+    # those of a loss which is not squares are about another optimum, but hold the value
+    mean_low, run_low = (back(max(low, centre + factor * (min(end, centre) - centre))) for end, _ in (mean, run))
+    mean_high, run_high = (back(min(high, centre + factor * (max(end, centre) - centre))) for _, end in (mean, run))
+    if factor > 1:
+        blank = replace(blank, warnings=(*blank.warnings, Reason(
+            "intervals are {factor:.2g} times wider, as the back-test missed by so much", factor=factor)))
     return replace(blank, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
 
 

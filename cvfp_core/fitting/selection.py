@@ -55,7 +55,7 @@ def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | No
     """
     curve = Curve(law, inputs)
     count, n = len(law.parameters), targets.shape[1]
-    first = _steps(inputs, along)
+    first = steps(inputs, along, surface=len(inputs) > 1)
     sizes = np.unique(first)
     roots = np.ones(n) if weights is None else np.sqrt(weights)
     optimum = solve(curve, targets, weights=np.broadcast_to(roots, targets.shape))
@@ -75,12 +75,12 @@ def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | No
                   aicc=np.array([np.nan if each is None else each for each in values]))
 
 
-def _steps(inputs: Mapping[str, Array], along: str | None) -> Array:
+def steps(inputs: Mapping[str, Array], along: str | None, *, surface: bool) -> Array:
     """(n,) the sizes that a back-test walks along; of a surface's many, the upper ends of equally filled bins."""
     first = walked(inputs, along) if along else next(iter(inputs.values()))
     assert first is not None
     sizes = np.unique(first)
-    if len(inputs) == 1 or len(sizes) <= FOLDS + 3:
+    if not surface or len(sizes) <= FOLDS + 3:
         return first
     edges = np.quantile(first, np.linspace(0, 1, FOLDS + 4)[1:], method="inverted_cdf")
     return np.asarray(edges[np.searchsorted(edges, first)])

@@ -199,6 +199,8 @@ class Fit(AsDict):
     points: Points | None = field(default=None, repr=False)
     draws: Array | None = field(default=None, repr=False)
     """(resamples, parameters) of the bootstrap, where standard errors come from one."""
+    basis: Any = field(default=None, repr=False)
+    """What its intervals were made from, so that a forecast's are made from the same."""
     solver: Solver | None = field(default=None, repr=False)
 
     def estimate(self, name: str) -> Estimate:
