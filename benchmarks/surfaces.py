@@ -126,7 +126,8 @@ def rays(count: int) -> None:
                 if ours.run_low is not None and ours.run_high is not None:
                     rows.append((ours.run_low <= new <= ours.run_high, np.log(ours.run_high / ours.run_low)))
         held, width = np.array(rows, dtype=float).reshape(-1, 2).T
-        along = f"{held.mean():.1%} of {len(rows)} | {np.expm1(np.median(width) / 2):.2%}" if rows else "- | -"
+        half = np.expm1(np.median(width) / 2) if rows else np.nan
+        along = f"{held.mean():.1%} of {len(rows)} | {half:.2%}" if rows else "- | -"
         print(f"| {name} | {noise:.1%} | {said['any'] / count:.1%} | {said['line'] / count:.1%} | {along} |", flush=True)
 
 
@@ -139,9 +140,9 @@ def left_out(name: str, n: Array, d: Array, losses: Array, out: Array) -> None:
         return
     value, low, high = np.array([(each.value, each.run_low, each.run_high) for each in ahead], dtype=float).T
     actual = losses[out]
-    print(f"{name}: {int(out.sum())} of {len(n)} left out, median error {np.median(np.abs(value / actual - 1)):.2%}, mean "
-          f"{np.mean(np.abs(value / actual - 1)):.2%}, held {int(((low <= actual) & (actual <= high)).sum())} of "
-          f"{int(out.sum())}, median half-width {np.median((high - low) / 2 / value):.2%}", flush=True)
+    error, held = np.abs(value / actual - 1), (low <= actual) & (actual <= high)
+    print(f"{name}: {out.sum()} of {len(n)} left out, error median {np.median(error):.2%}, mean {error.mean():.2%}, held "
+          f"{held.sum()} of {out.sum()}, median half-width {np.median((high - low) / 2 / value):.2%}", flush=True)
 
 
 def chinchilla(_: int) -> None:

@@ -28,7 +28,7 @@ def stretch(solved: Solved, points: Points) -> float:
     if not sizes or not scatter or not np.isfinite(sizes).all():
         return 1.0
     use, k = solved.weights[0] > 0, len(solved.curve.names)
-    place = steps({"size": np.exp(np.sum(sizes, axis=0))}, "size", surface=True)
+    place = steps({"size": np.exp(np.round(np.sum(sizes, axis=0), 8))}, "size", surface=True)
     about = Goal(target=np.zeros(1), weight=np.ones(1), parameter=np.zeros(1, dtype=int), log=np.zeros(1, dtype=bool))
     dof, squares, factor = int(use.sum()) - k, list[float](), 1.0
     for end, following in pairwise(np.unique(place)):

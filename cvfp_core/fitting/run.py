@@ -118,7 +118,8 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
     if points.weights is not None and law.fit is not None:
         if law.function is None or law.options:
             refused = "failed", "its own code takes no weights of runs; fit it without"
-        law = replace(law, fit=None)
+        else:
+            law = replace(law, fit=None)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
     try:

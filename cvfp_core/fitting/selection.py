@@ -95,7 +95,8 @@ def walked(inputs: Mapping[str, Array], along: str) -> Array | None:
             expression = expressions.parse(rule.expression, inputs)
         except UnknownColumn:
             continue
-        return pl.DataFrame(dict(inputs)).select(expression.polars)[:, 0].to_numpy()
+        values = pl.DataFrame(dict(inputs)).select(expression.polars)[:, 0].to_numpy()
+        return np.asarray([float(f"{value:.9g}") for value in values])  # equal sizes, but for the last bits
     return None
 
 

@@ -41,7 +41,7 @@ class Option:
     minimum: float | None = None
 
 
-ENVELOPE = Option(name="envelope", default=1.0, help="weight of runs above the law: below 1 for the lower envelope of "
+ENVELOPE = Option(name="envelope", default=None, help="weight of runs above the law: below 1 for the lower envelope of "
                   "runs some of which are under-tuned, such as 0.1")
 """Of a law that is a function: sets `above` of its loss."""
 
