@@ -128,7 +128,8 @@ def rays(count: int) -> None:
         held, width = np.array(rows, dtype=float).reshape(-1, 2).T
         half = np.expm1(np.median(width) / 2) if rows else np.nan
         along = f"{held.mean():.1%} of {len(rows)} | {half:.2%}" if rows else "- | -"
-        print(f"| {name} | {noise:.1%} | {said['any'] / count:.1%} | {said['line'] / count:.1%} | {along} |", flush=True)
+        anyhow, by_line = said["any"] / count, said["line"] / count
+        print(f"| {name} | {noise:.1%} | {anyhow:.1%} | {by_line:.1%} | {along} |", flush=True)
 
 
 def left_out(name: str, n: Array, d: Array, losses: Array, out: Array) -> None:
@@ -141,8 +142,8 @@ def left_out(name: str, n: Array, d: Array, losses: Array, out: Array) -> None:
     value, low, high = np.array([(each.value, each.run_low, each.run_high) for each in ahead], dtype=float).T
     actual = losses[out]
     error, held = np.abs(value / actual - 1), (low <= actual) & (actual <= high)
-    print(f"{name}: {out.sum()} of {len(n)} left out, error median {np.median(error):.2%}, mean {error.mean():.2%}, held "
-          f"{held.sum()} of {out.sum()}, median half-width {np.median((high - low) / 2 / value):.2%}", flush=True)
+    print(f"{name}: {out.sum()} of {len(n)} left out, error median {np.median(error):.2%}, mean {error.mean():.2%}, "
+          f"held {held.sum()} of {out.sum()}, median half-width {np.median((high - low) / 2 / value):.2%}", flush=True)
 
 
 def chinchilla(_: int) -> None:

@@ -229,8 +229,6 @@ def bad(name):
         loss = losses(n, d, 0.005)
     elif name == "constant":
         loss = np.full(16, 3.0)
-    elif name == "negative":
-        loss[3] = -1.0
     elif name == "one size":
         d = np.full(16, 1e10)
     elif name == "wild":
@@ -242,7 +240,6 @@ def bad(name):
     ("few", ["too few points"], "add"),
     ("collinear", ["not identifiable"], "vary one"),
     ("constant", ["at a bound", "not identifiable", "no interval"], ";"),
-    ("negative", ["bad data"], "mend or drop"),
     ("one size", ["not identifiable"], "add sizes"),
     ("wild", ["converged"], ""),
 ])

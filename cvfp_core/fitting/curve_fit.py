@@ -130,8 +130,9 @@ def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = N
     held = for_intervals(solved, points) if intervals else None
     fitted = _estimates(solved, held)
     if draws is not None and len(draws) > 1:
-        fitted = {name: replace(each, stderr=float(draws[:, i].std(ddof=1))) for i, (name, each) in
-                  enumerate(fitted.items())}
+        spread = [float(each) if np.isfinite(each) else None for each in draws.std(axis=0, ddof=1)]
+        fitted = {name: replace(each, stderr=error) for (name, each), error in
+                  zip(fitted.items(), spread, strict=True)}
     estimates = [fitted[p.name] if p.name not in given else
                  Estimate(name=p.name, value=float(given[p.name]), method="given", unit=p.unit, note="not fitted")
                  for p in whole.parameters]
