@@ -91,6 +91,19 @@ def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float
     return made
 
 
+def covariates(new: Sequence[str] | None) -> dict[str, float] | None:
+    """Values by covariate, of `--new NAME=VALUE`; None where none is given. Raises UsageError for what is neither."""
+    made: dict[str, float] = {}
+    for text in new or []:
+        name, equals, given = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise UsageError(f"--new takes NAME=VALUE, not '{text}'; such as --new val_er=0.81")
+        if name in made:
+            raise UsageError(f"--new {name} is given twice; a configuration has one")
+        made[name] = number(given, f"--new {name}")
+    return made or None
+
+
 def value(text: str, option: str) -> float | str:
     """A number, or the text itself if it is a multiple such as 10x. Raises UsageError naming the option."""
     text = text.strip()

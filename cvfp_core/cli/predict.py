@@ -23,14 +23,27 @@ def predict(
     where: asked.Where = None,
     map_: asked.Map = None,
     options: asked.LawOptions = None,
+    new: Annotated[
+        list[str] | None,
+        typer.Option("--new", metavar="NAME=VALUE", help="Predict a configuration nobody trained, by what is known of "
+                     "it: val_er=0.81; may be repeated."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option("--margin", metavar="FRACTION", help="With --new: change of the left-out error that "
+                                   "does not matter. Default: 0.01.", show_default=False)
+    ] = None,
     json_: asked.Json = False,
 ) -> None:
     """Predict a metric at other sizes, with 95 % intervals of the mean and of one new run."""
+    from cvfp_core.errors import UsageError
+    from cvfp_core.results.configurations import MARGIN
     from cvfp_core.results.forecasts import forecast
 
-    points = asked.points(at, tokens)
+    points, covariates = asked.points(at, tokens), asked.covariates(new)
+    if covariates is None and margin is not None:
+        raise UsageError("--margin is of covariates; give them: --new NAME=VALUE")
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
-    made = forecast(question, points, law, along=along)
+    made = forecast(question, points, law, along=along, new=covariates, margin=MARGIN if margin is None else margin)
     if json_:
         asked.show_json(made.as_dict())
     else:

@@ -14,8 +14,11 @@ from cvfp_core import fitting
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.fitting.mixed import NAME
 from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import p
+from cvfp_core.results import configurations
+from cvfp_core.results.configurations import MARGIN, Configuration
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
@@ -36,16 +39,22 @@ class Forecasts(Listed[Prediction]):
     asked: Asked
     given: tuple[Law, ...] = ()
     """The laws asked for; none if they were chosen from those installed."""
+    configuration: Configuration | None = None
+    """The model of the configurations, where the forecast is of a new one."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"choice": self.choice.as_dict() if self.choice else None,
-                "predictions": [each.as_dict() for each in self.items]}
+                "predictions": [each.as_dict() for each in self.items],
+                **({"configuration": self.configuration.as_dict()} if self.configuration else {})}
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """The points, the laws through them and what they say; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw
 
+        if self.configuration is not None:
+            raise UsageError("a forecast of a new configuration has no figure, as it has no runs; to_frame() has its "
+                             "numbers")
         given = {law.name: law for law in self.given}
         laws = [given.get(name, name) for name in dict.fromkeys(each.law for each in self.items)]
         behind = {(each.series, each.law) for each in self.items}
@@ -72,25 +81,44 @@ class Forecasts(Listed[Prediction]):
         if self.choice is not None:
             yield Text()
             yield from _of_choice(self.choice)
+        if self.configuration is not None:
+            yield Text()
+            yield from configurations.blocks(self.configuration)
 
 
 def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x: str | None = None,
             y: str | None = None, by: str | Sequence[str] | None = None, along: str | None = None,
             where: str | None = None, map: Mapping[str, str] | None = None,
-            options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
+            options: Mapping[str, Scalar | None] | None = None, new: Mapping[str, float] | None = None,
+            margin: float = MARGIN) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
 
     runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, a Law, an lmfit model,
     several to choose from, or `auto`: chosen from the runs. x, y: the columns a curve is a function of and explains.
-    along: the input that the back-test goes along.
+    along: the input that the back-test goes along. new: covariates of a configuration nobody trained, such as
+    `{"val_er": 0.81}`; the forecast is then of it, and `by` tells configurations apart, by default `variant`. margin:
+    change of the left-out error, as a fraction, up to which a covariate adds nothing that matters.
 
         cvfp.predict("runs.csv", {"flops": ["10x", 1e21]}, x="flops", y="val_loss")
     """
-    return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
+    return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along, new=new,
+                    margin=margin)
 
 
-def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None) -> Forecasts:
-    """The forecast of what was asked, with that law or the best of these, at these points."""
+def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None,
+             new: Mapping[str, float] | None = None, margin: float = MARGIN) -> Forecasts:
+    """The forecast of what was asked, with that law or the best of these, at these points; or of a configuration."""
+    if new is not None:
+        other = [f"--law {law}"] * (law not in (AUTO, NAME)) + [f"--along {along}"] * (along is not None)
+        other += [f"--set {name}" for name in asked.options]
+        if other:
+            raise UsageError(f"--new is predicted by law '{NAME}' alone, from all configurations; leave out "
+                             f"{', '.join(other)}")
+        predictions, configuration = configurations.predicted(asked, new, at, margin)
+        return Forecasts(items=predictions, choice=None, asked=asked, configuration=configuration)
+    if law == NAME or (isinstance(law, Law) and law.name == NAME):
+        raise UsageError(f"law '{NAME}' predicts a configuration by its covariates; give them: --new NAME=VALUE, such "
+                         "as --new val_er=0.81")
     chosen = law == AUTO
     if chosen:
         asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")

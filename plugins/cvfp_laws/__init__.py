@@ -173,6 +173,22 @@ LINEAR = Law(
         Option(name="b", default=None, help="its slope (-4 was proposed)"),
     ),
 )
+CONFIGURATIONS = Law(
+    name="new-configuration",
+    title="mixed model over configurations with a covariate; predicts those nobody trained (--new)",
+    form="log PPL = gamma + alpha * log(tokens) + curvature * log(tokens)^2 + beta * {covariate} + configuration",
+    parameters=(
+        Parameter(name="alpha", meaning="scaling exponent at the centre of the sizes"),
+        Parameter(name="curvature", meaning="quadratic term of log perplexity over log tokens"),
+        Parameter(name="beta", meaning="effect of the covariate on log perplexity"),
+    ),
+    scope="records",
+    inputs=("train_tokens", "{covariate}"),
+    minimum_points=5,
+    fit=lazy("cvfp_laws.configurations:fit"),
+    options=(Option(name="covariate", default="val_er", help="a record column"),),
+    source="doi:10.2307/2290063",
+)
 CEILING = Law(
     name="ceiling",
     title="rising power law below a ceiling",
@@ -209,4 +225,5 @@ CHINCHILLA = Law(
 
 @hookimpl
 def cvfp_fitters() -> Iterable[Law]:
-    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CEILING, CHINCHILLA]
+    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CONFIGURATIONS, CEILING,
+            CHINCHILLA]
