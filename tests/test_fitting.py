@@ -221,7 +221,8 @@ def test_an_identical_rerun_under_another_label_is_no_further_evidence():
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(
-    "name", [*CURVES, "pinned-floor", "sliding-window", "chinchilla", "log-linear-er", "linear-er"])
+    "name", [*CURVES, "pinned-floor", "sliding-window", "chinchilla", "log-linear-er", "linear-er",
+             "new-configuration"])
 @pytest.mark.parametrize(("tokens", "ppl"), [
     ([], []),
     ([1000], [50.0]),

@@ -670,6 +670,13 @@ LAWS = {
         "parameters": {"a": 500.0, "b": -4.0}, "inputs": {"val_er": er_inputs()["val_er"]},
         "law": lambda val_er, a, b: a + b * 100 * val_er, "unit_free": ["a"],
     },
+    "new-configuration": {
+        "parameters": {"alpha": -0.5, "beta": -2.0}, "variants": np.repeat(list("abcdefgh"), 3).tolist(),
+        "inputs": {"train_tokens": np.tile(np.geomspace(1e4, 1e6, 3), 8),
+                   "val_er": np.repeat(np.linspace(0.6, 0.9, 8)[[3, 0, 6, 2, 7, 5, 1, 4]], 3)},
+        "law": lambda train_tokens, val_er, alpha, beta: 1e6 * train_tokens**alpha * np.exp(beta * val_er),
+        "unit_free": ["alpha", "beta"], "data_sets": 20,
+    },
     "ceiling": {"parameters": {"E": 0.6, "A": 20.0, "alpha": -0.4}, "unit_free": ["E", "alpha"]},
     "chinchilla": {
         "parameters": {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28},

@@ -129,7 +129,7 @@ def test_laws_lists_every_law_with_its_form(run):
     listed = json.loads(run("laws", "--json"))
     assert [each["name"] for each in listed] == [
         "power-law", "saturating", "exp-decay", "hill", "pinned-floor", "sliding-window", "log-linear-er", "linear-er",
-        "ceiling", "chinchilla"]
+        "new-configuration", "ceiling", "chinchilla"]
     for each in listed:
         assert each["name"] in out
         assert each["plugin"].startswith("plugin 'laws'")
