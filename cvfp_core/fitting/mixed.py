@@ -23,7 +23,7 @@ NU = 4.0
 LOG_RATIO = (-12.0, 8.0)
 """Where the logarithm of the ratio of variances, between configurations to within, is searched."""
 CURVED_FROM = 4
-"""Sizes from which on a curve in log size may be fitted."""
+"""Sizes from which on a curve in log size is fitted, a line with fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -203,14 +203,32 @@ class Mixed:
 
 
 def fit(points: Points, degree: int | None = None) -> Mixed:
-    """The model fitted to the runs of at least `least(covariates)` configurations, straight or curved in log size.
+    """The model fitted to the runs of at least `least(covariates)` configurations.
 
-    degree: by default that by which configurations left out are predicted better. Each is left out of everything:
-    ratio, weights, coefficients, and how much of the covariates is kept.
+    degree: by default 2 where there are sizes enough, else 1. A straight line is no choice of its own there: if it is
+    taken where configurations left out are predicted better by it, intervals beyond the sizes hold 86 % of new runs.
     """
-    curved = len(points.sizes) >= CURVED_FROM
-    degrees = [degree] if degree is not None else [1, 2] if curved else [1]
-    return min((_fitted(points, each) for each in degrees), key=lambda made: made.left_out)
+    if degree is None:
+        degree = 2 if len(points.sizes) >= CURVED_FROM else 1
+    labels, groups = np.unique(points.series.astype(str), return_inverse=True)
+    centre = np.array([_scaled(points, name).mean() for name in points.inputs])
+    design = _rows(points, points.inputs, degree, centre)
+    target = np.log(points.response)
+    kept = np.vstack([np.ones(len(labels)), 1 - np.eye(len(labels))])
+    fitted = solve(design, target, groups, kept)
+    bare = solve(design[:, :1 + degree], target, groups, kept)
+    share = _share(fitted, kept.sum(1), len(points.inputs) - 1)
+    fewer = design.shape[1] - 1 - degree
+    coefficients, inverse = (
+        padded + share.reshape(-1, *[1] * (full.ndim - 1)) * (full - padded) for full, padded in (
+            (fitted.coefficients, np.pad(bare.coefficients, [(0, 0), (0, fewer)])),
+            (fitted.inverse, np.pad(bare.inverse, [(0, 0), (0, fewer), (0, fewer)]))))
+    errors = np.einsum("ni,ni->n", design, coefficients[1 + groups]) - target
+    spread = 1 + fitted.ratio[0] + np.einsum("ni,nij,nj->n", design, inverse[1 + groups], design)
+    variance = float((np.bincount(groups, errors**2 / spread) / np.bincount(groups)).mean())
+    return Mixed(points=points, labels=tuple(labels), degree=degree, centre=centre, coefficients=coefficients[0],
+                 kept=float(share[0]), inverse=inverse[0], variance=variance, ratio=float(fitted.ratio[0]),
+                 fitted=fitted, errors=errors)
 
 
 def least(covariates: int) -> int:
@@ -244,28 +262,6 @@ def refused(points: Points) -> str | None:
             return Reason("{names} cannot be told apart{where}, as they vary together; leave one out",
                           names=", ".join(covariates), where=where)
     return None
-
-
-def _fitted(points: Points, degree: int) -> Mixed:
-    labels, groups = np.unique(points.series.astype(str), return_inverse=True)
-    centre = np.array([_scaled(points, name).mean() for name in points.inputs])
-    design = _rows(points, points.inputs, degree, centre)
-    target = np.log(points.response)
-    kept = np.vstack([np.ones(len(labels)), 1 - np.eye(len(labels))])
-    fitted = solve(design, target, groups, kept)
-    bare = solve(design[:, :1 + degree], target, groups, kept)
-    share = _share(fitted, kept.sum(1), len(points.inputs) - 1)
-    fewer = design.shape[1] - 1 - degree
-    coefficients, inverse = (
-        padded + share.reshape(-1, *[1] * (full.ndim - 1)) * (full - padded) for full, padded in (
-            (fitted.coefficients, np.pad(bare.coefficients, [(0, 0), (0, fewer)])),
-            (fitted.inverse, np.pad(bare.inverse, [(0, 0), (0, fewer), (0, fewer)]))))
-    errors = np.einsum("ni,ni->n", design, coefficients[1 + groups]) - target
-    spread = 1 + fitted.ratio[0] + np.einsum("ni,nij,nj->n", design, inverse[1 + groups], design)
-    variance = float((np.bincount(groups, errors**2 / spread) / np.bincount(groups)).mean())
-    return Mixed(points=points, labels=tuple(labels), degree=degree, centre=centre, coefficients=coefficients[0],
-                 kept=float(share[0]), inverse=inverse[0], variance=variance, ratio=float(fitted.ratio[0]),
-                 fitted=fitted, errors=errors)
 
 
 def _share(fitted: Solution, configurations: Array, covariates: int) -> Array:
