@@ -102,8 +102,8 @@ def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str
 def candidates(registry: Registry, *, x: str | None = None, y: str | None = None) -> list[Law]:
     """The laws `auto` chooses from: curves that need nothing given, for a response that is better in the same way."""
     better = registry.quantity(y or "val_ppl").better or "lower"
-    laws = [find(law, registry) for law in registry.items(Law).values() if law.predicts and not law.options
-            and law.scope == "series" and len(law.inputs) == 1]
+    laws = [find(law, registry) for law in registry.items(Law).values() if law.predicts and law.automatic
+            and not law.options and law.scope == "series" and len(law.inputs) == 1]
     own = [law for law in laws if x is not None or law.inputs == ("train_tokens",)]
     able = [law for law in own if (registry.quantity(law.response).better or "lower") == better]
     if not able:

@@ -67,17 +67,18 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
     )
 
 
-def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True) -> tuple[Status, str] | None:
+def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True,
+            zero: Sequence[str] = ()) -> tuple[Status, str] | None:
     """Why nothing can be fitted to the points, as a status and a reason with the remedy; None if something can.
 
-    log: whether logarithms of the response are taken.
+    log: whether logarithms of the response are taken. zero: sizes that may be 0.
     """
     first = next(iter(points.inputs))
     if points.n == 0:
         return "too few points", _reason("no run with a usable {name}", points, name=points.name)
     for name, values in (*points.inputs.items(), (points.name, points.response)):
         positive = (name == first and points.quantity(name).kind == "size") or (name == points.name and log)
-        bad = ~np.isfinite(values) | (positive & (values <= 0))
+        bad = ~np.isfinite(values) | (positive & ((values < 0) if name in zero else (values <= 0)))
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in values[bad][:3])
             need = "positive and finite" if positive else "finite"

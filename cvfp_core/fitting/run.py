@@ -108,7 +108,7 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
                 response=points.name, ranges=points.ranges, space=law.space)
     curve = len(law.inputs) == 1
     refused = refusal(points, least=law.least_points, what="sizes" if law.scope == "series" and curve else "runs",
-                      log=law.space == "log")
+                      log=law.space == "log", zero=law.zero)
     if refused is None and law.fit is None:
         if curve:
             refused = wrong_way(points)

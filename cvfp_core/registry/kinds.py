@@ -235,6 +235,12 @@ class Law:
     options: tuple[Option, ...] = ()
     source: str = ""
     """Where the law is published: `arXiv:2203.15556, approach 3`."""
+    domain: str = ""
+    """Where it holds, in words: `fresh tokens, no repetitions`."""
+    automatic: bool = True
+    """Whether it is tried unasked: by `auto`, and in reports."""
+    zero: tuple[str, ...] = ()
+    """Inputs that may be 0, though they are sizes."""
 
     def __post_init__(self) -> None:
         if self.function is None and self.fit is None and self.model is None:
