@@ -344,7 +344,7 @@ WRONG = {
     ("--versoin",): "no such option '--versoin'; did you mean '--version'?; see `cvfp --help`",
     ("predict", "x"): "no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x",
     ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
-    ("laws", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
+    ("laws", "kaplan", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
     ("run", "--corpus"): "option '--corpus' requires an argument.*",
     ("run", "--seed", "abc"): "invalid value for '--seed': .*'abc'.*; see `cvfp run --help`",
     ("run", "--jobs", "-1"): "invalid value for '--jobs': .*-1.*; see `cvfp run --help`",

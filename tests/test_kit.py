@@ -19,6 +19,7 @@ import benchmarks_path
 import cvfp_analyses
 import cvfp_laws
 import cvfp_residual
+import published_laws
 from cvfp_core import hookimpl, registry
 from cvfp_core.errors import IngestError, PluginError, UsageError
 from cvfp_core.registry.kinds import (
@@ -680,7 +681,13 @@ LAWS = {
 }
 
 
-@every(Fitter)
+LAWS |= {name: {"parameters": parameters, "inputs": inputs, "data_sets": 4}
+         for name, (parameters, inputs) in published_laws.TRUTHS.items()}
+
+
+@pytest.mark.parametrize("item", [
+    pytest.param(law, id=name, marks=[pytest.mark.slow] if name in published_laws.TRUTHS else [])
+    for name, law in INSTALLED.items(Fitter).items()])
 def test_every_fitter_passes(item):
     check_fitter(item, **LAWS[item.name])
 

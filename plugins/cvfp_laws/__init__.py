@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.registry.kinds import Huber, Law, Option, Parameter
+from cvfp_core.registry.kinds import Huber, Law, Option, Parameter, Quantity
 from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.settings import Scalar
+from cvfp_laws import configured, published
 
 if TYPE_CHECKING:
     from cvfp_core.schema.fits import Fit, Points
@@ -204,9 +205,16 @@ CHINCHILLA = Law(
     minimum_points=6,
     starts=_surface_exponents,
     source="arXiv:2203.15556, approach 3",
+    domain="fresh tokens, schedules that end with the run",
 )
 
 
 @hookimpl
 def cvfp_fitters() -> Iterable[Law]:
-    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CEILING, CHINCHILLA]
+    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CEILING, CHINCHILLA,
+            *published.LAWS, *configured.LAWS]
+
+
+@hookimpl
+def cvfp_quantities() -> Iterable[Quantity]:
+    return configured.QUANTITIES
