@@ -1,5 +1,7 @@
 """Published laws: known parameters recovered, what is refused, published tables read from a shell."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -76,3 +78,22 @@ def test_five_runs_are_enough_for_a_law_of_four_parameters(name, count):
     (fit,) = fit_all(table, [name])
     assert fit.status == "converged"
     assert fit.value("alpha") == pytest.approx(TRUTHS[name][0]["alpha"], rel=0.05)
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_the_table_of_the_docs_says_what_the_law_says(name):
+    law = installed().get(Law, name)
+    page = (Path(__file__).parents[1] / "docs" / "laws.md").read_text(encoding="utf-8")
+    assert f"| `{name}` | `{law.written}` | {law.source} | {law.domain} |" in page.splitlines()
+
+
+def test_repeated_tokens_are_not_taken_for_fresh_ones_in_silence():
+    law = installed().get(Law, "chinchilla-shared")
+    fresh = runs(law, *TRUTHS["chinchilla-shared"], noise=1e-3)
+    told = "unique_tokens differ from train_tokens in 5 of 25 runs"
+    for unique, said in ((pl.col("train_tokens"), False), (pl.col("train_tokens").clip(upper_bound=5e10), True)):
+        table = fresh.with_columns(unique_tokens=unique)
+        (fit,) = fit_all(table, [law])
+        assert fit.status == "converged"
+        assert (told in fit.reason) == said
+        assert any(told in each for each in fit.predict(params=1e9, train_tokens=1e10).warnings) == said

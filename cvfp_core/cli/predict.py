@@ -15,7 +15,9 @@ def predict(
     tokens: Annotated[
         str | None, typer.Option("--tokens", metavar="N", help="Short for --at train_tokens=N: 5e6, 2M, 10x.")
     ] = None,
-    law: asked.Law = "auto",
+    laws: Annotated[
+        list[str] | None, typer.Option("--law", metavar="NAME", help="A law, or several to choose from. Default: auto.")
+    ] = None,
     x: asked.X = None,
     y: asked.Y = None,
     by: asked.By = None,
@@ -30,7 +32,7 @@ def predict(
 
     points = asked.points(at, tokens)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
-    made = forecast(question, points, law, along=along)
+    made = forecast(question, points, laws if laws and laws != ["auto"] else "auto", along=along)
     if json_:
         asked.show_json(made.as_dict())
     else:

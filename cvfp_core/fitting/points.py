@@ -63,8 +63,18 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
         response=rows[response].cast(pl.Float64).to_numpy(), name=response,
         series=np.asarray(rows["_series"].to_list(), dtype=object),
         declared={name: quantities.of(name, declared) for name in (*inputs, response)},
-        left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
+        left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count), caution=_pooled(rows, inputs),
     )
+
+
+def _pooled(rows: pl.DataFrame, inputs: Sequence[str]) -> str:
+    """A caution if some runs repeat tokens and the law takes them for fresh ones; empty if not."""
+    if "train_tokens" not in inputs or "unique_tokens" in inputs or "unique_tokens" not in rows.columns:
+        return ""
+    repeats = rows.filter((pl.col("unique_tokens").cast(pl.Float64) / pl.col("train_tokens") - 1).abs() > 1e-6).height
+    return Reason("unique_tokens differ from train_tokens in {n} of {all} runs, and the law takes repeated tokens for "
+                  "fresh ones; fit data-constrained, or select runs with --where", n=repeats, all=rows.height) \
+        if repeats else ""
 
 
 def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True,

@@ -112,7 +112,7 @@ def _words(at: Mapping[str, float]) -> str:
 
 
 def _warnings(points: Points, at: Mapping[str, float], distances: Mapping[str, float]) -> tuple[str, ...]:
-    made: list[str] = []
+    made: list[str] = [points.caution] if points.caution else []
     for name, (low, _) in points.ranges.items():
         if distances[name] > FAR:
             made.append(Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out "

@@ -143,6 +143,9 @@ def _completed(fit: Fit, law: Law, points: Points) -> Fit:
             p.minimum == -np.inf and p.maximum == np.inf for p in law.parameters):
         fit = replace(fit, status="local optimum", reason="the model gives no bounds to search in, so another start "
                                                           "may fit better; set hints with min and max")
+    if points.caution:
+        fit = replace(fit, reason=Reason("{first}; {second}", first=fit.reason, second=points.caution) if fit.reason
+                      else points.caution)
     bad = [e.name for e in fit.estimates for number in (e.value, e.low, e.high, e.stderr)
            if number is not None and not np.isfinite(number)]
     if not bad:

@@ -89,6 +89,8 @@ class Points:
     """What was not fitted, counted, in words: `2 diverged`, `3 earlier checkpoints`."""
     declared: Mapping[str, Quantity] = field(default_factory=dict)
     """What is known of the response and the inputs."""
+    caution: str = ""
+    """What every fit to them must say: `unique_tokens differ from train_tokens in 3 of 9 runs, ...`."""
 
     def quantity(self, name: str) -> Quantity:
         """What is known of the response or an input."""
@@ -120,7 +122,7 @@ class Points:
         return Points(
             inputs={name: values[mask] for name, values in self.inputs.items()},
             response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,
-            declared=self.declared,
+            declared=self.declared, caution=self.caution,
         )
 
 
