@@ -25,6 +25,9 @@ def predict(
     where: asked.Where = None,
     map_: asked.Map = None,
     options: asked.LawOptions = None,
+    then: Annotated[
+        str | None, typer.Option("--then", metavar="LAW", help="A second step: a law of what the first one forecasts.")
+    ] = None,
     json_: asked.Json = False,
 ) -> None:
     """Predict a metric at other sizes, with 95 % intervals of the mean and of one new run."""
@@ -33,6 +36,8 @@ def predict(
     points = asked.points(at, tokens)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
     made = forecast(question, points, laws if laws and laws != ["auto"] else "auto", along=along)
+    if then is not None:
+        made = made.then(then)
     if json_:
         asked.show_json(made.as_dict())
     else:

@@ -126,11 +126,12 @@ def _places(at: At, law: Law, registry: Registry) -> dict[str, list[Any]]:
         raise UsageError(f"law '{law.name}' is a function of {needs}; give {give}")
     several = {name: given if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else [given]
                for name, given in at.items()}
-    return {name: [_value(registry.quantity(name), each) for each in several[name]] for name in law.inputs}
+    return {name: [_value(registry.quantity(name), each, zero=name in law.zero) for each in several[name]]
+            for name in law.inputs}
 
 
-def _value(quantity: Quantity, given: Any) -> float | str:
-    """A number, or `10x` as it is."""
+def _value(quantity: Quantity, given: Any, *, zero: bool = False) -> float | str:
+    """A number, or `10x` as it is. zero: whether a size may be 0."""
     if isinstance(given, str) and given.endswith("x"):
         _value(quantity, given[:-1])
         return given
@@ -139,7 +140,7 @@ def _value(quantity: Quantity, given: Any) -> float | str:
     except (TypeError, ValueError):
         value = float("nan")
     positive = quantity.kind == "size"
-    if not np.isfinite(value) or (positive and value <= 0):
+    if not np.isfinite(value) or (positive and (value < 0 if zero else value <= 0)):
         name = quantity.name.replace("train_tokens", "tokens")
         raise UsageError(f"{name} must be a {'positive ' if positive else ''}number, or times the largest as in 10x, "
                          f"not {given}")

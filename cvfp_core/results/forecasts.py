@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,6 +14,7 @@ from cvfp_core import fitting
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.fitting.chained import chained
 from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import p
 from cvfp_core.results.numbers import interval, short
@@ -51,6 +52,26 @@ class Forecasts(Listed[Prediction]):
         behind = {(each.series, each.law) for each in self.items}
         fits = [fit for fit in self.asked.fit(laws) if (fit.series, fit.law) in behind]
         return draw(fits, self.items, path)
+
+    def then(self, law: AnyLaw) -> Forecasts:
+        """What a law of the forecast quantity says of it, fitted to the same runs, with intervals of both steps.
+
+            cvfp.predict("runs.csv", at, law="chinchilla").then("accuracy-of-loss")
+        """
+        second = replace(self.asked, x=None, y=None, options={})
+        named = second.law(law)
+        response = {each.response for each in self.items} or {""}
+        if {*named.inputs} != response:
+            raise UsageError(f"law '{named.name}' is a function of {', '.join(named.inputs)}, and what is forecast is "
+                             f"{', '.join(response)}; name a law of that alone")
+        fits = {fit.series: fit for fit in second.fit([law])}
+        only = next(iter(fits.values())) if len(fits) == 1 else None
+        steps = [fits.get(each.series) or only for each in self.items]
+        if None in steps:
+            raise UsageError(f"law '{named.name}' has a fit for {', '.join(fits)}, and not for each series forecast; "
+                             "give the columns that tell series apart: --by COLUMN")
+        return replace(self, items=tuple(
+            chained(each, fit, named) for each, fit in zip(self.items, steps, strict=True) if fit is not None))
 
     def to_frame(self) -> pl.DataFrame:
         """One row a prediction: series, law, response, the inputs, value, both intervals, distances, warnings."""

@@ -164,7 +164,7 @@ class Record:
     corpus_hash: str | None = setting("hash of texts, split, tokenizer and embeddings")
     tokenizer: str | None = setting("tokenizer")
     vocab_size: int | None = size("entries of the vocabulary", aliases=("n_vocab",))
-    num_samples: float | None = size("training documents", "documents", label="samples")
+    num_samples: float | None = size("training documents; 0: not tuned", "documents", label="samples", exclusive=False)
     train_tokens: float | None = size(
         "tokens of the training corpus, each counted once however often it is seen; the D of laws", "tokens",
         label="train tokens", aliases=("n_tokens", "num_tokens", "training_tokens", "tokens", "D"), follows=(
