@@ -13,17 +13,18 @@ from cvfp_core.schema.records import within
 
 
 def adopt(
-    records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, str], declared: Mapping[str, Quantity]
+    records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, str], declared: Mapping[str, Quantity],
+    left: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """The records with quantities that the table has under an alias set beside, and which column each was taken from.
 
     given: the columns of the table. A quantity that the table has, or that follows from one it has, is left alone, and
-    so is a column that the user's mapping reads. A value out of the quantity's range is not taken.
+    so is a column that the user's mapping reads, and those in `left`. A value out of the quantity's range is not taken.
     """
     known = QUANTITIES | dict(declared)
     read = columns_mapping.columns_read(mapping, given)
     by_alias = {_plain(name): name for name in reversed(records.columns)
-                if name not in known and name not in read and not name.startswith("_")
+                if name not in known and name not in read and name not in left and not name.startswith("_")
                 and records.schema[name].is_numeric()}
     taken: dict[str, str] = {}
     for name, quantity in known.items():

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from cvfp_core.errors import UsageError
-from cvfp_core.ingesting import aliases
+from cvfp_core.ingesting import aliases, tags
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting.content import add_identity, safe, told_apart
 from cvfp_core.ingesting.lines import shown
@@ -25,9 +25,6 @@ _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 """What a two-phase variant is named by."""
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
         "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
-
-
-_STEPS = {"step", "global_step", "epoch", "iteration", "iter"}
 
 
 class Rows:
@@ -101,6 +98,7 @@ class Batch:
         """Takes a run; returns its number, which its curves go by."""
         number = self.rows.number()
         self.rows.seen.update(found.columns)
+        self.taken |= found.taken
         self._pending.append((number, found))
         if len(self._pending) >= _BATCH:
             self.close()
@@ -138,13 +136,14 @@ class Batch:
             self.refused.append((row["_line"], _refusal(each.column, each.reason, row)))
         records = add_identity(made.records)
         if self.aliases:
-            records, taken = aliases.adopt(records, given, self.asked.mapping, self.rows.declared)
+            records, taken = aliases.adopt(records, given, self.asked.mapping, self.rows.declared,
+                                           left={*self.taken.values(), *tags.no_cross_entropy(given)})
             self.taken |= taken
         self.frames.append(derive(records, self.rows.declared))
         self.count += records.height
 
     def _are_runs(self, rows: list[dict[str, Any]]) -> list[bool]:
-        """Which rows are runs: a run has a variant, or is a row of a table with a size and a metric, and no step.
+        """Which rows are runs: a run has a variant or a run id, or is a row of a table with a size and a metric.
 
         One that has phases or an input window is of a variant, which three sizes name. Of a single row one of the
         numbers must be a metric by its name; else it may be a configuration.
@@ -155,8 +154,8 @@ class Batch:
                    and of(name, declared).kind in ("size", "metric")}
         alone = len(rows) == 1 and not self.count
         table = len(numbers) > 1 and (not alone or any(aliases.is_metric(name, declared) for name in numbers))
-        return [bool(row.get("variant")) or (
-            table and not any(row.get(name) is not None for name in ("num_input_tokens", *PHASES)) and not _step(row)
+        return [bool(row.get("variant") or row["_given_id"]) or (
+            table and not any(row.get(name) is not None for name in ("num_input_tokens", *PHASES))
             and any(row.get(name) is not None for name in numbers)) for row in rows]
 
     def _derive(self, row: dict[str, Any]) -> None:
@@ -209,15 +208,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _step(row: dict[str, Any]) -> str | None:
-    """The column that says which step of a run the row is, if one does."""
-    return next((name for name in row if name.strip("_").lower() in _STEPS and row[name] is not None), None)
-
-
 def _no_run(row: dict[str, Any]) -> str:
-    if step := _step(row):
-        return (f"is a step of a run, by its column '{step}', and no run; if it is one, name it with "
-                "--map \"variant='name'\"")
     known = [f"{name} = {row[name]}" for name in _SIZES if row.get(name)]
     return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
             "give what lacks with --map context_dim=768 or --map \"variant='name'\"")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cvfp_core.errors import PluginError
+from cvfp_core.ingesting import configs
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
 
@@ -29,6 +30,8 @@ class Source:
     """False: found in a folder; that no ingester knows it is then no failure."""
     fault: bool = False
     """The problem is that of an ingester that failed to look; it is not asked again, and the path comes once more."""
+    root: Path | None = None
+    """The folder that was given, if it was found in one."""
 
 
 def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) -> Iterator[Source]:
@@ -38,7 +41,8 @@ def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) 
     for path, name in zip(paths, names, strict=True):
         if names.count(name) > 1 and path.absolute().parent.name:
             name = f"{path.absolute().parent.name}/{name}"
-        yield from search.walk(path, name, asked=True)
+        for source in search.walk(path, name, asked=True):
+            yield source if source.path == path and path.is_file() else replace(source, root=path)
 
 
 class _Search:
@@ -68,10 +72,15 @@ class _Search:
 
     def _folder(self, path: Path, name: str) -> Iterator[Source]:
         knowing = yield from self._knowing(path, name, None, self.candidates)
+        left_to_others: Callable[[Path], bool] = lambda _entry: True  # noqa: E731
         if len(knowing) == 1:
             yield Source(path=path, name=name, ingester=knowing[0])
-            return
-        if knowing:
+            if knowing[0].parts is None:
+                return
+            with self.registry.blaming(Ingester, knowing[0].name, asked=False):
+                own = set(knowing[0].parts(path))
+            left_to_others = lambda entry: entry not in own  # noqa: E731
+        elif knowing:
             yield Source(path=path, name=name, ingester=None, problem=_several(knowing))
             return
         try:
@@ -79,10 +88,15 @@ class _Search:
         except OSError as error:
             yield Source(path=path, name=name, ingester=None, problem=_why(error))
             return
-        for entry in entries:
-            if entry.name.startswith(_HIDDEN) or _links_to_folder(entry):
+        joined = bool(knowing)
+        for entry in sorted(entries, key=lambda entry: entry.name in configs.NAMES):
+            config = entry.name in configs.NAMES
+            if entry.name.startswith(_HIDDEN) or _links_to_folder(entry) or not left_to_others(path / entry.name) or (
+                    config and joined):
                 continue
-            yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
+            for source in self.walk(path / entry.name, f"{name}/{entry.name}", asked=False):
+                joined = joined or (source.ingester is not None and not config)
+                yield source
 
     def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
         if self.chosen is not None and asked:
