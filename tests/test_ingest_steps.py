@@ -125,7 +125,8 @@ def test_every_row_is_a_run_where_the_user_says_so(tmp_path: Path) -> None:
 
 
 def test_tokens_may_follow_from_the_step_of_the_record(tmp_path: Path) -> None:
-    made = read(write(tmp_path, "step,val_loss\n10,5.0\n20,4.0\n", "metrics.csv"), mapping={"train_tokens": "step * 512"})
+    path = write(tmp_path, "step,val_loss\n10,5.0\n20,4.0\n", "metrics.csv")
+    made = read(path, mapping={"train_tokens": "step * 512"})
     assert made.records["train_tokens"].to_list() == [20 * 512]
 
 

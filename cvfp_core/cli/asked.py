@@ -37,6 +37,10 @@ Map = Annotated[
     typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
                  "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
+Take = Annotated[
+    str, typer.Option("--take", metavar="WHICH", help="Point of a curve that the record of a foreign run is of: last, "
+                      "best or step=N.")
+]
 At = Annotated[
     list[str] | None,
     typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "

@@ -33,6 +33,7 @@ def ingest(
         str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs.")
     ] = None,
     map_: asked.Map = None,
+    take: asked.Take = "last",
     save_map: Annotated[
         Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
     ] = None,
@@ -50,11 +51,13 @@ def ingest(
     from cvfp_core import registry
     from cvfp_core.ingesting import mapping as columns_mapping
     from cvfp_core.ingesting.run import ingest as read
+    from cvfp_core.schema.found import Take
 
     mapping = columns_mapping.read(map_ or [])
     if save_map is not None:
         columns_mapping.save(save_map, mapping)
-    made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping)
+    made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping,
+                take=Take.read(take))
     if strict:
         made.require_complete()
     if not made.failed and not made.faults and made.published.is_empty():
