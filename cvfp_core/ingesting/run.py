@@ -15,8 +15,8 @@ from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
 from cvfp_core.ingesting.rows import Batch, Rows
 from cvfp_core.ingesting.spool import Spool
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset
-from cvfp_core.schema.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset, Quantity
+from cvfp_core.schema.found import FoundRun, NotUnderstood, PublishedAlpha, Remark, Tally
 from cvfp_core.schema.records import CURVE_SCHEMA, SCHEMA
 
 _ORDER = ("experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed")
@@ -45,6 +45,14 @@ class FileReport:
     """Why nothing of it was taken, if nothing was."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Quantities under other names: which column was taken for which; the column itself is kept."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be known of how it was read."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken for what, in words."""
+        read = ", ".join(f"{column} is read as {name}" for name, column in self.taken.items())
+        return (*([read] if read else []), *self.remarks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,8 +79,7 @@ class Ingested:
     @property
     def notes(self) -> tuple[str, ...]:
         """Which columns were read as which quantities, one line a file."""
-        return tuple(f"{file.name}: {', '.join(f'{column} is read as {name}' for name, column in file.taken.items())}"
-                     for file in self.files if file.taken)
+        return tuple(f"{file.name}: {'; '.join(file.notes)}" for file in self.files if file.notes)
 
     @property
     def curves(self) -> pl.DataFrame:
@@ -122,7 +129,8 @@ def ingest(
 
     Raises UsageError for an unknown format, or a mapped column that no input has.
     """
-    options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset))
+    options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset),
+                            quantities=registry.items(Quantity))
     rows, spool = Rows(registry), Spool()
     reader = _Reader(registry, options, rows, spool)
     files = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
@@ -174,6 +182,8 @@ class _Reader:
                     record, curve, noise = record + item.record, curve + item.curve, noise + item.noise
                 elif isinstance(item, PublishedAlpha):
                     stated.append((source.name, item))
+                elif isinstance(item, Remark):
+                    batch.remarks.append(item.text)
                 else:
                     reported += 1
                     if len(messages) < _SHOWN:
@@ -203,9 +213,11 @@ class _Reader:
 
     def _kept(self, batch: Batch, report: FileReport) -> FileReport:
         self.rows.keep(batch)
-        refused = tuple(f"{report.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN])
-        return replace(report, runs=batch.count, refused=len(batch.refused), taken=batch.taken,
-                       reported=report.reported + len(batch.refused), messages=(*report.messages, *refused))
+        refused = sorted(batch.refused.values(), key=lambda each: each.line)
+        count = sum(each.rows for each in refused)
+        messages = (*(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN]), *report.messages)
+        return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
+                       reported=report.reported + count, messages=messages)
 
 
 def _message(name: str, item: NotUnderstood) -> str:

@@ -66,4 +66,11 @@ class Tally:
     noise: int = 0
 
 
-Found = FoundRun | PublishedAlpha | NotUnderstood | Tally
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What the ingester took for what, where a reader may doubt it; said once."""
+
+    text: str
+
+
+Found = FoundRun | PublishedAlpha | NotUnderstood | Tally | Remark
