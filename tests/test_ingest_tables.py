@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping
 from ingesting import DATA, lines_of, read, rows, write
@@ -434,3 +437,38 @@ def test_more_runs_than_a_table_has_are_refused_before_they_are_read(tmp_path: P
     pl.DataFrame({"params": pl.repeat(1.0, 3_000_000, eager=True)}).write_parquet(path)
     assert path.stat().st_size < 200_000
     assert read(path).files[0].problem == "a.parquet:1: expected at most 2,000,000 runs in a file, found 3,000,000"
+
+
+# in one command
+
+
+def cli(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+def table_of_both(folder: Path, head: str = "N,D,loss") -> Path:
+    """Runs that follow L = 1.7 + 400 / N^0.34 + 2000 / D^0.37 on a grid."""
+    lines = [f"{n:.0f},{d:.0f},{1.7 + 400 / n**0.34 + 2000 / d**0.37:.6f}"
+             for n in (1e7, 3e7, 1e8, 3e8) for d in (1e8, 1e9, 1e10, 3e10)]
+    return write(folder, "\n".join([head, *lines]), "table.csv")
+
+
+@pytest.mark.parametrize("head", ["N,D,loss", "n_params,n_tokens,val_loss"])
+def test_a_table_of_params_tokens_and_loss_is_forecast_by_a_law_of_both_in_one_command(
+        tmp_path: Path, head: str) -> None:
+    path = table_of_both(tmp_path, head)
+    made = json.loads(cli("predict", str(path), "--at", "params=7e9", "--at", "train_tokens=1.4e11", "--json").stdout)
+    (found,) = made["predictions"]
+    assert found["law"] == "chinchilla"
+    assert found["value"] == pytest.approx(1.7 + 400 / 7e9**0.34 + 2000 / 1.4e11**0.37, rel=1e-3)
+
+
+def test_a_curve_over_one_size_where_another_varies_says_how_to_ask_for_both(tmp_path: Path) -> None:
+    path = str(table_of_both(tmp_path))
+    said = " ".join(cli("predict", path, "--at", "train_tokens=1e11").stdout.split())
+    assert "params vary too; for law chinchilla, which knows of them: --at params=VALUE --at train_tokens=VALUE" in said
+    assert "vary too" not in cli("predict", path, "--at", "train_tokens=1e11", "--law", "power-law").stdout
+    bad = cli("predict", path, "--at", "params=7e9", "--at", "epochs=3")
+    assert bad.exit_code == 2
+    assert bad.stderr.endswith("\ncvfp: no law is a function of params, epochs; those of several quantities: chinchilla "
+                               "of params, train_tokens\n")
