@@ -18,8 +18,9 @@ that holds numbers can be an axis or a metric too; a plugin declares its own by 
 ([hooks.md](hooks.md#quantity)), and then they have a range, aliases and a meaning as these have.
 
 A table's column counts as a quantity if it has its name, or one of its aliases where the table has no column of the
-name: then the quantity is set beside, and the column stays. Capitals and punctuation do not count in aliases of two
-letters or more. *Follows* says what fills a quantity that was not measured; the column `derived` of a record names
+name: then the quantity is set beside, and the column stays. Neither capitals and punctuation nor the order of words
+count in names of two letters or more, and a unit may stand behind: `Loss/val`, `Model Size (M)`, `tokens_B`, `FLOPs
+(PF-days)`. *Follows* says what fills a quantity that was not measured; the column `derived` of a record names
 what was filled. "with phases" is of runs of the two-phase protocol, which have their own count of FLOPs, and "6ND" of
 other records whose `flops_convention` is `6ND`: `--map "flops_convention='6ND'"` says so of a table.
 

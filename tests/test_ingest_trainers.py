@@ -150,7 +150,7 @@ def test_a_table_of_runs_is_known_by_its_names_alone_and_keeps_nobody_s(tmp_path
     assert made.files[0].ingester == "wandb-runs"
     assert (row["run_id"], row["val_loss"], row["params"], row["train_tokens"]) == ("a", 3.0, 100, 2000)
     assert not {"User", "host"} & set(row)
-    assert "runs.csv: left out: User, host" in made.notes
+    assert "; left out: User, host" in made.notes[0]
 
 
 def test_a_chart_over_another_axis_has_that_axis_as_a_curve(tmp_path: Path) -> None:

@@ -517,6 +517,7 @@ INPUTS = {
     "parquet": Input("made.parquet", 4), "wandb-runs": Input("tables/wandb_runs.csv", 2),
     "wandb-history": Input("tables/wandb_history.csv", 2), "tensorboard": Input("made.tfevents", 1),
     "trainer-state": Input("trainers/tiny-gpt/checkpoint-20/trainer_state.json", 1),
+    "wandb-folder": Input("trackers/run-20260102_030405-ab12cd34", 1),
 }
 
 

@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def flat(made: Mapping[Any, Any]) -> dict[str, Any]:
     """Names joined by dots, with the numbers, words and truth values that are there; people and machines left out."""
-    said = {name: value(item, name) if isinstance(item, str) and len(item) <= 200 else item
+    said = {name: value(item, QUANTITIES.get(name)) if isinstance(item, str) and len(item) <= 200 else item
             for name, item in islice(_flat(made), _MOST) if name.rpartition(".")[2].lower() not in _NOBODYS}
     return {name: item for name, item in said.items() if item is not None}
 

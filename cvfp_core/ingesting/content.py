@@ -18,6 +18,7 @@ _IDENTITY = ("variant", "num_layers", "context_dim", "embed_dim", "num_input_tok
              "train_tokens", "phase1_iterations")
 _OWN = ("run_id", "experiment", "source", "reason", "status", "created")
 _NOT_CONTENT = ("run_id", "experiment", "settings", "status", "content")
+_NOT_IN_NAMES = re.compile(r"[^\w.\-+=@]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +43,32 @@ def add_identity(records: pl.DataFrame) -> pl.DataFrame:
     whole = [pl.when(pl.col(name) == pl.col(name).floor()).then(pl.col(name)).cast(pl.Int64, strict=False)
              if name in sizes else pl.col(name) for name in _IDENTITY]
     said = pl.struct(*whole, *FIGURES, label.alias("label")).struct.json_encode()
-    others = [name for name in records.columns if name not in (*_IDENTITY, *FIGURES, *_NOT_CONTENT)
-              and not name.startswith("_") and of(name).kind not in ("cost", "provenance")]
-    known = records.select(
-        pl.coalesce("_fingerprint", said).alias("_text"), (bare & pl.col("_fingerprint").is_null()).alias("_bare"),
-        *sizes, *others)
-    texts = [row["_text"] + _said({name: row[name] for name in sizes if not _is_whole(row[name])})
-             + (_said({name: row[name] for name in others}) if row["_bare"] else "") for row in known.to_dicts()]
+    others = sorted(name for name in records.columns if name not in (*_IDENTITY, *FIGURES, *_NOT_CONTENT)
+                    and not name.startswith("_") and of(name).kind not in ("cost", "provenance"))
+    bare &= pl.col("_fingerprint").is_null()
+    texts = records.select(pl.concat_str(
+        pl.coalesce("_fingerprint", said), _as_text(records, sizes, fractions=True),
+        pl.when(bare).then(_as_text(records, others)), ignore_nulls=True)).to_series()
     records = records.with_columns(pl.Series("content", [_hash(text) for text in texts], dtype=pl.String))
-    return records.with_columns(pl.Series("run_id", [_run_id(row) for row in records.select(
-        "_given_id", "experiment", "variant", "num_samples", "train_tokens", "content").to_dicts()], dtype=pl.String))
+    named = records.select("_given_id", "experiment", "variant", "num_samples", "train_tokens", "content")
+    return records.with_columns(pl.Series("run_id", list(map(_run_id, named.iter_rows(named=True))), dtype=pl.String))
+
+
+def _as_text(records: pl.DataFrame, names: list[str], *, fractions: bool = False) -> pl.Expr:
+    """The values that are there as `name=value`; a whole number reads the same whatever its type.
+
+    fractions: only numbers that are not whole.
+    """
+    parts = []
+    for name in (name for name in names if records[name].null_count() < records.height):
+        values = pl.col(name)
+        text = values.cast(pl.String)
+        if records.schema[name].is_float():
+            whole = (values == values.floor()) & (values.abs() < 2.0**63)
+            number = pl.lit(None, pl.Int64) if fractions else values.cast(pl.Int64, strict=False)
+            text = pl.when(whole).then(number.cast(pl.String)).otherwise(text)
+        parts.append(pl.concat_str(pl.lit(f"{name}="), text))
+    return pl.concat_str(parts, separator=" ", ignore_nulls=True) if parts else pl.lit("")
 
 
 def _said(values: Mapping[str, Any]) -> str:
@@ -61,8 +78,8 @@ def _said(values: Mapping[str, Any]) -> str:
     return json.dumps(there, default=str) if there else ""
 
 
-def _is_whole(value: float | None) -> bool:
-    return value is None or (value == value // 1 and abs(value) < 2**63)
+def _is_whole(value: float) -> bool:
+    return value.is_integer() and abs(value) < 2**63
 
 
 def _hash(text: str) -> str:
@@ -165,4 +182,4 @@ def _run_id(row: Mapping[str, Any]) -> str:
 
 def safe(text: str) -> str:
     """The text as a name that no file system reads as a path."""
-    return re.sub(r"[^\w.\-+=@]", "_", text, flags=re.ASCII).lstrip(".")[-180:] or "run"
+    return _NOT_IN_NAMES.sub("_", text).lstrip(".")[-180:] or "run"

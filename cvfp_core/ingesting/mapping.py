@@ -77,6 +77,8 @@ def apply(mapping: Mapping[str, str], rows: Sequence[dict[str, Any]]) -> None:
     A column that these rows do not have leaves the target as it is, and a value that is no number is handed on, for the
     gate into the schema to refuse. Raises UsageError for a mapping that is not understood.
     """
+    if not mapping:
+        return
     columns = dict.fromkeys(name for row in rows for name in row)
     made: list[tuple[str, Expression, list[Any]]] = []
     for target, source in mapping.items():

@@ -110,7 +110,7 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
         from cvfp_core.ingesting.run import ingest
 
         made = ingest(logs, registry, mapping=mapping, tables=loose)
-        for reason in (*made.faults, *(file.problem or file.messages[-1] for file in made.failed)):
+        for reason in (*made.faults, *(file.problem or file.messages[0] for file in made.failed)):
             raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE"
                             if logs else reason)
         made.require_runs(logs)

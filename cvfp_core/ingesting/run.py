@@ -15,7 +15,7 @@ from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
 from cvfp_core.ingesting.rows import Batch, Rows
 from cvfp_core.ingesting.spool import Spool
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset
+from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset, Quantity
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Remark, Take, Tally
 from cvfp_core.schema.records import CURVE_SCHEMA, SCHEMA
 
@@ -46,7 +46,13 @@ class FileReport:
     taken: Mapping[str, str] = field(default_factory=dict)
     """Quantities under other names: which column was taken for which; the column itself is kept."""
     remarks: tuple[str, ...] = ()
-    """What a reader should know and what is no failure."""
+    """What else is to be known of how it was read."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken for what, in words."""
+        read = ", ".join(f"{column} is read as {name}" for name, column in self.taken.items())
+        return (*([read] if read else []), *self.remarks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,12 +78,11 @@ class Ingested:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which columns were read as which quantities, and other remarks; what is said of several files comes once."""
+        """What was read as what, one line a file; what is said of several files comes once."""
         said: dict[str, list[str]] = {}
         for file in self.files:
-            taken = ", ".join(f"{column} is read as {name}" for name, column in file.taken.items())
-            for text in (*([taken] if taken else ()), *file.remarks):
-                said.setdefault(text, []).append(file.name)
+            if file.notes:
+                said.setdefault("; ".join(file.notes), []).append(file.name)
         return tuple(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
                      for text, names in said.items())
 
@@ -132,7 +137,7 @@ def ingest(
     Raises UsageError for an unknown format, or a mapped column that no input has.
     """
     options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset),
-                            take=take or Take())
+                            quantities=registry.items(Quantity), take=take or Take())
     rows, spool = Rows(registry), Spool()
     reader = _Reader(registry, options, rows, spool)
     files = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
@@ -176,18 +181,17 @@ class _Reader:
         report = FileReport(name=source.name, ingester=ingester.name)
         stated: list[tuple[str, PublishedAlpha]] = []
         messages: list[str] = []
-        remarks: dict[str, None] = {}
         record = curve = noise = reported = 0
         try:
             for item in self._joined(ingester, source.path, options):
-                if isinstance(item, Remark):
-                    remarks[item.text] = None
-                elif isinstance(item, FoundRun):
+                if isinstance(item, FoundRun):
                     self.spool.add(batch.add(item), item.curves)
                 elif isinstance(item, Tally):
                     record, curve, noise = record + item.record, curve + item.curve, noise + item.noise
                 elif isinstance(item, PublishedAlpha):
                     stated.append((source.name, item))
+                elif isinstance(item, Remark):
+                    batch.remarks += [item.text] if item.text not in batch.remarks else []
                 else:
                     reported += 1
                     if len(messages) < _SHOWN:
@@ -205,7 +209,7 @@ class _Reader:
             return replace(report, problem=f"{source.name}: {self.registry.blame(Ingester, ingester.name, error)}")
         self.published += stated
         return self._kept(batch, replace(report, alphas=len(stated), reported=reported, messages=tuple(messages),
-                                         remarks=tuple(remarks), lines=Tally(record=record, curve=curve, noise=noise)))
+                                         lines=Tally(record=record, curve=curve, noise=noise)))
 
     def _joined(self, ingester: Ingester, path: Path, options: IngestOptions) -> Iterator[Found]:
         """What the ingester finds, steps joined to runs and a run with what stands beside it."""
@@ -218,21 +222,21 @@ class _Reader:
         """Reads a frame of one run a row, or of steps of runs."""
         batch = self.rows.batch(name, name, self.options, aliases=True)
         rows = (FoundRun(line=number, columns=row) for number, row in enumerate(table.to_dicts(), 1))
-        remarks = []
         for item in steps.join(rows, Path(name), self.options):
             if isinstance(item, FoundRun):
                 self.spool.add(batch.add(item), item.curves)
             elif isinstance(item, Remark):
-                remarks.append(item.text)
+                batch.remarks.append(item.text)
         batch.close()
-        return self._kept(batch, FileReport(name=name, ingester=None, lines=Tally(record=table.height),
-                                            remarks=tuple(remarks)))
+        return self._kept(batch, FileReport(name=name, ingester=None, lines=Tally(record=table.height)))
 
     def _kept(self, batch: Batch, report: FileReport) -> FileReport:
         self.rows.keep(batch)
-        refused = tuple(f"{report.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN])
-        return replace(report, runs=batch.count, refused=len(batch.refused), taken=batch.taken,
-                       reported=report.reported + len(batch.refused), messages=(*report.messages, *refused))
+        refused = sorted(batch.refused.values(), key=lambda each: each.line)
+        count = sum(each.rows for each in refused)
+        messages = (*(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN]), *report.messages)
+        return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
+                       reported=report.reported + count, messages=messages)
 
 
 def _message(name: str, item: NotUnderstood) -> str:

@@ -364,6 +364,8 @@ class IngestOptions:
     """Record column -> what it is made from; applied to every row after the ingester."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """Settings known by a name, of all plugins."""
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    """Quantities that plugins declare, by name."""
     take: Take = field(default_factory=Take)
     """Which point of a run's curves its record is of."""
     root: Path | None = None

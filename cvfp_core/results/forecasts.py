@@ -72,6 +72,8 @@ class Forecasts(Listed[Prediction]):
         if self.choice is not None:
             yield Text()
             yield from _of_choice(self.choice)
+        if not self.given:
+            yield from _of_surfaces(self.items, self.asked)
 
 
 def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x: str | None = None,
@@ -90,7 +92,12 @@ def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x:
 
 
 def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None) -> Forecasts:
-    """The forecast of what was asked, with that law or the best of these, at these points."""
+    """The forecast of what was asked, with that law or the best of these, at these points.
+
+    law: where several inputs are given, `auto` is the law of these that is installed, or the best of several.
+    """
+    if law == AUTO and isinstance(at, Mapping) and len(at) > 1:
+        law = surfaces(at, asked)
     chosen = law == AUTO
     if chosen:
         asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")
@@ -100,6 +107,17 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
                                along=along, options=asked.options, registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given)
+
+
+def surfaces(at: Mapping[str, Any], asked: Asked) -> list[Law]:
+    """The laws that are functions of just these inputs. Raises UsageError if there is none: what each law needs."""
+    able = [law for law in asked.runs.registry.items(Law).values()
+            if law.predicts and not law.options and len(law.inputs) > 1]
+    made = [law for law in able if set(law.inputs) == set(at)]
+    if not made:
+        there = "; ".join(f"{law.name} of {', '.join(law.inputs)}" for law in able) or "none"
+        raise UsageError(f"no law is a function of {', '.join(at)}; those of several quantities: {there}")
+    return made
 
 
 def place(name: str, value: float) -> str:
@@ -156,6 +174,17 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         else:
             made.add_row(Text(each.series), each.law, *points, value, low, high, *distances)
     return made
+
+
+def _of_surfaces(predictions: Sequence[Prediction], asked: Asked) -> Iterator[Block]:
+    """That another size varies too, which a curve does not know of, where a law of both is installed."""
+    records, inputs = asked.runs.records, {name for each in predictions for name in each.inputs}
+    for law in asked.runs.registry.items(Law).values():
+        others = [name for name in law.inputs if name not in inputs]
+        if law.predicts and not law.options and inputs < set(law.inputs) and all(
+                name in records.columns and records[name].drop_nulls().n_unique() > 2 for name in others):
+            yield Text(f"{' and '.join(others)} vary too; for law {law.name}, which knows of them: "
+                       f"{' '.join(f'--at {name}=VALUE' for name in law.inputs)}", style="yellow")
 
 
 def _of_choice(choice: Choice) -> Iterator[Block]:

@@ -49,8 +49,8 @@ class Quantity:
     """The minimum itself is out of range."""
     maximum: float | None = None
     aliases: tuple[str, ...] = ()
-    """Names that tables use for it, the surest first; capitals and punctuation do not count in names of two letters
-    or more."""
+    """Names that tables use for it, the surest first. In names of two letters or more capitals, punctuation and the
+    order of words do not count; `n` is read as `num`, `parameters` as `params`, `validation` and `eval` as `val`."""
     better: Literal["lower", "higher"] | None = None
     scale: Literal["log", "raw"] = "log"
     """The scale it is fitted on."""
@@ -200,7 +200,7 @@ class Record:
     val_loss: float | None = metric(
         "validation loss, cross-entropy", "nat a token", minimum=0, better="lower", label="Val loss",
         aliases=("validation_loss", "loss_validation", "eval_loss", "test_loss", "heldout_loss", "final_loss", "loss",
-                 "L"), follows=(Follows(expression="log(val_ppl)"),))
+                 "cross_entropy", "L"), follows=(Follows(expression="log(val_ppl)"),))
     val_bpb: float | None = metric("validation loss in bits a byte", "bit a byte", minimum=0, better="lower",
                                    label="Val BPB", aliases=("bpb", "bits_per_byte", "eval_bpb"))
     train_ppl: float | None = metric("training perplexity, mean over the epoch while training", minimum=1,
@@ -214,7 +214,7 @@ class Record:
     # cost
     params: float | None = size(
         "trained parameters; the N of laws", label="params",
-        aliases=("n_params", "num_params", "parameters", "num_parameters", "n_parameters", "model_size", "N"), follows=(
+        aliases=("n_params", "parameters", "total_params", "parameter_count", "model_size", "N"), follows=(
             Follows(expression="params_phase1 + params_phase2", phases=True),
             Follows(expression="flops / (6 * tokens_seen)", convention=SIX_N_D, phases=False),
             Follows(expression="flops / (6 * train_tokens)", convention=SIX_N_D, phases=False)))
@@ -225,7 +225,7 @@ class Record:
     flops: float | None = size(
         "estimate: 6 per trained parameter and token, 2 forward only, plus the head; each parameter once a token, also "
         "of a model that takes its window position by position", "FLOP", exclusive=False, label="FLOPs",
-        aliases=("flop", "training_flops", "training_flop", "train_flops", "total_flops", "compute", "C"), follows=(
+        aliases=("flop", "training_flops", "total_flops", "compute", "train_compute", "C"), follows=(
             Follows(expression="6 * params * tokens_seen", convention=SIX_N_D, phases=False),
             Follows(expression="6 * params * train_tokens", convention=SIX_N_D, phases=False)))
     flops_convention: str | None = provenance(

@@ -59,6 +59,7 @@ REQUIRED = ("run_id", "experiment")
 """Columns without which a row is no record."""
 PHASES = ("phases", "phase1_mode", "phase1_iterations", "params_phase1")
 """A record that has one of these is of a run with phases."""
+_WANTED = {"str": "a text", "int": "a whole number", "float": "a finite number", "bool": "true or false"}
 _WHOLE = 2.0**53
 """From here on a float stands for several whole numbers."""
 
@@ -133,7 +134,7 @@ def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None,
             continue
         cast = _cast(given[name], dtype)
         if cast.null_count() > given[name].null_count():
-            reject(given[name].is_not_null() & cast.is_null(), name, f"is not a finite {dtype}")
+            reject(given[name].is_not_null() & cast.is_null(), name, f"is not {_WANTED[quantity.dtype]}")
         if quantity.range and cast.null_count() < height:
             reject(_outside(cast, quantity), name, f"must {quantity.range}")
         made[name] = cast.alias(name)
@@ -151,12 +152,6 @@ def _outside(values: pl.Series, quantity: Quantity) -> pl.Series:
     low = -math.inf if quantity.minimum is None else quantity.minimum
     high = math.inf if quantity.maximum is None else quantity.maximum
     return ((values <= low) if quantity.exclusive else (values < low)) | (values > high)
-
-
-def within(values: pl.Series, quantity: Quantity) -> pl.Series:
-    """The values as the quantity's type, null where they are none of its range."""
-    cast = _cast(values, _DTYPES[quantity.dtype])
-    return cast.zip_with(~_outside(cast, quantity).fill_null(True), pl.Series([None] * len(cast), dtype=cast.dtype))
 
 
 def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None) -> pl.DataFrame:
