@@ -8,6 +8,7 @@ from pathlib import Path
 from cvfp_core.errors import CvfpError
 from cvfp_core.ingesting import naming, tags
 from cvfp_core.ingesting.histories import History
+from cvfp_core.ingesting.lines import first_bytes
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
 
@@ -19,7 +20,7 @@ def matches(path: Path, head: bytes | None) -> bool:
     """Whether a file holds events, or a folder files of events, its own or those of its training and validation."""
     if head is not None:
         return b"brain.Event:" in head[:128]
-    return bool(parts(path))
+    return any(matches(file, first_bytes(file, 128)) for file in _files(path))
 
 
 def parts(path: Path) -> Collection[Path]:
@@ -56,6 +57,10 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
         yield NotUnderstood(line=1, expected=f"events with scalars, for --take {options.take}",
                             found=f"{others} events without" if not history else ", ".join(history.names[:8]))
     yield Tally(curve=scalars, noise=others)
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for part in parts(path) for file in ([part] if part.is_file() else sorted(part.glob(_EVENTS)))]
 
 
 def _scalars(file: Path) -> Iterator[tuple[int, str | None, float]]:

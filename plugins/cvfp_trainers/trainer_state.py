@@ -10,7 +10,7 @@ from typing import Any
 from cvfp_core.errors import IngestError
 from cvfp_core.ingesting import configs, naming, tags
 from cvfp_core.ingesting.histories import History
-from cvfp_core.ingesting.lines import bad_json, shown
+from cvfp_core.ingesting.lines import bad_json, first_bytes, shown
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
 from cvfp_trainers import weights
@@ -30,7 +30,7 @@ def matches(path: Path, head: bytes | None) -> bool:
     """Whether a file is a trainer's state, or a folder holds one or checkpoints with one."""
     if head is not None:
         return b'"log_history"' in head and b'"global_step"' in head
-    return bool(_states(path))
+    return any(matches(state, first_bytes(state, 1 << 16)) for state in _states(path))
 
 
 def parts(path: Path) -> Collection[Path]:
@@ -44,7 +44,7 @@ def parts(path: Path) -> Collection[Path]:
 def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     """The run of a state, or of the last state of a folder; every logged value as a curve over steps."""
     states = [path] if path.is_file() else _states(path)
-    loaded = [_load(state) for state in states]
+    loaded = [_load(state, path) for state in states]
     number = max(range(len(loaded)), key=lambda i: (_count(loaded[i], "global_step"), states[i].parent == path))
     state, file = loaded[number], states[number]
     home = naming.folder(file)
@@ -83,18 +83,19 @@ def _states(path: Path) -> list[Path]:
     return [state for state in found if state.is_file()]
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, given: Path) -> dict[str, Any]:
+    file = "" if path == given else path.relative_to(given).as_posix()
     if path.stat().st_size > _BIGGEST:
-        raise IngestError(1, f"a trainer state of at most {_BIGGEST >> 20} MiB", "a bigger file")
+        raise IngestError(1, f"a trainer state of at most {_BIGGEST >> 20} MiB", "a bigger file", file)
     try:
         state = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except json.JSONDecodeError as error:
-        raise bad_json(error) from None
+        raise bad_json(error, file) from None
     except (ValueError, RecursionError) as error:
-        raise IngestError(1, "JSON", str(error)) from None
+        raise IngestError(1, "JSON", str(error), file) from None
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
-        raise IngestError(1, "a list 'log_history'", type(history).__name__)
+        raise IngestError(1, "a list 'log_history'", type(history).__name__, file)
     return dict(state)
 
 

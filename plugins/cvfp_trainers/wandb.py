@@ -82,7 +82,10 @@ def read_runs(path: Path, options: IngestOptions) -> Iterator[Found]:
 
 def read_history(path: Path, options: IngestOptions) -> Iterator[Found]:
     """One run a name before ` - `: its curves, and of its metrics the values asked for."""
-    axis = delimited.header(path)[0]
+    names = delimited.header(path)
+    if not names:
+        raise IngestError(1, "a header with a step and columns `run - metric`", "an empty line")
+    axis = names[0]
     counted = axis in _STEPS
     runs: dict[str, History] = {}
     count = 0
