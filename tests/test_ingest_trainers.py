@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import sqlite3
 import struct
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -203,6 +205,74 @@ def test_folders_of_training_and_validation_are_one_run_and_unknown_tags_are_lis
     _write_events(tmp_path / "other" / "events.out.tfevents.1.h", [("bleu", 3, 2.0), ("score", 3, 1.0)])
     made = read(tmp_path / "other")
     assert any("there are: bleu, score; say what one is: --map val_loss=bleu" in note for note in made.notes)
+
+
+# MLflow, Trackio
+
+
+def test_a_folder_of_mlflow_is_a_run_with_its_parameters(tmp_path: Path) -> None:
+    run = tmp_path / "mlruns" / "12" / "0a1b"
+    write(run, "run_id: 0a1b\nrun_name: tiny\nstatus: 4\nuser_id: me\n", "meta.yaml")
+    write(run.parent, "name: sweep\n", "meta.yaml")
+    write(run, "1700 4.0 100\n1701 3.0 200\n1702 torn\n", "metrics/val_loss")
+    write(run, "1701 2048 200\n", "metrics/train/tokens")
+    write(run, "4", "params/n_layer")
+    made = read(tmp_path / "mlruns")
+    (row,) = rows(made)
+    assert (row["run_id"], row["experiment"], row["status"]) == ("tiny", "sweep", "failed")
+    assert (row["val_loss"], row["train_tokens"], row["num_layers"]) == (3.0, 2048, 4)
+    assert "me" not in row.values()
+    assert made.files[0].messages == (
+        "mlruns/12/0a1b/metrics/val_loss:3: expected time, value and step, found '1702 torn'",)
+
+
+def _database(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+    return path
+
+
+MLFLOW = """
+CREATE TABLE experiments (experiment_id INTEGER, name TEXT);
+CREATE TABLE runs (run_uuid TEXT, name TEXT, status TEXT, start_time INT, lifecycle_stage TEXT, experiment_id INTEGER);
+CREATE TABLE metrics (key TEXT, value REAL, timestamp INT, run_uuid TEXT, step INT, is_nan BOOLEAN);
+CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);
+INSERT INTO experiments VALUES (1, 'sweep');
+INSERT INTO runs VALUES ('a', 'tiny', 'FINISHED', 1, 'active', 1), ('b', 'small', 'RUNNING', 2, 'active', 1),
+  ('c', 'gone', 'FINISHED', 3, 'deleted', 1);
+INSERT INTO metrics VALUES ('val_loss', 4.0, 1, 'a', 1, 0), ('val_loss', 3.0, 2, 'a', 2, 0),
+  ('val_loss', 2.0, 2, 'b', 2, 0);
+INSERT INTO params VALUES ('n_params', '1000', 'a'), ('n_params', '2000', 'b');
+"""
+TRACKIO = """
+CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT);
+CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name TEXT, config TEXT, created_at TEXT);
+INSERT INTO metrics VALUES (1, 't', 'tiny', 1, '{"val": {"loss": 4.0}}'), (2, 't', 'tiny', 2, '{"val": {"loss": 3.0}}'),
+  (3, 't', 'small', 2, '{"val": {"loss": 2.0}}'), (4, 't', 'small', 3, '{"val":');
+INSERT INTO configs VALUES (1, 'tiny', '{"n_params": 1000, "_Username": "me"}', 't'),
+  (2, 'small', '{"n_params": 2000}', 't');
+"""
+
+
+@pytest.mark.parametrize(("script", "name", "group"), [(MLFLOW, "mlflow", "sweep"), (TRACKIO, "trackio", "mine")])
+def test_the_database_of_a_tracker_holds_runs(tmp_path: Path, script: str, name: str, group: str) -> None:
+    made = read(_database(tmp_path / "mine.db", script))
+    assert made.files[0].ingester == name
+    found = made.records.sort("run_id", descending=True)
+    assert found.select("run_id", "experiment", "params", "val_loss").rows() == [
+        ("tiny", group, 1000, 3.0), ("small", group, 2000, 2.0)]
+    assert "me" not in found.to_dicts()[0].values()
+    assert made.curves.height == 3
+    assert made.files[0].reported == (name == "trackio")
+
+
+def test_a_damaged_database_is_a_named_failure(tmp_path: Path) -> None:
+    path = _database(tmp_path / "mine.db", MLFLOW)
+    path.write_bytes(path.read_bytes()[:5000] + b"\0" * 3000)
+    assert read(path, format_="mlflow").files[0].problem
+    path = _database(tmp_path / "other.db", "CREATE TABLE a (b TEXT)")
+    assert "no ingester knows its content" in str(read(path).files[0].problem)
 
 
 # names

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cvfp_core.ingesting import tags
-from cvfp_core.schema.found import Curve, Take
+from cvfp_core.schema.found import Curve, FoundRun, NotUnderstood, Take
 
 _FURTHEST = 2**53
 
@@ -50,6 +50,11 @@ class History:
         """What was logged, in order of first sight."""
         return tuple(self._steps)
 
+    @property
+    def last(self) -> int:
+        """The last step of all."""
+        return max(max(steps) for steps in self._steps.values())
+
     def points(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The steps of a name in order, and its values there."""
         steps, values = np.array(self._steps[name]), np.array(self._values[name])
@@ -70,10 +75,9 @@ class History:
         metrics are taken at the step itself, what else was logged there or last before it.
         """
         found: dict[str, tuple[Any, Any]] = {name: self.points(name) for name in self.names}
-        final = max(int(steps[-1]) for steps, _ in found.values())
         if asked.how == "last":
             ends = {name: _number(numbers[-1]) for name, (_, numbers) in found.items()}
-            return Taken(step=final, values=ends, said=f"last, step {final}")
+            return Taken(step=self.last, values=ends, said=f"last, step {self.last}")
         judged = tags.validation(self.names)
         if asked.how == "best":
             if not judged:
@@ -95,6 +99,22 @@ class History:
             if index >= 0 and (name not in judged or steps[index] == at):
                 values[name] = _number(numbers[index])
         return Taken(step=at, values=values, said=said) if values else None
+
+
+def run(history: History, asked: Take, columns: Mapping[str, Any], *, line: int = 1, step: str = "step"
+        ) -> FoundRun | NotUnderstood:
+    """The run of a history: its curves, its values at the point asked for, and the columns it has beside.
+
+    step: what the column is called that says which step that is. NotUnderstood where the history has no such point.
+    """
+    taken = history.take(asked) if history else None
+    if taken is None:
+        said = ", ".join(history.names[:8]) or "nothing"
+        return NotUnderstood(line=line, expected=f"values for --take {asked}",
+                             found=f"steps up to {history.last} of {said}" if history else said)
+    figures, names = tags.columns({**columns, **taken.values})
+    return FoundRun(line=line, taken=names, curves=history.curves(), columns=tags.with_train_tokens(
+        {**taken.values, **figures, **columns, step: taken.step, "taken_at": taken.said}))
 
 
 def whole(value: object) -> int | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
+from cvfp_core.ingesting import histories, naming, tags
 from cvfp_core.ingesting import mapping as columns_mapping
-from cvfp_core.ingesting import naming, tags
 from cvfp_core.ingesting.histories import History, whole
 from cvfp_core.ingesting.lines import shown
 from cvfp_core.registry.kinds import IngestOptions
@@ -125,21 +125,13 @@ class _Table:
             yield from self._run(run, "".join(f"-{key[i]}" for i in varied if key[i] is not None))
 
     def _run(self, run: _Run, suffix: str) -> Iterator[Found]:
-        taken = run.history.take(self.options.take) if run.history else None
-        if taken is None:
-            yield NotUnderstood(line=run.line, expected=f"values for --take {self.options.take}",
-                                found=f"steps up to {run.last} of {', '.join(run.history.names[:8]) or 'nothing'}")
-            return
         if run.resumed is not None:
             yield Remark(text=f"steps go back to {run.resumed}: read as a run that was resumed; of a step that is "
                               "there twice the later counts")
-        values = run.constants | dict(taken.values)
-        figures, names = tags.columns(values)
         called = naming.run(self.path, self.options)
-        called["run_id"] = str(values.get("run_id") or called["run_id"] + suffix)
-        called["experiment"] = self.options.experiment or str(values.get("experiment") or called["experiment"])
-        yield FoundRun(line=run.line, taken=names, curves=run.history.curves(), columns=tags.with_train_tokens(
-            {**values, **figures, **called, self.step: taken.step, "taken_at": taken.said}))
+        called["run_id"] = str(run.constants.get("run_id") or called["run_id"] + suffix)
+        called["experiment"] = self.options.experiment or str(run.constants.get("experiment") or called["experiment"])
+        yield histories.run(run.history, self.options.take, run.constants | called, line=run.line, step=self.step)
 
 
 def _table(rows: Sequence[FoundRun], options: IngestOptions, path: Path) -> _Table | None:

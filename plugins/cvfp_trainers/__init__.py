@@ -28,6 +28,14 @@ def cvfp_ingesters() -> tuple[Ingester, ...]:
             matches=lazy("cvfp_trainers.wandb:matches_folder"), read=lazy("cvfp_trainers.wandb:read_folder"),
         ),
         Ingester(
+            name="mlflow", title="MLflow's folder of a run, or its SQLite database",
+            matches=lazy("cvfp_trainers.mlflow:matches"), read=lazy("cvfp_trainers.mlflow:read"),
+        ),
+        Ingester(
+            name="trackio", title="Trackio's SQLite database of a project",
+            matches=lazy("cvfp_trainers.trackio:matches"), read=lazy("cvfp_trainers.trackio:read"),
+        ),
+        Ingester(
             name="tensorboard", title="TensorBoard event files, a folder one run (extra: tensorboard)",
             matches=lazy("cvfp_trainers.tensorboard_events:matches"),
             read=lazy("cvfp_trainers.tensorboard_events:read"), parts=lazy("cvfp_trainers.tensorboard_events:parts"),

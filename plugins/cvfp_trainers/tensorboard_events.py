@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.ingesting import naming, tags
+from cvfp_core.ingesting import histories, naming, tags
 from cvfp_core.ingesting.histories import History
 from cvfp_core.ingesting.lines import first_bytes
 from cvfp_core.registry.kinds import IngestOptions
-from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
+from cvfp_core.schema.found import Found, Remark, Tally
 
 _EVENTS = "*tfevents*"
 _SPLITS = ("train", "training", "validation", "val", "eval", "test")
@@ -45,17 +45,10 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
                 scalars += 1
                 prefix = f"{part.name}/" if part.is_dir() and tags.quantities((tag,)) else ""
                 history.add(step, {prefix + tag: value})
-    taken = history.take(options.take) if history else None
-    if taken is not None:
-        figures, names = tags.columns(taken.values)
-        if not any(name.startswith("val_") for name in names):
-            yield Remark(text=f"no tag is known as a validation metric; there are: {', '.join(history.names[:8])}; say "
-                              f"what one is: --map val_loss={history.names[0]}")
-        yield FoundRun(line=1, taken=names, curves=history.curves(), columns=tags.with_train_tokens(
-            {**taken.values, **figures, **naming.run(path, options), "step": taken.step, "taken_at": taken.said}))
-    else:
-        yield NotUnderstood(line=1, expected=f"events with scalars, for --take {options.take}",
-                            found=f"{others} events without" if not history else ", ".join(history.names[:8]))
+    if history and not tags.validation(history.names):
+        yield Remark(text=f"no tag is known as a validation metric; there are: {', '.join(history.names[:8])}; say "
+                          f"what one is: --map val_loss={history.names[0]}")
+    yield histories.run(history, options.take, naming.run(path, options))
     yield Tally(curve=scalars, noise=others)
 
 

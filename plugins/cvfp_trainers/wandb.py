@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting import configs, delimited, naming, tags
+from cvfp_core.ingesting import configs, delimited, histories, naming, tags
 from cvfp_core.ingesting.histories import History, whole
 from cvfp_core.ingesting.lines import bad_json, shown, text_of
 from cvfp_core.registry.kinds import IngestOptions
@@ -105,16 +105,9 @@ def read_history(path: Path, options: IngestOptions) -> Iterator[Found]:
                 runs.setdefault(run, History()).add(step, {metric: value} | also)
     unknown: dict[str, None] = {}
     for run, history in runs.items():
-        taken = history.take(options.take) if history else None
-        if taken is None:
-            yield NotUnderstood(line=1, expected=f"values for --take {options.take}", found=f"none of {run}")
-            continue
-        figures, names = tags.columns(taken.values)
-        if not any(name.startswith("val_") for name in names):
+        if not tags.validation(history.names):
             unknown |= dict.fromkeys(history.names)
-        yield FoundRun(line=1, taken=names, curves=history.curves(), columns=tags.with_train_tokens({
-            "run_id": run, "experiment": options.experiment or path.stem, **taken.values, **figures,
-            **({"step": taken.step} if counted else {}), "taken_at": taken.said}))
+        yield histories.run(history, options.take, {"run_id": run, "experiment": options.experiment or path.stem})
     if unknown:
         metrics = list(unknown)
         yield Remark(text=f"no metric is known by its name; there are: {', '.join(metrics[:8])}; say what one is: "
