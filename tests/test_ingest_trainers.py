@@ -177,6 +177,57 @@ def test_a_run_on_disk_is_its_summary_and_its_configuration(tmp_path: Path) -> N
     assert made.skipped == ()
 
 
+def _message(*fields: tuple[int, bytes]) -> bytes:
+    """A message in protocol buffers, of fields that have a length below 128."""
+    return b"".join(_key(number) + bytes([len(content)]) + content for number, content in fields)
+
+
+def _key(number: int) -> bytes:
+    key = number << 3 | 2
+    return bytes([key]) if key < 128 else bytes([key & 127 | 128, key >> 7])
+
+
+def _items(**values: object) -> bytes:
+    return b"".join(_message((1, _message((2, name.replace("__", "/").encode()), (16, json.dumps(value).encode()))))
+                    for name, value in values.items())
+
+
+def _frames(*records: bytes, block: int = 32768) -> bytes:
+    """Records as LevelDB frames them, cut where a block ends."""
+    data = b":W&B\xe1\xbe\x00"
+    for record in records:
+        first = True
+        while first or record:
+            room = block - len(data) % block
+            if room < 7:
+                data += bytes(room)
+                continue
+            part, record = record[:room - 7], record[room - 7:]
+            kind = (1 if first else 4) if not record else (2 if first else 3)
+            data += bytes(4) + len(part).to_bytes(2, "little") + bytes([kind]) + part
+            first = False
+    return data
+
+
+def test_the_log_of_a_run_on_disk_has_its_curves_its_name_and_its_configuration(tmp_path: Path) -> None:
+    run = tmp_path / "wandb" / "offline-run-20260102_030405-ab12cd34"
+    about = _message((1, b"ab12cd34"), (4, _items(n_params=1000, lr=0.1)), (8, b"tiny"), (13, b"box"))
+    steps = [_message((2, _items(_step=step, val__loss=5 - step / 1000, tokens=step * 10))) for step in range(1, 1001)]
+    content = _frames(_message((17, about)), *steps)
+    assert len(content) > 32768
+    write(run, content, "run-ab12cd34.wandb")
+    write(run.parent, '{"level": "INFO"}\n', "debug-internal.log")
+    made = read(run.parent)
+    (row,) = rows(made)
+    assert (row["run_id"], row["params"], row["val_loss"], row["train_tokens"]) == ("tiny", 1000, 4.0, 10_000)
+    assert made.curves.filter(metric="val/loss")["value"].to_list() == [5 - step / 1000 for step in range(1, 1001)]
+    assert "box" not in row.values()
+    assert (made.skipped, made.failed) == ((), ())
+    assert rows(read(run.parent, take=Take.read("step=10")))[0]["val_loss"] == 4.99
+    write(run, content[:40_000], "run-ab12cd34.wandb")
+    assert 0 < read(run).curves.filter(metric="val/loss").height < 1000
+
+
 # TensorBoard
 
 
@@ -205,6 +256,29 @@ def test_folders_of_training_and_validation_are_one_run_and_unknown_tags_are_lis
     _write_events(tmp_path / "other" / "events.out.tfevents.1.h", [("bleu", 3, 2.0), ("score", 3, 1.0)])
     made = read(tmp_path / "other")
     assert any("there are: bleu, score; say what one is: --map val_loss=bleu" in note for note in made.notes)
+
+
+def test_hyperparameters_in_event_files_are_of_the_run_above(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    run = tmp_path / "tiny"
+    (run / "1795660178.05").mkdir(parents=True)
+    _write_events(run / "events.out.tfevents.1.h", [("val/loss", 3, 2.0)])
+    said = HParamsPluginData()
+    said.session_start_info.hparams["lr"].number_value = 0.5
+    said.session_start_info.hparams["optimizer"].string_value = "adam"
+    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=said.SerializeToString())
+    value = Summary.Value(tag="_hparams_/session_start_info", metadata=SummaryMetadata(plugin_data=plugin))
+    with (run / "1795660178.05" / "events.out.tfevents.2.h").open("wb") as file:
+        writer = RecordWriter(file)
+        writer.write(Event(wall_time=1.0, file_version="brain.Event:2").SerializeToString())
+        writer.write(Event(wall_time=1.0, summary=Summary(value=[value])).SerializeToString())
+    (row,) = rows(read(tmp_path))
+    assert (row["run_id"], row["val_loss"], row["learning_rate"], row["optimizer"]) == ("tiny", 2.0, 0.5, "adam")
 
 
 # MLflow, Trackio

@@ -26,6 +26,7 @@ def cvfp_ingesters() -> tuple[Ingester, ...]:
         Ingester(
             name="wandb-folder", title="folder of a Weights & Biases run on disk",
             matches=lazy("cvfp_trainers.wandb:matches_folder"), read=lazy("cvfp_trainers.wandb:read_folder"),
+            parts=lazy("cvfp_trainers.wandb:parts"),
         ),
         Ingester(
             name="mlflow", title="MLflow's folder of a run, or its SQLite database",

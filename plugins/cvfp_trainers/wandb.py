@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
 from cvfp_core.ingesting import configs, delimited, histories, naming, tags
 from cvfp_core.ingesting.histories import History, whole
-from cvfp_core.ingesting.lines import bad_json, shown, text_of
+from cvfp_core.ingesting.lines import bad_json, first_bytes, shown, text_of
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
+from cvfp_trainers import wandb_log
 
 _RUN_COLUMNS = {"State", "Runtime", "Created", "User", "Tags", "Sweep", "Notes", "ID"}
 _STEPS = {"Step", "_step", "global_step", "trainer/global_step", "train/global_step"}
@@ -46,10 +47,21 @@ def matches_history(path: Path, head: bytes | None) -> bool:
 
 
 def matches_folder(path: Path, head: bytes | None) -> bool:
-    """Whether a folder is that of a run, or a file the summary of one."""
+    """Whether a folder is that of a run, or a file the summary or the log of one."""
     if head is None:
-        return (path / "files" / _SUMMARY).is_file()
-    return path.name == _SUMMARY and text_of(head).lstrip().startswith("{")
+        return (path / "files" / _SUMMARY).is_file() or any(
+            first_bytes(log, 4) == wandb_log.MAGIC for log in path.glob("run-*.wandb")) or _is_root(path)
+    return head.startswith(wandb_log.MAGIC) or (path.name == _SUMMARY and text_of(head).lstrip().startswith("{"))
+
+
+def parts(path: Path) -> Collection[Path]:
+    """All of a run's folder; of the folder above, what the library logs about itself."""
+    return list(path.glob("debug*.log") if _is_root(path) else path.iterdir())
+
+
+def _is_root(path: Path) -> bool:
+    """Whether a folder is the one that holds the folders of runs."""
+    return path.name == "wandb" and next(path.glob("debug*.log"), None) is not None
 
 
 def read_runs(path: Path, options: IngestOptions) -> Iterator[Found]:
@@ -116,8 +128,36 @@ def read_history(path: Path, options: IngestOptions) -> Iterator[Found]:
 
 
 def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
-    """The run of a folder on disk, from its summary; its configuration is joined to it."""
-    file = path if path.is_file() else path / "files" / _SUMMARY
+    """The run of a folder on disk: its curves from the log, its last values from the summary, its configuration."""
+    if path.is_dir() and _is_root(path):
+        yield Tally(noise=len(parts(path)))
+        return
+    given = path if path.is_file() else None
+    file = given if given and given.name == _SUMMARY else path / "files" / _SUMMARY
+    log = next(iter([given] if given and given != file else sorted(path.glob("run-*.wandb"))), None)
+    logged = wandb_log.read(log) if log is not None else wandb_log.Logged()
+    summary = configs.flat(_summary(file) if file.is_file() else logged.summary)
+    values = {name: value for name, value in summary.items() if name not in ("_timestamp", "_wandb.runtime")}
+    home = naming.folder(log or file)
+    run = re.fullmatch(r"(?:offline-)?run-[\d_]+-(\w+)", home.name)
+    called = naming.run(log or file, options)
+    called["run_id"] = logged.facts.get("name") or (run[1] if run else called["run_id"])
+    config = configs.flat({name: value for name, value in logged.config.items() if not name.startswith("_")})
+    config |= {quantity: config[name] for quantity, name in configs.quantities(config).items()}
+    if logged.history:
+        last = values if options.take.how == "last" else {}
+        found = histories.run(logged.history, options.take, config | last | called, step="_step")
+    else:
+        step = values.get("_step")
+        figures, names = tags.columns(values)
+        found = FoundRun(line=1, taken=names, columns=tags.with_train_tokens(
+            {**config, **values, **figures, **called, "taken_at": "last" if step is None else f"last, step {step}"}))
+    yield found
+    points = sum(len(curve.steps) for curve in found.curves) if isinstance(found, FoundRun) else 0
+    yield Tally(record=1, curve=points)
+
+
+def _summary(file: Path) -> dict[str, Any]:
     try:
         summary = json.loads(file.read_text(encoding="utf-8", errors="replace"))
     except json.JSONDecodeError as error:
@@ -126,12 +166,4 @@ def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
         raise IngestError(1, "JSON", str(error)) from None
     if not isinstance(summary, dict):
         raise IngestError(1, "an object", type(summary).__name__)
-    values = {name: value for name, value in configs.flat(summary).items() if name != "_timestamp"}
-    figures, names = tags.columns(values)
-    home = naming.folder(file)
-    run = re.fullmatch(r"(?:offline-)?run-[\d_]+-(\w+)", home.name)
-    called = naming.run(file, options)
-    yield FoundRun(line=1, taken=names, columns=tags.with_train_tokens(
-        {**values, **figures, **called, "run_id": run[1] if run else called["run_id"],
-         "taken_at": f"last, step {values['_step']}" if "_step" in values else "last"}))
-    yield Tally(record=1)
+    return summary
