@@ -204,3 +204,14 @@ def test_runs_of_the_protocol_and_published_logs_are_left_as_they_are() -> None:
     made = read(DATA / "newllm")
     assert made.records["taken_at"].null_count() == made.records.height
     assert registry()
+
+
+def test_commands_and_python_take_the_point_that_is_asked_for(tmp_path: Path) -> None:
+    import cvfp_core
+    from cvfp_core.ingesting import storing
+
+    path = write(tmp_path, CURVE, "tiny/metrics.csv")
+    assert cvfp_core.read(path, take="best").records["val_loss"].to_list() == [3.9]
+    storing.into(tmp_path / "store", read(path))
+    with pytest.raises(UsageError, match="--take best: records have one point each; give the logs or tables"):
+        cvfp_core.read(tmp_path / "store", take="best")

@@ -38,8 +38,8 @@ Map = Annotated[
                  "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
 Take = Annotated[
-    str, typer.Option("--take", metavar="WHICH", help="Point of a curve that the record of a foreign run is of: last, "
-                      "best or step=N.")
+    str | None, typer.Option("--take", metavar="WHICH", help="Point of its curves that a foreign run's record is of: "
+                             "last (default), best or step=N.")
 ]
 At = Annotated[
     list[str] | None,
@@ -62,13 +62,14 @@ _SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
-         where: str | None = None, map_: Sequence[str] | None = None, options: Sequence[str] | None = None) -> Asked:
+         where: str | None = None, map_: Sequence[str] | None = None, take: str | None = None,
+         options: Sequence[str] | None = None) -> Asked:
     """What the options ask of the runs in the paths."""
     from cvfp_core.ingesting import mapping
     from cvfp_core.results.runs import ask
 
     given = settings(options or [])
-    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), options=given)
+    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), take=take or "last", options=given)
     inputs = made.runs.inputs
     for note in inputs.notes:
         print(f"cvfp: {note}", file=sys.stderr)

@@ -33,7 +33,7 @@ def ingest(
         str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs.")
     ] = None,
     map_: asked.Map = None,
-    take: asked.Take = "last",
+    take: asked.Take = None,
     save_map: Annotated[
         Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
     ] = None,
@@ -57,7 +57,7 @@ def ingest(
     if save_map is not None:
         columns_mapping.save(save_map, mapping)
     made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping,
-                take=Take.read(take))
+                take=Take.read(take or "last"))
     if strict:
         made.require_complete()
     if not made.failed and not made.faults and made.published.is_empty():

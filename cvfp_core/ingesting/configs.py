@@ -66,12 +66,10 @@ def flat(made: Mapping[Any, Any]) -> dict[str, Any]:
 
 def quantities(said: Mapping[str, Any]) -> dict[str, str]:
     """Sizes and settings that a configuration states: quantity -> the name it states it under."""
-    known = {alias.lower() if len(alias) > 1 else alias: name for name, quantity in QUANTITIES.items()
-             if quantity.kind in ("size", "setting") or name == "seed" for alias in (name, *quantity.aliases)} | _SPELT
     made: dict[str, str] = {}
     for name, item in said.items():
         last = name.rpartition(".")[2]
-        quantity = known.get(last.lower() if len(last) > 1 else last)
+        quantity = _SPELT.get(last.lower()) or naming.sized(last)
         if quantity and quantity not in made and isinstance(item, int | float) and not isinstance(item, bool) \
                 and QUANTITIES[quantity].allows(item):
             made[quantity] = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from cvfp_core.registry.kinds import IngestOptions
@@ -51,16 +52,22 @@ def said(path: Path, options: IngestOptions) -> dict[str, float]:
 
     A part counts if its letters are a quantity's name or alias; the name nearest to the run counts most.
     """
-    known = {alias: name for name, quantity in QUANTITIES.items()
-             if quantity.kind in ("size", "setting") or name == "seed"
-             for alias in (name, *quantity.aliases, *(each.lower() for each in quantity.aliases if len(each) > 1))}
     root = options.root.absolute() if options.root is not None else path.absolute().parent
     made: dict[str, float] = {}
     for part in (path.absolute().relative_to(root).parts if path.absolute().is_relative_to(root) else (path.name,)):
         stem = part.removesuffix(path.suffix) if part == path.name and path.is_file() else part
         for key, digits, suffix in _SAID.findall(stem):
-            name = known.get(key) or known.get(key.lower() if len(key) > 1 else key)
+            name = sized(key)
             if name:
                 value = float(digits) * _FACTORS[suffix.lower()]
                 made[name] = int(value) if value.is_integer() and QUANTITIES[name].dtype == "int" else value
     return made
+
+
+@cache
+def sized(name: str) -> str | None:
+    """The size or setting of that name or alias; capitals do not count in names of two letters or more."""
+    plain = name.lower() if len(name) > 1 else name
+    return next((quantity.name for quantity in QUANTITIES.values()
+                 if (quantity.kind in ("size", "setting") or quantity.name == "seed") and plain in (
+                     quantity.name, *(alias.lower() if len(alias) > 1 else alias for alias in quantity.aliases))), None)

@@ -20,6 +20,7 @@ from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
 from cvfp_core.results.printed import WIDE, Block, Printed, table, width
 from cvfp_core.schema import expressions, series
+from cvfp_core.schema.found import Take
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
 from cvfp_core.schema.records import SCHEMA, plain
 from cvfp_core.schema.settings import Scalar
@@ -123,27 +124,31 @@ class Asked:
                 f"{', '.join(expressions.nearest(lacking, numbers))}; say which it is: --map {lacking[0]}=COLUMN")
 
 
-def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
+def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None,
+         take: str = "last") -> Runs:
     """The runs of paths, of frames, or of both; each run once, whichever way it was reached.
 
     runs: a path or frame (polars or pandas), or several: folders of `cvfp run`, logs, tables. map: record column ->
-    expression over the input's columns. where: an expression that is true for the runs to keep.
+    expression over the input's columns. where: an expression that is true for the runs to keep. take: which point of
+    its curves the record of a foreign run is of: last, best or step=N.
 
         runs = cvfp.read("sweep.csv", map={"params": "N", "val_loss": "loss"}, where="params > 1e6")
     """
     if not isinstance(runs, Runs):
         registry = installed()
-        return Runs(inputs=reading.read(runs, registry, mapping=map, where=where), registry=registry)
+        return Runs(inputs=reading.read(runs, registry, mapping=map, where=where, take=Take.read(take)),
+                    registry=registry)
+    Take.read(take).require_last("runs that were read")
     records = reading.mapped(runs.records, map or {})
     kept = records if where is None else reading.kept(records, where)
     return replace(runs, inputs=replace(runs.inputs, records=kept, left_out=records.height - kept.height))
 
 
 def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
-        where: str | None = None, map: Mapping[str, str] | None = None,
+        where: str | None = None, map: Mapping[str, str] | None = None, take: str = "last",
         options: Mapping[str, Scalar | None] | None = None) -> Asked:
     """What is asked of which runs, read."""
-    return Asked(runs=read(runs, map=map, where=where), x=x, y=y, options=dict(options or {}),
+    return Asked(runs=read(runs, map=map, where=where, take=take), x=x, y=y, options=dict(options or {}),
                  by=(by,) if isinstance(by, str) else tuple(by) if by else None)
 
 

@@ -27,6 +27,11 @@ class Take:
             raise UsageError(f"--take takes last, best or step=N, such as step=1000, not '{text}'")
         return cls(how="step", step=int(text.removeprefix("step=")))
 
+    def require_last(self, what: str) -> None:
+        """Raises UsageError if another point than the last is asked of what holds records, whose points are taken."""
+        if self.how != "last":
+            raise UsageError(f"--take {self}: {what} have one point each; give the logs or tables they were read from")
+
     def __str__(self) -> str:
         return self.how if self.step is None else f"step={self.step}"
 
