@@ -215,3 +215,22 @@ def test_commands_and_python_take_the_point_that_is_asked_for(tmp_path: Path) ->
     storing.into(tmp_path / "store", read(path))
     with pytest.raises(UsageError, match="--take best: records have one point each; give the logs or tables"):
         cvfp_core.read(tmp_path / "store", take="best")
+
+
+def test_last_values_beside_the_steps_are_of_the_same_run(tmp_path: Path) -> None:
+    write(tmp_path, "step,train_loss\n1,5.0\n2,4.0\n", "exp/tiny/metrics.csv")
+    write(tmp_path, '{"val_loss": 4.5, "train_loss": 9.0, "tokens": 640}', "exp/tiny/summary.json")
+    write(tmp_path, '{"n_params": 7}', "exp/tiny/config.json")
+    (row,) = rows(read(tmp_path / "exp"))
+    assert [row[name] for name in ("run_id", "val_loss", "train_loss", "tokens_seen", "train_tokens", "params")] == [
+        "tiny", 4.5, 4.0, 640, 640, 7]
+    (first,) = _take("step=1", tmp_path / "exp")
+    assert (first["train_loss"], first["val_loss"]) == (5.0, None)
+
+
+def test_a_configuration_beside_a_table_of_runs_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    write(tmp_path, "params,val_loss\n1,3.0\n2,2.5\n", "runs.csv")
+    write(tmp_path, "a: 1\n", "config.yaml")
+    made = read(tmp_path)
+    assert made.records.height == 2
+    assert [text.partition(":")[0] for text in made.skipped] == [f"{tmp_path.name}/config.yaml"]

@@ -17,6 +17,9 @@ from cvfp_core.schema.quantities import QUANTITIES
 
 NAMES = ("config.json", "config.yaml", "config.yml", "config.toml", "hparams.yaml", "hparams.json", "args.json",
          "params.json", "hyperparameters.json", "training_args.json", ".hydra/config.yaml", "files/config.yaml")
+RESULTS = ("summary.json", "results.json", "result.json", "final.json", "final_metrics.json", "eval.json",
+           "eval_results.json", "all_results.json")
+"""Last values of a run, beside the file of its steps."""
 _LARGEST = 1 << 20
 _MOST = 1000
 """Names, and tables of names, taken of a file."""
@@ -38,6 +41,17 @@ def beside(path: Path, root: Path | None = None) -> tuple[Path, ...]:
         if at in (home, root and root.absolute()):
             return tuple(found)
         at = at.parent
+
+
+def rank(name: str) -> int:
+    """In which order files of a folder are read: what others are joined to comes first."""
+    return 2 if name in NAMES else 1 if name in RESULTS else 0
+
+
+def results(path: Path) -> tuple[Path, ...]:
+    """Files of last values beside a file of steps, which is none of them itself."""
+    found = [path.absolute().parent / name for name in RESULTS] if path.is_file() and not rank(path.name) else []
+    return tuple(file for file in found if file.is_file())
 
 
 def read(path: Path) -> dict[str, Any]:

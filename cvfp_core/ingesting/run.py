@@ -143,6 +143,8 @@ def ingest(
     files = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
     skipped, faults = [], []
     for source in sources.find(paths, registry, format_):
+        if source.path.absolute() in reader.joined:
+            continue
         if source.fault:
             faults.append(f"{source.name}: {source.problem}")
         elif source.ingester is None and not source.asked:
@@ -172,6 +174,8 @@ class _Reader:
     def __init__(self, registry: Registry, options: IngestOptions, rows: Rows, spool: Spool) -> None:
         self.registry, self.options, self.rows, self.spool = registry, options, rows, spool
         self.published: list[tuple[str, PublishedAlpha]] = []
+        self.joined: set[Path] = set()
+        """Files that were read as a part of the run beside them."""
 
     def read(self, source: sources.Source, ingester: Ingester) -> FileReport:
         owner = self.registry.owner(Ingester, ingester.name)
@@ -216,7 +220,7 @@ class _Reader:
         found: Iterator[Found] = iter(ingester.read(path, options))
         if ingester.general:
             found = steps.join(found, path, options)
-        return beside.join(found, path, options)
+        return beside.join(found, path, options, self.joined)
 
     def table(self, name: str, table: pl.DataFrame) -> FileReport:
         """Reads a frame of one run a row, or of steps of runs."""

@@ -88,15 +88,10 @@ class _Search:
         except OSError as error:
             yield Source(path=path, name=name, ingester=None, problem=_why(error))
             return
-        joined = bool(knowing)
-        for entry in sorted(entries, key=lambda entry: entry.name in configs.NAMES):
-            config = entry.name in configs.NAMES
-            if entry.name.startswith(_HIDDEN) or _links_to_folder(entry) or not left_to_others(path / entry.name) or (
-                    config and joined):
+        for entry in sorted(entries, key=lambda entry: configs.rank(entry.name)):
+            if entry.name.startswith(_HIDDEN) or _links_to_folder(entry) or not left_to_others(path / entry.name):
                 continue
-            for source in self.walk(path / entry.name, f"{name}/{entry.name}", asked=False):
-                joined = joined or (source.ingester is not None and not config)
-                yield source
+            yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
 
     def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
         if self.chosen is not None and asked:
