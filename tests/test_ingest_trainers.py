@@ -341,10 +341,20 @@ def test_the_database_of_a_tracker_holds_runs(tmp_path: Path, script: str, name:
     assert made.files[0].reported == (name == "trackio")
 
 
+def test_an_integer_of_hundreds_of_digits_in_a_configuration_costs_itself_alone(tmp_path: Path) -> None:
+    write(tmp_path, '{"val/loss": 3.0, "_step": 5}', "run-1-a/files/wandb-summary.json")
+    write(tmp_path, f"n_layer: {{value: {'9' * 401}}}\nlr: {{value: 0.5}}\n", "run-1-a/files/config.yaml")
+    (row,) = rows(read(tmp_path))
+    assert (row["val_loss"], row["num_layers"], row["learning_rate"]) == (3.0, None, 0.5)
+
+
 def test_a_damaged_database_is_a_named_failure(tmp_path: Path) -> None:
     path = _database(tmp_path / "mine.db", MLFLOW)
     path.write_bytes(path.read_bytes()[:5000] + b"\0" * 3000)
     assert read(path, format_="mlflow").files[0].problem
+    names = _database(tmp_path / "named.db", TRACKIO)
+    names.write_bytes(names.read_bytes().replace(b"run_name TEXT", b"run_\xf9\xf9me TEXT"))
+    assert " failed: " not in str(read(names, format_="trackio").files[0].problem)
     path = _database(tmp_path / "other.db", "CREATE TABLE a (b TEXT)")
     assert "no ingester knows its content" in str(read(path).files[0].problem)
 

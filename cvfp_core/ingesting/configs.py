@@ -21,6 +21,7 @@ RESULTS = ("summary.json", "results.json", "result.json", "final.json", "final_m
            "eval_results.json", "all_results.json")
 """Last values of a run, beside the file of its steps."""
 _LARGEST = 1 << 20
+_GREATEST = 10**308
 _MOST = 1000
 """Names, and tables of names, taken of a file."""
 _SPELT = {"num_hidden_layers": "num_layers", "depth": "num_layers", "n_embd": "context_dim",
@@ -72,10 +73,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def flat(made: Mapping[Any, Any]) -> dict[str, Any]:
-    """Names joined by dots, with the numbers, words and truth values that are there; people and machines left out."""
+    """Names joined by dots, with the numbers, words and truth values that are there; people and machines left out.
+
+    An integer that no float can hold is left out too.
+    """
     said = {name: value(item, QUANTITIES.get(name)) if isinstance(item, str) and len(item) <= 200 else item
             for name, item in islice(_flat(made), _MOST) if name.rpartition(".")[2].lower() not in _NOBODYS}
-    return {name: item for name, item in said.items() if item is not None}
+    return {name: item for name, item in said.items()
+            if item is not None and not (isinstance(item, int) and abs(item) > _GREATEST)}
 
 
 def quantities(said: Mapping[str, Any]) -> dict[str, str]:

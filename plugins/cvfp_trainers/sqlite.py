@@ -21,7 +21,7 @@ def opened(path: Path) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{whole}", uri=True)) as connection:
             connection.text_factory = lambda text: text.decode("utf-8", "replace")
             yield lambda query, *given: connection.execute(query, given).fetchall()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # a message of the library may be damaged too
         raise IngestError(1, "a database of runs", str(error)) from None
 
 
