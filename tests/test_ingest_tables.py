@@ -470,5 +470,37 @@ def test_a_curve_over_one_size_where_another_varies_says_how_to_ask_for_both(tmp
     assert "vary too" not in cli("predict", path, "--at", "train_tokens=1e11", "--law", "power-law").stdout
     bad = cli("predict", path, "--at", "params=7e9", "--at", "epochs=3")
     assert bad.exit_code == 2
-    assert bad.stderr.endswith("\ncvfp: no law is a function of params, epochs; those of several quantities: chinchilla "
-                               "of params, train_tokens\n")
+    assert bad.stderr.endswith("\ncvfp: no law is a function of params, epochs; those of several quantities: "
+                               "chinchilla of params, train_tokens\n")
+
+
+# what is said
+
+
+def test_the_account_shows_the_range_of_every_size_and_metric_of_each_series(tmp_path: Path) -> None:
+    text = "optimizer,params,train_tokens,val_ppl\n" + "".join(
+        f"{optimizer},{size}000000,2e9,{1.2 + 2.2 * (2 - i)}\n" for optimizer in ("adam", "muon")
+        for i, size in enumerate((1, 2, 3)))
+    said = [line.split() for line in cli("ingest", str(write(tmp_path, text, "a.csv"))).stdout.splitlines()]
+    assert said[0] == ["series", "runs", "train_tokens", "params", "val_ppl", "alpha"]
+    assert " ".join(said[1][:11]) == "a adam 3 2e9 1e6 to 3e6 1.2 to 5.6 -"
+
+
+def test_what_was_refused_is_said_first_with_its_remedy(tmp_path: Path) -> None:
+    lines = ["variant,val_ppl", *["x"] * 40, "a,0.37", "b,20"]
+    made = cli("ingest", str(write(tmp_path, "\n".join(lines), "a.csv")))
+    assert made.stderr.startswith("reported: a.csv:42: 'val_ppl' must be at least 1, found 0.37\nreported: a.csv:2: ")
+    assert "and others: 41 lines or rows were reported" in made.stderr
+
+
+def test_explain_says_what_every_file_and_column_was_taken_for(tmp_path: Path) -> None:
+    write(tmp_path, "N (M),lab,val_loss,x\n1,a,3.5,1\n2,b,3.25,2\n", "logs/a.csv")
+    write(tmp_path, "Notes.", "logs/b.md")
+    made = cli("ingest", str(tmp_path / "logs"), "--explain", "--map", "seed=x")
+    assert made.exit_code == 0
+    first, *lines, last = made.stdout.splitlines()
+    assert first.startswith("logs/a.csv: CSV or TSV, one row a run (csv; a general form")
+    assert lines == ["  N (M): by its name, params = N (M) * 1e+06", "  lab: kept under its own name",
+                     "  val_loss: a quantity of this name", "  x: kept under its own name", "  seed: mapped, x"]
+    assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: csv, ")
+    assert cli("ingest", str(tmp_path), "--explain", "--json").exit_code == 2
