@@ -504,3 +504,43 @@ def test_explain_says_what_every_file_and_column_was_taken_for(tmp_path: Path) -
                      "  val_loss: a quantity of this name", "  x: kept under its own name", "  seed: mapped, x"]
     assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: csv, ")
     assert cli("ingest", str(tmp_path), "--explain", "--json").exit_code == 2
+
+
+# mappings
+
+ARITHMETIC = """n_layer,n_embd,config.vocab,step,bpb,bytes_per_token
+2,64,1000,1000,2.5,4
+4,128,1000,2000,2.25,4
+"""
+MAPS = {"train_tokens": "step * 524288", "params": "n_layer*12*n_embd**2 + config.vocab * n_embd", "variant": "'a'",
+        "val_loss": "bpb*0.693*bytes_per_token", "batch_tokens": "524288", "score": "bpb", "score_again": "bpb"}
+
+
+def test_a_mapping_computes_with_constants_nested_names_and_one_source_for_several_targets(tmp_path: Path) -> None:
+    row = rows(read(write(tmp_path, ARITHMETIC, "a.csv"), mapping=MAPS))[0]
+    assert {name: row[name] for name in MAPS} == {
+        "train_tokens": 524_288_000, "params": 2 * 12 * 64**2 + 64_000, "variant": "a", "batch_tokens": 524_288,
+        "val_loss": pytest.approx(2.5 * 0.693 * 4), "score": 2.5, "score_again": 2.5}
+
+
+def test_a_mapping_saved_beside_the_files_counts_is_said_and_can_be_ignored(tmp_path: Path) -> None:
+    path = write(tmp_path / "a=b", "x,y\n1000,3.5\n2000,3.25\n", "a.csv")
+    assert "is read as" not in cli("show", str(path)).stderr
+    saved = cli("ingest", str(path), "--map", "train_tokens=x", "--map", "val_loss=y", "--save-map",
+                str(path.with_name("cvfp-map.toml")))
+    assert saved.exit_code == 0
+    for given in (path, path.parent):
+        made = cli("ingest", str(given), "--json")
+        assert made.stderr.splitlines()[0] == (f"cvfp: {path.with_name('cvfp-map.toml')} maps train_tokens = x, val_loss "
+                                               "= y (--no-map ignores it)")
+        assert [row["train_tokens"] for row in json.loads(made.stdout)["records"]] == [1000, 2000]
+        assert json.loads(made.stdout)["skipped"] == []
+    over = json.loads(cli("ingest", str(path), "--json", "--map", "train_tokens=x * 2").stdout)
+    assert [(row["train_tokens"], row["val_loss"]) for row in over["records"]] == [(2000, 3.5), (4000, 3.25)]
+    ignored = json.loads(cli("ingest", str(path), "--json", "--no-map").stdout)
+    assert [row["train_tokens"] for row in ignored["records"]] == [None, None]
+    for command in ("show", "fit", "report", "check"):
+        assert "cvfp-map.toml maps" in cli(command, str(path)).stderr
+        assert "cvfp-map.toml maps" not in cli(command, str(path), "--no-map").stderr
+    other = write(tmp_path / "other", '[map]\nseed = "x"\n', "cvfp-map.toml")
+    assert cli("show", str(path), str(other.parent)).stderr.startswith("cvfp: several mappings: ")

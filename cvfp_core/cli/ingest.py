@@ -37,6 +37,7 @@ def ingest(
         str | None, typer.Option("--experiment", metavar="LABEL", help="Label of the runs.")
     ] = None,
     map_: asked.Map = None,
+    no_map: asked.NoMap = False,
     save_map: Annotated[
         Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
     ] = None,
@@ -60,7 +61,7 @@ def ingest(
 
     if explain and (into is not None or json_):
         raise UsageError(f"--explain stores nothing and prints no JSON; leave out {'--json' if json_ else '--into'}")
-    mapping = columns_mapping.read(map_ or [])
+    mapping = asked.mapping(paths, map_, no_map=no_map)
     if save_map is not None:
         columns_mapping.save(save_map, mapping)
     made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping)

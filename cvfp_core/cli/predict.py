@@ -22,6 +22,7 @@ def predict(
     along: asked.Along = None,
     where: asked.Where = None,
     map_: asked.Map = None,
+    no_map: asked.NoMap = False,
     options: asked.LawOptions = None,
     json_: asked.Json = False,
 ) -> None:
@@ -29,7 +30,7 @@ def predict(
     from cvfp_core.results.forecasts import forecast
 
     points = asked.points(at, tokens)
-    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, options=options)
     made = forecast(question, points, law, along=along)
     if json_:
         asked.show_json(made.as_dict())

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvfp_core.errors import PluginError
+from cvfp_core.ingesting import mapping
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
 
 HEAD = 1 << 16
-_HIDDEN = (".", "__pycache__", "~")
+_HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
