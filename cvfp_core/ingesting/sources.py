@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvfp_core.errors import PluginError
-from cvfp_core.ingesting import mapping
+from cvfp_core.errors import CvfpError, PluginError
+from cvfp_core.ingesting import mapping, packed
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
 
@@ -86,14 +86,22 @@ class _Search:
             yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
 
     def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
-        if self.chosen is not None and asked:
-            yield Source(path=path, name=name, ingester=self.chosen)
-            return
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD)
         except OSError as error:
             yield Source(path=path, name=name, ingester=None, problem=_why(error), asked=asked)
+            return
+        if (packing := packed.form(path, head)) is not None:
+            try:
+                with packed.unpacked(path, packing) as parts:
+                    for part, more in parts:
+                        yield from self._file(part, name + more, asked=asked)
+            except CvfpError as error:
+                yield Source(path=path, name=name, ingester=None, problem=str(error), asked=asked)
+            return
+        if self.chosen is not None and asked:
+            yield Source(path=path, name=name, ingester=self.chosen)
             return
         for general in (False, True):
             candidates = [each for each in self.candidates if each.general == general]
