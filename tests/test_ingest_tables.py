@@ -136,8 +136,8 @@ def test_a_mapping_that_is_none_is_a_usage_error(text: str) -> None:
 def test_the_last_evaluation_of_a_trainer_state_is_the_record() -> None:
     made = read(DATA / "trainers")
     (row,) = rows(made)
-    assert (row["variant"], row["experiment"]) == ("tiny-gpt", "trainers")
-    assert (row["train_tokens"], row["epochs"]) == (10_000, 2)
+    assert (row["run_id"], row["experiment"]) == ("tiny-gpt", "trainers")
+    assert (row["tokens_seen"], row["train_tokens"], row["epochs"]) == (10_000, 5_000, 2)
     assert row["val_ppl"] == pytest.approx(math.exp(3.0))
     assert row["flops"] == 123456.0
     evaluations = made.curves.filter(metric="eval_loss").select("step", "value").rows()
@@ -147,14 +147,14 @@ def test_the_last_evaluation_of_a_trainer_state_is_the_record() -> None:
 def test_a_tracker_s_table_of_runs_becomes_records() -> None:
     made = read(DATA / "tables" / "wandb_runs.csv")
     assert made.files[0].ingester == "wandb-runs"
-    assert made.records["status"].to_list() == ["ok", "failed"]
-    assert made.records["train_tokens"].to_list() == [1_000_000, 500_000]
-    assert made.records["val_ppl"].to_list() == pytest.approx([math.exp(3), math.exp(4)])
+    assert made.records.sort("run_id").select("run_id", "status", "train_tokens").rows() == [
+        ("run-a", "ok", 1_000_000), ("run-b", "failed", 500_000)]
+    assert made.records.sort("run_id")["val_ppl"].to_list() == pytest.approx([math.exp(3), math.exp(4)])
 
 
 def test_a_chart_s_history_becomes_curves_of_every_run() -> None:
     made = read(DATA / "tables" / "wandb_history.csv")
-    assert made.records["variant"].to_list() == ["run-a", "run-b"]
+    assert made.records["run_id"].to_list() == ["run-a", "run-b"]
     assert made.records["val_ppl"].to_list() == pytest.approx([math.exp(3), math.exp(5)])
     assert made.curves.select("step", "value").rows() == [(10, 4.0), (20, 3.0), (10, 5.0)]
 
@@ -167,7 +167,7 @@ def test_an_event_file_becomes_a_record_with_curves(tmp_path: Path) -> None:
     made = read(path)
     assert [file.problem for file in made.files] == [None]
     (row,) = rows(made)
-    assert (row["variant"], row["experiment"], row["train_tokens"]) == ("small", "lab", 5000)
+    assert (row["run_id"], row["experiment"], row["train_tokens"]) == ("small", "lab", 5000)
     assert row["val_ppl"] == pytest.approx(math.exp(3.0))
     assert made.curves.filter(metric="eval/loss")["value"].to_list() == [4.0, 3.0]
 
@@ -261,10 +261,7 @@ def test_what_a_row_is_called_does_not_hang_on_its_neighbours(tmp_path: Path) ->
     assert read(alone).records["run_id"].to_list() == read(path).records["run_id"].to_list()[:1]
 
 
-def test_a_step_of_a_run_is_no_run_and_a_configuration_neither(tmp_path: Path) -> None:
-    made = read(write(tmp_path, "step,train_loss,val_loss\n1,5.0,5.1\n2,4.0,4.2\n", "metrics.csv"))
-    assert made.records.is_empty()
-    assert made.files[0].messages[0].startswith("metrics.csv:2: is a step of a run, by its column 'step', and no run")
+def test_a_configuration_is_no_run(tmp_path: Path) -> None:
     made = read(write(tmp_path, '{"vocab_size": 100, "hidden_size": 7}', "config.json"))
     assert made.records.is_empty()
     assert made.files[0].messages == (

@@ -517,6 +517,8 @@ INPUTS = {
     "parquet": Input("made.parquet", 4), "wandb-runs": Input("tables/wandb_runs.csv", 2),
     "wandb-history": Input("tables/wandb_history.csv", 2), "tensorboard": Input("made.tfevents", 1),
     "trainer-state": Input("trainers/tiny-gpt/checkpoint-20/trainer_state.json", 1),
+    "mlflow": Input("made.mlflow", 2), "trackio": Input("made.trackio", 2),
+    "wandb-folder": Input("trackers/run-20260102_030405-ab12cd34", 1),
 }
 
 
@@ -536,6 +538,16 @@ def made_input(name, folder):
             for step in range(1, 6):
                 value = Summary.Value(tag="eval/loss", simple_value=3 - 0.1 * step)
                 writer.write(Event(wall_time=1.0, step=step, summary=Summary(value=[value])).SerializeToString())
+        return path
+    if path.suffix in (".mlflow", ".trackio"):
+        import sqlite3
+        from contextlib import closing
+
+        from test_ingest_trainers import MLFLOW, TRACKIO
+
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(MLFLOW if path.suffix == ".mlflow" else TRACKIO.replace(
+                """, (4, 't', 'small', 3, '{"val":')""", ""))
         return path
     table = analyses.null_data(0).head(4).select("variant", "seed", "num_samples", "train_tokens", "val_er", "val_ppl")
     write = {".csv": table.write_csv, ".json": table.write_json, ".jsonl": table.write_ndjson,

@@ -38,6 +38,10 @@ Map = Annotated[
                  "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
 NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml that lies beside the files.")]
+Take = Annotated[
+    str, typer.Option("--take", metavar="WHICH", help="Point of a curve that the record of a foreign run is of: last, "
+                      "best or step=N.")
+]
 At = Annotated[
     list[str] | None,
     typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "

@@ -38,6 +38,7 @@ def ingest(
     ] = None,
     map_: asked.Map = None,
     no_map: asked.NoMap = False,
+    take: asked.Take = "last",
     save_map: Annotated[
         Path | None, typer.Option("--save-map", metavar="FILE", help="Save the mapping, to give as --map FILE.")
     ] = None,
@@ -58,13 +59,15 @@ def ingest(
     from cvfp_core import registry
     from cvfp_core.ingesting import mapping as columns_mapping
     from cvfp_core.ingesting.run import ingest as read
+    from cvfp_core.schema.found import Take
 
     if explain and (into is not None or json_):
         raise UsageError(f"--explain stores nothing and prints no JSON; leave out {'--json' if json_ else '--into'}")
     mapping = asked.mapping(paths, map_, no_map=no_map)
     if save_map is not None:
         columns_mapping.save(save_map, mapping)
-    made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping)
+    made = read(paths, registry.installed(), format_=format_, experiment=experiment, mapping=mapping,
+                take=Take.read(take))
     if strict:
         made.require_complete()
     if explain:

@@ -99,17 +99,18 @@ class Names:
         return made[0] if made else None
 
 
-def adopt(records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, str], names: Names) -> Adopted:
+def adopt(records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, str], names: Names,
+          known: Collection[str] = ()) -> Adopted:
     """The records with quantities that the table has under other names set beside, through the gate.
 
     given: the columns of the table. A quantity that the table has, or that follows from one it has, is left alone, and
-    so is a column that the user's mapping reads.
+    so is a column that the user's mapping reads. known: columns whose meaning the ingester knows already.
     """
     read = columns_mapping.columns_read(mapping, given)
     candidates: dict[str, list[tuple[int, float, str]]] = {}
     left = []
     for column in records.columns:
-        if column in names.quantities or column in read or column.startswith("_"):
+        if column in names.quantities or column in read or column in known or column.startswith("_"):
             continue
         meaning = names.meaning(column)
         if meaning is None or meaning.quantity.name in given or records[column].is_null().all() or any(

@@ -12,6 +12,7 @@ import polars as pl
 
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
+from cvfp_core.ingesting import tags
 from cvfp_core.ingesting.aliases import Names, adopt
 from cvfp_core.ingesting.content import add_identity, safe, told_apart
 from cvfp_core.ingesting.lines import shown
@@ -28,9 +29,7 @@ _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 _DERIVED_FROM = {"variant", "settings", *_SIZES}
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
         "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
-
 _SHOWN_COLUMNS = 12
-_STEPS = {"step", "global_step", "epoch", "iteration", "iter"}
 _RUNS_IN_A_SERIES = 3
 """On average at least, for a column of texts to tell series apart."""
 
@@ -123,6 +122,7 @@ class Batch:
     def add(self, found: FoundRun) -> int:
         """Takes a run; returns its number, which its curves go by."""
         number = self.rows.number()
+        self.taken |= found.taken
         self._pending.append((number, found))
         if len(self._pending) >= _BATCH:
             self.close()
@@ -198,7 +198,8 @@ class Batch:
                                                                                 row.get(each.column)))
         records = add_identity(made.records)
         if self.aliases:
-            adopted = adopt(records, given, self.asked.mapping, self.rows.names)
+            adopted = adopt(records, given, self.asked.mapping, self.rows.names,
+                            {*self.taken.values(), *tags.no_cross_entropy(given)})
             for each, column in adopted.rejected:
                 self._refuse(records["_line"][each.row], f"{column} {each.reason}", _refusal(
                     column, f"(read as {each.column}) {each.reason}", each.value))
@@ -209,7 +210,7 @@ class Batch:
         self.count += records.height
 
     def _are_runs(self, rows: list[dict[str, Any]]) -> list[bool]:
-        """Which rows are runs: a run has a variant, or is a row of a table with a size and a metric, and no step.
+        """Which rows are runs: a run has a variant or a run id, or is a row of a table with a size and a metric.
 
         One that has phases or an input window is of a variant, which three sizes name. Of a single row one of the
         numbers must be a metric by its name; else it may be a configuration.
@@ -219,17 +220,13 @@ class Batch:
                    ("size", "metric") and any(type(row.get(name)) in (int, float) for row in rows)]
         alone = len(rows) == 1 and not self.count
         table = len(numbers) > 1 and (not alone or any(map(self.rows.names.is_metric, numbers)))
-        others = [name for name in ("num_input_tokens", *PHASES) if name in names] + [
-            name for name in names if _is_step(name)]
-        return [bool(row.get("variant")) or (
+        others = [name for name in ("num_input_tokens", *PHASES) if name in names]
+        return [bool(row.get("variant") or row["_given_id"]) or (
             table and all(row.get(name) is None for name in others)
             and any(row.get(name) is not None for name in numbers)) for row in rows]
 
     def _no_run(self, row: dict[str, Any]) -> str:
         """Why a row is no run, and what to do."""
-        if step := next((name for name in row if _is_step(name) and row[name] is not None), None):
-            return (f"is a step of a run, by its column '{step}', and no run; if it is one, name it with "
-                    "--map \"variant='name'\"")
         known = [f"{name} = {row[name]}" for name in _SIZES if row.get(name)]
         if known or any(row.get(name) is not None for name in PHASES):
             return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
@@ -312,11 +309,6 @@ def _number_type(values: list[Any]) -> pl.DataType | None:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _is_step(column: str) -> bool:
-    """Whether the column says which step of a run a row is."""
-    return column.strip("_").lower() in _STEPS
 
 
 def _refusal(column: str, reason: str, value: Any) -> str:

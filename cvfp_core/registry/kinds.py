@@ -6,7 +6,7 @@ class's name in lower case. Only the standard library is imported here, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -14,7 +14,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cvfp_core.schema.cells import Cell, Emit, Variant
-from cvfp_core.schema.found import Found
+from cvfp_core.schema.found import Found, Take
 from cvfp_core.schema.quantities import Follows as Follows
 from cvfp_core.schema.quantities import Quantity as Quantity
 from cvfp_core.schema.settings import Scalar
@@ -366,6 +366,10 @@ class IngestOptions:
     """Settings known by a name, of all plugins."""
     quantities: Mapping[str, Quantity] = field(default_factory=dict)
     """Quantities that plugins declare, by name."""
+    take: Take = field(default_factory=Take)
+    """Which point of a run's curves its record is of."""
+    root: Path | None = None
+    """The folder that was given, if the input was found in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,3 +387,5 @@ class Ingester:
     read: Callable[[Path, IngestOptions], Iterator[Found]]
     general: bool = False
     """True: reads anything of a general form (a table); asked only where no other ingester knows the content."""
+    parts: Callable[[Path], Collection[Path]] | None = None
+    """Of a folder that it knows, the entries it reads; the others are looked at as ever. None: it reads all."""
