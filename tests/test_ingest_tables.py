@@ -655,3 +655,8 @@ def test_every_published_sweep_is_read_whole_without_a_mapping(name: str, runs: 
     made = read(ANCHORS / f"{name}.csv")
     assert (made.records.height, made.failed, made.duplicates) == (runs, (), ())
     assert all(made.records[each].null_count() == 0 for each in measured)
+
+
+def test_a_table_of_any_length_is_read_by_the_same_names_throughout(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "N,loss\n" + "".join(f"{i},2\n" for i in range(1, 25_001)), "a.csv"))
+    assert made.records.select(pl.col("params").sum(), pl.col("val_loss").sum()).row(0) == (25_000 * 25_001 / 2, 50_000)
