@@ -78,7 +78,8 @@ class Rows:
         if not frames:
             own = {name: dtype() for name, dtype in _OWN.items()}
             return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
-        return told_apart(pl.concat(frames, how="diagonal_relaxed"))
+        records = add_identity(pl.concat(frames, how="diagonal_relaxed"))
+        return told_apart(derive(records, self.declared))
 
     def variant(self, name: str) -> Variant | None:
         """The variant of that name, if a family knows it."""
@@ -155,7 +156,7 @@ class Batch:
             "_given_id": [safe(str(given)) if given else None for given in ids], "_run": numbers, "_order": numbers,
             "_exact": [each.exact for each in found], "_curves": [bool(each.curves) for each in found],
             "_fingerprint": [each.fingerprint for each in found], "_name": [self.name] * len(rows),
-            "_line": [each.line for each in found],
+            "_line": [each.line for each in found], "run_id": ["-"] * len(rows),
         }, schema_overrides=_OWN)
         good = self._are_runs(rows, ids)
         given = {"run_id", *chain.from_iterable(rows)}
@@ -167,7 +168,8 @@ class Batch:
 
     def in_series(self) -> list[pl.DataFrame]:
         """The frames; in a table without variants, columns of few texts tell its series apart."""
-        if not self.aliases or not self.frames or any(each["variant"].is_not_null().any() for each in self.frames):
+        if not self.aliases or self.count < 2 * _RUNS_IN_A_SERIES or any(
+                each["variant"].is_not_null().any() for each in self.frames):
             return self.frames
         texts = [name for name, dtype in self.frames[0].schema.items() if dtype == pl.String and name not in SCHEMA
                  and not name.startswith("_") and name != "content"
@@ -203,12 +205,11 @@ class Batch:
             self._through([row for row, is_held in zip(runs, held, strict=True) if is_held],
                           own.filter(pl.Series(held)), given)
             return
-        loose = loose.with_columns(own.get_columns()).with_columns(run_id=pl.lit("-"))
-        made = conform(loose, self.rows.declared, derived=False)
+        made = conform(loose.hstack(own), self.rows.declared, derived=False)
         for each in made.rejected:
             self._refuse(own["_line"][each.row], f"{each.column} {each.reason}", _refusal(
                 each.column, each.reason, runs[each.row].get(each.column)))
-        records = add_identity(made.records)
+        records = made.records
         if self.aliases:
             adopted = adopt(records, given, self.asked.mapping, self.rows.names,
                             self._known | tags.no_cross_entropy(given))
@@ -218,7 +219,7 @@ class Batch:
             records = adopted.records
             self.taken |= adopted.taken
             self.remarks += [text for text in adopted.left if text not in self.remarks]
-        self.frames.append(derive(records, self.rows.declared))
+        self.frames.append(records)
         self.count += records.height
 
     def _are_runs(self, rows: list[dict[str, Any]], ids: list[Any]) -> list[bool]:
