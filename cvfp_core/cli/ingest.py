@@ -239,7 +239,7 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
         console.print(Text(note, style="dim"))
     runs = made.records.height
     alphas = f", {made.published.height} published exponents" if made.published.height else ""
-    console.print(f"\n{runs:,} runs{alphas} from {_plural(len(made.files), 'input')}")
+    console.print(f"\n{_plural(runs, 'run')}{alphas} from {_plural(len(made.files), 'input')}")
     twice = (*made.duplicates, *(stored.known if stored else ()))
     pairs = Counter((_file(each.kept), _file(each.also)) for each in twice)
     for (kept, also), count in pairs.items():
