@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import importlib
 import json
+import lzma
 import math
+import os
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +20,7 @@ from typer.testing import CliRunner
 
 from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
-from cvfp_core.ingesting import mapping
+from cvfp_core.ingesting import mapping, packed, reading
 from ingesting import DATA, lines_of, read, rows, write
 
 CSV = DATA / "tables" / "runs.csv"
@@ -469,3 +476,187 @@ def test_a_curve_over_one_size_where_another_varies_says_how_to_ask_for_both(tmp
     assert bad.exit_code == 2
     assert bad.stderr.endswith("\ncvfp: no law is a function of params, epochs; those of several quantities: "
                                "chinchilla of params, train_tokens\n")
+
+
+# what is said
+
+
+def test_the_account_shows_the_range_of_every_size_and_metric_of_each_series(tmp_path: Path) -> None:
+    text = "optimizer,params,train_tokens,val_ppl\n" + "".join(
+        f"{optimizer},{size}000000,2e9,{1.2 + 2.2 * (2 - i)}\n" for optimizer in ("adam", "muon")
+        for i, size in enumerate((1, 2, 3)))
+    said = [line.split() for line in cli("ingest", str(write(tmp_path, text, "a.csv"))).stdout.splitlines()]
+    assert said[0] == ["series", "runs", "train_tokens", "params", "val_ppl", "alpha"]
+    assert " ".join(said[1][:11]) == "a adam 3 2e9 1e6 to 3e6 1.2 to 5.6 -"
+
+
+def test_what_was_refused_is_said_first_with_its_remedy(tmp_path: Path) -> None:
+    lines = ["variant,val_ppl", *["x"] * 40, "a,0.37", "b,20"]
+    made = cli("ingest", str(write(tmp_path, "\n".join(lines), "a.csv")))
+    assert made.stderr.startswith("reported: a.csv:42: 'val_ppl' must be at least 1, found 0.37\nreported: a.csv:2: ")
+    assert "and others: 41 lines or rows were reported" in made.stderr
+
+
+def test_explain_says_what_every_file_and_column_was_taken_for(tmp_path: Path) -> None:
+    write(tmp_path, "N (M),lab,val_loss,x\n1,a,3.5,1\n2,b,3.25,2\n", "logs/a.csv")
+    write(tmp_path, "Notes.", "logs/b.md")
+    made = cli("ingest", str(tmp_path / "logs"), "--explain", "--map", "seed=x")
+    assert made.exit_code == 0
+    first, *lines, last = made.stdout.splitlines()
+    assert first.startswith("logs/a.csv: CSV or TSV, one row a run (csv; a general form")
+    assert lines == ["  N (M): by its name, params = N (M) * 1e+06", "  lab: kept under its own name",
+                     "  val_loss: a quantity of this name", "  x: kept under its own name", "  seed: mapped, x"]
+    assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: csv, ")
+    assert cli("ingest", str(tmp_path), "--explain", "--json").exit_code == 2
+
+
+# mappings
+
+ARITHMETIC = """n_layer,n_embd,config.vocab,step,bpb,bytes_per_token
+2,64,1000,1000,2.5,4
+4,128,1000,2000,2.25,4
+"""
+MAPS = {"train_tokens": "step * 524288", "params": "n_layer*12*n_embd**2 + config.vocab * n_embd", "variant": "'a'",
+        "val_loss": "bpb*0.693*bytes_per_token", "batch_tokens": "524288", "score": "bpb", "score_again": "bpb"}
+
+
+def test_a_mapping_computes_with_constants_nested_names_and_one_source_for_several_targets(tmp_path: Path) -> None:
+    row = rows(read(write(tmp_path, ARITHMETIC, "a.csv"), mapping=MAPS))[0]
+    assert {name: row[name] for name in MAPS} == {
+        "train_tokens": 524_288_000, "params": 2 * 12 * 64**2 + 64_000, "variant": "a", "batch_tokens": 524_288,
+        "val_loss": pytest.approx(2.5 * 0.693 * 4), "score": 2.5, "score_again": 2.5}
+
+
+def test_a_mapping_saved_beside_the_files_counts_is_said_and_can_be_ignored(tmp_path: Path) -> None:
+    path = write(tmp_path / "a=b", "x,y\n1000,3.5\n2000,3.25\n", "a.csv")
+    assert "is read as" not in cli("show", str(path)).stderr
+    saved = cli("ingest", str(path), "--map", "train_tokens=x", "--map", "val_loss=y", "--save-map",
+                str(path.with_name("cvfp-map.toml")))
+    assert saved.exit_code == 0
+    for given in (path, path.parent):
+        made = cli("ingest", str(given), "--json")
+        assert made.stderr.splitlines()[0] == (f"cvfp: {path.with_name('cvfp-map.toml')} maps train_tokens = x, "
+                                               "val_loss = y (--no-map ignores it)")
+        assert [row["train_tokens"] for row in json.loads(made.stdout)["records"]] == [1000, 2000]
+        assert json.loads(made.stdout)["skipped"] == []
+    over = json.loads(cli("ingest", str(path), "--json", "--map", "train_tokens=x * 2").stdout)
+    assert [(row["train_tokens"], row["val_loss"]) for row in over["records"]] == [(2000, 3.5), (4000, 3.25)]
+    ignored = json.loads(cli("ingest", str(path), "--json", "--no-map").stdout)
+    assert [row["train_tokens"] for row in ignored["records"]] == [None, None]
+    for command in ("show", "fit", "report", "check"):
+        assert "cvfp-map.toml maps" in cli(command, str(path)).stderr
+        assert "cvfp-map.toml maps" not in cli(command, str(path), "--no-map").stderr
+    other = write(tmp_path / "other", '[map]\nseed = "x"\n', "cvfp-map.toml")
+    assert cli("show", str(path), str(other.parent)).stderr.startswith("cvfp: several mappings: ")
+
+
+# packed
+
+
+def _zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_table_is_read_as_what_is_in_it(tmp_path: Path, pack: Any) -> None:
+    made = read(write(tmp_path, pack(ND.encode()), "results.csv.gz"))
+    plain = read(write(tmp_path, ND, "results.csv"))
+    assert made.records.drop("source").equals(plain.records.drop("source"))
+    assert made.notes[0].startswith("results.csv.gz: ")
+    kept = reading.read(tmp_path / "results.csv.gz")
+    assert [(file.name, file.size) for file in kept.files()] == [("results.csv.gz", len(ND))]
+
+
+def test_every_file_of_a_zip_is_read_and_none_gets_out_of_it(tmp_path: Path) -> None:
+    members = {"a/x.csv": ND.encode(), "../../b.csv": b"params,loss\n1,2\n3,4\n", "c.md": b"Hi."}
+    path = _zip(tmp_path / "all.zip", members)
+    made = read(path)
+    assert [(file.name, file.runs) for file in made.files] == [
+        ("all.zip/a/x.csv", 4), ("all.zip/../../b.csv", 2), ("all.zip/c.md", 0)]
+    assert not (tmp_path.parent / "b.csv").exists()
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("a.gz", b"\x1f\x8b\x08 torn", "expected a gzip file, found one that cannot be unpacked: "),
+    ("a.csv.gz", gzip.compress(b"x" * 100_000)[:-20], "expected a gzip file, found one that cannot be unpacked: "),
+    ("a.zip", b"PK torn", "expected a zip file, found one that cannot be unpacked: "),
+    ("a.bz2", bz2.compress(b"x" * 1000)[:-9], "expected a bzip2 file"), ("a.xz", b"\xfd7zXZ\x00 torn", "expected a xz"),
+])
+def test_a_damaged_packed_file_is_a_named_failure(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    made = read(write(tmp_path, content, name))
+    assert str(made.files[0].problem).startswith(f"{name}: {said}")
+
+
+def test_more_than_fits_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "MOST", 1 << 20)
+    path = write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 500_000), "a.csv.gz")
+    assert path.stat().st_size < 10_000
+    assert "found more; unpack it first" in str(read(path).files[0].problem)
+
+
+def test_zstd_is_read_where_python_can_and_else_says_what_to_do(tmp_path: Path) -> None:
+    able = sys.version_info >= (3, 14)
+    content = importlib.import_module("compression.zstd").compress(ND.encode()) if able else b"\x28\xb5\x2f\xfd"
+    (file,) = read(write(tmp_path, content, "results.csv.zst")).files
+    assert (file.runs, file.problem) == ((4, None) if able else (
+        0, "results.csv.zst: zstd needs Python 3.14; or unpack it first: zstd -d results.csv.zst"))
+
+
+# cases: shared, in the shape of real files
+
+CASES = Path(os.environ.get("CVFP_SHARED", Path(__file__).parents[2] / "shared")) / "cases" / "ingest"
+needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
+
+
+@needs_cases
+@pytest.mark.parametrize(("name", "runs", "measured"), [
+    ("table-nd/results.csv", 9, {"params", "train_tokens", "flops", "val_loss"}),
+    ("table-dedupe/sweep.csv", 3, {"train_tokens", "learning_rate", "val_loss"}),
+    ("table-pandas/frame.csv", 3, {"train_tokens", "val_ppl"}),
+])
+def test_a_shared_table_is_read_without_a_mapping(name: str, runs: int, measured: set[str]) -> None:
+    made = read(CASES / name)
+    assert (made.records.height, made.failed) == (runs, ())
+    assert all(made.records[each].null_count() == 0 for each in measured)
+
+
+@needs_cases
+def test_the_shared_table_of_both_sizes_is_forecast_and_one_source_feeds_two_columns() -> None:
+    path = CASES / "table-nd" / "results.csv"
+    made = json.loads(cli("predict", str(path), "--at", "params=7e9", "--at", "train_tokens=1.4e11", "--json").stdout)
+    assert made["predictions"][0]["law"] == "chinchilla"
+    assert 1 < made["predictions"][0]["value"] < 3.38
+    twice = read(path, mapping={"val_loss": "val_loss", "score": "val_loss", "train_loss": "val_loss"})
+    assert twice.records["score"].equals(twice.records["train_loss"], check_names=False)
+
+
+@needs_cases
+def test_the_remedy_for_a_width_that_is_not_known_comes_first_and_works() -> None:
+    path = CASES / "newllm-no-dim" / "run.txt"
+    assert "--map context_dim=768" in cli("ingest", str(path)).stderr.splitlines()[0]
+    assert read(path, mapping={"context_dim": "768"}).records["variant"].to_list() == ["1L_768d_1tok"]
+
+
+ANCHORS = CASES.parents[1] / "data" / "anchors"
+
+
+@pytest.mark.skipif(not ANCHORS.is_dir(), reason="the published sweeps are not here")
+@pytest.mark.parametrize(("name", "runs", "measured"), [
+    ("chinchilla", 245, {"params", "flops", "val_loss"}), ("isoflops", 261, {"params", "train_tokens", "val_loss"}),
+    ("data_constrained", 161, {"params", "train_tokens", "unique_tokens", "val_loss"}),
+    ("moe", 193, {"num_experts", "val_loss"}), ("vocab", 1080, {"vocab_size", "params_non_embedding"}),
+    ("lr_batch", 1730, {"learning_rate", "params", "train_tokens", "val_loss"}), ("nanogpt_width", 72, {"val_loss"}),
+    ("sft_flan", 14 * 13, {"size", "value"}),
+])
+def test_every_published_sweep_is_read_whole_without_a_mapping(name: str, runs: int, measured: set[str]) -> None:
+    made = read(ANCHORS / f"{name}.csv")
+    assert (made.records.height, made.failed, made.duplicates) == (runs, (), ())
+    assert all(made.records[each].null_count() == 0 for each in measured)
+
+
+def test_a_table_of_any_length_is_read_by_the_same_names_throughout(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "N,loss\n" + "".join(f"{i},2\n" for i in range(1, 25_001)), "a.csv"))
+    assert made.records.select(pl.col("params").sum(), pl.col("val_loss").sum()).row(0) == (25_000 * 25_001 / 2, 50_000)

@@ -269,5 +269,6 @@ WRONG = {
 def test_what_is_asked_wrongly_is_said_in_one_line_with_exit_code_2(line, rising):
     done = command(*shlex.split(line.format(rising)), code=2)
     assert done.stdout == ""
-    (said,) = done.stderr.splitlines()
+    *notes, said = done.stderr.splitlines()
+    assert all(note.endswith(": series are told apart by model (--by overrides)") for note in notes)
     assert re.fullmatch(f"cvfp: {WRONG[line]}", said), said

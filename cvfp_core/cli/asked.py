@@ -37,6 +37,7 @@ Map = Annotated[
     typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
                  "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
+NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml that lies beside the files.")]
 Take = Annotated[
     str | None, typer.Option("--take", metavar="WHICH", help="Point of its curves that a foreign run's record is of: "
                              "last (default), best or step=N.")
@@ -62,14 +63,15 @@ _SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
-         where: str | None = None, map_: Sequence[str] | None = None, take: str | None = None,
+         where: str | None = None, map_: Sequence[str] | None = None, no_map: bool = False,
+         take: str | None = None,
          options: Sequence[str] | None = None) -> Asked:
     """What the options ask of the runs in the paths."""
-    from cvfp_core.ingesting import mapping
     from cvfp_core.results.runs import ask
 
     given = settings(options or [])
-    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), take=take or "last", options=given)
+    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping(paths, map_, no_map=no_map), take=take or "last",
+               options=given)
     inputs = made.runs.inputs
     for note in inputs.notes:
         print(f"cvfp: {note}", file=sys.stderr)
@@ -77,6 +79,20 @@ def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, b
         count = len(made.runs)
         print(f"cvfp: --where keeps {count:,} of {count + inputs.left_out:,} runs", file=sys.stderr)
     return made
+
+
+def mapping(paths: Sequence[Path], map_: Sequence[str] | None, *, no_map: bool) -> dict[str, str]:
+    """What `--map` says, over what a mapping file beside the paths says; which it is, is said."""
+    from cvfp_core.ingesting import mapping
+
+    given = mapping.read(map_ or [])
+    there = None if no_map else mapping.beside(paths)
+    if there is None:
+        return given
+    found = mapping.load(there)
+    said = ", ".join(f"{target} = {source}" for target, source in found.items())
+    print(f"cvfp: {there} maps {said} (--no-map ignores it)", file=sys.stderr)
+    return found | given
 
 
 def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float | str]]:

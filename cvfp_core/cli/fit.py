@@ -18,6 +18,7 @@ def fit(
     where: asked.Where = None,
     map_: asked.Map = None,
     take: asked.Take = None,
+    no_map: asked.NoMap = False,
     options: asked.LawOptions = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Fit again by raw least squares, Huber, and without each size.")
@@ -29,7 +30,7 @@ def fit(
     from cvfp_core.results.fits import fits_of, of_sensitivity
     from cvfp_core.results.printed import terminal
 
-    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, take=take, options=options)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, options=options)
     fits = fits_of(question, laws or ["power-law"])
     fitters = {made.name: made for made in map(question.law, fits.laws)} if sensitivity else {}
     varied = [(each, fitting.sensitivity(each, fitters[each.law])) for each in fits if sensitivity]

@@ -23,6 +23,7 @@ def predict(
     where: asked.Where = None,
     map_: asked.Map = None,
     take: asked.Take = None,
+    no_map: asked.NoMap = False,
     options: asked.LawOptions = None,
     json_: asked.Json = False,
 ) -> None:
@@ -30,7 +31,7 @@ def predict(
     from cvfp_core.results.forecasts import forecast
 
     points = asked.points(at, tokens)
-    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, take=take, options=options)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, options=options)
     made = forecast(question, points, law, along=along)
     if json_:
         asked.show_json(made.as_dict())

@@ -33,6 +33,7 @@ def report(
     where: asked.Where = None,
     map_: asked.Map = None,
     take: asked.Take = None,
+    no_map: asked.NoMap = False,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if FILE is not what the records give.")
     ] = False,
@@ -58,13 +59,14 @@ def report(
     old = _read(out) if out is not None and check else ""
     if out is not None and not check:
         reports.refuse_unwritable(out)
-    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, take=take, options=options)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, options=options)
     made = reports.report(question, out, template, lang, law=law, at=asked.points(at, None) if at else None,
                           html=html, embed=embed, figures=figures,
                           command=asked.command("report", paths, {
                               "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x],
                               "--y": [y], "--by": by, "--law": [law] if law != "auto" else [], "--at": at,
-                              "--where": [where], "--map": map_, "--take": [take], "--set": options}))
+                              "--where": [where], "--map": map_, "--take": [take], "--set": options})
+                + " --no-map" * no_map)
     if out is None:
         print(made.text, end="")
     elif check:

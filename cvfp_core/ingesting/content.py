@@ -50,8 +50,7 @@ def add_identity(records: pl.DataFrame) -> pl.DataFrame:
         pl.coalesce("_fingerprint", said), _as_text(records, sizes, fractions=True),
         pl.when(bare).then(_as_text(records, others)), ignore_nulls=True)).to_series()
     records = records.with_columns(pl.Series("content", [_hash(text) for text in texts], dtype=pl.String))
-    named = records.select("_given_id", "experiment", "variant", "num_samples", "train_tokens", "content")
-    return records.with_columns(pl.Series("run_id", list(map(_run_id, named.iter_rows(named=True))), dtype=pl.String))
+    return records.with_columns(run_id=_run_id())
 
 
 def _as_text(records: pl.DataFrame, names: list[str], *, fractions: bool = False) -> pl.Expr:
@@ -110,8 +109,7 @@ def told_apart(records: pl.DataFrame) -> pl.DataFrame:
         return records
     own = pl.col("_run").replace_strict(contents, default=None, return_dtype=pl.String)
     records = records.with_columns(content=pl.coalesce(own, "content"))
-    return records.with_columns(pl.Series("run_id", [_run_id(row) if row["_run"] in contents else row["run_id"]
-                                                     for row in records.to_dicts()], dtype=pl.String))
+    return records.with_columns(run_id=pl.when(own.is_not_null()).then(_run_id()).otherwise("run_id"))
 
 
 def _differ(first: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -170,14 +168,14 @@ def _place(row: dict[str, Any]) -> str:
     return f"{row['_name']}:{row['_line']}"
 
 
-def _run_id(row: Mapping[str, Any]) -> str:
-    """The id the input gives, or a readable one."""
-    if row["_given_id"]:
-        return str(row["_given_id"])
-    samples, tokens = (None if row[name] is None else f"{row[name]:.0f}" for name in ("num_samples", "train_tokens"))
-    size = f"n{samples}-" if samples is not None else f"t{tokens}-" if tokens is not None else ""
-    variant = "" if row["variant"] is None else f"{row['variant']}-"
-    return safe(f"{row['experiment']}-{variant}{size}{row['content'][:10]}")
+def _run_id() -> pl.Expr:
+    """The id the input gives, or a readable one, as `safe` writes it."""
+    samples, tokens = (pl.concat_str(pl.lit(letter), pl.col(name).round().cast(pl.Int128, strict=False), pl.lit("-"))
+                       for letter, name in (("n", "num_samples"), ("t", "train_tokens")))
+    made = pl.concat_str(pl.col("experiment"), pl.lit("-"), pl.concat_str("variant", pl.lit("-")),
+                         pl.coalesce(samples, tokens), pl.col("content").str.slice(0, 10), ignore_nulls=True)
+    plain = made.str.replace_all(r"[^0-9A-Za-z_.\-+=@]", "_").str.strip_chars_start(".").str.tail(180)
+    return pl.coalesce("_given_id", plain)
 
 
 def safe(text: str) -> str:

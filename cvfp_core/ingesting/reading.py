@@ -115,8 +115,9 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
 
         made = ingest(logs, registry, mapping=mapping, tables=loose, take=take)
         for reason in (*made.faults, *(file.problem or file.messages[0] for file in made.failed)):
-            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE"
-                            if logs else reason)
+            if not logs or made.records.is_empty():
+                raise CvfpError(reason)
+            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
         made.require_runs(logs)
         frames.append(made.records)
         curves.append(lambda: made.curves)

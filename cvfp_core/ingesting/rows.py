@@ -78,7 +78,8 @@ class Rows:
         if not frames:
             own = {name: dtype() for name, dtype in _OWN.items()}
             return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
-        return told_apart(pl.concat(frames, how="diagonal_relaxed"))
+        records = add_identity(pl.concat(frames, how="diagonal_relaxed"))
+        return told_apart(derive(records, self.declared))
 
     def variant(self, name: str) -> Variant | None:
         """The variant of that name, if a family knows it."""
@@ -117,12 +118,16 @@ class Batch:
         self.columns: dict[str, None] = {}
         """All it has, in order."""
         self.count = 0
+        self._known: set[str] = set()
+        """Columns whose meaning the ingester knows already."""
         self._pending: list[tuple[int, FoundRun]] = []
 
     def add(self, found: FoundRun) -> int:
         """Takes a run; returns its number, which its curves go by."""
         number = self.rows.number()
-        self.taken |= found.taken
+        if found.taken:
+            self.taken |= found.taken
+            self._known.update(found.taken.values())
         self._pending.append((number, found))
         if len(self._pending) >= _BATCH:
             self.close()
@@ -139,25 +144,32 @@ class Batch:
         columns_mapping.apply(self.asked.mapping, rows)
         experiment = self.name.rpartition("/")[2].partition(".")[0]
         derivable = not _DERIVED_FROM.isdisjoint(chain(self.columns, self.asked.mapping))
-        for row, (number, found) in zip(rows, pending, strict=True):
+        for row in rows:
             if derivable:
                 self._derive(row)
             row.setdefault("experiment", experiment)
-            given = row.pop("run_id", None)
-            row |= {
-                "source": row.get("source") or self.source, "run_id": "-",
-                "_given_id": safe(str(given)) if given else None, "_run": number, "_order": number,
-                "_exact": found.exact, "_curves": bool(found.curves), "_fingerprint": found.fingerprint,
-                "_name": self.name, "_line": found.line,
-            }
-        good = self._are_runs(rows)
-        for row in (row for row, is_run in zip(rows, good, strict=True) if not is_run):
-            self._refuse(row["_line"], text := self._no_run(row), text)
-        self._through([row for row, is_run in zip(rows, good, strict=True) if is_run], set(chain.from_iterable(rows)))
+            row["source"] = row.get("source") or self.source
+        ids = [row.pop("run_id", None) for row in rows]
+        numbers = [number for number, _ in pending]
+        found = [each for _, each in pending]
+        own = pl.DataFrame({
+            "_given_id": [safe(str(given)) if given else None for given in ids], "_run": numbers, "_order": numbers,
+            "_exact": [each.exact for each in found], "_curves": [bool(each.curves) for each in found],
+            "_fingerprint": [each.fingerprint for each in found], "_name": [self.name] * len(rows),
+            "_line": [each.line for each in found], "run_id": ["-"] * len(rows),
+        }, schema_overrides=_OWN)
+        good = self._are_runs(rows, ids)
+        given = {"run_id", *chain.from_iterable(rows)}
+        if not all(good):
+            for index in (index for index, is_run in enumerate(good) if not is_run):
+                self._refuse(found[index].line, text := self._no_run(rows[index]), text)
+            rows, own = [row for row, is_run in zip(rows, good, strict=True) if is_run], own.filter(pl.Series(good))
+        self._through(rows, own, given)
 
     def in_series(self) -> list[pl.DataFrame]:
         """The frames; in a table without variants, columns of few texts tell its series apart."""
-        if not self.aliases or not self.frames or any(each["variant"].is_not_null().any() for each in self.frames):
+        if not self.aliases or self.count < 2 * _RUNS_IN_A_SERIES or any(
+                each["variant"].is_not_null().any() for each in self.frames):
             return self.frames
         texts = [name for name, dtype in self.frames[0].schema.items() if dtype == pl.String and name not in SCHEMA
                  and not name.startswith("_") and name != "content"
@@ -180,36 +192,37 @@ class Batch:
         else:
             self.refused[reason] = Refusal(line=line, text=text)
 
-    def _through(self, runs: list[dict[str, Any]], given: set[str]) -> None:
-        """Sends the runs through the gate. given: the columns there are."""
-        loose, unheld = _frame(runs)
-        for index, (column, value) in unheld.items():
-            self._refuse(runs[index]["_line"], f"{column} held", f"'{column}' is no value that can be kept, found "
-                         f"{ascii(value)[:60]}")
-        if unheld:
-            runs = [row for index, row in enumerate(runs) if index not in unheld]
-            loose, _ = _frame(runs)
+    def _through(self, runs: list[dict[str, Any]], own: pl.DataFrame, given: set[str]) -> None:
+        """Sends the runs through the gate. own: what is known of each beside its columns. given: the columns."""
         if not runs:
             return
-        made = conform(loose, self.rows.declared, derived=False)
+        loose, unheld = _frame(runs)
+        for index, (column, value) in unheld.items():
+            self._refuse(own["_line"][index], f"{column} held", f"'{column}' is no value that can be kept, found "
+                         f"{ascii(value)[:60]}")
+        if unheld:
+            held = [index not in unheld for index in range(len(runs))]
+            self._through([row for row, is_held in zip(runs, held, strict=True) if is_held],
+                          own.filter(pl.Series(held)), given)
+            return
+        made = conform(loose.hstack(own), self.rows.declared, derived=False)
         for each in made.rejected:
-            row = runs[each.row]
-            self._refuse(row["_line"], f"{each.column} {each.reason}", _refusal(each.column, each.reason,
-                                                                                row.get(each.column)))
-        records = add_identity(made.records)
+            self._refuse(own["_line"][each.row], f"{each.column} {each.reason}", _refusal(
+                each.column, each.reason, runs[each.row].get(each.column)))
+        records = made.records
         if self.aliases:
             adopted = adopt(records, given, self.asked.mapping, self.rows.names,
-                            {*self.taken.values(), *tags.no_cross_entropy(given)})
+                            self._known | tags.no_cross_entropy(given))
             for each, column in adopted.rejected:
                 self._refuse(records["_line"][each.row], f"{column} {each.reason}", _refusal(
                     column, f"(read as {each.column}) {each.reason}", each.value))
             records = adopted.records
             self.taken |= adopted.taken
             self.remarks += [text for text in adopted.left if text not in self.remarks]
-        self.frames.append(derive(records, self.rows.declared))
+        self.frames.append(records)
         self.count += records.height
 
-    def _are_runs(self, rows: list[dict[str, Any]]) -> list[bool]:
+    def _are_runs(self, rows: list[dict[str, Any]], ids: list[Any]) -> list[bool]:
         """Which rows are runs: a run has a variant or a run id, or is a row of a table with a size and a metric.
 
         One that has phases or an input window is of a variant, which three sizes name. Of a single row one of the
@@ -221,9 +234,9 @@ class Batch:
         alone = len(rows) == 1 and not self.count
         table = len(numbers) > 1 and (not alone or any(map(self.rows.names.is_metric, numbers)))
         others = [name for name in ("num_input_tokens", *PHASES) if name in names]
-        return [bool(row.get("variant") or row["_given_id"]) or (
+        return [bool(row.get("variant") or given) or (
             table and all(row.get(name) is None for name in others)
-            and any(row.get(name) is not None for name in numbers)) for row in rows]
+            and any(row.get(name) is not None for name in numbers)) for row, given in zip(rows, ids, strict=True)]
 
     def _no_run(self, row: dict[str, Any]) -> str:
         """Why a row is no run, and what to do."""
@@ -272,9 +285,6 @@ def _frame(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, dict[int, tuple[st
     unheld: dict[int, tuple[str, Any]] = {}
     for name in names:
         values = [row.get(name) for row in rows]
-        if name in _OWN:
-            series.append(pl.Series(name, values, dtype=_OWN[name]))
-            continue
         try:
             made = pl.Series(name, values, strict=True, dtype=_number_type(values) if name not in SCHEMA else None)
             if made.dtype.is_nested() or made.dtype in (pl.Object, pl.Binary):

@@ -47,6 +47,8 @@ class FileReport:
     """Quantities under other names: which column was taken for which; the column itself is kept."""
     remarks: tuple[str, ...] = ()
     """What else is to be known of how it was read."""
+    columns: tuple[str, ...] = ()
+    """What its runs have, in order, under the input's names."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -240,7 +242,7 @@ class _Reader:
         count = sum(each.rows for each in refused)
         messages = (*(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN]), *report.messages)
         return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
-                       reported=report.reported + count, messages=messages)
+                       columns=tuple(batch.columns), reported=report.reported + count, messages=messages)
 
 
 def _message(name: str, item: NotUnderstood) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cvfp_core.errors import PluginError
-from cvfp_core.ingesting import configs
+from cvfp_core.errors import CvfpError, PluginError
+from cvfp_core.ingesting import configs, mapping, packed
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
 
 HEAD = 1 << 16
-_HIDDEN = (".", "__pycache__", "~")
+_HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) 
         if names.count(name) > 1 and path.absolute().parent.name:
             name = f"{path.absolute().parent.name}/{name}"
         for source in search.walk(path, name, asked=True):
-            yield source if source.path == path and path.is_file() else replace(source, root=path)
+            beside = source.root is not None or (source.path == path and path.is_file())
+            yield source if beside else replace(source, root=path)
 
 
 class _Search:
@@ -94,14 +95,23 @@ class _Search:
             yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
 
     def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
-        if self.chosen is not None and asked:
-            yield Source(path=path, name=name, ingester=self.chosen)
-            return
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD)
         except OSError as error:
             yield Source(path=path, name=name, ingester=None, problem=_why(error), asked=asked)
+            return
+        if (packing := packed.form(path, head)) is not None:
+            try:
+                with packed.unpacked(path, packing) as parts:
+                    for part, more in parts:
+                        for source in self._file(part, name + more, asked=asked):
+                            yield replace(source, root=part.parent)
+            except CvfpError as error:
+                yield Source(path=path, name=name, ingester=None, problem=str(error), asked=asked)
+            return
+        if self.chosen is not None and asked:
+            yield Source(path=path, name=name, ingester=self.chosen)
             return
         for general in (False, True):
             candidates = [each for each in self.candidates if each.general == general]

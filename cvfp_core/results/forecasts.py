@@ -72,7 +72,7 @@ class Forecasts(Listed[Prediction]):
         if self.choice is not None:
             yield Text()
             yield from _of_choice(self.choice)
-        if not self.given:
+        if self.choice is not None and not self.given:
             yield from _of_surfaces(self.items, self.asked)
 
 
