@@ -211,7 +211,9 @@ def _column_of(name: str, values: list[Any]) -> pl.Series:
 def _mark_diverged(given: dict[str, pl.Series], height: int, known: Mapping[str, Quantity]) -> None:
     """Sets null what is no finite loss or perplexity, and the status and reason of its row if they say nothing yet."""
     texts = {name: _texts(given.get(name), name, height) for name in ("status", "reason")}
-    given["status"] = texts["status"].fill_null("ok") if texts["status"].null_count() else texts["status"]
+    missing = texts["status"].null_count()
+    given["status"] = texts["status"].fill_null("ok") if 0 < missing < height else (
+        pl.Series("status", ["ok"] * height, dtype=pl.String) if missing else texts["status"])
     for name in sorted((each.name for each in known.values() if each.outcome), reverse=True):
         values = given.get(name)
         if values is None or not values.dtype.is_float() or _finite(values):
