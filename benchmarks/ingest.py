@@ -1,6 +1,6 @@
-"""Console-log lines per second, and peak memory at ten times the lines.
+"""Console-log lines per second, and peak memory at ten times the lines; a table of many rows, folders of one each.
 
-    python benchmarks/ingest.py [--lines 200000]
+    python benchmarks/ingest.py [--lines 200000] [--count 100000]
 
 Every measurement is a process of its own, so that its peak memory is its own.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import resource
 import subprocess
 import sys
@@ -60,6 +61,17 @@ def write_log(path: Path, lines: int, longer: int = 1) -> int:
     return written + 2
 
 
+def write_table(path: Path, rows: int, seed: int = 0) -> None:
+    """Writes a table of made-up runs, its columns under other names than the quantities they hold."""
+    rng = random.Random(seed)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("n_params,n_tokens,flops,learning_rate,optimizer,loss\n")
+        for _ in range(rows):
+            n, d = 10 ** rng.uniform(6, 9), 10 ** rng.uniform(8, 11)
+            file.write(f"{n:.0f},{d:.0f},{6 * n * d:.6e},{10 ** rng.uniform(-4, -2):.3g},{rng.choice(['adam', 'sgd'])},"
+                       f"{1.8 + 400 / n**0.34 + 2000 / d**0.36 + rng.gauss(0, 0.01):.5f}\n")
+
+
 def measure(path: Path) -> dict[str, float]:
     """Seconds, runs and peak memory of ingesting the log in this process."""
     from cvfp_core.ingesting.run import ingest
@@ -69,19 +81,27 @@ def measure(path: Path) -> dict[str, float]:
     start, busy = time.perf_counter(), time.process_time()
     made = ingest([path], registry)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    (file,) = made.files
-    assert file.problem is None, file.problem
-    assert not file.reported, file.messages
+    for file in made.files:
+        assert file.problem is None, file.problem
+        assert not file.reported, file.messages
     return {
         "seconds": seconds, "cpu": busy, "runs": made.records.height,
-        "lines": file.lines.record + file.lines.curve + file.lines.noise,
+        "lines": sum(file.lines.record + file.lines.curve + file.lines.noise for file in made.files),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def alone(path: Path) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    command = [sys.executable, __file__, "--one", str(path)]
+    made: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return made
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=200_000)
+    parser.add_argument("--count", type=int, default=100_000, help="rows of the table; a tenth as many folders")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -93,13 +113,20 @@ def main() -> None:
             path = Path(folder) / f"{factor}.txt"
             write_log(path, asked.lines * factor, longer)
             size = path.stat().st_size / 1e6
-            command = [sys.executable, __file__, "--one", str(path)]
-            each = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            each = alone(path)
             results.append(each)
             ratio = f" ({each['peak_mb'] / results[0]['peak_mb']:.2f} x; {name})" if name else ""
             print(f"{each['lines']:>10,.0f} lines {size:8.1f} MB {each['runs']:>8,.0f} runs {each['seconds']:7.2f} s "
                   f"{each['lines'] / each['seconds']:>8,.0f} lines/s "
                   f"({each['lines'] / each['cpu']:,.0f} a CPU second), peak {each['peak_mb']:.0f} MB{ratio}")
+        write_table(Path(folder) / "table.csv", asked.count)
+        for number in range(asked.count // 10):
+            (Path(folder) / "folders" / f"run{number}").mkdir(parents=True)
+            write_table(Path(folder) / "folders" / f"run{number}" / "results.csv", 1, number)
+        for what, path in (("rows", Path(folder) / "table.csv"), ("folders", Path(folder) / "folders")):
+            each = alone(path)
+            print(f"{each['runs']:>10,.0f} runs of {what} {each['seconds']:.2f} s ({each['cpu']:.2f} CPU), "
+                  f"peak {each['peak_mb']:.0f} MB")
 
 
 if __name__ == "__main__":

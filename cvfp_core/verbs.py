@@ -46,13 +46,14 @@ def plot(result: Fits | Forecasts, path: str | Path | None = None) -> Figure:
 def write_report(runs: Readable, path: str | Path | None = None, template: str = "summary", lang: str = "en", *,
                  x: str | None = None, y: str | None = None, by: str | None = None, where: str | None = None,
                  map: Mapping[str, str] | None = None, law: str | None = None, at: Mapping[str, Any] | None = None,
+                 weights: str | None = None,
                  options: Mapping[str, Scalar | None] | None = None, embed: bool = False,
                  figures: bool = True) -> Report:
     """A report of the runs by a template, written to the path if one is given, with its figures beside it.
 
     template: a name of `cvfp report --list`, or a file ending in .j2. law: the law fitted to series, the power law by
-    default. at: what forecasts are made for, as `predict` takes it. options: of the template. embed: one HTML page with
-    the figures inside; a path ending in .html is HTML without being asked for.
+    default. at: what forecasts are made for, as `predict` takes it. weights: as of `fit`. options: of the template.
+    embed: one HTML page with the figures inside; a path ending in .html is HTML without being asked for.
 
         cvfp.write_report("runs/default", "report.md", template="audit")
     """
@@ -60,7 +61,7 @@ def write_report(runs: Readable, path: str | Path | None = None, template: str =
     if out is not None:
         refuse_unwritable(out)
     command = f"cvfp.write_report(runs, template={template!r}, lang={lang!r})"
-    asked = ask(runs, x=x, y=y, by=by, where=where, map=map, options=options)
+    asked = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
     made = report(asked, out, template, lang, law=law, at=at, embed=embed, figures=figures, command=command)
     if out is not None:
         made.save(out)

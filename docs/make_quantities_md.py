@@ -18,10 +18,15 @@ that holds numbers can be an axis or a metric too; a plugin declares its own by 
 ([hooks.md](hooks.md#quantity)), and then they have a range, aliases and a meaning as these have.
 
 A table's column counts as a quantity if it has its name, or one of its aliases where the table has no column of the
-name: then the quantity is set beside, and the column stays. Capitals and punctuation do not count in aliases of two
-letters or more. *Follows* says what fills a quantity that was not measured; the column `derived` of a record names
-what was filled. "with phases" is of runs of the two-phase protocol, which have their own count of FLOPs, and "6ND" of
-other records whose `flops_convention` is `6ND`: `--map "flops_convention='6ND'"` says so of a table.
+name: then the quantity is set beside, and the column stays. Neither capitals and punctuation nor the order of words
+count in names of two letters or more, and a unit may stand behind: `Loss/val`, `Model Size (M)`, `tokens_B`, `FLOPs
+(PF-days)`. *Follows* says what fills a quantity that was not measured; the column `derived` of a record names
+what was filled. `phase2.epochs` is the setting of that name in `settings`. "with phases" is of runs of the two-phase
+protocol, which have their own count of FLOPs, and "6ND" of other records whose `flops_convention` is `6ND`:
+`--map "flops_convention='6ND'"` says so of a table.
+
+Where `phase2_censored` is true, training was cut short: the losses, perplexities and accuracy are limits. Tables mark
+them with †, fits and forecasts count them, and each finding that rests on them says what it would be without.
 
 `train_tokens` counts a token of the corpus once, however often it is seen, `tokens_seen` as often as it is seen. A
 law of D is one of `train_tokens`, unless `--x tokens_seen` or `--map train_tokens=tokens_seen` says otherwise.

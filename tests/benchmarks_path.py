@@ -25,6 +25,11 @@ def plugin_loop():
     return _module("plugin_loop")
 
 
+def published():
+    """The module benchmarks/published.py."""
+    return _module("published")
+
+
 def _module(name):
     path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_benchmark", path)

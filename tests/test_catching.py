@@ -42,6 +42,14 @@ def test_a_richer_law_that_would_have_predicted_half_as_badly_again_is_not_taken
     assert decide({"simple": simple, "rich": rich}) == chosen
 
 
+@pytest.mark.parametrize(("worse", "chosen"), [(1.4, "simple"), (1.6, "rich")])
+def test_with_one_degree_of_freedom_the_back_test_decides(worse, chosen):
+    """F of 4 with 1 and 1 degrees of freedom has p = 0.3, whatever the simpler law would have missed by."""
+    simple = Total(parameters=2, rss=5.0, dof=2, errors=np.array([0.02 * worse]))
+    rich = Total(parameters=3, rss=1.0, dof=1, errors=np.array([0.02]))
+    assert decide({"simple": simple, "rich": rich}) == chosen
+
+
 @pytest.mark.parametrize(("misfit", "p", "value", "dof"), [
     (5.0, 16 / 81, 5.0, 2),  # between 5 and 50 %: seeds are no evidence about the law
     (20.0, 1 / 36, 20.0, 2), (1.0, 0.64, 10 / 6, 6),

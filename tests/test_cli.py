@@ -42,9 +42,10 @@ def test_a_run_prints_a_table_a_variant_the_exponents_and_the_next_command(train
     said = (trained / "said.txt").read_text()
     for variant in ("1L_16d_1tok", "2L_16d_1tok"):
         assert len(re.findall(rf"^{variant}\s", said, re.MULTILINE)) == 2  # its table, its exponent
-    sizes = re.findall(r"^ +(4|8|16) +[\d,]+ +4\+ +[\d.]+% +[\d.]+% +[\d.,]+ +[\d.,]+ +[\d.]+% ", said, re.MULTILINE)
+    sizes = re.findall(r"^ +(4|8|16) +[\d,]+ +4\+ +[\d.]+% +[\d.]+% +[\d.,]+ +[\d.,]+† +[\d.]+% ", said, re.MULTILINE)
     assert sizes == ["4", "8", "16"] * 2
     assert "stopped at the iteration limit before converging: a lower bound" in said
+    assert "† cut short: the best epoch is the last one allowed" in said
     assert f"next: cvfp report {trained / 'runs' / 'default'} -o report.md" in " ".join(said.split())
 
 
@@ -344,7 +345,7 @@ WRONG = {
     ("--versoin",): "no such option '--versoin'; did you mean '--version'?; see `cvfp --help`",
     ("predict", "x"): "no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x",
     ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
-    ("laws", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
+    ("laws", "kaplan", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
     ("run", "--corpus"): "option '--corpus' requires an argument.*",
     ("run", "--seed", "abc"): "invalid value for '--seed': .*'abc'.*; see `cvfp run --help`",
     ("run", "--jobs", "-1"): "invalid value for '--jobs': .*-1.*; see `cvfp run --help`",

@@ -221,7 +221,8 @@ def test_an_identical_rerun_under_another_label_is_no_further_evidence():
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(
-    "name", [*CURVES, "pinned-floor", "sliding-window", "chinchilla", "log-linear-er", "linear-er"])
+    "name", [*CURVES, "pinned-floor", "sliding-window", "chinchilla", "log-linear-er", "linear-er",
+             "new-configuration"])
 @pytest.mark.parametrize(("tokens", "ppl"), [
     ([], []),
     ([1000], [50.0]),
@@ -492,7 +493,8 @@ def test_every_installed_law_keeps_the_contract():
         assert [fit.as_dict() for fit in fits] == [fit.as_dict() for fit in again], name  # same input, same bytes
         for fit in fits:
             assert fit.law == name
-            assert fit.status in ("converged", "at a bound", "not identifiable"), (name, fit.status, fit.reason)
+            lacking = () if fitter.automatic else ("too few points",)  # one that must be asked for may need more
+            assert fit.status in ("converged", "at a bound", "not identifiable", *lacking), (name, fit.status, fit.reason)
             json.dumps(fit.as_dict(), allow_nan=False)
             for each in fit.estimates:
                 if each.low is not None and each.value is not None:

@@ -36,7 +36,8 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
 
 def test_a_file_nobody_knows_is_a_failure_that_lists_who_was_asked(tmp_path: Path) -> None:
     made = read(write(tmp_path, "Dear diary, today nothing happened.\n"))
-    assert "no ingester knows its content (asked: csv, json, jsonl, newllm-folder" in str(made.files[0].problem)
+    assert "no ingester knows its content (asked: csv, json, jsonl, " in str(made.files[0].problem)
+    assert "newllm-folder, newllm-json, newllm-log, parquet, " in str(made.files[0].problem)
 
 
 def test_a_file_nobody_knows_inside_a_folder_is_skipped_and_named(tmp_path: Path) -> None:
@@ -192,6 +193,7 @@ def test_memory_does_not_grow_with_the_noise_in_a_log(tmp_path: Path) -> None:
         assert made.files[0].lines.noise >= bars
         return size
 
+    peak(100)  # imports what is imported once
     assert peak(60_000) < 1.3 * peak(15_000) + 200_000
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import importlib
 import json
+import lzma
 import math
+import os
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
-from cvfp_core.ingesting import mapping
+from cvfp_core.ingesting import mapping, packed, reading
 from ingesting import DATA, lines_of, read, rows, write
 
 CSV = DATA / "tables" / "runs.csv"
@@ -88,7 +98,7 @@ def test_a_malformed_document_says_file_line_and_what_stands_there(tmp_path: Pat
 
 def test_text_in_a_number_column_is_refused(tmp_path: Path) -> None:
     made = read(write(tmp_path, "variant,train_tokens\na,many\nb,12\n", "a.csv"))
-    assert made.files[0].messages == ("a.csv:2: 'train_tokens' is not a finite Float64, found 'many'",)
+    assert made.files[0].messages == ("a.csv:2: 'train_tokens' is not a finite number, found 'many'",)
     assert made.records["variant"].to_list() == ["b"]
 
 
@@ -126,8 +136,8 @@ def test_a_mapping_that_is_none_is_a_usage_error(text: str) -> None:
 def test_the_last_evaluation_of_a_trainer_state_is_the_record() -> None:
     made = read(DATA / "trainers")
     (row,) = rows(made)
-    assert (row["variant"], row["experiment"]) == ("tiny-gpt", "trainers")
-    assert (row["train_tokens"], row["epochs"]) == (10_000, 2)
+    assert (row["run_id"], row["experiment"]) == ("tiny-gpt", "trainers")
+    assert (row["tokens_seen"], row["train_tokens"], row["epochs"]) == (10_000, 5_000, 2)
     assert row["val_ppl"] == pytest.approx(math.exp(3.0))
     assert row["flops"] == 123456.0
     evaluations = made.curves.filter(metric="eval_loss").select("step", "value").rows()
@@ -137,14 +147,14 @@ def test_the_last_evaluation_of_a_trainer_state_is_the_record() -> None:
 def test_a_tracker_s_table_of_runs_becomes_records() -> None:
     made = read(DATA / "tables" / "wandb_runs.csv")
     assert made.files[0].ingester == "wandb-runs"
-    assert made.records["status"].to_list() == ["ok", "failed"]
-    assert made.records["train_tokens"].to_list() == [1_000_000, 500_000]
-    assert made.records["val_ppl"].to_list() == pytest.approx([math.exp(3), math.exp(4)])
+    assert made.records.sort("run_id").select("run_id", "status", "train_tokens").rows() == [
+        ("run-a", "ok", 1_000_000), ("run-b", "failed", 500_000)]
+    assert made.records.sort("run_id")["val_ppl"].to_list() == pytest.approx([math.exp(3), math.exp(4)])
 
 
 def test_a_chart_s_history_becomes_curves_of_every_run() -> None:
     made = read(DATA / "tables" / "wandb_history.csv")
-    assert made.records["variant"].to_list() == ["run-a", "run-b"]
+    assert made.records["run_id"].to_list() == ["run-a", "run-b"]
     assert made.records["val_ppl"].to_list() == pytest.approx([math.exp(3), math.exp(5)])
     assert made.curves.select("step", "value").rows() == [(10, 4.0), (20, 3.0), (10, 5.0)]
 
@@ -157,7 +167,7 @@ def test_an_event_file_becomes_a_record_with_curves(tmp_path: Path) -> None:
     made = read(path)
     assert [file.problem for file in made.files] == [None]
     (row,) = rows(made)
-    assert (row["variant"], row["experiment"], row["train_tokens"]) == ("small", "lab", 5000)
+    assert (row["run_id"], row["experiment"], row["train_tokens"]) == ("small", "lab", 5000)
     assert row["val_ppl"] == pytest.approx(math.exp(3.0))
     assert made.curves.filter(metric="eval/loss")["value"].to_list() == [4.0, 3.0]
 
@@ -220,10 +230,17 @@ def test_an_alias_is_not_taken_beside_what_it_follows_from_nor_where_a_mapping_r
     assert (made.files[0].taken, made.records["val_loss"].to_list()) == ({}, [None])
 
 
-def test_an_alias_out_of_range_is_left_where_it_stands_and_refuses_nothing(tmp_path: Path) -> None:
-    made = read(write(tmp_path, "params,loss\n10,-1.5\n20,1.5\n", "a.csv"))
-    assert made.records.select("loss", "val_loss").rows() == [(-1.5, None), (1.5, 1.5)]
-    assert not made.failed
+def test_a_value_out_of_range_under_an_alias_is_refused_with_row_column_and_value(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "params,ppl\n10,0.37\n20,15\n30,40%\n40,n/a\n", "a.csv"))
+    assert made.files[0].messages == (
+        "a.csv:2: 'ppl' (read as val_ppl) must be at least 1, found 0.37",
+        "a.csv:4: 'ppl' (read as val_ppl) is not a finite number, found '40%'")
+    assert made.records.select("params", "val_ppl", "status").rows() == [
+        (20, 15, "ok"), (40, None, "ok")]
+    made = read(write(tmp_path, "params,ppl\n10,inf\n20,15\n", "c.csv"))
+    assert made.records.select("val_ppl", "status").rows() == [(None, "diverged"), (15, "ok")]
+    mapped = read(write(tmp_path, "params,x\n10,40%\n20,2.5\n", "b.csv"), mapping={"val_loss": "x"})
+    assert mapped.files[0].messages == ("b.csv:2: 'val_loss' is not a finite number, found '40%'",)
 
 
 def test_rows_that_differ_in_anything_are_runs_of_their_own_and_equal_rows_one(tmp_path: Path) -> None:
@@ -244,13 +261,12 @@ def test_what_a_row_is_called_does_not_hang_on_its_neighbours(tmp_path: Path) ->
     assert read(alone).records["run_id"].to_list() == read(path).records["run_id"].to_list()[:1]
 
 
-def test_a_step_of_a_run_is_no_run_and_a_configuration_neither(tmp_path: Path) -> None:
-    made = read(write(tmp_path, "step,train_loss,val_loss\n1,5.0,5.1\n2,4.0,4.2\n", "metrics.csv"))
-    assert made.records.is_empty()
-    assert made.files[0].messages[0].startswith("metrics.csv:2: is a step of a run, by its column 'step', and no run")
+def test_a_configuration_is_no_run(tmp_path: Path) -> None:
     made = read(write(tmp_path, '{"vocab_size": 100, "hidden_size": 7}', "config.json"))
     assert made.records.is_empty()
-    assert "'variant' is missing" in made.files[0].messages[0]
+    assert made.files[0].messages == (
+        "config.json:1: is no run, which has a size and a metric; the columns are 'vocab_size', 'hidden_size'; say "
+        "which is which, as in --map params=COLUMN --map val_loss=COLUMN",)
 
 
 def test_one_source_may_feed_several_columns_and_stays(tmp_path: Path) -> None:
@@ -270,7 +286,8 @@ def test_a_mapping_is_an_expression_over_the_columns(tmp_path: Path, source: str
 
 
 @pytest.mark.parametrize(("cell", "said"), [
-    ("abc", "'val_ppl' is not a finite Float64, found 'abc'"), ("-1e400", "'val_ppl' must be at least 1, found 0.0"),
+    ("abc", "'val_ppl' is not a finite number, found 'abc'"),
+    ("-1e400", "'val_ppl' is not a finite number, found '-1e400'"),
     ("1000", None), ("", None),
 ])
 def test_what_a_mapping_cannot_compute_is_refused_or_empty_and_never_an_exception(
@@ -288,5 +305,358 @@ def test_numbers_nobody_declared_stay_numbers_under_their_own_names(tmp_path: Pa
 
 def test_a_percent_sign_in_what_is_no_fraction_is_refused(tmp_path: Path) -> None:
     made = read(write(tmp_path, "variant,train_tokens,val_acc,share\na,50%,40%,30%\nb,5,40%,30%\n", "a.csv"))
-    assert made.files[0].messages == ("a.csv:2: 'train_tokens' is not a finite Float64, found '50%'",)
+    assert made.files[0].messages == ("a.csv:2: 'train_tokens' is not a finite number, found '50%'",)
     assert made.records.select("val_acc", "share").rows() == [(0.4, 0.3)]
+
+
+# what tables look like
+
+
+def runs_of(folder: Path, text: str, name: str = "a.csv", **asked: object) -> list[dict[str, object]]:
+    """The records, without what every record has."""
+    made = read(write(folder, text, name), **asked)
+    assert not made.failed, made.files[0]
+    return [{key: value for key, value in row.items() if value is not None and key not in (
+        "run_id", "status", "source", "content", "derived", "experiment")} for row in rows(made)]
+
+
+@pytest.mark.parametrize(("heading", "cell", "name", "value"), [
+    ("num_params (M)", "70", "params", 70e6), ("params_B", "1.4", "params", 1.4e9), ("N (1e6)", "7", "params", 7e6),
+    ("Number of parameters", "70M", "params", 70e6), ("Model Size [billions]", "1", "params", 1e9),
+    ("tokens in millions", "3", "train_tokens", 3e6), ("Training FLOPs (PF-days)", "1", "flops", 8.64e19),
+    ("Compute [EFLOP]", "2", "flops", 2e18), ("C", "2e19", "flops", 2e19),
+    ("Val Loss (bits)", "2", "val_loss", math.log(4)),
+    ("Loss/val", "3.5", "val_loss", 3.5), ("valLoss", "3.5", "val_loss", 3.5),
+    ("held-out loss", "3.5", "val_loss", 3.5),
+    ("summary.eval/loss", "3.5", "val_loss", 3.5), ("config.n_layer", "4", "num_layers", 4),
+    ("val_accuracy (%)", "40", "val_acc", 0.4), ("tokens (train)", "5", "train_tokens", 5),
+    ("Eval PPL", "20", "val_ppl", 20), ("train/loss", "3", "train_loss", 3),
+])
+def test_a_heading_is_read_in_any_spelling_with_its_unit_and_it_is_said(
+        tmp_path: Path, heading: str, cell: str, name: str, value: float) -> None:
+    made = read(write(tmp_path, f"{heading},score\n{cell},1\n{cell},2\n", "a.csv"))
+    assert made.records[name].to_list() == pytest.approx([value, value])
+    assert made.notes[0].startswith(f"a.csv: {heading}")
+    assert f"is read as {name}" in made.notes[0]
+
+
+@pytest.mark.parametrize("heading", ["params (furlongs)", "params_phase3", "d", "n", "loss_2", "size"])
+def test_a_heading_that_is_not_understood_is_taken_for_nothing(tmp_path: Path, heading: str) -> None:
+    made = read(write(tmp_path, f"{heading},val_loss\n70,1\n80,2\n", "a.csv"))
+    assert made.files[0].taken == {}
+    assert ("its unit is not known" in "".join(made.notes)) == ("(" in heading)
+
+
+def test_columns_that_lose_to_another_and_texts_are_said(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "params,eval_loss,loss,N_tokens\n1,2.5,9,many\n2,2.4,9,few\n", "a.csv"))
+    assert made.notes == ("a.csv: eval_loss is read as val_loss; N_tokens is not read as train_tokens, as it holds no "
+                          "numbers; loss is not read as val_loss, as eval_loss is",)
+
+
+def test_an_index_comments_and_headings_that_lack_or_come_twice_are_no_obstacle(tmp_path: Path) -> None:
+    text = '# by a script\n\n,params,loss,loss,\n0,"1,000,000",3.5 ,4,x\n# half\n1,2_000_000,3.25,5,y\n'
+    assert runs_of(tmp_path, text) == [
+        {"params": 1e6, "val_loss": 3.5, "val_ppl": math.exp(3.5), "loss": 3.5, "loss_2": 4, "column_5": "x"},
+        {"params": 2e6, "val_loss": 3.25, "val_ppl": math.exp(3.25), "loss": 3.25, "loss_2": 5, "column_5": "y"}]
+    made = read(tmp_path / "a.csv")
+    assert made.files[0].lines.noise == 4
+    assert "the first column, which has no name, is taken for an index and left out" in made.notes[0]
+    assert "loss is called loss_2, one without a name is called column_5" in made.notes[0]
+
+
+def test_headings_that_are_numbers_are_a_size(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "model,100,1k,1e4\na,5,4,3\nb,6,5,\n", "a.csv"))
+    assert made.records.select("model", "size", "value").rows() == [
+        ("a", 100, 5), ("a", 1000, 4), ("a", 10000, 3), ("b", 100, 6), ("b", 1000, 5)]
+    assert "headings 100 to 1e4 are read as the column size" in made.notes[0]
+
+
+DOCUMENTS = {
+    "a list in an object": {"corpus": "c", "meta": {"seed": 3}, "runs": [
+        {"config": {"n_params": 1e6}, "val_loss": 3.0}, {"config": {"n_params": 2e6}, "val_loss": 2.0}]},
+    "runs by name": {"one": {"n_params": 1e6, "val_loss": 3.0}, "two": {"n_params": 2e6, "val_loss": 2.0}},
+    "columns": {"n_params": [1e6, 2e6], "val_loss": [3.0, 2.0]},
+    "columns of pandas": {"n_params": {"0": 1e6, "1": 2e6}, "val_loss": {"0": 3.0, "1": 2.0}},
+    "split of pandas": {"columns": ["n_params", "val_loss"], "index": [0, 1], "data": [[1e6, 3.0], [2e6, 2.0]]},
+}
+
+
+@pytest.mark.parametrize("form", DOCUMENTS)
+def test_runs_are_found_in_any_usual_form_of_json(tmp_path: Path, form: str) -> None:
+    found = runs_of(tmp_path, json.dumps(DOCUMENTS[form]), "a.json")
+    assert [(row["params"], row["val_loss"]) for row in found] == [(1e6, 3.0), (2e6, 2.0)]
+    if form == "a list in an object":
+        assert all((row["corpus"], row["meta.seed"]) == ("c", 3) for row in found)
+    if form == "runs by name":
+        assert [row["name"] for row in found] == ["one", "two"]
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ('{"params": 9, "val_loss": 3, "note": "\\ud800"}', "'note' is no value that can be kept"),
+    ('{"params": %s, "val_loss": 3}' % ("9" * 401), "'params' is no value that can be kept, found 9999"),
+    ('{"a":' * 5000 + "1" + "}" * 5000, "expected JSON"), ('{"params": 9, "val_loss": ', "expected JSON"),
+    ("[1]", "expected an object"), ('{"params": 9, "val_loss": -3}', "'val_loss' must not be negative, found -3"),
+])
+def test_a_bad_line_costs_itself_and_is_counted(tmp_path: Path, line: str, said: str) -> None:
+    text = '{"params": 1, "val_loss": 3.5}\n' + line + '\n{"params": 2, "val_loss": 3.25}\n'
+    made = read(write(tmp_path, text, "a.jsonl"))
+    assert made.records["params"].to_list() == [1, 2]
+    assert made.files[0].reported == 1
+    assert f"a.jsonl:2: {said}" in made.files[0].messages[0]
+
+
+def test_a_control_character_in_a_heading_is_no_exception(tmp_path: Path) -> None:
+    made = read(write(tmp_path, '{"pa\\u0001rams": 1, "": 2, "val_loss": 3.5, "params": 2}\n' * 2, "a.jsonl"))
+    assert made.files[0].problem is None
+    assert made.records["column"].to_list() == [2]
+
+
+def test_a_file_without_runs_gives_one_message_that_lists_its_columns(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "lab,note\n" + "a,b\n" * 50, "a.csv"))
+    assert made.files[0].messages == (
+        "a.csv:2: is no run, which has a size and a metric; the columns are 'lab', 'note'; say which is which, as in "
+        "--map params=COLUMN --map val_loss=COLUMN (and 49 more rows)",)
+    assert made.files[0].refused == 50
+
+
+def test_one_message_stands_for_all_values_refused_for_one_reason(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "params,val_ppl\n" + "".join(f"{i},0.5\n" for i in range(1, 31)) + "0,2\n", "a.csv"))
+    assert made.files[0].messages == ("a.csv:2: 'val_ppl' must be at least 1, found 0.5 (and 29 more rows)",
+                                      "a.csv:32: 'params' must be above 0, found 0")
+
+
+def test_series_follow_from_what_is_no_size_metric_or_seed(tmp_path: Path) -> None:
+    lines = [f"{optimizer},{size},{seed},note {size} {seed},{5 - size}" for optimizer in ("adam", "muon")
+             for size in (1, 2, 3) for seed in (0, 1)]
+    text = "optimizer,train_tokens,seed,note,val_loss\n" + "\n".join(lines)
+    made = read(write(tmp_path, text, "a.csv"))
+    assert made.records["variant"].unique().sort().to_list() == ["adam", "muon"]
+    assert made.notes == ("a.csv: series are told apart by optimizer (--by overrides)",)
+    named = read(write(tmp_path, text.replace("note,", "variant,"), "b.csv"))
+    assert (named.records["variant"].n_unique(), named.notes) == (6, ())
+
+
+def test_more_runs_than_a_table_has_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"params": pl.repeat(1.0, 3_000_000, eager=True)}).write_parquet(path)
+    assert path.stat().st_size < 200_000
+    assert read(path).files[0].problem == "a.parquet:1: expected at most 2,000,000 runs in a file, found 3,000,000"
+
+
+# in one command
+
+
+def cli(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+def table_of_both(folder: Path, head: str = "N,D,loss") -> Path:
+    """Runs that follow L = 1.7 + 400 / N^0.34 + 2000 / D^0.37 on a grid."""
+    lines = [f"{n:.0f},{d:.0f},{1.7 + 400 / n**0.34 + 2000 / d**0.37:.6f}"
+             for n in (1e7, 3e7, 1e8, 3e8) for d in (1e8, 1e9, 1e10, 3e10)]
+    return write(folder, "\n".join([head, *lines]), "table.csv")
+
+
+@pytest.mark.parametrize("head", ["N,D,loss", "n_params,n_tokens,val_loss"])
+def test_a_table_of_params_tokens_and_loss_is_forecast_by_a_law_of_both_in_one_command(
+        tmp_path: Path, head: str) -> None:
+    path = table_of_both(tmp_path, head)
+    made = json.loads(cli("predict", str(path), "--at", "params=7e9", "--at", "train_tokens=1.4e11", "--json").stdout)
+    (found,) = made["predictions"]
+    assert found["law"] == "chinchilla"
+    assert found["value"] == pytest.approx(1.7 + 400 / 7e9**0.34 + 2000 / 1.4e11**0.37, rel=1e-3)
+
+
+def test_a_curve_over_one_size_where_another_varies_says_how_to_ask_for_both(tmp_path: Path) -> None:
+    path = str(table_of_both(tmp_path))
+    said = " ".join(cli("predict", path, "--at", "train_tokens=1e11").stdout.split())
+    assert "params vary too; for law chinchilla, which knows of them: --at params=VALUE --at train_tokens=VALUE" in said
+    assert "vary too" not in cli("predict", path, "--at", "train_tokens=1e11", "--law", "power-law").stdout
+    bad = cli("predict", path, "--at", "params=7e9", "--at", "epochs=3")
+    assert bad.exit_code == 2
+    assert bad.stderr.endswith("\ncvfp: no law is a function of params, epochs; of some of these: chinchilla of "
+                               "params, train_tokens; cvfp laws lists all\n")
+
+
+# what is said
+
+
+def test_the_account_shows_the_range_of_every_size_and_metric_of_each_series(tmp_path: Path) -> None:
+    text = "optimizer,params,train_tokens,val_ppl\n" + "".join(
+        f"{optimizer},{size}000000,2e9,{1.2 + 2.2 * (2 - i)}\n" for optimizer in ("adam", "muon")
+        for i, size in enumerate((1, 2, 3)))
+    said = [line.split() for line in cli("ingest", str(write(tmp_path, text, "a.csv"))).stdout.splitlines()]
+    assert said[0] == ["series", "runs", "train_tokens", "params", "val_ppl", "alpha"]
+    assert " ".join(said[1][:11]) == "a adam 3 2e9 1e6 to 3e6 1.2 to 5.6 -"
+
+
+def test_what_was_refused_is_said_first_with_its_remedy(tmp_path: Path) -> None:
+    lines = ["variant,val_ppl", *["x"] * 40, "a,0.37", "b,20"]
+    made = cli("ingest", str(write(tmp_path, "\n".join(lines), "a.csv")))
+    assert made.stderr.startswith("reported: a.csv:42: 'val_ppl' must be at least 1, found 0.37\nreported: a.csv:2: ")
+    assert "and others: 41 lines or rows were reported" in made.stderr
+
+
+def test_explain_says_what_every_file_and_column_was_taken_for(tmp_path: Path) -> None:
+    write(tmp_path, "N (M),lab,val_loss,x\n1,a,3.5,1\n2,b,3.25,2\n", "logs/a.csv")
+    write(tmp_path, "Notes.", "logs/b.md")
+    made = cli("ingest", str(tmp_path / "logs"), "--explain", "--map", "seed=x")
+    assert made.exit_code == 0
+    first, *lines, last = made.stdout.splitlines()
+    assert first.startswith("logs/a.csv: CSV or TSV, one row a run (csv; a general form")
+    assert lines == ["  N (M): by its name, params = N (M) * 1e+06", "  lab: kept under its own name",
+                     "  val_loss: a quantity of this name", "  x: kept under its own name", "  seed: mapped, x"]
+    assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: csv, ")
+    assert cli("ingest", str(tmp_path), "--explain", "--json").exit_code == 2
+
+
+# mappings
+
+ARITHMETIC = """n_layer,n_embd,config.vocab,step,bpb,bytes_per_token
+2,64,1000,1000,2.5,4
+4,128,1000,2000,2.25,4
+"""
+MAPS = {"train_tokens": "step * 524288", "params": "n_layer*12*n_embd**2 + config.vocab * n_embd", "variant": "'a'",
+        "val_loss": "bpb*0.693*bytes_per_token", "batch_tokens": "524288", "score": "bpb", "score_again": "bpb"}
+
+
+def test_a_mapping_computes_with_constants_nested_names_and_one_source_for_several_targets(tmp_path: Path) -> None:
+    row = rows(read(write(tmp_path, ARITHMETIC, "a.csv"), mapping=MAPS))[0]
+    assert {name: row[name] for name in MAPS} == {
+        "train_tokens": 524_288_000, "params": 2 * 12 * 64**2 + 64_000, "variant": "a", "batch_tokens": 524_288,
+        "val_loss": pytest.approx(2.5 * 0.693 * 4), "score": 2.5, "score_again": 2.5}
+
+
+def test_a_mapping_saved_beside_the_files_counts_is_said_and_can_be_ignored(tmp_path: Path) -> None:
+    path = write(tmp_path / "a=b", "x,y\n1000,3.5\n2000,3.25\n", "a.csv")
+    assert "is read as" not in cli("show", str(path)).stderr
+    saved = cli("ingest", str(path), "--map", "train_tokens=x", "--map", "val_loss=y", "--save-map",
+                str(path.with_name("cvfp-map.toml")))
+    assert saved.exit_code == 0
+    for given in (path, path.parent):
+        made = cli("ingest", str(given), "--json")
+        assert made.stderr.splitlines()[0] == (f"cvfp: {path.with_name('cvfp-map.toml')} maps train_tokens = x, "
+                                               "val_loss = y (--no-map ignores it)")
+        assert [row["train_tokens"] for row in json.loads(made.stdout)["records"]] == [1000, 2000]
+        assert json.loads(made.stdout)["skipped"] == []
+    over = json.loads(cli("ingest", str(path), "--json", "--map", "train_tokens=x * 2").stdout)
+    assert [(row["train_tokens"], row["val_loss"]) for row in over["records"]] == [(2000, 3.5), (4000, 3.25)]
+    ignored = json.loads(cli("ingest", str(path), "--json", "--no-map").stdout)
+    assert [row["train_tokens"] for row in ignored["records"]] == [None, None]
+    for command in ("show", "fit", "report", "check"):
+        assert "cvfp-map.toml maps" in cli(command, str(path)).stderr
+        assert "cvfp-map.toml maps" not in cli(command, str(path), "--no-map").stderr
+    other = write(tmp_path / "other", '[map]\nseed = "x"\n', "cvfp-map.toml")
+    assert cli("show", str(path), str(other.parent)).stderr.startswith("cvfp: several mappings: ")
+
+
+# packed
+
+
+def _zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_table_is_read_as_what_is_in_it(tmp_path: Path, pack: Any) -> None:
+    made = read(write(tmp_path, pack(ND.encode()), "results.csv.gz"))
+    plain = read(write(tmp_path, ND, "results.csv"))
+    assert made.records.drop("source").equals(plain.records.drop("source"))
+    assert made.notes[0].startswith("results.csv.gz: ")
+    kept = reading.read(tmp_path / "results.csv.gz")
+    assert [(file.name, file.size) for file in kept.files()] == [("results.csv.gz", len(ND))]
+
+
+def test_every_file_of_a_zip_is_read_and_none_gets_out_of_it(tmp_path: Path) -> None:
+    members = {"a/x.csv": ND.encode(), "../../b.csv": b"params,loss\n1,2\n3,4\n", "c.md": b"Hi."}
+    path = _zip(tmp_path / "all.zip", members)
+    made = read(path)
+    assert [(file.name, file.runs) for file in made.files] == [
+        ("all.zip/a/x.csv", 4), ("all.zip/../../b.csv", 2), ("all.zip/c.md", 0)]
+    assert not (tmp_path.parent / "b.csv").exists()
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("a.gz", b"\x1f\x8b\x08 torn", "expected a gzip file, found one that cannot be unpacked: "),
+    ("a.csv.gz", gzip.compress(b"x" * 100_000)[:-20], "expected a gzip file, found one that cannot be unpacked: "),
+    ("a.zip", b"PK torn", "expected a zip file, found one that cannot be unpacked: "),
+    ("a.bz2", bz2.compress(b"x" * 1000)[:-9], "expected a bzip2 file"), ("a.xz", b"\xfd7zXZ\x00 torn", "expected a xz"),
+])
+def test_a_damaged_packed_file_is_a_named_failure(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    made = read(write(tmp_path, content, name))
+    assert str(made.files[0].problem).startswith(f"{name}: {said}")
+
+
+def test_more_than_fits_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "MOST", 1 << 20)
+    path = write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 500_000), "a.csv.gz")
+    assert path.stat().st_size < 10_000
+    assert "found more; unpack it first" in str(read(path).files[0].problem)
+
+
+def test_zstd_is_read_where_python_can_and_else_says_what_to_do(tmp_path: Path) -> None:
+    able = sys.version_info >= (3, 14)
+    content = importlib.import_module("compression.zstd").compress(ND.encode()) if able else b"\x28\xb5\x2f\xfd"
+    (file,) = read(write(tmp_path, content, "results.csv.zst")).files
+    assert (file.runs, file.problem) == ((4, None) if able else (
+        0, "results.csv.zst: zstd needs Python 3.14; or unpack it first: zstd -d results.csv.zst"))
+
+
+# cases: shared, in the shape of real files
+
+CASES = Path(os.environ.get("CVFP_SHARED", Path(__file__).parents[2] / "shared")) / "cases" / "ingest"
+needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
+
+
+@needs_cases
+@pytest.mark.parametrize(("name", "runs", "measured"), [
+    ("table-nd/results.csv", 9, {"params", "train_tokens", "flops", "val_loss"}),
+    ("table-dedupe/sweep.csv", 3, {"train_tokens", "learning_rate", "val_loss"}),
+    ("table-pandas/frame.csv", 3, {"train_tokens", "val_ppl"}),
+])
+def test_a_shared_table_is_read_without_a_mapping(name: str, runs: int, measured: set[str]) -> None:
+    made = read(CASES / name)
+    assert (made.records.height, made.failed) == (runs, ())
+    assert all(made.records[each].null_count() == 0 for each in measured)
+
+
+@needs_cases
+def test_the_shared_table_of_both_sizes_is_forecast_and_one_source_feeds_two_columns() -> None:
+    path = CASES / "table-nd" / "results.csv"
+    made = json.loads(cli("predict", str(path), "--at", "params=7e9", "--at", "train_tokens=1.4e11", "--json").stdout)
+    assert made["predictions"][0]["law"] == "chinchilla"
+    assert 1 < made["predictions"][0]["value"] < 3.38
+    twice = read(path, mapping={"val_loss": "val_loss", "score": "val_loss", "train_loss": "val_loss"})
+    assert twice.records["score"].equals(twice.records["train_loss"], check_names=False)
+
+
+@needs_cases
+def test_the_remedy_for_a_width_that_is_not_known_comes_first_and_works() -> None:
+    path = CASES / "newllm-no-dim" / "run.txt"
+    assert "--map context_dim=768" in cli("ingest", str(path)).stderr.splitlines()[0]
+    assert read(path, mapping={"context_dim": "768"}).records["variant"].to_list() == ["1L_768d_1tok"]
+
+
+ANCHORS = CASES.parents[1] / "data" / "anchors"
+
+
+@pytest.mark.skipif(not ANCHORS.is_dir(), reason="the published sweeps are not here")
+@pytest.mark.parametrize(("name", "runs", "measured"), [
+    ("chinchilla", 245, {"params", "flops", "val_loss"}), ("isoflops", 261, {"params", "train_tokens", "val_loss"}),
+    ("data_constrained", 161, {"params", "train_tokens", "unique_tokens", "val_loss"}),
+    ("moe", 193, {"num_experts", "val_loss"}), ("vocab", 1080, {"vocab_size", "params_non_embedding"}),
+    ("lr_batch", 1730, {"learning_rate", "params", "train_tokens", "val_loss"}), ("nanogpt_width", 72, {"val_loss"}),
+    ("sft_flan", 14 * 13, {"size", "value"}),
+])
+def test_every_published_sweep_is_read_whole_without_a_mapping(name: str, runs: int, measured: set[str]) -> None:
+    made = read(ANCHORS / f"{name}.csv")
+    assert (made.records.height, made.failed, made.duplicates) == (runs, (), ())
+    assert all(made.records[each].null_count() == 0 for each in measured)
+
+
+def test_a_table_of_any_length_is_read_by_the_same_names_throughout(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "N,loss\n" + "".join(f"{i},2\n" for i in range(1, 25_001)), "a.csv"))
+    assert made.records.select(pl.col("params").sum(), pl.col("val_loss").sum()).row(0) == (25_000 * 25_001 / 2, 50_000)

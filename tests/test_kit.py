@@ -19,6 +19,7 @@ import benchmarks_path
 import cvfp_analyses
 import cvfp_laws
 import cvfp_residual
+import published_laws
 from cvfp_core import hookimpl, registry
 from cvfp_core.errors import IngestError, PluginError, UsageError
 from cvfp_core.registry.kinds import (
@@ -517,6 +518,8 @@ INPUTS = {
     "parquet": Input("made.parquet", 4), "wandb-runs": Input("tables/wandb_runs.csv", 2),
     "wandb-history": Input("tables/wandb_history.csv", 2), "tensorboard": Input("made.tfevents", 1),
     "trainer-state": Input("trainers/tiny-gpt/checkpoint-20/trainer_state.json", 1),
+    "mlflow": Input("made.mlflow", 2), "trackio": Input("made.trackio", 2),
+    "wandb-folder": Input("trackers/run-20260102_030405-ab12cd34", 1),
 }
 
 
@@ -536,6 +539,16 @@ def made_input(name, folder):
             for step in range(1, 6):
                 value = Summary.Value(tag="eval/loss", simple_value=3 - 0.1 * step)
                 writer.write(Event(wall_time=1.0, step=step, summary=Summary(value=[value])).SerializeToString())
+        return path
+    if path.suffix in (".mlflow", ".trackio"):
+        import sqlite3
+        from contextlib import closing
+
+        from test_ingest_trainers import MLFLOW, TRACKIO
+
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(MLFLOW if path.suffix == ".mlflow" else TRACKIO.replace(
+                """, (4, 't', 'small', 3, '{"val":')""", ""))
         return path
     table = analyses.null_data(0).head(4).select("variant", "seed", "num_samples", "train_tokens", "val_er", "val_ppl")
     write = {".csv": table.write_csv, ".json": table.write_json, ".jsonl": table.write_ndjson,
@@ -627,8 +640,11 @@ def test_an_ingester_that_is_wrong_fails_and_the_message_says_what_about(wrong, 
     fails(lambda: check_ingester(mine(**wrong), log), "ingester 'mine'", said)
 
 
-def test_what_a_user_says_of_the_input_is_said_to_the_ingester():
-    check_ingester(INSTALLED.get(Ingester, "csv"), DATA / "tables" / "runs.csv", options=IngestOptions(
+def test_what_a_user_says_of_the_input_is_said_to_the_ingester(tmp_path):
+    rows = (DATA / "tables" / "runs.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    table = tmp_path / "runs.csv"
+    table.write_text("".join(row for row in rows if "no tokens" not in row), encoding="utf-8")
+    check_ingester(INSTALLED.get(Ingester, "csv"), table, options=IngestOptions(
         experiment="e", mapping={"variant": "model"}))
 
 
@@ -670,6 +686,13 @@ LAWS = {
         "parameters": {"a": 500.0, "b": -4.0}, "inputs": {"val_er": er_inputs()["val_er"]},
         "law": lambda val_er, a, b: a + b * 100 * val_er, "unit_free": ["a"],
     },
+    "new-configuration": {
+        "parameters": {"alpha": -0.5, "beta": -2.0}, "variants": np.repeat(list("abcdefgh"), 3).tolist(),
+        "inputs": {"train_tokens": np.tile(np.geomspace(1e4, 1e6, 3), 8),
+                   "val_er": np.repeat(np.linspace(0.6, 0.9, 8)[[3, 0, 6, 2, 7, 5, 1, 4]], 3)},
+        "law": lambda train_tokens, val_er, alpha, beta: 1e6 * train_tokens**alpha * np.exp(beta * val_er),
+        "unit_free": ["alpha", "beta"], "data_sets": 20,
+    },
     "ceiling": {"parameters": {"E": 0.6, "A": 20.0, "alpha": -0.4}, "unit_free": ["E", "alpha"]},
     "chinchilla": {
         "parameters": {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28},
@@ -680,7 +703,13 @@ LAWS = {
 }
 
 
-@every(Fitter)
+LAWS |= {name: {"parameters": parameters, "inputs": inputs, "data_sets": 4}
+         for name, (parameters, inputs) in published_laws.TRUTHS.items()}
+
+
+@pytest.mark.parametrize("item", [
+    pytest.param(law, id=name, marks=[pytest.mark.slow] if name in published_laws.TRUTHS else [])
+    for name, law in INSTALLED.items(Fitter).items()])
 def test_every_fitter_passes(item):
     check_fitter(item, **LAWS[item.name])
 

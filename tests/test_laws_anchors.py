@@ -115,7 +115,7 @@ def test_the_law_is_fitted_to_records_forecast_with_intervals_and_back_tested(ru
     assert fit.series == "c:v"
     assert fit.minimum <= 1.018275e-3
     assert fit.value("alpha") == pytest.approx(0.34731, rel=1e-4)
-    assert fit.estimate("alpha").method == "bootstrap"
+    assert fit.estimate("alpha").method == "robust profile"
     squares = replace(installed().get(Law, "chinchilla"), loss=LeastSquares())
     (least,) = fit_all(records, [squares])
     assert least.value("alpha") == pytest.approx(0.36025, rel=1e-3)
@@ -128,7 +128,8 @@ def test_the_law_is_fitted_to_records_forecast_with_intervals_and_back_tested(ru
     assert inside.distances == {name: pytest.approx(at[name] / records[name].max()) for name in at}
     (beside,) = predict_all(records, {"params": 1e9, "train_tokens": 1e16}, "chinchilla").predictions
     assert [warning[:27] for warning in beside.warnings] == [f"{beside.distance:.3g} times the largest trai"[:27],
-                                                             "outside the hull of the poi"]
+                                                             "outside the hull of the poi",
+                                                             "intervals are 2.5 times wid"]
     choice = choose_law(records, laws=["chinchilla"], along="params")
     assert 0 < choice.candidates[0].backtest < 0.05
     assert choice.candidates[0].folds >= 6

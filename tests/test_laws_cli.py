@@ -24,6 +24,7 @@ from cvfp_core.results import runs as reading
 from cvfp_core.results.forecasts import Forecasts
 from cvfp_core.results.numbers import interval, short
 from laws_data import SHARED, made, needs_shared, power
+from published_laws import TRUTHS
 
 
 def command(*arguments, code=0, width=80):
@@ -129,10 +130,27 @@ def test_laws_lists_every_law_with_its_form(run):
     listed = json.loads(run("laws", "--json"))
     assert [each["name"] for each in listed] == [
         "power-law", "saturating", "exp-decay", "hill", "pinned-floor", "sliding-window", "log-linear-er", "linear-er",
-        "ceiling", "chinchilla"]
+        "new-configuration", "ceiling", "chinchilla", *TRUTHS]
     for each in listed:
         assert each["name"] in out
         assert each["plugin"].startswith("plugin 'laws'")
+
+
+def test_one_law_is_shown_whole_with_source_domain_and_units():
+    out = command("laws", "data-constrained").stdout
+    for text in ("arXiv:2305.16264", "each unique token at least once", "unique_tokens (tokens): distinct tokens",
+                 "val_loss (nat a token)", "R_D (epochs, 0.1 to 10000): repetitions", "7 runs, all of the records"):
+        assert text in " ".join(out.split())
+    (plain,) = json.loads(command("laws", "data-constrained", "--json").stdout)
+    assert plain["units"] == {"params": "", "tokens_seen": "tokens", "unique_tokens": "tokens",
+                              "val_loss": "nat a token"}
+    assert "unknown fitter 'moo'; did you mean 'moe'" in command("laws", "moo", code=2).stderr
+
+
+@pytest.mark.parametrize("name", [None, *TRUTHS])
+def test_no_line_about_laws_is_wider_than_the_terminal(name):
+    out = command("laws", *([name] if name else []), width=80).stdout
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_listing_laws_imports_neither_lmfit_nor_torch_nor_polars():
@@ -269,5 +287,6 @@ WRONG = {
 def test_what_is_asked_wrongly_is_said_in_one_line_with_exit_code_2(line, rising):
     done = command(*shlex.split(line.format(rising)), code=2)
     assert done.stdout == ""
-    (said,) = done.stderr.splitlines()
+    *notes, said = done.stderr.splitlines()
+    assert all(note.endswith(": series are told apart by model (--by overrides)") for note in notes)
     assert re.fullmatch(f"cvfp: {WRONG[line]}", said), said

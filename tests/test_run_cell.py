@@ -68,6 +68,7 @@ def test_the_record_is_that_of_the_plain_protocol(name, changed):
     assert record.train_er == pytest.approx(plain.effective_rank(torch.stack(contexts)), rel=2e-5)
     assert record.val_er == pytest.approx(plain.effective_rank(torch.stack(val_contexts)), rel=2e-5)
     assert (record.epochs, record.best_epoch) == (len(epochs), best + 1)
+    assert (record.max_epochs, record.phase2_censored) == (settings.phase2.epochs, best + 1 == settings.phase2.epochs)
     assert record.train_ppl == pytest.approx(train_ppl, rel=2e-5)
     assert record.val_ppl == pytest.approx(val_ppl, rel=2e-5)
     assert record.val_acc == val_acc

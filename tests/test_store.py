@@ -150,8 +150,8 @@ def test_a_record_file_that_is_not_utf8_is_named(folder):
 
 @pytest.mark.parametrize(("column", "value", "reason"), [
     ("val_acc", 81.0, "must be a fraction from 0 to 1, found 81.0"),
-    ("val_ppl", "low", "is not a finite Float64, found 'low'"),
-    ("num_layers", 2.5, "is not a finite Int64, found 2.5"),
+    ("val_ppl", "low", "is not a finite number, found 'low'"),
+    ("num_layers", 2.5, "is not a whole number, found 2.5"),
     ("experiment", None, "is missing, found None"),
 ])
 def test_a_value_that_does_not_conform_is_named_with_its_file(folder, column, value, reason):

@@ -34,26 +34,63 @@ def finding(
     over: str = "",
     caveats: Sequence[str | Caveat] = (),
     table: Table | None = None,
+    of_phase2: bool = True,
 ) -> Finding:
     """The finding of one estimate. over: what n counts, added to the method. `test_all` fills in the analysis."""
     return Finding(
         analysis="", key=key, question=question, claim=claim, values=values or {}, verdict=judged.verdict,
         estimate=measured.estimate, low=measured.low, high=measured.high, unit=unit, n=measured.n,
         method=", ".join(part for part in (measured.method, over) if part), p_value=judged.p_value,
-        caveats=tuple(caveats), table=table,
+        caveats=tuple(caveats), table=table, of_phase2=of_phase2,
     )
 
 
 NOT_MEASURED = "No run has {columns}."
 FAILED = "{whose} failed: {error}"
+CHANGES = ("Without the {count} of {runs} runs that were cut short in Phase 2 the verdict would be {verdict}, not "
+           "{now}: estimate {estimate:.3g}, n = {n}, corrected p = {p}.")
+STAYS = ("Without the {count} of {runs} runs that were cut short in Phase 2 the verdict stays {verdict}: estimate "
+         "{estimate:.3g}, n = {n}, corrected p = {p}.")
+GONE = "Without the {count} of {runs} runs that were cut short in Phase 2 it cannot be tested."
 
 
 def test_all(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> list[Finding]:
     """The findings of every analysis on these records, corrected for their number (see `verdicts.adjusted`).
 
     Laws an analysis reads and `fits` lacks are fitted. An analysis that raises becomes a finding without a verdict that
-    says whose it is.
+    says whose it is. Where runs were cut short in Phase 2, all is tested again without them, and each finding that
+    rests on them says what it would be.
     """
+    found = _tested(records, fits, registry)
+    cut = pl.col("phase2_censored").fill_null(False)
+    runs = usable(records)
+    if "phase2_censored" not in runs.columns or not (count := runs.filter(cut).height):
+        return found
+    again = {(each.analysis, each.key): each for each in _tested(records.filter(~cut), [], registry)}
+    counts = {"count": count, "runs": runs.height}
+    return [_compared(each, again.get((each.analysis, each.key)), counts) for each in found]
+
+
+test_all.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks of its name
+
+
+def _compared(finding: Finding, again: Finding | None, counts: Mapping[str, Plain]) -> Finding:
+    """The finding with what it would be without the runs that were cut short, if it rests on any."""
+    if not finding.of_phase2 or finding.estimate is None:
+        return finding
+    if again is None or again.estimate is None:
+        return replace(finding, without_censored="not tested",
+                       caveats=(*finding.caveats, Caveat(text=GONE, values=counts)))
+    if (again.estimate, again.n, again.p_value) == (finding.estimate, finding.n, finding.p_value):
+        return finding
+    values = {**counts, "verdict": again.verdict, "now": finding.verdict, "estimate": again.estimate, "n": again.n,
+              "p": "–" if again.p_adjusted is None else f"{again.p_adjusted:.2g}"}
+    caveat = Caveat(text=STAYS if again.verdict == finding.verdict else CHANGES, values=values)
+    return replace(finding, without_censored=again.verdict, caveats=(*finding.caveats, caveat))
+
+
+def _tested(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> list[Finding]:
+    """The findings on these records, corrected for their number."""
     runs = usable(records)
     known = list(fits)
     wanted = dict.fromkeys(law for analysis in registry.items(Analysis).values() for law in analysis.laws)
@@ -71,9 +108,6 @@ def test_all(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> 
     return [
         _settled(finding, p, count) for finding, p in zip(found, verdicts.adjusted(p_values), strict=True)
     ]
-
-
-test_all.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest thinks of its name
 
 
 def _settled(finding: Finding, p_adjusted: float | None, count: int) -> Finding:

@@ -37,6 +37,14 @@ Map = Annotated[
     typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
                  "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
+Weights = Annotated[
+    str | None, typer.Option("--weights", metavar="COLUMN", help="Column of the runs' weights in what is minimised.")
+]
+NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml that lies beside the files.")]
+Take = Annotated[
+    str | None, typer.Option("--take", metavar="WHICH", help="Point of its curves that a foreign run's record is of: "
+                             "last (default), best or step=N.")
+]
 At = Annotated[
     list[str] | None,
     typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "
@@ -47,7 +55,8 @@ Laws = Annotated[
     list[str] | None, typer.Option("--law", metavar="NAME", help="A law to fit; may be repeated. See `cvfp laws`.")
 ]
 Along = Annotated[
-    str | None, typer.Option("--along", metavar="COLUMN", help="Input along which laws are back-tested. Default: x.")
+    str | None, typer.Option("--along", metavar="COLUMN", help="Input along which laws are back-tested, or flops. "
+                             "Default: x.")
 ]
 LawOptions = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20.")
@@ -58,13 +67,15 @@ _SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
-         where: str | None = None, map_: Sequence[str] | None = None, options: Sequence[str] | None = None) -> Asked:
+         where: str | None = None, map_: Sequence[str] | None = None, no_map: bool = False, take: str | None = None,
+         weights: str | None = None,
+         options: Sequence[str] | None = None) -> Asked:
     """What the options ask of the runs in the paths."""
-    from cvfp_core.ingesting import mapping
     from cvfp_core.results.runs import ask
 
     given = settings(options or [])
-    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping.read(map_ or []), options=given)
+    made = ask(paths, x=x, y=y, by=by, where=where, map=mapping(paths, map_, no_map=no_map), take=take or "last",
+               weights=weights, options=given)
     inputs = made.runs.inputs
     for note in inputs.notes:
         print(f"cvfp: {note}", file=sys.stderr)
@@ -72,6 +83,20 @@ def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, b
         count = len(made.runs)
         print(f"cvfp: --where keeps {count:,} of {count + inputs.left_out:,} runs", file=sys.stderr)
     return made
+
+
+def mapping(paths: Sequence[Path], map_: Sequence[str] | None, *, no_map: bool) -> dict[str, str]:
+    """What `--map` says, over what a mapping file beside the paths says; which it is, is said."""
+    from cvfp_core.ingesting import mapping
+
+    given = mapping.read(map_ or [])
+    there = None if no_map else mapping.beside(paths)
+    if there is None:
+        return given
+    found = mapping.load(there)
+    said = ", ".join(f"{target} = {source}" for target, source in found.items())
+    print(f"cvfp: {there} maps {said} (--no-map ignores it)", file=sys.stderr)
+    return found | given
 
 
 def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float | str]]:
@@ -89,6 +114,19 @@ def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float
     if not made:
         raise UsageError("no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x")
     return made
+
+
+def covariates(new: Sequence[str] | None) -> dict[str, float] | None:
+    """Values by covariate, of `--new NAME=VALUE`; None where none is given. Raises UsageError for what is neither."""
+    made: dict[str, float] = {}
+    for text in new or []:
+        name, equals, given = (part.strip() for part in text.partition("="))
+        if not name or not equals:
+            raise UsageError(f"--new takes NAME=VALUE, not '{text}'; such as --new val_er=0.81")
+        if name in made:
+            raise UsageError(f"--new {name} is given twice; a configuration has one")
+        made[name] = number(given, f"--new {name}")
+    return made or None
 
 
 def value(text: str, option: str) -> float | str:

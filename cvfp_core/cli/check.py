@@ -24,6 +24,8 @@ def check(
     paths: asked.Paths,
     where: asked.Where = None,
     map_: asked.Map = None,
+    no_map: asked.NoMap = False,
+    take: asked.Take = None,
     thresholds: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="THRESHOLD=VALUE", help="Another threshold: val_er.red=0.7."),
@@ -44,7 +46,7 @@ def check(
     registry = installed()
     lit = decisions.with_thresholds(registry.items(Light), asked.settings(thresholds or []))
     rules = registry.stop_rules()
-    runs = asked.runs(paths, where=where, map_=map_).runs.inputs
+    runs = asked.runs(paths, where=where, map_=map_, no_map=no_map, take=take).runs.inputs
     for name, why in decisions.never_lit(lit, runs.records).items():
         print(f"cvfp: warning: {registry.label(Light, name)} is never lit: {why}", file=sys.stderr)
     judged = decisions.lights(runs.records, lit)

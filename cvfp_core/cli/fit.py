@@ -17,6 +17,9 @@ def fit(
     by: asked.By = None,
     where: asked.Where = None,
     map_: asked.Map = None,
+    weights: asked.Weights = None,
+    no_map: asked.NoMap = False,
+    take: asked.Take = None,
     options: asked.LawOptions = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Fit again by raw least squares, Huber, and without each size.")
@@ -28,7 +31,8 @@ def fit(
     from cvfp_core.results.fits import fits_of, of_sensitivity
     from cvfp_core.results.printed import terminal
 
-    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights,
+                          options=options)
     fits = fits_of(question, laws or ["power-law"])
     fitters = {made.name: made for made in map(question.law, fits.laws)} if sensitivity else {}
     varied = [(each, fitting.sensitivity(each, fitters[each.law])) for each in fits if sensitivity]

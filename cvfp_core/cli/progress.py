@@ -59,9 +59,11 @@ def describe_phase(values: Mapping[str, Any]) -> str:
             f"phase 1: {values['phase1_iterations']} iterations{limit}, {values['convergence_rate']:.1%} converged, "
             f"ER {values['train_er']:.1%} train {values['val_er']:.1%} val, {values['seconds_phase1']:.1f} s"
         )
+    limit = " (the limit)" if values["phase2_censored"] else ""
     return (
-        f"phase 2: best of {values['epochs']} epochs is {values['best_epoch']}, PPL {values['train_ppl']:.1f} train "
-        f"{values['val_ppl']:.1f} val, accuracy {values['val_acc']:.1%}, {values['seconds_phase2']:.1f} s"
+        f"phase 2: best of {values['epochs']} epochs is {values['best_epoch']}{limit}, PPL "
+        f"{values['train_ppl']:.1f} train {values['val_ppl']:.1f} val, "
+        f"accuracy {values['val_acc']:.1%}, {values['seconds_phase2']:.1f} s"
     )
 
 
@@ -154,7 +156,7 @@ class _Live:
             limit = "+" if values["phase1_censored"] else " "
             line.append(
                 (f"{iterations:>3}{limit} iterations  val ER {values['val_er']:.1%}  " if iterations else "")
-                + f"val PPL {values['val_ppl']:>8.1f}  "
+                + f"val PPL {values['val_ppl']:>8.1f}{'†' if values['phase2_censored'] else ' '} "
                 + f"{(values['seconds_phase1'] or 0) + values['seconds_phase2']:.1f} s"
             )
         else:

@@ -32,6 +32,9 @@ def report(
     law: asked.Law = "auto",
     where: asked.Where = None,
     map_: asked.Map = None,
+    weights: asked.Weights = None,
+    no_map: asked.NoMap = False,
+    take: asked.Take = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if FILE is not what the records give.")
     ] = False,
@@ -57,13 +60,15 @@ def report(
     old = _read(out) if out is not None and check else ""
     if out is not None and not check:
         reports.refuse_unwritable(out)
-    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, options=options)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights,
+                          options=options)
     made = reports.report(question, out, template, lang, law=law, at=asked.points(at, None) if at else None,
                           html=html, embed=embed, figures=figures,
                           command=asked.command("report", paths, {
                               "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x],
                               "--y": [y], "--by": by, "--law": [law] if law != "auto" else [], "--at": at,
-                              "--where": [where], "--map": map_, "--set": options}))
+                               "--where": [where], "--map": map_, "--take": [take], "--weights": [weights],
+                               "--set": options}) + " --no-map" * no_map)
     if out is None:
         print(made.text, end="")
     elif check:

@@ -15,7 +15,7 @@ from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.curve_fit import in_space
 from cvfp_core.fitting.predict import Prediction, predict
 from cvfp_core.fitting.run import blame, check_options, find, fit_points, grouped, option_values
-from cvfp_core.fitting.selection import Choice, choose, widening
+from cvfp_core.fitting.selection import Choice, choose, walked, widening
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import series
@@ -94,16 +94,17 @@ def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str
     if len({each.inputs for each in every}) > 1:
         raise UsageError(f"laws of different inputs cannot be compared: {', '.join(each.name for each in every)}")
     groups = grouped(series.without_controls(records), every[0], by, registry)
-    if along is not None and along not in every[0].inputs:
-        raise UsageError(f"--along {along}: the laws compared are functions of {', '.join(every[0].inputs)}")
+    if along is not None and walked({name: np.ones(1) for name in every[0].inputs}, along) is None:
+        inputs = ", ".join(every[0].inputs)
+        raise UsageError(f"--along {along}: the laws compared are functions of {inputs}, from which it does not follow")
     return choose(every, _telling(groups, every), along)
 
 
 def candidates(registry: Registry, *, x: str | None = None, y: str | None = None) -> list[Law]:
     """The laws `auto` chooses from: curves that need nothing given, for a response that is better in the same way."""
     better = registry.quantity(y or "val_ppl").better or "lower"
-    laws = [find(law, registry) for law in registry.items(Law).values() if law.predicts and not law.options
-            and law.scope == "series" and len(law.inputs) == 1]
+    laws = [find(law, registry) for law in registry.items(Law).values() if law.predicts and law.automatic
+            and not law.options and law.scope == "series" and len(law.inputs) == 1]
     own = [law for law in laws if x is not None or law.inputs == ("train_tokens",)]
     able = [law for law in own if (registry.quantity(law.response).better or "lower") == better]
     if not able:
@@ -126,11 +127,12 @@ def _places(at: At, law: Law, registry: Registry) -> dict[str, list[Any]]:
         raise UsageError(f"law '{law.name}' is a function of {needs}; give {give}")
     several = {name: given if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else [given]
                for name, given in at.items()}
-    return {name: [_value(registry.quantity(name), each) for each in several[name]] for name in law.inputs}
+    return {name: [_value(registry.quantity(name), each, zero=name in law.zero) for each in several[name]]
+            for name in law.inputs}
 
 
-def _value(quantity: Quantity, given: Any) -> float | str:
-    """A number, or `10x` as it is."""
+def _value(quantity: Quantity, given: Any, *, zero: bool = False) -> float | str:
+    """A number, or `10x` as it is. zero: whether a size may be 0."""
     if isinstance(given, str) and given.endswith("x"):
         _value(quantity, given[:-1])
         return given
@@ -139,7 +141,7 @@ def _value(quantity: Quantity, given: Any) -> float | str:
     except (TypeError, ValueError):
         value = float("nan")
     positive = quantity.kind == "size"
-    if not np.isfinite(value) or (positive and value <= 0):
+    if not np.isfinite(value) or (positive and (value < 0 if zero else value <= 0)):
         name = quantity.name.replace("train_tokens", "tokens")
         raise UsageError(f"{name} must be a {'positive ' if positive else ''}number, or times the largest as in 10x, "
                          f"not {given}")
@@ -196,8 +198,9 @@ def _series(points: Points, choice: Choice, laws: Sequence[Law], places: Mapping
     for place in _combined(places, points):
         prediction = _predict(fits[law.name], law, place, registry)
         if prediction.value is not None and carriers and factors is None:
-            factors = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :])[0])
-                       for each in carriers}
+            roots = None if points.weights is None else np.sqrt(points.weights)
+            factors = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :],
+                                                 roots)[0]) for each in carriers}
         made.append(_carried(prediction, law, carriers, fits, factors or {}, registry))
     return made
 

@@ -8,16 +8,20 @@ from dataclasses import replace
 from typing import Any
 
 from cvfp_core.errors import UsageError
-from cvfp_core.registry.kinds import Law
+from cvfp_core.registry.kinds import ENVELOPE, Law
 from cvfp_core.schema.settings import Scalar
 
 
 def filled(law: Law, options: Mapping[str, Scalar | None]) -> Law:
-    """The law with the quantities that its options name in the places that stand for them."""
+    """The law with the quantities that its options name in their places, and by the envelope that is asked for."""
     names = {name: str(value) for name, value in options.items()}
     form = law.form
     for name, value in names.items():
         form = form.replace(f"{{{name}}}", value)
+    if (above := options.get(ENVELOPE.name)) is not None and law.fit is None:
+        if not 0 < float(above) <= 1:
+            raise UsageError(f"{ENVELOPE.name} must be above 0 and at most 1, not {above}")
+        law = replace(law, loss=replace(law.loss, above=float(above)))
     return replace(law, inputs=tuple(each.format(**names) for each in law.inputs), form=form,
                    response=law.response.format(**names))
 

@@ -1,4 +1,4 @@
-"""Fits to runs drawn with replacement: where intervals come from for a loss that has no likelihood."""
+"""Fits to runs drawn with replacement: where standard errors come from for a loss that has no likelihood."""
 
 from __future__ import annotations
 
@@ -13,13 +13,27 @@ PRECISION = 1e-7
 """Of what is minimised, relative; the scatter of resamples is a million times that."""
 
 
-def resampled(curve: Curve, target: Array, optimum: Solution, *, count: int = COUNT, seed: int = 0) -> Array:
+TURNS = 20
+"""Resamples that cannot be fitted are drawn again, this many times at most."""
+
+
+def resampled(curve: Curve, target: Array, optimum: Solution, *, weights: Array | None = None, count: int = COUNT,
+              seed: int = 0) -> Array:
     """(count, k) parameters of fits to resamples of the (1, n) targets, each searched from the optimum of all.
 
-    A resample that the law cannot be fitted to is left out, so there may be fewer.
+    weights: (1, n), multiply residuals. A resample with fewer distinct runs than parameters, or that the law cannot be
+    fitted to, is drawn again; there are fewer only if hardly any can be.
     """
-    n = target.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=count)
-    made = solve(curve, np.repeat(target, count, axis=0), weights=np.sqrt(drawn), tries=0, precision=PRECISION,
-                 near=np.repeat(optimum.parameters[:, None, :], count, axis=0))
-    return np.asarray(made.parameters[np.isfinite(made.rss)])
+    n, k = target.shape[1], len(curve.law.parameters)
+    rng = np.random.default_rng(seed)
+    made = np.empty((0, k))
+    for _ in range(TURNS):
+        drawn = rng.multinomial(n, np.full(n, 1 / n), size=count - len(made))
+        drawn = drawn[(drawn > 0).sum(axis=1) >= k]
+        fits = solve(curve, np.repeat(target, len(drawn), axis=0), tries=0, precision=PRECISION,
+                     weights=np.sqrt(drawn) if weights is None else np.sqrt(drawn) * weights,
+                     near=np.repeat(optimum.parameters[:, None, :], len(drawn), axis=0))
+        made = np.concatenate([made, fits.parameters[np.isfinite(fits.rss)]])
+        if len(made) == count:
+            break
+    return made

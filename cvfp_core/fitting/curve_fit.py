@@ -12,10 +12,13 @@ from cvfp_core.fitting.bootstrap import resampled
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import Variance, aicc, pooled_variance, t_quantile
 from cvfp_core.fitting.profiles import profile_ends
+from cvfp_core.fitting.robust import robust
 from cvfp_core.fitting.search import Solution, sensitivities, solve
-from cvfp_core.registry.kinds import Huber, Law
+from cvfp_core.registry.kinds import Huber, Law, LeastSquares
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
 
+PROFILES = ("profile F", "robust profile")
+"""Methods whose intervals say that they have no end."""
 CONSTRAINT = 3e3
 """How much stiffer than the points a constraint is; the profile is off by its inverse square."""
 SINGULAR = 1e-9
@@ -29,10 +32,14 @@ class Solved:
     curve: Curve
     target: Array
     """(1, n) in the space of residuals."""
+    weights: Array
+    """(1, n) that multiply residuals."""
     optimum: Solution
     variance: Variance
     rss: float
     """Sum of squared residuals, whatever was minimised."""
+    corner: Array | None = None
+    """(1,) of the Huber loss that is profiled; None: the law's own loss is."""
 
     @property
     def sigma(self) -> float:
@@ -50,11 +57,12 @@ class Solved:
         error = np.where(run, np.hypot(error, scatter), error)
         t = t_quantile(self.variance.dof)
         both = np.tile(np.arange(count), 2)
-        targets = np.repeat(self.target, 2 * count, axis=0)
+        targets, weights = (np.repeat(each, 2 * count, axis=0) for each in (self.target, self.weights))
         ends = profile_ends(
-            self.curve, targets, np.ones_like(targets), optimum.rows(both), replace(goal, weight=weight).rows(both),
+            self.curve, targets, weights, optimum.rows(both), replace(goal, weight=weight).rows(both),
             step=(t * error)[both], allowed=np.full(2 * count, t**2 * self.sigma**2),
             sign=np.repeat([-1.0, 1.0], count), limit=np.concatenate([low, high]),
+            delta=None if self.corner is None else np.repeat(self.corner, 2 * count),
         )
         return list(zip(ends[:count].tolist(), ends[count:].tolist(), strict=True))
 
@@ -62,7 +70,7 @@ class Solved:
         """(B,) standard error of each quantity from the curvature at the optimum; a guess where there is none."""
         law, slope = sensitivities(self.curve, optimum.parameters, goal)
         value = np.abs(goal.quantity(self.curve, optimum.parameters))
-        law = np.where(np.isfinite(law), law, 0.0)
+        law = np.where(np.isfinite(law), law, 0.0) * self.weights[..., None]
         spread = np.linalg.pinv(np.einsum("bni,bnj->bij", law, law), rcond=1e-14, hermitian=True)
         error = self.sigma * np.sqrt(np.maximum(np.einsum("bi,bij,bj->b", slope, spread, slope), 0.0))
         ceiling = np.where(goal.log | (goal.parameter < 0), 1.0, 10 * np.maximum(value, 1e-3))
@@ -79,16 +87,29 @@ def solve_points(law: Law, points: Points) -> Solved:
     """The optimum of the law's function for these points."""
     curve = Curve(law, points.inputs)
     target = in_space(law, points.response)[None, :]
-    optimum = solve(curve, target, tries=2 if len(points.inputs) > 1 and law.starts else 8)
+    weights = np.ones_like(target) if points.weights is None else np.sqrt(points.weights)[None, :]
+    optimum = solve(curve, target, weights=weights, tries=2 if len(points.inputs) > 1 and law.starts else 8)
     if len(points.inputs) > 1 and not optimum.converged[0]:
-        optimum = solve(curve, target, tries=48)
-    residuals = target[0] - curve.fitted(optimum.parameters)[0]
+        optimum = solve(curve, target, weights=weights, tries=48)
+    residuals = weights[0] * (target[0] - curve.fitted(optimum.parameters)[0])
     variance = pooled_variance(residuals, len(law.parameters), _cells(points))
-    return Solved(curve=curve, target=target, optimum=optimum, variance=variance, rss=float(residuals @ residuals))
+    return Solved(curve=curve, target=target, weights=weights, optimum=optimum, variance=variance,
+                  rss=float(residuals @ residuals))
+
+
+def for_intervals(solved: Solved, points: Points) -> Solved:
+    """What intervals are profiles of: the solution itself, or for a loss that is not squares its robust one."""
+    loss = solved.curve.law.loss
+    if loss == LeastSquares() or solved.variance.value is None:
+        return solved
+    made = robust(solved.curve, solved.target, solved.weights, solved.optimum, _cells(points))
+    if made is None:
+        return solved
+    return replace(solved, optimum=made.optimum, weights=made.weights, variance=made.variance, corner=made.corner)
 
 
 def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = None, intervals: bool = True) -> Fit:
-    """The law's function fitted to the points, with profile-F intervals; with those of a bootstrap for a Huber loss.
+    """The law's function fitted to the points, with intervals by profiles, on a robust scale for a Huber loss.
 
     given: parameters that are not fitted but known. intervals: False where only the curve is wanted, which is faster.
     """
@@ -103,9 +124,15 @@ def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = N
         where = "positive and finite" if law.space == "log" else "finite"
         return replace(blank, reason=Reason("the law is not {where} at the points for any parameters tried",
                                             where=where))
-    robust = isinstance(law.loss, Huber)
-    draws = resampled(solved.curve, solved.target, optimum) if robust and intervals and variance.value else None
-    fitted = _drawn(solved, draws) if robust else _estimates(solved, intervals)
+    squares = law.loss == LeastSquares()
+    draws = resampled(solved.curve, solved.target, optimum, weights=solved.weights) \
+        if not squares and intervals and variance.value else None
+    held = for_intervals(solved, points) if intervals else None
+    fitted = _estimates(solved, held)
+    if draws is not None and len(draws) > 1:
+        spread = [float(each) if np.isfinite(each) else None for each in draws.std(axis=0, ddof=1)]
+        fitted = {name: replace(each, stderr=error) for (name, each), error in
+                  zip(fitted.items(), spread, strict=True)}
     estimates = [fitted[p.name] if p.name not in given else
                  Estimate(name=p.name, value=float(given[p.name]), method="given", unit=p.unit, note="not fitted")
                  for p in whole.parameters]
@@ -114,11 +141,11 @@ def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = N
     total = float(np.square(target - target.mean()).sum())
     return replace(
         blank, status=status, reason=reason, estimates=tuple(estimates), dof=variance.dof, rss=solved.rss, draws=draws,
-        minimum=float(optimum.rss[0]) / 2,
-        loss=f"Huber, delta {law.loss.delta:g}" if isinstance(law.loss, Huber) else "least squares",
+        basis=held, minimum=float(optimum.rss[0]) / 2,
+        loss=_words(law.loss),
         sigma=None if variance.value is None else float(np.sqrt(variance.value)),
         r_squared=1 - solved.rss / total if total > 0 else None,
-        aicc=None if robust else aicc(solved.rss, points.n, len(law.parameters)),
+        aicc=None if not squares else aicc(solved.rss, points.n, len(law.parameters)),
         lack_of_fit_p=variance.lack_of_fit_p,
     )
 
@@ -145,37 +172,34 @@ def pinned_as(fit: Fit, law: Law) -> Law:
     return pin(law, {e.name: e.value for e in fit.estimates if e.method == "given" and e.value is not None})
 
 
-def _estimates(solved: Solved, intervals: bool) -> dict[str, Estimate]:
-    """An estimate for each parameter fitted. Positive ones, but for the floor, are profiled by their logarithm."""
+def _words(loss: LeastSquares | Huber) -> str:
+    name = f"Huber, delta {loss.delta:g}" if isinstance(loss, Huber) else "least squares"
+    return name if loss.above == 1 else f"{name}, runs above the law weighted {loss.above:g}"
+
+
+def _estimates(solved: Solved, held: Solved | None) -> dict[str, Estimate]:
+    """An estimate for each parameter fitted. Positive ones, but for the floor, are profiled by their logarithm.
+
+    held: what is profiled; None: no intervals are asked for. An interval holds the estimate, whose loss may be another.
+    """
     curve, parameters = solved.curve, solved.curve.law.parameters
     values = solved.optimum.parameters[0]
     plain = [Estimate(name=p.name, value=float(v), unit=p.unit) for p, v in zip(parameters, values, strict=True)]
-    if solved.variance.value is None or not intervals:
+    if solved.variance.value is None or held is None:
         return {estimate.name: estimate for estimate in plain}
     log = np.array([p.minimum >= 0 and p.name != curve.law.floor and v > 0
-                    for p, v in zip(parameters, values, strict=True)])
+                    for p, v in zip(parameters, held.optimum.parameters[0], strict=True)])
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = (np.where(log, np.clip(np.log(np.maximum(b, 0)), -700, 700), b) for b in (curve.low, curve.high))
     count = len(parameters)
     goal = Goal(target=np.zeros(count), weight=np.ones(count), parameter=np.arange(count), log=log)
-    ends = solved.limits(goal, run=np.zeros(count, dtype=bool), low=low, high=high)
-    return {
-        estimate.name: replace(estimate, low=_natural(ends[i][0], log[i]), high=_natural(ends[i][1], log[i]),
-                               method="profile F")
-        for i, estimate in enumerate(plain)
-    }
-
-
-def _drawn(solved: Solved, draws: Array | None) -> dict[str, Estimate]:
-    """An estimate for each parameter, with the central 95 % of the resamples."""
+    ends = held.limits(goal, run=np.zeros(count, dtype=bool), low=low, high=high)
+    method = PROFILES[held.corner is not None]
     made = {}
-    for i, (p, value) in enumerate(zip(solved.curve.law.parameters, solved.optimum.parameters[0], strict=True)):
-        estimate = Estimate(name=p.name, value=float(value), unit=p.unit)
-        if draws is not None:
-            low, high = np.quantile(draws[:, i], [0.025, 0.975])
-            estimate = replace(estimate, low=float(low), high=float(high), stderr=float(draws[:, i].std(ddof=1)),
-                               method="bootstrap")
-        made[p.name] = estimate
+    for i, estimate in enumerate(plain):
+        lower, upper = _natural(ends[i][0], log[i]), _natural(ends[i][1], log[i])
+        made[estimate.name] = replace(estimate, low=None if lower is None else min(lower, values[i]),
+                                      high=None if upper is None else max(upper, values[i]), method=method)
     return made
 
 
@@ -201,7 +225,7 @@ def _status(solved: Solved, estimates: list[Estimate]) -> tuple[Status, str]:
         return "at a bound", Reason(
             "{names} at its bound {bounds}: the points do not call for it; fit a law without it or add sizes",
             names=", ".join(name for name, _ in bounds), bounds=", ".join(f"{bound:g}" for _, bound in bounds))
-    open_ended = [e.name for e in estimates if e.method == "profile F" and (e.low is None or e.high is None)]
+    open_ended = [e.name for e in estimates if e.method in PROFILES and (e.low is None or e.high is None)]
     if open_ended or _singular(solved):
         return "not identifiable", Reason("{names} without a limit: the points do not tell the parameters apart; add "
                                           "larger sizes or repeats, or pin one",

@@ -119,9 +119,10 @@ def to_lmfit(fit: Fit, law: Law) -> Any:
     start = model.make_params(**{p.name: fit.value(p.name) for p in law.parameters})
     for estimate in fit.estimates:
         start[estimate.name].vary = estimate.method != "given"
+    weights = None if fit.points.weights is None else np.sqrt(fit.points.weights)
     with np.errstate(all="ignore"):
-        return model.fit(in_space(law, fit.points.response), start, method="least_squares", nan_policy="omit",
-                         **fit.points.inputs)
+        return model.fit(in_space(law, fit.points.response), start, weights=weights, method="least_squares",
+                         nan_policy="omit", **fit.points.inputs)
 
 
 lmfit_result = to_lmfit

@@ -14,6 +14,9 @@ from cvfp_core.schema.expressions import nearest
 from cvfp_core.schema.fits import Points, Reason, Status
 from cvfp_core.schema.quantities import Quantity
 
+WEIGHTS = "_weights of runs"
+"""Column of the weights asked for."""
+
 
 def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -> None:
     """Raises UsageError for names that are no columns of the records: the nearest, and all that hold numbers."""
@@ -58,26 +61,42 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
     rows = rows.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))
     rows = rows.sort("_order", *inputs, *(name for name in ("seed", "run_id") if name in rows.columns),
                      nulls_last=True)
+    known = {name: quantities.of(name, declared) for name in (*inputs, response)}
+    marks = [mark for mark in dict.fromkeys(each.censored_by for each in known.values()) if mark in rows.columns]
+    weights = rows[WEIGHTS].to_numpy() if WEIGHTS in rows.columns and rows.height else None
     return Points(
         inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
         response=rows[response].cast(pl.Float64).to_numpy(), name=response,
         series=np.asarray(rows["_series"].to_list(), dtype=object),
-        declared={name: quantities.of(name, declared) for name in (*inputs, response)},
-        left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
+        declared=known | {mark: quantities.of(mark, declared) for mark in marks},
+        censored={mark: rows[mark].fill_null(False).cast(pl.Boolean).to_numpy() for mark in marks},
+        left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count), caution=_pooled(rows, inputs),
+        weights=None if weights is None else weights / weights.mean(),
     )
 
 
-def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True) -> tuple[Status, str] | None:
+def _pooled(rows: pl.DataFrame, inputs: Sequence[str]) -> str:
+    """A caution if some runs repeat tokens and the law takes them for fresh ones; empty if not."""
+    if "train_tokens" not in inputs or "unique_tokens" in inputs or "unique_tokens" not in rows.columns:
+        return ""
+    repeats = rows.filter((pl.col("unique_tokens").cast(pl.Float64) / pl.col("train_tokens") - 1).abs() > 1e-6).height
+    return Reason("unique_tokens differ from train_tokens in {n} of {all} runs, and the law takes repeated tokens for "
+                  "fresh ones; fit data-constrained, or select runs with --where", n=repeats, all=rows.height) \
+        if repeats else ""
+
+
+def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True,
+            zero: Sequence[str] = ()) -> tuple[Status, str] | None:
     """Why nothing can be fitted to the points, as a status and a reason with the remedy; None if something can.
 
-    log: whether logarithms of the response are taken.
+    log: whether logarithms of the response are taken. zero: sizes that may be 0.
     """
     first = next(iter(points.inputs))
     if points.n == 0:
         return "too few points", _reason("no run with a usable {name}", points, name=points.name)
     for name, values in (*points.inputs.items(), (points.name, points.response)):
         positive = (name == first and points.quantity(name).kind == "size") or (name == points.name and log)
-        bad = ~np.isfinite(values) | (positive & (values <= 0))
+        bad = ~np.isfinite(values) | (positive & ((values < 0) if name in zero else (values <= 0)))
         if bad.any():
             shown = ", ".join(f"{value:g}" for value in values[bad][:3])
             need = "positive and finite" if positive else "finite"
@@ -98,18 +117,28 @@ def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True
 
 
 def unvaried(points: Points) -> str | None:
-    """Why a surface cannot be told apart from less: an input that hardly varies, or two that vary together."""
+    """Why a surface cannot be told apart from less: an input that hardly varies."""
     for name, values in points.inputs.items():
         if (count := len(np.unique(values))) < 3:
             return Reason("{name} has {n} distinct value(s), needs 3; add sizes", name=name, n=count)
-    names = list(points.inputs)
-    for i, one in enumerate(names):
-        for other in names[i + 1:]:
-            ratio = points.inputs[other] / points.inputs[one]
-            if np.isfinite(ratio).all() and np.ptp(ratio) <= 1e-6 * abs(float(ratio.mean())):
-                return Reason("{other} = {ratio:.4g} x {one} in all runs; vary one", one=one, other=other,
-                              ratio=float(ratio.mean()))
     return None
+
+
+def weighted(records: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The records with a column's values as the weights of runs in what is minimised.
+
+    Raises UsageError for a column that is not there, and for usable runs without a positive weight.
+    """
+    require(records, [column])
+    if not records.schema[column].is_numeric():
+        raise UsageError(f"--weights {column}: holds no numbers; name a column of positive numbers")
+    usable = records.filter(pl.col("status") == "ok") if "status" in records.columns else records
+    bad = usable.filter(~(pl.col(column).is_finite() & (pl.col(column) > 0)).fill_null(False))[column]
+    if len(bad):
+        shown = ", ".join("none" if value is None else f"{value:g}" for value in bad.unique(maintain_order=True)[:3])
+        raise UsageError(f"--weights {column}: must be positive in every run, found {shown} in {len(bad)} of "
+                         f"{usable.height}; mend them, or leave those runs out: --where '{column} > 0'")
+    return records.with_columns(pl.col(column).cast(pl.Float64).alias(WEIGHTS))
 
 
 def slope_sign(points: Points) -> int:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cvfp_core.fitting.curve_fit import in_space, pinned_as, solve_points
+from cvfp_core.fitting.curve_fit import for_intervals, in_space, pinned_as, solve_points
 from cvfp_core.fitting.curves import Curve, Goal
+from cvfp_core.fitting.ray import Ray, ray
+from cvfp_core.fitting.rolling import stretch
 from cvfp_core.registry.kinds import Law
-from cvfp_core.schema.fits import Array, Fit, Points, Reason
+from cvfp_core.schema.fits import Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
 
 FAR = 10.0
@@ -43,8 +45,11 @@ class Prediction(AsDict):
 
 @np.errstate(all="ignore")
 def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
-    """What the fitted law says at the inputs, with 95 % intervals: profiles, or for a Huber loss the bootstrap's."""
+    """What the fitted law says at the inputs, with 95 % intervals by profiles."""
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
+    if fit.status == "not identifiable" and fit.points is not None and not fit.usable \
+            and (line := ray(fit.points)) is not None:
+        return _along(line, blank, law, fit.points)
     if fit.points is None or not fit.usable or law.function is None or fit.status in ("rises", "falls"):
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
     points = fit.points
@@ -67,10 +72,8 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
         return replace(blank, reason=Reason(
             "{side} {end:g} at {place}, as no {name} can be: the law has left its range; ask nearer", **where,
             name=name, side=side, end=float(end if end is not None else 0.0)))
-    blank = replace(blank, value=value, warnings=_warnings(points, at, distances))
-    if fit.draws is not None:
-        return _from_draws(blank, law, points, fit.draws, parameters, inputs)
-    solved = solve_points(law, points)
+    blank = replace(blank, value=value, warnings=(*_warnings(points, at, distances), *fit.caveats))
+    solved = fit.basis or for_intervals(solve_points(law, points), points)
     if solved.variance.value is None:
         return replace(blank, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
                                             parameters=len(law.parameters)))
@@ -78,24 +81,33 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
                 inputs=inputs)
     low, high = (float(in_space(law, np.array(end))) if end is not None else side * np.inf
                  for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
+    factor = stretch(solved, points) if len(law.inputs) > 1 else 1.0
     mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, low), high=np.full(2, high))
     back = _exp if law.space == "log" else _end
-    return replace(blank, mean_low=back(mean[0]), mean_high=back(mean[1]), run_low=back(run[0]), run_high=back(run[1]))
+    centre = float(in_space(law, np.array(value)))
+    # those of a loss which is not squares are about another optimum, but hold the value
+    mean_low, run_low = (back(max(low, centre + factor * (min(end, centre) - centre))) for end, _ in (mean, run))
+    mean_high, run_high = (back(min(high, centre + factor * (max(end, centre) - centre))) for _, end in (mean, run))
+    if factor > 1:
+        blank = replace(blank, warnings=(*blank.warnings, Reason(
+            "intervals are {factor:.2g} times wider, as the back-test missed by so much", factor=factor)))
+    return replace(blank, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
 
 
-def _from_draws(blank: Prediction, law: Law, points: Points, draws: Array, parameters: Array,
-                inputs: Mapping[str, Array]) -> Prediction:
-    """The central 95 % of the law over the resamples; of a new run with residuals drawn beside."""
-    curve = Curve(law, points.inputs)
-    ahead = curve.fitted(draws, inputs)[:, 0]
-    ahead = ahead[np.isfinite(ahead)]
-    residuals = in_space(law, points.response) - curve.fitted(parameters)[0]
-    residuals = residuals * np.sqrt(points.n / max(points.n - len(law.parameters), 1))
-    run = ahead + np.random.default_rng(0).choice(residuals, len(ahead))
-    ends = [float(end) for values in (ahead, run) for end in np.quantile(values, [0.025, 0.975])]
-    back = _exp if law.space == "log" else _end
-    low, high, run_low, run_high = map(back, ends)
-    return replace(blank, mean_low=low, mean_high=high, run_low=run_low, run_high=run_high)
+def _along(line: Ray, blank: Prediction, law: Law, points: Points) -> Prediction:
+    """What the curve along the line says there; no value beside it."""
+    fit, at = line.fit(law, points, intervals=False), blank.inputs
+    if fit is None:
+        return blank
+    if not line.holds(at):
+        return replace(blank, reason=Reason(
+            "{place} is off the line {relation} that all runs lie on, and beside it nothing is known; vary one",
+            place=_words(at), relation=line.words))
+    made = predict(fit, line.curve(law), {line.one: at[line.one]})
+    distances = {name: at[name] / high for name, (_, high) in points.ranges.items()}
+    note = Reason("holds along {relation} only", relation=line.words)
+    return replace(made, inputs=dict(at), response=blank.response, reason=made.reason or note, distances=distances,
+                   distance=max(distances.values()))
 
 
 def _exp(end: float) -> float | None:
@@ -112,7 +124,7 @@ def _words(at: Mapping[str, float]) -> str:
 
 
 def _warnings(points: Points, at: Mapping[str, float], distances: Mapping[str, float]) -> tuple[str, ...]:
-    made: list[str] = []
+    made: list[str] = [points.caution] if points.caution else []
     for name, (low, _) in points.ranges.items():
         if distances[name] > FAR:
             made.append(Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out "

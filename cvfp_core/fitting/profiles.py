@@ -27,7 +27,8 @@ PRECISION = 1e-8
 
 @np.errstate(all="ignore")
 def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, goal: Goal, *, step: Array,
-                 allowed: Array, sign: Array, limit: Array, tolerance: float = 1e-4) -> Array:
+                 allowed: Array, sign: Array, limit: Array, tolerance: float = 1e-4,
+                 delta: Array | None = None) -> Array:
     """(B,) the value where the sum of squares is `allowed` above its minimum; infinite if it never gets there.
 
     goal: of each row, its target is not used. step: first guess at the distance. sign: -1 for lower, +1 for upper ends.
@@ -45,7 +46,8 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         share = np.where(way == 0, 0.0, (values - at[1, rows]) / np.where(way == 0, 1.0, way))
         near = np.stack([path[1, rows], _ahead(curve, path[0, rows], path[1, rows], share[:, None])], axis=1)
         some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
-                     near=near, tries=tries, precision=PRECISION)
+                     near=near, tries=tries, precision=PRECISION,
+                     delta=None if delta is None else delta[rows])
         ratio = np.maximum(some.rss - optimum.rss[rows], 0.0) / allowed[rows]
         good = ratio < 1.5  # a search that failed outside is no place to start from
         kept = rows[good]

@@ -15,6 +15,7 @@ from cvfp_core.fitting.curve_fit import fit_curve
 from cvfp_core.fitting.lmfit_models import from_model, is_model, resolved, to_lmfit
 from cvfp_core.fitting.points import gather, refusal, require, unvaried, wrong_way
 from cvfp_core.fitting.predict import Prediction, predict
+from cvfp_core.fitting.ray import together
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.registry.options import resolve
@@ -104,16 +105,21 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
     intervals: False lets a function go without those of its parameters.
     """
     blank = Fit(law=law.name, form=law.form, series=points.label, floor=law.floor, status="failed", n=points.n,
-                sizes=len(points.sizes), left_out=points.left_out, points=points, inputs=law.inputs,
-                response=points.name, ranges=points.ranges, space=law.space)
+                sizes=len(points.sizes), left_out=points.left_out, caveats=points.caveats, points=points,
+                inputs=law.inputs, response=points.name, ranges=points.ranges, space=law.space)
     curve = len(law.inputs) == 1
     refused = refusal(points, least=law.least_points, what="sizes" if law.scope == "series" and curve else "runs",
-                      log=law.space == "log")
+                      log=law.space == "log", zero=law.zero)
     if refused is None and law.fit is None:
         if curve:
             refused = wrong_way(points)
-        elif (reason := unvaried(points)) is not None:
+        elif (reason := unvaried(points) or together(law, points)) is not None:
             refused = "not identifiable", reason
+    if points.weights is not None and law.fit is not None:
+        if law.function is None or law.options:
+            refused = "failed", "its own code takes no weights of runs; fit it without"
+        else:
+            law = replace(law, fit=None)
     if refused is not None:
         return [replace(blank, status=refused[0], reason=refused[1])]
     try:
@@ -136,13 +142,17 @@ def _completed(fit: Fit, law: Law, points: Points) -> Fit:
     fit = replace(
         fit, law=fit.law or law.name, form=fit.form or law.form, series=fit.series or points.label, floor=law.floor,
         n=fit.n or points.n, sizes=fit.sizes or len(points.sizes), left_out=fit.left_out or points.left_out,
-        points=points, inputs=law.inputs, response=law.response, ranges=points.ranges,
+        caveats=fit.caveats or points.caveats, points=points, inputs=law.inputs, response=law.response,
+        ranges=points.ranges,
         fitted_range=fit.fitted_range or (float(points.sizes[0]), float(points.sizes[-1])),
         solver=LawSolver(law=law) if law.function is not None else None)
     if law.model is not None and fit.status == "converged" and any(
             p.minimum == -np.inf and p.maximum == np.inf for p in law.parameters):
         fit = replace(fit, status="local optimum", reason="the model gives no bounds to search in, so another start "
                                                           "may fit better; set hints with min and max")
+    if points.caution:
+        fit = replace(fit, reason=Reason("{first}; {second}", first=fit.reason, second=points.caution) if fit.reason
+                      else points.caution)
     bad = [e.name for e in fit.estimates for number in (e.value, e.low, e.high, e.stderr)
            if number is not None and not np.isfinite(number)]
     if not bad:

@@ -42,11 +42,13 @@ class Solution:
 
 @np.errstate(all="ignore")  # the search looks where a law overflows; what is not finite is refused there
 def solve(curve: Curve, targets: Array, *, weights: Array | None = None, goal: Goal | None = None,
-          near: Array | None = None, tries: int = 3, precision: float = 1e-13) -> Solution:
+          near: Array | None = None, tries: int = 3, precision: float = 1e-13,
+          delta: Array | None = None) -> Solution:
     """The fit of the curve to each row of (B, n) targets, which are logarithms in log space, by the law's loss.
 
     weights: (B, n), multiply residuals; 0 leaves a point out. near: (B, m, k) parameters to search from as well.
-    tries: grid points polished; 0: search from `near` alone. precision: relative, of the sum of squares.
+    tries: grid points polished; 0: search from `near` alone. precision: relative, of the sum of squares. delta: (B,)
+    of a Huber loss in place of the law's; infinite: least squares.
     """
     batch = len(targets)
     weights = np.ones_like(targets) if weights is None else np.broadcast_to(weights, targets.shape)
@@ -55,10 +57,12 @@ def solve(curve: Curve, targets: Array, *, weights: Array | None = None, goal: G
     count = starts.shape[1]
     index = np.repeat(np.arange(batch), count)
     at, goals, loss = starts.reshape(batch * count, -1), goal.rows(index) if goal else None, curve.law.loss
-    delta = loss.delta if isinstance(loss, Huber) else np.inf
-    for factor in WIDE if tries and np.isfinite(delta) else ():
-        at, _, _ = _polish(curve, targets[index], weights[index], goals, at, 5e-2, factor * delta, 15)
-    at, rss, done = _polish(curve, targets[index], weights[index], goals, at, precision, delta)
+    if delta is None:
+        delta = np.full(batch, loss.delta if isinstance(loss, Huber) else np.inf)
+    corner = delta[index, None]
+    for factor in WIDE if tries and np.isfinite(delta).all() else ():
+        at, _, _ = _polish(curve, targets[index], weights[index], goals, at, 5e-2, factor * corner, 15)
+    at, rss, done = _polish(curve, targets[index], weights[index], goals, at, precision, corner)
     rss = rss.reshape(batch, count)
     best = np.argmin(rss, axis=1)
     row = np.arange(batch) * count + best
@@ -168,18 +172,27 @@ class _Local:
                     getattr(mine, name)[rows] = getattr(theirs, name)[chosen]
 
 
-def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, delta: float) -> _Local:
-    """The objective about (B, k) parameters. delta: of the Huber loss; infinite: least squares."""
+def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, delta: Array) -> _Local:
+    """The objective about (B, k) parameters. delta: (B, 1) of the Huber loss; infinite: least squares.
+
+    A goal's own residual is squared whatever the loss: it is a condition, or a run that may be anywhere.
+    """
     about = curve.expand(at, goal)
     squares = np.square(weights)
     if goal is not None and goal.inputs is not None:
         targets = np.concatenate([targets, goal.target[:, None]], axis=1)
         own = np.where(goal.parameter < 0, np.square(goal.weight), 0.0)
         squares = np.concatenate([squares, own[:, None]], axis=1)
+        delta = np.concatenate([np.broadcast_to(delta, (len(at), targets.shape[1] - 1)),
+                                np.full((len(at), 1), np.inf)], axis=1)
     residual = about.fitted - targets
     if not np.isfinite(residual).all():
         residual = np.where(squares > 0, residual, 0.0)
-    if np.isfinite(delta):
+    if curve.law.loss.above < 1:  # the goal's own residual, behind the points, has no side
+        side = (residual < 0) & (np.arange(residual.shape[1]) < weights.shape[1])
+        squares = np.where(side, curve.law.loss.above * squares, squares)
+    huber = bool(np.isfinite(delta).any())
+    if huber:
         size, clipped = np.abs(residual), np.clip(residual, -delta, delta)
         value = (squares * clipped * (2 * residual - clipped)).sum(axis=1)
         inner, pull = squares * (size <= delta), squares * clipped
@@ -192,7 +205,7 @@ def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: 
         pull = np.where(np.isfinite(pull), pull, 0.0)
     turned = slope.transpose(0, 2, 1)
     gauss = turned @ (soft[:, :, None] * slope)
-    if about.second and np.isfinite(delta):  # of least squares the valleys are better followed without
+    if about.second and huber:  # of least squares the valleys are better followed without
         bent = inner - pull if curve.space == "log" else inner  # the logarithm's own second derivative
         matrix = turned @ (bent[:, :, None] * slope)
         scaled = pull * about.scale
@@ -211,7 +224,7 @@ def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: 
 
 
 def _polish(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, precision: float,
-            delta: float = np.inf, limit: int = STEPS) -> tuple[Array, Array, Array]:
+            delta: Array, limit: int = STEPS) -> tuple[Array, Array, Array]:
     """The end of damped Newton steps from (B, k) parameters, what is minimised there, whether it settled.
 
     A part of the batch at a time, so that its arrays stay in the cache.
@@ -219,12 +232,12 @@ def _polish(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at:
     size = max(1, CACHED // (targets.shape[1] * at.shape[1]))
     parts = [_polish_part(curve, targets[i : i + size], weights[i : i + size],
                           goal.rows(np.arange(i, min(i + size, len(at)))) if goal is not None else None,
-                          at[i : i + size], precision, delta, limit) for i in range(0, len(at), size)]
+                          at[i : i + size], precision, delta[i : i + size], limit) for i in range(0, len(at), size)]
     return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))  # type: ignore[return-value]
 
 
 def _polish_part(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, precision: float,
-                 delta: float, limit: int) -> tuple[Array, Array, Array]:
+                 delta: Array, limit: int) -> tuple[Array, Array, Array]:
     k = at.shape[1]
     damping = np.full(len(at), 1e-3)
     here = _local(curve, targets, weights, goal, np.clip(at, curve.low, curve.high), delta)
@@ -248,7 +261,7 @@ def _polish_part(curve: Curve, targets: Array, weights: Array, goal: Goal | None
             step = _step(now, held, damping[active])
         trial = _within(u, step, low, high)
         new = _local(curve, targets if whole else targets[active], weights if whole else weights[active], some,
-                     curve.moved(now.frame, trial), delta)
+                     curve.moved(now.frame, trial), delta if whole else delta[active])
         better = new.value < now.value
         expected = np.abs((now.gradient * (trial - u) * ~held).sum(axis=1))
         small = (expected <= precision * now.value + 1e-24) | (damping[active] > 1e12)

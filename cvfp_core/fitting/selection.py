@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from scipy import special
 
 from cvfp_core.fitting.curve_fit import in_space
@@ -16,6 +17,8 @@ from cvfp_core.fitting.profiles import run_ends
 from cvfp_core.fitting.search import solve
 from cvfp_core.registry import culprits
 from cvfp_core.registry.kinds import Law
+from cvfp_core.schema import expressions, quantities
+from cvfp_core.schema.expressions import UnknownColumn
 from cvfp_core.schema.fits import Array, Points
 
 SIGNIFICANT = 0.05
@@ -23,7 +26,8 @@ SIGNIFICANT = 0.05
 FOLDS = 8
 """Of a back-test of a surface."""
 WORSE_BACKTEST = 1.5
-"""...and its back-test error is at most this many times the simpler one's."""
+"""...and its back-test error is at most this many times the simpler one's. With one degree of freedom the test is not
+asked: the richer law is taken if the simpler one's back-test error is more than this many times its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,24 +45,27 @@ class Scores:
 
 
 @np.errstate(all="ignore")
-def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | None = None) -> Scores:
+def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | None = None,
+          weights: Array | None = None) -> Scores:
     """The law's scores on (B, n) responses, in the space of its residuals, at the same inputs.
 
     The back-test is rolling-origin along an input, by default the first: for every m, the law is fitted to the m
-    smallest sizes and predicts the next one. Folds start at three sizes and at as many as the law has parameters;
+    smallest sizes and predicts the next one; along a quantity that follows from the inputs as well. weights: (n,) of
+    the runs in what is minimised. Folds start at three sizes and at as many as the law has parameters;
     sizes of a surface that are many are taken together, to at most `FOLDS` folds.
     """
     curve = Curve(law, inputs)
     count, n = len(law.parameters), targets.shape[1]
-    first = _steps(inputs, along)
+    first = steps(inputs, along, surface=len(inputs) > 1)
     sizes = np.unique(first)
-    optimum = solve(curve, targets)
-    rss = np.square(curve.fitted(optimum.parameters) - targets).sum(axis=1)
+    roots = np.ones(n) if weights is None else np.sqrt(weights)
+    optimum = solve(curve, targets, weights=np.broadcast_to(roots, targets.shape))
+    rss = np.square(roots * (curve.fitted(optimum.parameters) - targets)).sum(axis=1)
     errors = np.full((len(targets), max(len(sizes) - 3, 0)), np.nan)
     for fold, m in enumerate(range(3, len(sizes))):
         seen = first <= sizes[m - 1]
         if (m if len(inputs) == 1 else int(seen.sum()) - 1) >= count:
-            past = solve(curve, targets, weights=np.broadcast_to(seen.astype(float), targets.shape))
+            past = solve(curve, targets, weights=np.broadcast_to(seen * roots, targets.shape))
             ahead = first == sizes[m]
             error = (curve.fitted(past.parameters) - targets)[:, ahead]
             if curve.space == "raw":
@@ -69,26 +76,44 @@ def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | No
                   aicc=np.array([np.nan if each is None else each for each in values]))
 
 
-def _steps(inputs: Mapping[str, Array], along: str | None) -> Array:
+def steps(inputs: Mapping[str, Array], along: str | None, *, surface: bool) -> Array:
     """(n,) the sizes that a back-test walks along; of a surface's many, the upper ends of equally filled bins."""
-    first = inputs[along] if along else next(iter(inputs.values()))
+    first = walked(inputs, along) if along else next(iter(inputs.values()))
+    assert first is not None
     sizes = np.unique(first)
-    if len(inputs) == 1 or len(sizes) <= FOLDS + 3:
+    if not surface or len(sizes) <= FOLDS + 3:
         return first
     edges = np.quantile(first, np.linspace(0, 1, FOLDS + 4)[1:], method="inverted_cdf")
     return np.asarray(edges[np.searchsorted(edges, first)])
 
 
+def walked(inputs: Mapping[str, Array], along: str) -> Array | None:
+    """(n,) an input, or a quantity that follows from the inputs, such as flops from params and train_tokens."""
+    if along in inputs:
+        return inputs[along]
+    for rule in quantities.of(along).follows:
+        try:
+            expression = expressions.parse(rule.expression, inputs)
+        except UnknownColumn:
+            continue
+        values = pl.DataFrame(dict(inputs)).select(expression.polars)[:, 0].to_numpy()
+        return np.asarray([float(f"{value:.9g}") for value in values])  # equal sizes, but for the last bits
+    return None
+
+
 @np.errstate(all="ignore")
-def widening(law: Law, inputs: Mapping[str, Array], targets: Array) -> Array:
-    """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next."""
+def widening(law: Law, inputs: Mapping[str, Array], targets: Array, roots: Array | None = None) -> Array:
+    """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next.
+
+    roots: (n,) of the weights of the runs.
+    """
     curve = Curve(law, inputs)
     first = next(iter(inputs.values()))
     sizes = np.unique(first)
     factor = np.ones(len(targets))
     for m in range(len(law.parameters) + 1, len(sizes)):
         seen, ahead = first <= sizes[m - 1], first == sizes[m]
-        weights = np.broadcast_to(seen.astype(float), targets.shape)
+        weights = np.broadcast_to(seen * (1.0 if roots is None else roots), targets.shape)
         past = solve(curve, targets, weights=weights)
         dof = int(seen.sum()) - len(law.parameters)
         at = {name: values[ahead][:1] for name, values in inputs.items()}
@@ -152,7 +177,8 @@ def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = No
     for law in laws:
         usable = [points for points in groups if _enough(law, points)]
         try:
-            scores[law.name] = [score(law, p.inputs, in_space(law, p.response)[None, :], along) for p in usable]
+            scores[law.name] = [score(law, p.inputs, in_space(law, p.response)[None, :], along, p.weights)
+                                for p in usable]
         except culprits.PASSING:
             raise
         except BaseException as error:  # a stranger's function
@@ -230,6 +256,8 @@ def _beats(rich: Total, simple: Total) -> bool:
     theirs, ours = _common(simple.errors, rich.errors)
     if rich.parameters == simple.parameters:
         return bool(ours < theirs)  # the other one fits better: only what it would have predicted can speak against it
+    if rich.dof == 1:  # such a test tells nothing, and never overrules a back-test
+        return bool(theirs > WORSE_BACKTEST * ours)
     return compare(simple, rich) < SIGNIFICANT and not ours > WORSE_BACKTEST * theirs
 
 

@@ -40,17 +40,19 @@ def sensitivity(fit: Fit, law: Law) -> list[Variation]:
     target = np.log(fit.points.response)[None, :]
     first = next(iter(fit.points.inputs.values()))
     sizes = fit.points.sizes
-    best = solve(curve, target).parameters
-    raw = solve(Curve(law, fit.points.inputs, space="raw"), fit.points.response[None, :]).parameters
+    roots = np.ones_like(target) if fit.points.weights is None else np.sqrt(fit.points.weights)[None, :]
+    best = solve(curve, target, weights=roots).parameters
+    raw = solve(Curve(law, fit.points.inputs, space="raw"), fit.points.response[None, :],
+                weights=roots).parameters
     robust = Curve(replace(law, loss=Huber(HUBER_DELTA)), fit.points.inputs, space="log")
-    huber = solve(robust, target, near=best[:, None, :]).parameters
+    huber = solve(robust, target, near=best[:, None, :], weights=roots).parameters
     made = [
         ("log least squares", best[0]),
         ("raw least squares", raw[0]),
         (f"Huber, delta {HUBER_DELTA:g}", huber[0]),
     ]
     if len(sizes) - 1 >= law.least_points:
-        weights = np.stack([(first != size).astype(float) for size in sizes])
+        weights = np.stack([roots[0] * (first != size) for size in sizes])
         without = solve(curve, np.repeat(target, len(sizes), axis=0), weights=weights)
         made += [(f"without {size:,.0f}", row) for size, row in zip(sizes, without.parameters, strict=True)]
     names = tuple(parameter.name for parameter in law.parameters)

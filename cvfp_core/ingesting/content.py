@@ -18,6 +18,7 @@ _IDENTITY = ("variant", "num_layers", "context_dim", "embed_dim", "num_input_tok
              "train_tokens", "phase1_iterations")
 _OWN = ("run_id", "experiment", "source", "reason", "status", "created")
 _NOT_CONTENT = ("run_id", "experiment", "settings", "status", "content")
+_NOT_IN_NAMES = re.compile(r"[^\w.\-+=@]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +43,31 @@ def add_identity(records: pl.DataFrame) -> pl.DataFrame:
     whole = [pl.when(pl.col(name) == pl.col(name).floor()).then(pl.col(name)).cast(pl.Int64, strict=False)
              if name in sizes else pl.col(name) for name in _IDENTITY]
     said = pl.struct(*whole, *FIGURES, label.alias("label")).struct.json_encode()
-    others = [name for name in records.columns if name not in (*_IDENTITY, *FIGURES, *_NOT_CONTENT)
-              and not name.startswith("_") and of(name).kind not in ("cost", "provenance")]
-    known = records.select(
-        pl.coalesce("_fingerprint", said).alias("_text"), (bare & pl.col("_fingerprint").is_null()).alias("_bare"),
-        *sizes, *others)
-    texts = [row["_text"] + _said({name: row[name] for name in sizes if not _is_whole(row[name])})
-             + (_said({name: row[name] for name in others}) if row["_bare"] else "") for row in known.to_dicts()]
+    others = sorted(name for name in records.columns if name not in (*_IDENTITY, *FIGURES, *_NOT_CONTENT)
+                    and not name.startswith("_") and of(name).kind not in ("cost", "provenance"))
+    bare &= pl.col("_fingerprint").is_null()
+    texts = records.select(pl.concat_str(
+        pl.coalesce("_fingerprint", said), _as_text(records, sizes, fractions=True),
+        pl.when(bare).then(_as_text(records, others)), ignore_nulls=True)).to_series()
     records = records.with_columns(pl.Series("content", [_hash(text) for text in texts], dtype=pl.String))
-    return records.with_columns(pl.Series("run_id", [_run_id(row) for row in records.select(
-        "_given_id", "experiment", "variant", "num_samples", "train_tokens", "content").to_dicts()], dtype=pl.String))
+    return records.with_columns(run_id=_run_id())
+
+
+def _as_text(records: pl.DataFrame, names: list[str], *, fractions: bool = False) -> pl.Expr:
+    """The values that are there as `name=value`; a whole number reads the same whatever its type.
+
+    fractions: only numbers that are not whole.
+    """
+    parts = []
+    for name in (name for name in names if records[name].null_count() < records.height):
+        values = pl.col(name)
+        text = values.cast(pl.String)
+        if records.schema[name].is_float():
+            whole = (values == values.floor()) & (values.abs() < 2.0**63)
+            number = pl.lit(None, pl.Int64) if fractions else values.cast(pl.Int64, strict=False)
+            text = pl.when(whole).then(number.cast(pl.String)).otherwise(text)
+        parts.append(pl.concat_str(pl.lit(f"{name}="), text))
+    return pl.concat_str(parts, separator=" ", ignore_nulls=True) if parts else pl.lit("")
 
 
 def _said(values: Mapping[str, Any]) -> str:
@@ -61,8 +77,8 @@ def _said(values: Mapping[str, Any]) -> str:
     return json.dumps(there, default=str) if there else ""
 
 
-def _is_whole(value: float | None) -> bool:
-    return value is None or (value == value // 1 and abs(value) < 2**63)
+def _is_whole(value: float) -> bool:
+    return value.is_integer() and abs(value) < 2**63
 
 
 def _hash(text: str) -> str:
@@ -93,8 +109,7 @@ def told_apart(records: pl.DataFrame) -> pl.DataFrame:
         return records
     own = pl.col("_run").replace_strict(contents, default=None, return_dtype=pl.String)
     records = records.with_columns(content=pl.coalesce(own, "content"))
-    return records.with_columns(pl.Series("run_id", [_run_id(row) if row["_run"] in contents else row["run_id"]
-                                                     for row in records.to_dicts()], dtype=pl.String))
+    return records.with_columns(run_id=pl.when(own.is_not_null()).then(_run_id()).otherwise("run_id"))
 
 
 def _differ(first: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -153,16 +168,16 @@ def _place(row: dict[str, Any]) -> str:
     return f"{row['_name']}:{row['_line']}"
 
 
-def _run_id(row: Mapping[str, Any]) -> str:
-    """The id the input gives, or a readable one."""
-    if row["_given_id"]:
-        return str(row["_given_id"])
-    samples, tokens = (None if row[name] is None else f"{row[name]:.0f}" for name in ("num_samples", "train_tokens"))
-    size = f"n{samples}-" if samples is not None else f"t{tokens}-" if tokens is not None else ""
-    variant = "" if row["variant"] is None else f"{row['variant']}-"
-    return safe(f"{row['experiment']}-{variant}{size}{row['content'][:10]}")
+def _run_id() -> pl.Expr:
+    """The id the input gives, or a readable one, as `safe` writes it."""
+    samples, tokens = (pl.concat_str(pl.lit(letter), pl.col(name).round().cast(pl.Int128, strict=False), pl.lit("-"))
+                       for letter, name in (("n", "num_samples"), ("t", "train_tokens")))
+    made = pl.concat_str(pl.col("experiment"), pl.lit("-"), pl.concat_str("variant", pl.lit("-")),
+                         pl.coalesce(samples, tokens), pl.col("content").str.slice(0, 10), ignore_nulls=True)
+    plain = made.str.replace_all(r"[^0-9A-Za-z_.\-+=@]", "_").str.strip_chars_start(".").str.tail(180)
+    return pl.coalesce("_given_id", plain)
 
 
 def safe(text: str) -> str:
     """The text as a name that no file system reads as a path."""
-    return re.sub(r"[^\w.\-+=@]", "_", text, flags=re.ASCII).lstrip(".")[-180:] or "run"
+    return _NOT_IN_NAMES.sub("_", text).lstrip(".")[-180:] or "run"

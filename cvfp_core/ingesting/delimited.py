@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
+from cvfp_core.ingesting.aliases import Names
 from cvfp_core.ingesting.lines import encoding, shown, text_of
 from cvfp_core.schema.found import NotUnderstood
-from cvfp_core.schema.quantities import QUANTITIES
-from cvfp_core.schema.records import SCHEMA
+from cvfp_core.schema.quantities import Quantity
 
 _DELIMITERS = (",", "\t", ";")
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?|[-+]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_DECIMAL = re.compile(r"-?\d{1,18}\.\d{1,18}(?:[eE][-+]?\d\d)?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_BEGIN_NUMBERS = set("0123456789+-.")
+_NOT_FINITE = re.compile(r"[-+]?(?:nan|inf|infinity)")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:([,_ ])\d{3})(?:\1\d{3})*(?:\.\d+)?", re.ASCII)
+_SCALED = re.compile(r"(\d+\.?\d*)\s?([kKMBGT])", re.ASCII)
+_POWERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 _WORDS = {"true": True, "false": False}
 _NOTHING = {"", "null", "none", "na", "n/a", "-"}
 LONGEST = 1 << 20
@@ -29,11 +36,16 @@ def delimiter_of(line: str) -> str:
 
 
 def header(path: Path) -> list[str]:
-    """The names in the first line of a table."""
+    """The names in the first line of a table that is no comment."""
     with path.open("rb") as file:
-        text = text_of(file.read(1 << 16)).lstrip("\ufeff")
-    first = text.splitlines()[0] if text else ""
+        lines = text_of(file.read(1 << 16)).lstrip("\ufeff").splitlines()
+    first = next((line for line in lines if not is_comment(line)), "")
     return cells_of(first, delimiter_of(first))
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line before the header is empty or says something about the table."""
+    return not line.strip() or line.lstrip().startswith("#")
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
@@ -44,57 +56,113 @@ def cells_of(line: str, delimiter: str) -> list[str]:
         return []
 
 
+def column_names(cells: list[str]) -> list[str]:
+    """The cells of a header as names of columns: each once, `loss` and `loss_2`; the third, unnamed, is `column_3`.
+
+    An unnamed first column is the index that pandas writes: its name stays empty.
+    """
+    names: list[str] = []
+    for number, cell in enumerate(cells, 1):
+        name = cell or (f"column_{number}" if number > 1 else "")
+        count = 2
+        while name in names:
+            name, count = f"{cell}_{count}", count + 1
+        names.append(name)
+    return names
+
+
 def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | NotUnderstood]]:
     """(line, row) of a table, cells as numbers where they are; a row that does not fit the header as NotUnderstood.
 
     Raises IngestError where the table cannot be read on.
+    """
+    return ((line, row) for line, row in lines(path, Names({}), {}) if row is not None)
+
+
+def lines(path: Path, names: Names, mapping: Mapping[str, str]
+          ) -> Iterator[tuple[int, dict[str, Any] | NotUnderstood | None]]:
+    """As `rows`, with None for a line that says nothing: the header, comments.
+
+    names, mapping: what columns are, as cells of a size may say `7B` and those of a fraction `40%`.
     """
     with path.open("rb") as file:
         head = file.read(4096)
     with path.open(encoding=encoding(head).replace("utf-8", "utf-8-sig").replace("-sig-sig", "-sig"), errors="replace",
                    newline="") as file:
         csv.field_size_limit(LONGEST)
-        first = file.readline(LONGEST)
+        number = 1
+        while is_comment(first := file.readline(LONGEST)) and first:
+            yield number, None
+            number += 1
         delimiter = delimiter_of(first)
-        names = cells_of(first.rstrip("\r\n"), delimiter)
-        if not names or not any(names):
-            raise IngestError(1, "a header with column names", shown(first))
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise IngestError(1, "every column once", f"{twice!r} twice")
+        heading = cells_of(first.rstrip("\r\n"), delimiter)
+        if not any(heading):
+            raise IngestError(number, "a header with column names", shown(first))
+        yield number, None
+        columns = [(name, reader_of(names.quantity(name, mapping), commas=delimiter != ";"))
+                   for name in column_names(heading)]
         reader = csv.reader(file, delimiter=delimiter)
-        line = 2
+        line = number + 1
         while True:
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                raise IngestError(reader.line_num + 1, "cells of a table", str(error)) from None
-            if cells and len(cells) != len(names):
-                yield line, NotUnderstood(line=line, expected=f"{len(names)} cells", found=f"{len(cells)}: "
-                                          f"{shown(delimiter.join(cells[:8]))}")
+                raise IngestError(reader.line_num + number, "cells of a table", str(error)) from None
+            if len(cells) == len(columns):
+                yield line, {name: read(cell) for (name, read), cell in zip(columns, cells, strict=True) if name}
+            elif cells and cells[0].lstrip().startswith("#"):
+                yield line, None
             elif cells:
-                yield line, {name: value(cell, name) for name, cell in zip(names, cells, strict=True) if name}
-            line = reader.line_num + 2
+                yield line, NotUnderstood(line=line, expected=f"{len(columns)} cells", found=f"{len(cells)}: "
+                                          f"{shown(delimiter.join(cells[:8]))}")
+            line = reader.line_num + number + 1
 
 
-def value(cell: str, column: str) -> Any:
-    """What a cell says: a number, a fraction (`81.3%`), a truth value, nothing, or text."""
+def reader_of(quantity: Quantity | None, *, commas: bool = True) -> Callable[[str], Any]:
+    """What reads the cells of a quantity's column. commas: whether they part thousands, as in `1,000,000`."""
+    if quantity is not None and quantity.dtype == "str":
+        return _text
+    whole, decimal = _INTEGER.fullmatch, _DECIMAL.fullmatch
+
+    def read(cell: str) -> Any:
+        """As `value`, with most cells told by a glance."""
+        if whole(cell):
+            return int(cell)
+        return float(cell) if decimal(cell) else value(cell, quantity, commas=commas)
+
+    return read
+
+
+def _text(cell: str) -> str | None:
     text = cell.strip()
+    return None if text.lower() in _NOTHING else text
+
+
+def value(cell: str, quantity: Quantity | None = None, *, commas: bool = True) -> Any:
+    """What a cell says: a number, a fraction (`81.3%`), a truth value, nothing, or text.
+
+    A quantity that is no fraction has no percent sign, and only a size is written `7B`.
+    """
+    text = cell.strip()
+    if text and text[0] in _BEGIN_NUMBERS:
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _NUMBER.fullmatch(text):
+            number = float(text)
+            return number if math.isfinite(number) else text
+        if text.endswith("%") and _NUMBER.fullmatch(text[:-1]):
+            return float(text[:-1]) / 100 if quantity is None or quantity.percent else text
+        if (parted := _THOUSANDS.fullmatch(text)) and (commas or parted[1] != ","):
+            return float(text.replace(parted[1], ""))
+        if quantity is not None and quantity.kind == "size" and (scaled := _SCALED.fullmatch(text)):
+            return float(scaled[1]) * _POWERS[scaled[2]]
     lower = text.lower()
     if lower in _NOTHING:
         return None
-    dtype = str(SCHEMA.get(column, ""))
-    if dtype == "String":
-        return text
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _NUMBER.fullmatch(text):
-        if not text.endswith("%"):
-            return float(text)
-        if column not in QUANTITIES or QUANTITIES[column].percent:
-            return float(text[:-1]) / 100
-    if lower in _WORDS and dtype != "Float64":
+    if _NOT_FINITE.fullmatch(lower):
+        return float(lower)
+    if lower in _WORDS and (quantity is None or quantity.dtype == "bool"):
         return _WORDS[lower]
     return text

@@ -35,6 +35,15 @@ def encoding(head: bytes) -> str:
     return "utf-8"
 
 
+def first_bytes(path: Path, size: int) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
 def text_of(head: bytes) -> str:
     """The first bytes of a file as text, for a look at what it is."""
     return codecs.getincrementaldecoder(encoding(head))("replace").decode(head)

@@ -17,6 +17,9 @@ from cvfp_core.errors import UsageError
 from cvfp_core.schema import expressions
 from cvfp_core.schema.expressions import Expression
 
+FILE = "cvfp-map.toml"
+"""A mapping of this name counts for the files beside it."""
+
 
 def read(given: Iterable[str]) -> dict[str, str]:
     """Record column -> what it is made from. Each of `given` is `column=source` or a saved mapping file.
@@ -29,17 +32,34 @@ def read(given: Iterable[str]) -> dict[str, str]:
         if equals:
             mapping[target.strip()] = source.strip()
             continue
-        try:
-            loaded = tomllib.loads(Path(text).read_text(encoding="utf-8")).get("map")
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"--map {text}: expected column=source, or a mapping file: {error}") from None
-        if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
-            raise UsageError(f"--map {text}: expected a table [map] with lines such as val_ppl = \"exp(eval_loss)\"")
-        mapping |= loaded
+        mapping |= load(Path(text))
     for target, source in mapping.items():
         if not target or not source:
             raise UsageError(f"--map {target}={source}: expected column=source")
     return mapping
+
+
+def load(path: Path) -> dict[str, str]:
+    """The mapping in a file. Raises UsageError for what is no mapping file."""
+    try:
+        loaded = tomllib.loads(path.read_text(encoding="utf-8")).get("map")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--map {path}: expected column=source, or a mapping file: {error}") from None
+    if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
+        raise UsageError(f"--map {path}: expected a table [map] with lines such as val_ppl = \"exp(eval_loss)\"")
+    return loaded
+
+
+def beside(paths: Iterable[Path]) -> Path | None:
+    """The mapping file that lies in a folder given, or beside a file given; None if there is none.
+
+    Raises UsageError if there are several, as a mapping is of all that is read.
+    """
+    folders = dict.fromkeys(path if path.is_dir() else path.parent for path in paths)
+    there = [folder / FILE for folder in folders if (folder / FILE).is_file()]
+    if len(there) > 1:
+        raise UsageError(f"several mappings: {', '.join(map(str, there))}; --no-map ignores them, --map FILE takes one")
+    return there[0] if there else None
 
 
 def save(path: Path, mapping: Mapping[str, str]) -> None:
@@ -77,6 +97,8 @@ def apply(mapping: Mapping[str, str], rows: Sequence[dict[str, Any]]) -> None:
     A column that these rows do not have leaves the target as it is, and a value that is no number is handed on, for the
     gate into the schema to refuse. Raises UsageError for a mapping that is not understood.
     """
+    if not mapping:
+        return
     columns = dict.fromkeys(name for row in rows for name in row)
     made: list[tuple[str, Expression, list[Any]]] = []
     for target, source in mapping.items():

@@ -15,6 +15,7 @@ from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Quantity
 from cvfp_core.schema import expressions, store
+from cvfp_core.schema.found import Take
 from cvfp_core.schema.records import CURVE_SCHEMA, REQUIRED, conform, derive
 
 if TYPE_CHECKING:
@@ -82,11 +83,12 @@ def read_records(given: One | Sequence[One], registry: Registry | None = None, *
 
 
 def read(given: One | Sequence[One], registry: Registry | None = None, *,
-         mapping: Mapping[str, str] | None = None, where: str | None = None) -> Inputs:
+         mapping: Mapping[str, str] | None = None, where: str | None = None, take: Take | None = None) -> Inputs:
     """The records as `read_records` gives them, their curves, and the files behind them.
 
     given: a path, a frame of polars or pandas, or several of them. mapping: record column -> expression over the
-    columns of the input, as `--map` takes it. where: an expression that is true for the records to keep.
+    columns of the input, as `--map` takes it. where: an expression that is true for the records to keep. take:
+    which point of its curves the record of a foreign run is of, by default the last.
     """
     registry = registry or installed()
     every = [given] if isinstance(given, str | Path) or _is_frame(given) else list(given)
@@ -106,13 +108,16 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
     curves: list[Callable[[], pl.DataFrame]] = [lambda path=path: store.read_curves(path) for path in stores]  # type: ignore[misc]
     duplicates = 0
     notes: tuple[str, ...] = ()
+    if take is not None and not logs and not loose:
+        take.require_last("records")
     if logs or loose:
         from cvfp_core.ingesting.run import ingest
 
-        made = ingest(logs, registry, mapping=mapping, tables=loose)
-        for reason in (*made.faults, *(file.problem or file.messages[-1] for file in made.failed)):
-            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE"
-                            if logs else reason)
+        made = ingest(logs, registry, mapping=mapping, tables=loose, take=take)
+        for reason in (*made.faults, *(file.problem or file.messages[0] for file in made.failed)):
+            if not logs or made.records.is_empty():
+                raise CvfpError(reason)
+            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
         made.require_runs(logs)
         frames.append(made.records)
         curves.append(lambda: made.curves)

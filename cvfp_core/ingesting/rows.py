@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import polars as pl
 
 from cvfp_core.errors import UsageError
-from cvfp_core.ingesting import aliases
 from cvfp_core.ingesting import mapping as columns_mapping
+from cvfp_core.ingesting import tags
+from cvfp_core.ingesting.aliases import Names, adopt
 from cvfp_core.ingesting.content import add_identity, safe, told_apart
 from cvfp_core.ingesting.lines import shown
 from cvfp_core.registry import Registry, options
@@ -20,14 +23,28 @@ from cvfp_core.schema.found import FoundRun
 from cvfp_core.schema.quantities import Quantity, of
 from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive
 
-_BATCH = 2000
+_BATCH = 10_000
 _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 """What a two-phase variant is named by."""
+_DERIVED_FROM = {"variant", "settings", *_SIZES}
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
         "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
+_SHOWN_COLUMNS = 12
+_RUNS_IN_A_SERIES = 3
+"""On average at least, for a column of texts to tell series apart."""
 
 
-_STEPS = {"step", "global_step", "epoch", "iteration", "iter"}
+@dataclass(slots=True, kw_only=True)
+class Refusal:
+    """Rows that are no record for one reason: the first of them, what it says, how many there are."""
+
+    line: int
+    text: str
+    rows: int = 1
+
+    def __str__(self) -> str:
+        more = f"{self.rows - 1:,} more row{'s' if self.rows > 2 else ''}"
+        return self.text if self.rows == 1 else f"{self.text} (and {more})"
 
 
 class Rows:
@@ -36,6 +53,7 @@ class Rows:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.declared = registry.items(Quantity)
+        self.names = Names(self.declared)
         self.seen: set[str] = set()
         """Columns as the inputs call them."""
         self._frames: list[pl.DataFrame] = []
@@ -48,7 +66,7 @@ class Rows:
         return Batch(self, name, source, asked, aliases=aliases)
 
     def keep(self, batch: Batch) -> None:
-        self._frames += batch.frames
+        self._frames += batch.in_series()
 
     def number(self) -> int:
         self._next += 1
@@ -60,7 +78,8 @@ class Rows:
         if not frames:
             own = {name: dtype() for name, dtype in _OWN.items()}
             return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
-        return told_apart(pl.concat(frames, how="diagonal_relaxed"))
+        records = add_identity(pl.concat(frames, how="diagonal_relaxed"))
+        return told_apart(derive(records, self.declared))
 
     def variant(self, name: str) -> Variant | None:
         """The variant of that name, if a family knows it."""
@@ -91,16 +110,24 @@ class Batch:
     def __init__(self, rows: Rows, name: str, source: str, asked: IngestOptions, *, aliases: bool) -> None:
         self.rows, self.name, self.source, self.asked, self.aliases = rows, name, source, asked, aliases
         self.frames: list[pl.DataFrame] = []
-        self.refused: list[tuple[int, str]] = []
+        self.refused: dict[str, Refusal] = {}
         self.taken: dict[str, str] = {}
         """Columns taken for quantities they are not called by: quantity -> column."""
+        self.remarks: list[str] = []
+        """What else is to be known of how its columns were read."""
+        self.columns: dict[str, None] = {}
+        """All it has, in order."""
         self.count = 0
+        self._known: set[str] = set()
+        """Columns whose meaning the ingester knows already."""
         self._pending: list[tuple[int, FoundRun]] = []
 
     def add(self, found: FoundRun) -> int:
         """Takes a run; returns its number, which its curves go by."""
         number = self.rows.number()
-        self.rows.seen.update(found.columns)
+        if found.taken:
+            self.taken |= found.taken
+            self._known.update(found.taken.values())
         self._pending.append((number, found))
         if len(self._pending) >= _BATCH:
             self.close()
@@ -111,53 +138,117 @@ class Batch:
         if not self._pending:
             return
         pending, self._pending = self._pending, []
-        rows = [dict(found.columns) for _, found in pending]
+        rows = _well_named([dict(found.columns) for _, found in pending])
+        self.columns |= dict.fromkeys(chain.from_iterable(rows))
+        self.rows.seen.update(self.columns)
         columns_mapping.apply(self.asked.mapping, rows)
-        for row, (number, found) in zip(rows, pending, strict=True):
-            self._derive(row)
-            row.setdefault("experiment", self.name.rpartition("/")[2].partition(".")[0])
-            given = row.pop("run_id", None)
-            row |= {
-                "source": row.get("source") or self.source, "run_id": "-",
-                "_given_id": safe(str(given)) if given else None, "_run": number, "_order": number,
-                "_exact": found.exact, "_curves": bool(found.curves), "_fingerprint": found.fingerprint,
-                "_name": self.name, "_line": found.line,
-            }
-        good = self._are_runs(rows)
-        runs = [row for row, is_run in zip(rows, good, strict=True) if is_run]
-        self.refused += [(row["_line"], _no_run(row)) for row, is_run in zip(rows, good, strict=True) if not is_run]
-        if runs:
-            self._through(runs, {name for row in rows for name in row})
-        self.refused.sort(key=lambda each: each[0])
+        experiment = self.name.rpartition("/")[2].partition(".")[0]
+        derivable = not _DERIVED_FROM.isdisjoint(chain(self.columns, self.asked.mapping))
+        for row in rows:
+            if derivable:
+                self._derive(row)
+            row.setdefault("experiment", experiment)
+            row["source"] = row.get("source") or self.source
+        ids = [row.pop("run_id", None) for row in rows]
+        numbers = [number for number, _ in pending]
+        found = [each for _, each in pending]
+        own = pl.DataFrame({
+            "_given_id": [safe(str(given)) if given else None for given in ids], "_run": numbers, "_order": numbers,
+            "_exact": [each.exact for each in found], "_curves": [bool(each.curves) for each in found],
+            "_fingerprint": [each.fingerprint for each in found], "_name": [self.name] * len(rows),
+            "_line": [each.line for each in found], "run_id": ["-"] * len(rows),
+        }, schema_overrides=_OWN)
+        good = self._are_runs(rows, ids)
+        given = {"run_id", *chain.from_iterable(rows)}
+        if not all(good):
+            for index in (index for index, is_run in enumerate(good) if not is_run):
+                self._refuse(found[index].line, text := self._no_run(rows[index]), text)
+            rows, own = [row for row, is_run in zip(rows, good, strict=True) if is_run], own.filter(pl.Series(good))
+        self._through(rows, own, given)
 
-    def _through(self, runs: list[dict[str, Any]], given: set[str]) -> None:
-        """Sends the runs through the gate. given: the columns there are."""
-        made = conform(_frame(runs), self.rows.declared, derived=False)
+    def in_series(self) -> list[pl.DataFrame]:
+        """The frames; in a table without variants, columns of few texts tell its series apart."""
+        if not self.aliases or self.count < 2 * _RUNS_IN_A_SERIES or any(
+                each["variant"].is_not_null().any() for each in self.frames):
+            return self.frames
+        texts = [name for name, dtype in self.frames[0].schema.items() if dtype == pl.String and name not in SCHEMA
+                 and not name.startswith("_") and name != "content"
+                 and all(each.schema.get(name) == pl.String for each in self.frames)]
+        values = pl.concat([each.select(texts) for each in self.frames])
+        chosen: list[str] = []
+        for name in texts:
+            several = values[name].n_unique() > 1
+            if several and values.select(*chosen, name).n_unique() * _RUNS_IN_A_SERIES <= values.height:
+                chosen.append(name)
+        if not chosen:
+            return self.frames
+        self.remarks.append(f"series are told apart by {', '.join(chosen)} (--by overrides)")
+        return [each.with_columns(variant=pl.concat_str(chosen, separator=" ", ignore_nulls=True))
+                for each in self.frames]
+
+    def _refuse(self, line: int, reason: str, text: str) -> None:
+        if reason in self.refused:
+            self.refused[reason].rows += 1
+        else:
+            self.refused[reason] = Refusal(line=line, text=text)
+
+    def _through(self, runs: list[dict[str, Any]], own: pl.DataFrame, given: set[str]) -> None:
+        """Sends the runs through the gate. own: what is known of each beside its columns. given: the columns."""
+        if not runs:
+            return
+        loose, unheld = _frame(runs)
+        for index, (column, value) in unheld.items():
+            self._refuse(own["_line"][index], f"{column} held", f"'{column}' is no value that can be kept, found "
+                         f"{ascii(value)[:60]}")
+        if unheld:
+            held = [index not in unheld for index in range(len(runs))]
+            self._through([row for row, is_held in zip(runs, held, strict=True) if is_held],
+                          own.filter(pl.Series(held)), given)
+            return
+        made = conform(loose.hstack(own), self.rows.declared, derived=False)
         for each in made.rejected:
-            row = runs[each.row]
-            self.refused.append((row["_line"], _refusal(each.column, each.reason, row)))
-        records = add_identity(made.records)
+            self._refuse(own["_line"][each.row], f"{each.column} {each.reason}", _refusal(
+                each.column, each.reason, runs[each.row].get(each.column)))
+        records = made.records
         if self.aliases:
-            records, taken = aliases.adopt(records, given, self.asked.mapping, self.rows.declared)
-            self.taken |= taken
-        self.frames.append(derive(records, self.rows.declared))
+            adopted = adopt(records, given, self.asked.mapping, self.rows.names,
+                            self._known | tags.no_cross_entropy(given))
+            for each, column in adopted.rejected:
+                self._refuse(records["_line"][each.row], f"{column} {each.reason}", _refusal(
+                    column, f"(read as {each.column}) {each.reason}", each.value))
+            records = adopted.records
+            self.taken |= adopted.taken
+            self.remarks += [text for text in adopted.left if text not in self.remarks]
+        self.frames.append(records)
         self.count += records.height
 
-    def _are_runs(self, rows: list[dict[str, Any]]) -> list[bool]:
-        """Which rows are runs: a run has a variant, or is a row of a table with a size and a metric, and no step.
+    def _are_runs(self, rows: list[dict[str, Any]], ids: list[Any]) -> list[bool]:
+        """Which rows are runs: a run has a variant or a run id, or is a row of a table with a size and a metric.
 
         One that has phases or an input window is of a variant, which three sizes name. Of a single row one of the
         numbers must be a metric by its name; else it may be a configuration.
         """
-        declared = self.rows.declared
-        numbers = {name for row in rows for name, value in row.items() if isinstance(value, int | float)
-                   and not isinstance(value, bool) and not name.startswith("_")
-                   and of(name, declared).kind in ("size", "metric")}
+        names = dict.fromkeys(chain.from_iterable(rows))
+        numbers = [name for name in names if not name.startswith("_") and of(name, self.rows.declared).kind in
+                   ("size", "metric") and any(type(row.get(name)) in (int, float) for row in rows)]
         alone = len(rows) == 1 and not self.count
-        table = len(numbers) > 1 and (not alone or any(aliases.is_metric(name, declared) for name in numbers))
-        return [bool(row.get("variant")) or (
-            table and not any(row.get(name) is not None for name in ("num_input_tokens", *PHASES)) and not _step(row)
-            and any(row.get(name) is not None for name in numbers)) for row in rows]
+        table = len(numbers) > 1 and (not alone or any(map(self.rows.names.is_metric, numbers)))
+        others = [name for name in ("num_input_tokens", *PHASES) if name in names]
+        return [bool(row.get("variant") or given) or (
+            table and all(row.get(name) is None for name in others)
+            and any(row.get(name) is not None for name in numbers)) for row, given in zip(rows, ids, strict=True)]
+
+    def _no_run(self, row: dict[str, Any]) -> str:
+        """Why a row is no run, and what to do."""
+        known = [f"{name} = {row[name]}" for name in _SIZES if row.get(name)]
+        if known or any(row.get(name) is not None for name in PHASES):
+            return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
+                    "give what lacks with --map context_dim=768 or --map \"variant='name'\"")
+        names = [name for name in self.columns if name != "experiment"]  # every row has one
+        there = ", ".join(map(repr, names[:_SHOWN_COLUMNS])) or "none"
+        more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+        return (f"is no run, which has a size and a metric; the columns are {there}{more}; say which is which, as in "
+                "--map params=COLUMN --map val_loss=COLUMN")
 
     def _derive(self, row: dict[str, Any]) -> None:
         """Fills what follows from the rest: the variant's name from its sizes, its sizes from its name."""
@@ -177,31 +268,52 @@ class Batch:
             row["settings"] = self.rows.with_model(settings, str(row.get("family")))
 
 
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """The rows as a loose frame: a column of the schema that holds mixed types stays as it is, others become text."""
-    names = dict.fromkeys(name for row in rows for name in row)
+def _well_named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with column names of one printable line, as quantities have."""
+    odd = {name: shown(name)[1:-1].strip() or "column" for name in dict.fromkeys(chain.from_iterable(rows))
+           if not name.isprintable() or not name.strip()}
+    return [{odd.get(name, name): value for name, value in row.items()} for row in rows] if odd else rows
+
+
+def _frame(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, dict[int, tuple[str, Any]]]:
+    """The rows as a loose frame, and by row what no frame can hold: half a character, an integer of 400 digits.
+
+    A column of the schema that holds mixed types stays as it is, others become text.
+    """
+    names = dict.fromkeys(chain.from_iterable(rows))
     series = []
+    unheld: dict[int, tuple[str, Any]] = {}
     for name in names:
         values = [row.get(name) for row in rows]
-        if name in _OWN:
-            series.append(pl.Series(name, values, dtype=_OWN[name]))
-            continue
         try:
             made = pl.Series(name, values, strict=True, dtype=_number_type(values) if name not in SCHEMA else None)
             if made.dtype.is_nested() or made.dtype in (pl.Object, pl.Binary):
                 raise TypeError(name)
         except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
+            unheld |= {index: (name, value) for index, value in enumerate(values) if not _can_be_held(value)}
+            values = [None if index in unheld else value for index, value in enumerate(values)]
             if name in SCHEMA:
                 made = pl.Series(name, values, dtype=pl.Object)
+            elif (number := _number_type(values)) is not None:
+                made = pl.Series(name, values, dtype=number)
             else:
                 made = pl.Series(name, [None if value is None else _text(value) for value in values], dtype=pl.String)
         series.append(made)
-    return pl.DataFrame(series)
+    return pl.DataFrame(series), unheld
+
+
+def _can_be_held(value: Any) -> bool:
+    """Whether a value can be a number or a text of a frame."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 10**308
+    return value is None or _text(value).encode("utf-8", "ignore").decode() == _text(value)
 
 
 def _number_type(values: list[Any]) -> pl.DataType | None:
-    """The type of a column of numbers of several types; None where the values are of one type, or no numbers."""
-    types = {type(value) for value in values} - {type(None)}
+    """Float64 for a column of numbers that are not all of one type or 64 bits; None where polars knows the type."""
+    types = set(map(type, values)) - {type(None)}
+    if types == {int}:
+        return pl.Float64() if any(value is not None and abs(value) >= 2**63 for value in values) else None
     return pl.Float64() if types == {int, float} else None
 
 
@@ -209,20 +321,5 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _step(row: dict[str, Any]) -> str | None:
-    """The column that says which step of a run the row is, if one does."""
-    return next((name for name in row if name.strip("_").lower() in _STEPS and row[name] is not None), None)
-
-
-def _no_run(row: dict[str, Any]) -> str:
-    if step := _step(row):
-        return (f"is a step of a run, by its column '{step}', and no run; if it is one, name it with "
-                "--map \"variant='name'\"")
-    known = [f"{name} = {row[name]}" for name in _SIZES if row.get(name)]
-    return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
-            "give what lacks with --map context_dim=768 or --map \"variant='name'\"")
-
-
-def _refusal(column: str, reason: str, row: dict[str, Any]) -> str:
-    value = row.get(column)
+def _refusal(column: str, reason: str, value: Any) -> str:
     return f"'{column}' {reason}, found {shown(value) if isinstance(value, str) else repr(value)[:60]}"

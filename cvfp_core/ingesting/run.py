@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 
 from cvfp_core.errors import CvfpError, IngestError
+from cvfp_core.ingesting import beside, published, sources, steps
 from cvfp_core.ingesting import mapping as columns_mapping
-from cvfp_core.ingesting import published, sources
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
 from cvfp_core.ingesting.rows import Batch, Rows
 from cvfp_core.ingesting.spool import Spool
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset
-from cvfp_core.schema.found import FoundRun, NotUnderstood, PublishedAlpha, Tally
+from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset, Quantity
+from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Remark, Take, Tally
 from cvfp_core.schema.records import CURVE_SCHEMA, SCHEMA
 
 _ORDER = ("experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "train_tokens", "seed")
@@ -45,6 +45,16 @@ class FileReport:
     """Why nothing of it was taken, if nothing was."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Quantities under other names: which column was taken for which; the column itself is kept."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be known of how it was read."""
+    columns: tuple[str, ...] = ()
+    """What its runs have, in order, under the input's names."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken for what, in words."""
+        read = ", ".join(f"{column} is read as {name}" for name, column in self.taken.items())
+        return (*([read] if read else []), *self.remarks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,9 +80,13 @@ class Ingested:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which columns were read as which quantities, one line a file."""
-        return tuple(f"{file.name}: {', '.join(f'{column} is read as {name}' for name, column in file.taken.items())}"
-                     for file in self.files if file.taken)
+        """What was read as what, one line a file; what is said of several files comes once."""
+        said: dict[str, list[str]] = {}
+        for file in self.files:
+            if file.notes:
+                said.setdefault("; ".join(file.notes), []).append(file.name)
+        return tuple(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
+                     for text, names in said.items())
 
     @property
     def curves(self) -> pl.DataFrame:
@@ -115,19 +129,24 @@ def ingest(
     experiment: str | None = None,
     mapping: Mapping[str, str] | None = None,
     tables: Sequence[pl.DataFrame] = (),
+    take: Take | None = None,
 ) -> Ingested:
     """Everything the paths hold, read by the one ingester that knows each. A bad file is reported, not raised.
 
-    tables: frames of one run a row, read beside the paths.
+    tables: frames of one run a row, read beside the paths. take: which point of a curve a record is of, by default the
+    last.
 
     Raises UsageError for an unknown format, or a mapped column that no input has.
     """
-    options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset))
+    options = IngestOptions(experiment=experiment, mapping=mapping or {}, presets=registry.items(Preset),
+                            quantities=registry.items(Quantity), take=take or Take())
     rows, spool = Rows(registry), Spool()
     reader = _Reader(registry, options, rows, spool)
     files = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
     skipped, faults = [], []
     for source in sources.find(paths, registry, format_):
+        if source.path.absolute() in reader.joined:
+            continue
         if source.fault:
             faults.append(f"{source.name}: {source.problem}")
         elif source.ingester is None and not source.asked:
@@ -157,23 +176,28 @@ class _Reader:
     def __init__(self, registry: Registry, options: IngestOptions, rows: Rows, spool: Spool) -> None:
         self.registry, self.options, self.rows, self.spool = registry, options, rows, spool
         self.published: list[tuple[str, PublishedAlpha]] = []
+        self.joined: set[Path] = set()
+        """Files that were read as a part of the run beside them."""
 
     def read(self, source: sources.Source, ingester: Ingester) -> FileReport:
         owner = self.registry.owner(Ingester, ingester.name)
         place = f"{source.name} ({ingester.name}, {owner.name} {owner.version})"
         batch = self.rows.batch(source.name, place, self.options, aliases=ingester.general)
+        options = replace(self.options, root=source.root)
         report = FileReport(name=source.name, ingester=ingester.name)
         stated: list[tuple[str, PublishedAlpha]] = []
         messages: list[str] = []
         record = curve = noise = reported = 0
         try:
-            for item in ingester.read(source.path, self.options):
+            for item in self._joined(ingester, source.path, options):
                 if isinstance(item, FoundRun):
                     self.spool.add(batch.add(item), item.curves)
                 elif isinstance(item, Tally):
                     record, curve, noise = record + item.record, curve + item.curve, noise + item.noise
                 elif isinstance(item, PublishedAlpha):
                     stated.append((source.name, item))
+                elif isinstance(item, Remark):
+                    batch.remarks += [item.text] if item.text not in batch.remarks else []
                 else:
                     reported += 1
                     if len(messages) < _SHOWN:
@@ -193,19 +217,32 @@ class _Reader:
         return self._kept(batch, replace(report, alphas=len(stated), reported=reported, messages=tuple(messages),
                                          lines=Tally(record=record, curve=curve, noise=noise)))
 
+    def _joined(self, ingester: Ingester, path: Path, options: IngestOptions) -> Iterator[Found]:
+        """What the ingester finds, steps joined to runs and a run with what stands beside it."""
+        found: Iterator[Found] = iter(ingester.read(path, options))
+        if ingester.general:
+            found = steps.join(found, path, options)
+        return beside.join(found, path, options, self.joined)
+
     def table(self, name: str, table: pl.DataFrame) -> FileReport:
-        """Reads a frame of one run a row."""
+        """Reads a frame of one run a row, or of steps of runs."""
         batch = self.rows.batch(name, name, self.options, aliases=True)
-        for number, row in enumerate(table.to_dicts(), 1):
-            batch.add(FoundRun(line=number, columns=row))
+        rows = (FoundRun(line=number, columns=row) for number, row in enumerate(table.to_dicts(), 1))
+        for item in steps.join(rows, Path(name), self.options):
+            if isinstance(item, FoundRun):
+                self.spool.add(batch.add(item), item.curves)
+            elif isinstance(item, Remark):
+                batch.remarks.append(item.text)
         batch.close()
         return self._kept(batch, FileReport(name=name, ingester=None, lines=Tally(record=table.height)))
 
     def _kept(self, batch: Batch, report: FileReport) -> FileReport:
         self.rows.keep(batch)
-        refused = tuple(f"{report.name}:{line}: {text}" for line, text in batch.refused[:_SHOWN])
-        return replace(report, runs=batch.count, refused=len(batch.refused), taken=batch.taken,
-                       reported=report.reported + len(batch.refused), messages=(*report.messages, *refused))
+        refused = sorted(batch.refused.values(), key=lambda each: each.line)
+        count = sum(each.rows for each in refused)
+        messages = (*(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN]), *report.messages)
+        return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
+                       columns=tuple(batch.columns), reported=report.reported + count, messages=messages)
 
 
 def _message(name: str, item: NotUnderstood) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cvfp_core.errors import PluginError
+from cvfp_core.errors import CvfpError, PluginError
+from cvfp_core.ingesting import configs, mapping, packed
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
 
 HEAD = 1 << 16
-_HIDDEN = (".", "__pycache__", "~")
+_HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Source:
     """False: found in a folder; that no ingester knows it is then no failure."""
     fault: bool = False
     """The problem is that of an ingester that failed to look; it is not asked again, and the path comes once more."""
+    root: Path | None = None
+    """The folder that was given, if it was found in one."""
 
 
 def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) -> Iterator[Source]:
@@ -38,7 +41,9 @@ def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) 
     for path, name in zip(paths, names, strict=True):
         if names.count(name) > 1 and path.absolute().parent.name:
             name = f"{path.absolute().parent.name}/{name}"
-        yield from search.walk(path, name, asked=True)
+        for source in search.walk(path, name, asked=True):
+            beside = source.root is not None or (source.path == path and path.is_file())
+            yield source if beside else replace(source, root=path)
 
 
 class _Search:
@@ -68,10 +73,15 @@ class _Search:
 
     def _folder(self, path: Path, name: str) -> Iterator[Source]:
         knowing = yield from self._knowing(path, name, None, self.candidates)
+        left_to_others: Callable[[Path], bool] = lambda _entry: True  # noqa: E731
         if len(knowing) == 1:
             yield Source(path=path, name=name, ingester=knowing[0])
-            return
-        if knowing:
+            if knowing[0].parts is None:
+                return
+            with self.registry.blaming(Ingester, knowing[0].name, asked=False):
+                own = set(knowing[0].parts(path))
+            left_to_others = lambda entry: entry not in own  # noqa: E731
+        elif knowing:
             yield Source(path=path, name=name, ingester=None, problem=_several(knowing))
             return
         try:
@@ -79,20 +89,29 @@ class _Search:
         except OSError as error:
             yield Source(path=path, name=name, ingester=None, problem=_why(error))
             return
-        for entry in entries:
-            if entry.name.startswith(_HIDDEN) or _links_to_folder(entry):
+        for entry in sorted(entries, key=lambda entry: configs.rank(entry.name)):
+            if entry.name.startswith(_HIDDEN) or _links_to_folder(entry) or not left_to_others(path / entry.name):
                 continue
             yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
 
     def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
-        if self.chosen is not None and asked:
-            yield Source(path=path, name=name, ingester=self.chosen)
-            return
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD)
         except OSError as error:
             yield Source(path=path, name=name, ingester=None, problem=_why(error), asked=asked)
+            return
+        if (packing := packed.form(path, head)) is not None:
+            try:
+                with packed.unpacked(path, packing) as parts:
+                    for part, more in parts:
+                        for source in self._file(part, name + more, asked=asked):
+                            yield replace(source, root=part.parent)
+            except CvfpError as error:
+                yield Source(path=path, name=name, ingester=None, problem=str(error), asked=asked)
+            return
+        if self.chosen is not None and asked:
+            yield Source(path=path, name=name, ingester=self.chosen)
             return
         for general in (False, True):
             candidates = [each for each in self.candidates if each.general == general]

@@ -36,6 +36,7 @@ def record(
         "corpus_hash": cell.corpus_hash,
         "num_samples": cell.num_samples,
         "train_tokens": cell.train_tokens,
+        "max_epochs": cell.settings.phase2.epochs,
         "phases": phases,
         "phase1_mode": None if phases == 1 else cell.settings.phase1.mode,
         "device": cell.device,

@@ -101,6 +101,7 @@ def _run(
         metrics |= {
             "epochs": outcome.epochs,
             "best_epoch": outcome.best.epoch,
+            "phase2_censored": outcome.best.epoch >= settings.phase2.epochs,
             "train_ppl": outcome.best.train_ppl,
             "val_ppl": outcome.best.val_ppl,
             "val_acc": outcome.best.val_acc,

@@ -6,7 +6,7 @@ class's name in lower case. Only the standard library is imported here, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -14,7 +14,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cvfp_core.schema.cells import Cell, Emit, Variant
-from cvfp_core.schema.found import Found
+from cvfp_core.schema.found import Found, Take
 from cvfp_core.schema.quantities import Follows as Follows
 from cvfp_core.schema.quantities import Quantity as Quantity
 from cvfp_core.schema.settings import Scalar
@@ -39,6 +39,11 @@ class Option:
     help: str
     choices: tuple[Scalar, ...] = ()
     minimum: float | None = None
+
+
+ENVELOPE = Option(name="envelope", default=None, help="weight of runs above the law: below 1 for the lower envelope of "
+                  "runs some of which are under-tuned, such as 0.1")
+"""Of a law that is a function: sets `above` of its loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,16 +180,30 @@ class Parameter:
 class LeastSquares:
     """What is minimised: the sum of squared residuals."""
 
+    above: float = 1.0
+    """Weight of runs above the law. Below 1 the law follows the lower envelope, as where some runs are under-tuned."""
+
+    def __post_init__(self) -> None:
+        _in_unit("LeastSquares", self.above)
+
 
 @dataclass(frozen=True, slots=True)
 class Huber:
     """What is minimised: the sum of Huber losses, r^2 / 2 up to delta and straight beyond. Source: arXiv:2203.15556."""
 
     delta: float = 1e-3
+    above: float = 1.0
+    """As of `LeastSquares`."""
 
     def __post_init__(self) -> None:
         if not self.delta > 0:
             raise ValueError(f"Huber: delta must be above 0, not {self.delta:g}")
+        _in_unit("Huber", self.above)
+
+
+def _in_unit(name: str, above: float) -> None:
+    if not 0 < above <= 1:
+        raise ValueError(f"{name}: above must be in (0, 1], not {above:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +254,12 @@ class Law:
     options: tuple[Option, ...] = ()
     source: str = ""
     """Where the law is published: `arXiv:2203.15556, approach 3`."""
+    domain: str = ""
+    """Where it holds, in words: `fresh tokens, no repetitions`."""
+    automatic: bool = True
+    """Whether it is tried unasked: by `auto`, and in reports."""
+    zero: tuple[str, ...] = ()
+    """Inputs that may be 0, though they are sizes."""
 
     def __post_init__(self) -> None:
         if self.function is None and self.fit is None and self.model is None:
@@ -364,6 +389,12 @@ class IngestOptions:
     """Record column -> what it is made from; applied to every row after the ingester."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """Settings known by a name, of all plugins."""
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    """Quantities that plugins declare, by name."""
+    take: Take = field(default_factory=Take)
+    """Which point of a run's curves its record is of."""
+    root: Path | None = None
+    """The folder that was given, if the input was found in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,3 +412,5 @@ class Ingester:
     read: Callable[[Path, IngestOptions], Iterator[Found]]
     general: bool = False
     """True: reads anything of a general form (a table); asked only where no other ingester knows the content."""
+    parts: Callable[[Path], Collection[Path]] | None = None
+    """Of a folder that it knows, the entries it reads; the others are looked at as ever. None: it reads all."""

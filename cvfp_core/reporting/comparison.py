@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,17 @@ def compare(records: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
              if left[name].n_unique() > 1 or right[name].n_unique() > 1 or left[name][0] == right[name][0]]
     by = [*open_, "train_tokens"]
     pairs = _pairs(left, right, by)
-    ratio = inference.mean(np.log([pair["ratio"] for pair in pairs]))
+    ratio = _ratio(pairs)
+    whole = [runs.filter(pl.col("phase2_censored").ne_missing(True)) for runs in (left, right)]
+    cut_short = sum(each.height for each in whole) < left.height + right.height
+    kept = _ratio(_pairs(whole[0], whole[1], by)) if cut_short else None
     ranks = [pair["b"]["val_er"] - pair["a"]["val_er"] for pair in pairs
              if pair["a"]["val_er"] is not None and pair["b"]["val_er"] is not None]
     groups = (matched.group(runs.with_columns(series=pl.concat_str("experiment", pl.lit(":"), "variant")))
               for runs in (left, right))
     return {
-        "a": a, "b": b, "matched_by": by, "pairs": pairs, "ratio": _estimate("ratio", ratio, np.exp),
-        "p_value": ratio.p_value if ratio.stderr else None,
+        "a": a, "b": b, "matched_by": by, "pairs": pairs, **_said(ratio),
+        "without_censored": None if kept is None else {"n": kept.n, **_said(kept)},
         "er_difference": _estimate("val_er", inference.mean(np.asarray(ranks)), float),
         "differences": [{"name": each.name, "a": each.left, "b": each.right, "assumed": each.assumed}
                         for each in matched.differences(*groups)],
@@ -72,6 +75,15 @@ def _pairs(left: pl.DataFrame, right: pl.DataFrame, by: Sequence[str]) -> list[d
                       "num_samples": first["num_samples"], "train_tokens": first["train_tokens"],
                       "a": first, "b": second, "ratio": _level(others) / _level(own)})
     return pairs
+
+
+def _ratio(pairs: Sequence[Mapping[str, Any]]) -> Measured:
+    """The mean logarithm of the pairs' ratios."""
+    return inference.mean(np.log([pair["ratio"] for pair in pairs]))
+
+
+def _said(ratio: Measured) -> dict[str, Any]:
+    return {"ratio": _estimate("ratio", ratio, np.exp), "p_value": ratio.p_value if ratio.stderr else None}
 
 
 def _level(runs: list[dict[str, Any]]) -> float:

@@ -27,6 +27,7 @@ class FitView(TypedDict):
 
     why: Annotated[dict[str, Any] | None, "the reason as a message: `text`, `values`; none if there is nothing to say"]
     parameters: Annotated[dict[str, Estimate], "estimates by name"]
+    caveats: Annotated[list[dict[str, Any]], "what limits the runs fitted, as messages: `text`, `values`"]
 
 
 class WindowView(TypedDict):
@@ -59,6 +60,7 @@ class SeriesView(TypedDict):
     largest: Annotated[dict[str, Any] | None, "the usable run of the largest `x`: of most training tokens"]
     ranges: Annotated[dict[str, RangeView], "of each measured numeric column of its usable runs"]
     censored: Annotated[int, "runs whose Phase 1 was stopped at its limit"]
+    phase2_censored: Annotated[int, "runs whose best epoch is the last one allowed"]
     er_gap: Annotated[RangeView | None, "train_er - val_er of its runs, as fractions"]
     fit: Annotated[FitView | None, "of the law the report is about: the power law, or what `--law` names"]
     published_alpha: Annotated[float | None, "the exponent that the input itself states"]
@@ -117,6 +119,8 @@ class ComparisonView(TypedDict):
     differences: Annotated[list[dict[str, Any]], "what differs: `name`, `a`, `b` (none: not known), `assumed`"]
     settings_known: Annotated[bool, "whether both groups state their settings"]
     unmatched: Annotated[int, "runs of either group without a partner"]
+    without_censored: Annotated[dict[str, Any] | None, "`n`, `ratio`, `p_value` of the pairs without runs cut short in "
+                                                       "Phase 2; none: there are no such runs"]
 
 
 class DecisionsView(TypedDict):
@@ -162,6 +166,7 @@ class AxisView(TypedDict):
     percent: Annotated[bool, "whether it is a fraction, which people quote in percent"]
     better: Annotated[str | None, "lower or higher; none: neither is better"]
     scale: Annotated[str, "the scale it is fitted on: log or raw"]
+    censored_by: Annotated[str, "the column that marks runs cut short, whose values are limits; empty: none"]
 
 
 class RowsView(TypedDict):

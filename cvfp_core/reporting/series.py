@@ -47,6 +47,7 @@ def fit_view(fit: Fit) -> dict[str, Any]:
     """The fit as plain data, its estimates by name: `FitView`."""
     made = fit.as_dict()
     made["why"] = message_of(fit.reason) if fit.reason else None
+    made["caveats"] = [message_of(caveat) for caveat in fit.caveats]
     made["parameters"] = {each["name"]: each for each in made.pop("estimates")}
     return made
 
@@ -85,6 +86,7 @@ def _one(label: str, runs: list[Run], fit: Fit | None, slide: Fit | None,
         "ranges": {name: found for name, value in first.items() if name not in _IDENTITY
                    and (found := range_of([run[name] for run in good if _number(run[name])])) is not None},
         "censored": sum(bool(run["phase1_censored"]) for run in runs),
+        "phase2_censored": sum(bool(run["phase2_censored"]) for run in runs),
         "er_gap": range_of([run["train_er"] - run["val_er"] for run in good
                             if run["train_er"] is not None and run["val_er"] is not None]),
         "fit": fit_view(fit) if fit is not None else None,

@@ -199,11 +199,11 @@ class Facts:
 
     @cached_property
     def every_fit(self) -> dict[str, list[Fit]]:
-        """The fits of the law asked for, or of every law that can be fitted to what the records have."""
+        """The fits of the law asked for, or of every law tried unasked that can be fitted to what the records have."""
         if self.asked.law:
             return {self.asked.law: list(self.law_fits.values())}
         made = {}
-        for name in self.registry.items(Law):
+        for name in (name for name, law in self.registry.items(Law).items() if law.automatic):
             with suppress(*(() if self.usual else (UsageError,))):  # a law whose axes cannot be renamed
                 made[name] = self.fits(name)
         return made
@@ -294,7 +294,8 @@ class Facts:
 
 
 def axis(quantity: quantities.Quantity) -> dict[str, Any]:
-    made = {name: getattr(quantity, name) for name in ("name", "heading", "unit", "kind", "percent", "better", "scale")}
+    made = {name: getattr(quantity, name) for name in ("name", "heading", "unit", "kind", "percent", "better", "scale",
+                                                       "censored_by")}
     return made | {"label": quantity.label or quantity.name}
 
 

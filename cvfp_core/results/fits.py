@@ -74,16 +74,17 @@ _SCHEMA = {"law": pl.String, "series": pl.String, "response": pl.String, "status
 
 def fit(runs: Readable, law: AnyLaw | Sequence[AnyLaw] = "power-law", *, x: str | None = None, y: str | None = None,
         by: str | Sequence[str] | None = None, where: str | None = None, map: Mapping[str, str] | None = None,
-        options: Mapping[str, Scalar | None] | None = None) -> Fits:
+        weights: str | None = None, options: Mapping[str, Scalar | None] | None = None) -> Fits:
     """Laws fitted to every series of the runs, with 95 % intervals.
 
     runs: what `read` takes or gave. law: a name (see `cvfp laws`), a `Law`, a model of lmfit, or several. x, y: what a
     curve is a function of and what it explains, if not what the law declares. by: the columns that tell series apart,
-    by default `experiment` and `variant`. options: of the laws, such as `{"E": 20}`.
+    by default `experiment` and `variant`. weights: the column of the runs' weights in what is minimised. options: of
+    the laws, such as `{"E": 20}`.
 
         fits = cvfp.fit("runs.csv", "saturating", x="flops", y="val_loss")
     """
-    return fits_of(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), listed(law))
+    return fits_of(ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options), listed(law))
 
 
 def fits_of(asked: Asked, laws: Sequence[AnyLaw]) -> Fits:
@@ -162,6 +163,7 @@ def _reasons(fits: Sequence[Fit]) -> Iterator[Text]:
                      "dim" if good else "yellow", each.series))
         if each.left_out and each.status != "too few points":
             said.append((f"left out: {', '.join(each.left_out)}", "dim", each.series))
+        said += [(caveat, "yellow", each.series) for caveat in each.caveats]
         if each.lack_of_fit_p is not None and each.lack_of_fit_p < 0.05:
             said.append((f"runs of one size agree better than the law fits them ({p_is(each.lack_of_fit_p)})",
                          "yellow", each.series))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,8 +14,13 @@ from cvfp_core import fitting
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.fitting.chained import chained
+from cvfp_core.fitting.mixed import NAME
+from cvfp_core.fitting.points import WEIGHTS
 from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import p
+from cvfp_core.results import configurations
+from cvfp_core.results.configurations import MARGIN, Configuration
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
@@ -36,21 +41,47 @@ class Forecasts(Listed[Prediction]):
     asked: Asked
     given: tuple[Law, ...] = ()
     """The laws asked for; none if they were chosen from those installed."""
+    configuration: Configuration | None = None
+    """The model of the configurations, where the forecast is of a new one."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {"choice": self.choice.as_dict() if self.choice else None,
-                "predictions": [each.as_dict() for each in self.items]}
+                "predictions": [each.as_dict() for each in self.items],
+                **({"configuration": self.configuration.as_dict()} if self.configuration else {})}
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """The points, the laws through them and what they say; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw
 
+        if self.configuration is not None:
+            raise UsageError("a forecast of a new configuration has no figure, as it has no runs; to_frame() has its "
+                             "numbers")
         given = {law.name: law for law in self.given}
         laws = [given.get(name, name) for name in dict.fromkeys(each.law for each in self.items)]
         behind = {(each.series, each.law) for each in self.items}
         fits = [fit for fit in self.asked.fit(laws) if (fit.series, fit.law) in behind]
         return draw(fits, self.items, path)
+
+    def then(self, law: AnyLaw) -> Forecasts:
+        """What a law of the forecast quantity says of it, fitted to the same runs, with intervals of both steps.
+
+            cvfp.predict("runs.csv", at, law="chinchilla").then("accuracy-of-loss")
+        """
+        second = replace(self.asked, x=None, y=None, options={})
+        named = second.law(law)
+        response = {each.response for each in self.items} or {""}
+        if {*named.inputs} != response:
+            raise UsageError(f"law '{named.name}' is a function of {', '.join(named.inputs)}, and what is forecast is "
+                             f"{', '.join(response)}; name a law of that alone")
+        fits = {fit.series: fit for fit in second.fit([law])}
+        only = next(iter(fits.values())) if len(fits) == 1 else None
+        steps = [fits.get(each.series) or only for each in self.items]
+        if None in steps:
+            raise UsageError(f"law '{named.name}' has a fit for {', '.join(fits)}, and not for each series forecast; "
+                             "give the columns that tell series apart: --by COLUMN")
+        return replace(self, items=tuple(
+            chained(each, fit, named) for each, fit in zip(self.items, steps, strict=True) if fit is not None))
 
     def to_frame(self) -> pl.DataFrame:
         """One row a prediction: series, law, response, the inputs, value, both intervals, distances, warnings."""
@@ -72,25 +103,53 @@ class Forecasts(Listed[Prediction]):
         if self.choice is not None:
             yield Text()
             yield from _of_choice(self.choice)
+        if self.configuration is not None:
+            yield Text()
+            yield from configurations.blocks(self.configuration)
+        elif self.choice is not None and not self.given:
+            yield from _of_surfaces(self.items, self.asked)
 
 
 def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x: str | None = None,
             y: str | None = None, by: str | Sequence[str] | None = None, along: str | None = None,
-            where: str | None = None, map: Mapping[str, str] | None = None,
-            options: Mapping[str, Scalar | None] | None = None) -> Forecasts:
+            where: str | None = None, map: Mapping[str, str] | None = None, weights: str | None = None,
+            options: Mapping[str, Scalar | None] | None = None, new: Mapping[str, float] | None = None,
+            margin: float = MARGIN) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
 
     runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, a Law, an lmfit model,
     several to choose from, or `auto`: chosen from the runs. x, y: the columns a curve is a function of and explains.
-    along: the input that the back-test goes along.
+    along: the input, or a quantity that follows from the inputs, that the back-test goes along. weights: the column of
+    the runs' weights in what is minimised. new: covariates of a configuration nobody trained, such as
+    `{"val_er": 0.81}`; the forecast is then of it, and `by` tells configurations apart, by default `variant`. margin:
+    change of the left-out error, as a fraction, up to which a covariate adds nothing that matters.
 
         cvfp.predict("runs.csv", {"flops": ["10x", 1e21]}, x="flops", y="val_loss")
     """
-    return forecast(ask(runs, x=x, y=y, by=by, where=where, map=map, options=options), at, law, along=along)
+    question = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
+    return forecast(question, at, law, along=along, new=new, margin=margin)
 
 
-def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None) -> Forecasts:
-    """The forecast of what was asked, with that law or the best of these, at these points."""
+def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None,
+             new: Mapping[str, float] | None = None, margin: float = MARGIN) -> Forecasts:
+    """The forecast of what was asked, with that law or the best of these, at these points; or of a configuration.
+
+    law: where several inputs are given, `auto` is the law of these that is installed, or the best of several.
+    """
+    if new is not None:
+        other = [f"--law {law}"] * (law not in (AUTO, NAME)) + [f"--along {along}"] * (along is not None)
+        other += [f"--set {name}" for name in asked.options]
+        other += ["--weights"] * (WEIGHTS in asked.runs.records.columns)
+        if other:
+            raise UsageError(f"--new is predicted by law '{NAME}' alone, from all configurations; leave out "
+                             f"{', '.join(other)}")
+        predictions, configuration = configurations.predicted(asked, new, at, margin)
+        return Forecasts(items=predictions, choice=None, asked=asked, configuration=configuration)
+    if law == NAME or (isinstance(law, Law) and law.name == NAME):
+        raise UsageError(f"law '{NAME}' predicts a configuration by its covariates; give them: --new NAME=VALUE, such "
+                         "as --new val_er=0.81")
+    if law == AUTO and isinstance(at, Mapping) and len(at) > 1:
+        law = surfaces(at, asked)
     chosen = law == AUTO
     if chosen:
         asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")
@@ -100,6 +159,18 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
                                along=along, options=asked.options, registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given)
+
+
+def surfaces(at: Mapping[str, Any], asked: Asked) -> list[Law]:
+    """The laws of just these inputs that are tried unasked, or all of them. Raises UsageError if there is none."""
+    able = [law for law in asked.runs.registry.items(Law).values() if law.predicts and len(law.inputs) > 1]
+    made = [law for law in able if set(law.inputs) == set(at)]
+    made = [law for law in made if law.automatic] or made
+    if not made:
+        there = "; ".join(f"{law.name} of {', '.join(law.inputs)}" for law in able if set(law.inputs) & set(at)
+                          and law.automatic) or "none that is tried unasked"
+        raise UsageError(f"no law is a function of {', '.join(at)}; of some of these: {there}; cvfp laws lists all")
+    return made
 
 
 def place(name: str, value: float) -> str:
@@ -156,6 +227,17 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         else:
             made.add_row(Text(each.series), each.law, *points, value, low, high, *distances)
     return made
+
+
+def _of_surfaces(predictions: Sequence[Prediction], asked: Asked) -> Iterator[Block]:
+    """That another size varies too, which a curve does not know of, where a law of both is installed."""
+    records, inputs = asked.runs.records, {name for each in predictions for name in each.inputs}
+    for law in asked.runs.registry.items(Law).values():
+        others = [name for name in law.inputs if name not in inputs]
+        if law.predicts and law.automatic and inputs < set(law.inputs) and all(
+                name in records.columns and records[name].drop_nulls().n_unique() > 2 for name in others):
+            yield Text(f"{' and '.join(others)} vary too; for law {law.name}, which knows of them: "
+                       f"{' '.join(f'--at {name}=VALUE' for name in law.inputs)}", style="yellow")
 
 
 def _of_choice(choice: Choice) -> Iterator[Block]:

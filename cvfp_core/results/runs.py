@@ -13,6 +13,7 @@ from rich.text import Text
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import filled, on_axes
+from cvfp_core.fitting.points import weighted
 from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
@@ -20,6 +21,7 @@ from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
 from cvfp_core.results.printed import WIDE, Block, Printed, table, width
 from cvfp_core.schema import expressions, series
+from cvfp_core.schema.found import Take
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
 from cvfp_core.schema.records import SCHEMA, plain
 from cvfp_core.schema.settings import Scalar
@@ -123,27 +125,34 @@ class Asked:
                 f"{', '.join(expressions.nearest(lacking, numbers))}; say which it is: --map {lacking[0]}=COLUMN")
 
 
-def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None) -> Runs:
+def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None,
+         take: str = "last") -> Runs:
     """The runs of paths, of frames, or of both; each run once, whichever way it was reached.
 
     runs: a path or frame (polars or pandas), or several: folders of `cvfp run`, logs, tables. map: record column ->
-    expression over the input's columns. where: an expression that is true for the runs to keep.
+    expression over the input's columns. where: an expression that is true for the runs to keep. take: which point of
+    its curves the record of a foreign run is of: last, best or step=N.
 
         runs = cvfp.read("sweep.csv", map={"params": "N", "val_loss": "loss"}, where="params > 1e6")
     """
     if not isinstance(runs, Runs):
         registry = installed()
-        return Runs(inputs=reading.read(runs, registry, mapping=map, where=where), registry=registry)
+        return Runs(inputs=reading.read(runs, registry, mapping=map, where=where, take=Take.read(take)),
+                    registry=registry)
+    Take.read(take).require_last("runs that were read")
     records = reading.mapped(runs.records, map or {})
     kept = records if where is None else reading.kept(records, where)
     return replace(runs, inputs=replace(runs.inputs, records=kept, left_out=records.height - kept.height))
 
 
 def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
-        where: str | None = None, map: Mapping[str, str] | None = None,
+        where: str | None = None, map: Mapping[str, str] | None = None, take: str = "last", weights: str | None = None,
         options: Mapping[str, Scalar | None] | None = None) -> Asked:
-    """What is asked of which runs, read."""
-    return Asked(runs=read(runs, map=map, where=where), x=x, y=y, options=dict(options or {}),
+    """What is asked of which runs, read. weights: the column of the runs' weights in what is minimised."""
+    made = read(runs, map=map, where=where, take=take)
+    if weights is not None:
+        made = replace(made, inputs=replace(made.inputs, records=weighted(made.records, weights)))
+    return Asked(runs=made, x=x, y=y, options=dict(options or {}),
                  by=(by,) if isinstance(by, str) else tuple(by) if by else None)
 
 
@@ -177,6 +186,8 @@ class Overview(Printed):
             yield Text()
         if records["phase1_censored"].fill_null(False).any():
             yield Text("+ stopped at the iteration limit before converging: a lower bound", style="dim")
+        if records["phase2_censored"].fill_null(False).any():
+            yield Text(f"† cut short: {QUANTITIES['phase2_censored'].meaning}", style="dim")
         for row in records.filter(pl.col("status") != "ok").to_dicts():
             name = series.label([row["variant"] or row["experiment"]], None)
             control = "" if row["phase1_mode"] in (None, "trained") else f", {row['phase1_mode']}"
@@ -241,9 +252,13 @@ def _measured(records: pl.DataFrame, registry: Registry) -> list[str]:
 def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text, registry: Registry) -> Table:
     made = table([(name, "l" if group.schema[name] == pl.String else "r") for name in names], title=title)
     known = [registry.quantity(name) for name in names]
-    for row in group.select(names).iter_rows():
-        made.add_row(*(Text(_number(each, value)) for each, value in zip(known, row, strict=True)))
+    for row in group.to_dicts():
+        made.add_row(*(Text(_number(each, row[each.name]) + ("†" if _cut_short(row, each) else "")) for each in known))
     return made
+
+
+def _cut_short(row: Mapping[str, Any], quantity: Quantity) -> bool:
+    return quantity.censored_by == "phase2_censored" and bool(row[quantity.censored_by])
 
 
 def _number(quantity: Quantity, value: Any) -> str:
@@ -268,6 +283,11 @@ def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
     headings = ["samples", "tokens", *(["seed"] if seeds else []),
                 *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
     made = table([(heading, "r") for heading in headings], title=title)
+    cut = bool(group["phase2_censored"].any())
+
+    def mark(row: Mapping[str, Any]) -> str:
+        return "†" if row["phase2_censored"] else " " if cut else ""
+
     for row in group.to_dicts():
         made.add_row(
             _form(row["num_samples"], ",.0f"),
@@ -276,7 +296,7 @@ def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
             *([_form(row["phase1_iterations"], ".0f") + ("+" if row["phase1_censored"] else " "),
                _form(row["train_er"], ".1%"), _form(row["val_er"], ".1%")] if contexts else []),
             _form(row["train_ppl"], ",.1f"),
-            _form(row["val_ppl"], ",.1f") if row["status"] == "ok" else row["status"],
+            _form(row["val_ppl"], ",.1f") + mark(row) if row["status"] == "ok" else row["status"],
             _form(row["val_acc"], ".1%"),
             _seconds(row["seconds_phase1"], row["seconds_phase2"]),
         )
@@ -290,8 +310,8 @@ def _exponents(fits: Sequence[Fit], several: bool) -> Table:
         interval = "-"
         if alpha is not None and alpha.low is not None and alpha.high is not None:
             interval = f"[{alpha.low:.3f}, {alpha.high:.3f}]"
-        made.add_row(Text(_label(fit, several)), str(fit.n), _form(fit.value("alpha"), ".3f"), interval,
-                     short(fit.value("A")), _form(fit.r_squared, ".3f"))
+        made.add_row(Text(_label(fit, several)), f"{fit.n}{'†' if fit.caveats else ''}",
+                     _form(fit.value("alpha"), ".3f"), interval, short(fit.value("A")), _form(fit.r_squared, ".3f"))
     return made
 
 

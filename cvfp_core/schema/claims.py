@@ -74,6 +74,11 @@ class Finding:
     """What limits it."""
     table: Table | None = None
     """The figures behind it."""
+    of_phase2: bool = True
+    """Whether it rests on what Phase 2 measured, so that runs cut short there limit it."""
+    without_censored: str | None = None
+    """The verdict without the runs whose Phase 2 was cut short, or `not tested`; None: it rests on none of them. Set by
+    `test_all`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data; every caveat as text and values."""

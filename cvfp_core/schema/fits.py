@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -66,7 +66,7 @@ class Estimate:
     stderr: float | None = None
     """Standard error."""
     method: str | None = None
-    """Where the interval comes from: `t`, `profile F`, `bootstrap`..."""
+    """Where the interval comes from: `t`, `profile F`, `robust profile`, `bootstrap`..."""
     unit: str = ""
     """Empty for a plain number; `fraction`; `per point`..."""
     note: str = ""
@@ -89,6 +89,12 @@ class Points:
     """What was not fitted, counted, in words: `2 diverged`, `3 earlier checkpoints`."""
     declared: Mapping[str, Quantity] = field(default_factory=dict)
     """What is known of the response and the inputs."""
+    censored: Mapping[str, Array] = field(default_factory=dict)
+    """(n,) by the quantity that says so, such as `phase2_censored`: which runs were cut short."""
+    weights: Array | None = None
+    """(n,) of the runs in what is minimised, 1 on average; None: all alike."""
+    caution: str = ""
+    """What every fit to them must say: `unique_tokens differ from train_tokens in 3 of 9 runs, ...`."""
 
     def quantity(self, name: str) -> Quantity:
         """What is known of the response or an input."""
@@ -115,13 +121,26 @@ class Points:
         labels = list(dict.fromkeys(str(label) for label in self.series))
         return labels[0] if len(labels) == 1 else f"{len(labels)} series"
 
+    def over(self, names: Sequence[str]) -> Points:
+        """The same runs as points of some of the inputs, ordered by those."""
+        order = np.lexsort([self.inputs[name] for name in reversed(names)])
+        ordered = self.take(order)
+        return replace(ordered, inputs={name: ordered.inputs[name] for name in names})
+
     def take(self, mask: Array) -> Points:
-        """The points where the mask is true."""
+        """The points where the mask is true, or those of these indices."""
         return Points(
             inputs={name: values[mask] for name, values in self.inputs.items()},
             response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,
-            declared=self.declared,
+            declared=self.declared, censored={name: cut[mask] for name, cut in self.censored.items()},
+            weights=None if self.weights is None else self.weights[mask], caution=self.caution,
         )
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What limits whatever is fitted to them: how many runs were cut short, and in what way."""
+        return tuple(Reason("{count} of {n} runs cut short: {why}", count=int(cut.sum()), n=self.n,
+                            why=self.quantity(name).meaning) for name, cut in self.censored.items() if cut.any())
 
 
 class Solver(Protocol):
@@ -188,9 +207,13 @@ class Fit(AsDict):
     """Smallest and largest value of each input."""
     left_out: tuple[str, ...] = ()
     """What was not fitted, counted, in words."""
+    caveats: tuple[str, ...] = ()
+    """What limits the runs that were fitted: `4 of 4 runs cut short: ...`."""
     points: Points | None = field(default=None, repr=False)
     draws: Array | None = field(default=None, repr=False)
-    """(resamples, parameters) of the bootstrap, where the intervals come from one."""
+    """(resamples, parameters) of the bootstrap, where standard errors come from one."""
+    basis: Any = field(default=None, repr=False)
+    """What its intervals were made from, so that a forecast's are made from the same."""
     solver: Solver | None = field(default=None, repr=False)
 
     def estimate(self, name: str) -> Estimate:

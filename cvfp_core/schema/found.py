@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cvfp_core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take:
+    """Which point of a foreign run's curves its record is of; runs of the protocol keep their best epoch."""
+
+    how: Literal["last", "best", "step"] = "last"
+    step: int | None = None
+
+    @classmethod
+    def read(cls, text: str) -> Take:
+        """As `--take` is written: `last`, `best` or `step=N`. Raises UsageError for anything else."""
+        text = text.strip()
+        if text in ("last", "best"):
+            return cls(how=text)  # type: ignore[arg-type]
+        if not re.fullmatch(r"step=\d{1,15}", text, re.ASCII):
+            raise UsageError(f"--take takes last, best or step=N, such as step=1000, not '{text}'")
+        return cls(how="step", step=int(text.removeprefix("step=")))
+
+    def require_last(self, what: str) -> None:
+        """Raises UsageError if another point than the last is asked of what holds records, whose points are taken."""
+        if self.how != "last":
+            raise UsageError(f"--take {self}: {what} have one point each; give the logs or tables they were read from")
+
+    def __str__(self) -> str:
+        return self.how if self.step is None else f"step={self.step}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +58,8 @@ class FoundRun:
     """False: the figures are rounded as a log prints them; an exact record of the same run is preferred."""
     fingerprint: str | None = None
     """Equal for two records of one run, whatever they were read from; by default made from all its figures."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Columns that the ingester set under the name of a quantity, and what the input calls them: quantity -> name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,4 +97,11 @@ class Tally:
     noise: int = 0
 
 
-Found = FoundRun | PublishedAlpha | NotUnderstood | Tally
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What a reader of the input should know and what is no failure: how its tokens were counted, say."""
+
+    text: str
+
+
+Found = FoundRun | PublishedAlpha | NotUnderstood | Tally | Remark

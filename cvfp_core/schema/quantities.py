@@ -23,7 +23,7 @@ class Follows:
     """How a quantity follows from others where it was not measured."""
 
     expression: str
-    """Over other quantities, as `--map` takes it: `exp(val_loss)`."""
+    """Over other quantities, as `--map` takes it: `exp(val_loss)`; or a setting of the protocol: `phase2.epochs`."""
     phases: bool | None = None
     """True: only of runs that have phases, which cvfp made; False: only of runs that have none; None: of any."""
     convention: str | None = None
@@ -49,14 +49,16 @@ class Quantity:
     """The minimum itself is out of range."""
     maximum: float | None = None
     aliases: tuple[str, ...] = ()
-    """Names that tables use for it, the surest first; capitals and punctuation do not count in names of two letters
-    or more."""
+    """Names that tables use for it, the surest first. In names of two letters or more capitals, punctuation and the
+    order of words do not count; `n` is read as `num`, `parameters` as `params`, `validation` and `eval` as `val`."""
     better: Literal["lower", "higher"] | None = None
     scale: Literal["log", "raw"] = "log"
     """The scale it is fitted on."""
     label: str = ""
     """How headings call it; by default its name."""
     follows: tuple[Follows, ...] = ()
+    censored_by: str = ""
+    """The true-or-false quantity that marks its values of runs that were cut short, which are limits only."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable() or self.name.startswith("_"):
@@ -122,6 +124,11 @@ def metric(meaning: str, unit: str = "", **facts: Any) -> Any:
     return _declared("metric", meaning, unit, facts)
 
 
+def phase2_metric(meaning: str, unit: str = "", **facts: Any) -> Any:
+    """A record field for a metric of the best epoch, which is cut short where that is the last one allowed."""
+    return metric(meaning, unit, censored_by="phase2_censored", **facts)
+
+
 def fraction(meaning: str, unit: str = "fraction", **facts: Any) -> Any:
     """A record field for a metric from 0 to 1, fitted as it is."""
     return _declared("metric", meaning, unit, {"minimum": 0, "maximum": 1, "scale": "raw"} | facts)
@@ -164,7 +171,7 @@ class Record:
     corpus_hash: str | None = setting("hash of texts, split, tokenizer and embeddings")
     tokenizer: str | None = setting("tokenizer")
     vocab_size: int | None = size("entries of the vocabulary", aliases=("n_vocab",))
-    num_samples: float | None = size("training documents", "documents", label="samples")
+    num_samples: float | None = size("training documents; 0: not tuned", "documents", label="samples", exclusive=False)
     train_tokens: float | None = size(
         "tokens of the training corpus, each counted once however often it is seen; the D of laws", "tokens",
         label="train tokens", aliases=("n_tokens", "num_tokens", "training_tokens", "tokens", "D"), follows=(
@@ -182,7 +189,8 @@ class Record:
     # phase 1
     phases: int | None = setting("phases the model has; 1: it has no contexts, so Phase 1 is empty")
     phase1_mode: str | None = setting("trained, or a control: untrained, zero-context; null for one phase")
-    phase1_iterations: int | None = metric("iterations until converged or stopped", minimum=0, label="P1 iter")
+    phase1_iterations: int | None = metric("iterations until converged or stopped", minimum=0, label="P1 iter",
+                                           censored_by="phase1_censored")
     phase1_censored: bool | None = metric("ended before converging: the count is a lower bound")
     convergence_rate: float | None = fraction("tokens whose context moved less than the threshold", better="higher")
     cvfp_loss: float | None = metric("mean squared movement of contexts in the last iteration", minimum=0)
@@ -193,28 +201,34 @@ class Record:
                                     label="Val ER", better="higher")
     # phase 2
     epochs: float | None = size("epochs trained", exclusive=False)
+    max_epochs: int | None = setting("epochs allowed", minimum=1, aliases=("epoch_limit", "num_train_epochs"),
+                                     follows=(Follows(expression="phase2.epochs"),))
     best_epoch: int | None = metric("epoch the figures below are of", minimum=0)
-    train_loss: float | None = metric(
+    phase2_censored: bool | None = metric("the best epoch is the last one allowed",
+                                          follows=(Follows(expression="best_epoch >= max_epochs"),))
+    train_loss: float | None = phase2_metric(
         "training loss, cross-entropy", "nat a token", minimum=0, better="lower", label="Train loss",
         aliases=("training_loss",), follows=(Follows(expression="log(train_ppl)"),))
-    val_loss: float | None = metric(
+    val_loss: float | None = phase2_metric(
         "validation loss, cross-entropy", "nat a token", minimum=0, better="lower", label="Val loss",
         aliases=("validation_loss", "loss_validation", "eval_loss", "test_loss", "heldout_loss", "final_loss", "loss",
-                 "L"), follows=(Follows(expression="log(val_ppl)"),))
-    val_bpb: float | None = metric("validation loss in bits a byte", "bit a byte", minimum=0, better="lower",
-                                   label="Val BPB", aliases=("bpb", "bits_per_byte", "eval_bpb"))
-    train_ppl: float | None = metric("training perplexity, mean over the epoch while training", minimum=1,
-                                     better="lower", label="Train PPL", aliases=("train_perplexity",),
-                                     follows=(Follows(expression="exp(train_loss)"),))
-    val_ppl: float | None = metric("validation perplexity", minimum=1, better="lower", label="Val PPL",
-                                   aliases=("val_perplexity", "validation_perplexity", "eval_ppl", "eval_perplexity",
-                                            "perplexity", "ppl"), follows=(Follows(expression="exp(val_loss)"),))
+                 "cross_entropy", "L"), follows=(Follows(expression="log(val_ppl)"),))
+    val_bpb: float | None = phase2_metric("validation loss in bits a byte", "bit a byte", minimum=0, better="lower",
+                                          label="Val BPB", aliases=("bpb", "bits_per_byte", "eval_bpb"))
+    train_ppl: float | None = phase2_metric("training perplexity, mean over the epoch while training", minimum=1,
+                                            better="lower", label="Train PPL", aliases=("train_perplexity",),
+                                            follows=(Follows(expression="exp(train_loss)"),))
+    val_ppl: float | None = phase2_metric(
+        "validation perplexity", minimum=1, better="lower", label="Val PPL",
+        aliases=("val_perplexity", "validation_perplexity", "eval_ppl", "eval_perplexity", "perplexity", "ppl"),
+        follows=(Follows(expression="exp(val_loss)"),))
     val_acc: float | None = fraction("validation tokens predicted first", label="Val Acc", better="higher",
-                                     aliases=("val_accuracy", "validation_accuracy", "eval_accuracy"))
+                                     aliases=("val_accuracy", "validation_accuracy", "eval_accuracy"),
+                                     censored_by="phase2_censored")
     # cost
     params: float | None = size(
         "trained parameters; the N of laws", label="params",
-        aliases=("n_params", "num_params", "parameters", "num_parameters", "n_parameters", "model_size", "N"), follows=(
+        aliases=("n_params", "parameters", "total_params", "parameter_count", "model_size", "N"), follows=(
             Follows(expression="params_phase1 + params_phase2", phases=True),
             Follows(expression="flops / (6 * tokens_seen)", convention=SIX_N_D, phases=False),
             Follows(expression="flops / (6 * train_tokens)", convention=SIX_N_D, phases=False)))
@@ -225,7 +239,7 @@ class Record:
     flops: float | None = size(
         "estimate: 6 per trained parameter and token, 2 forward only, plus the head; each parameter once a token, also "
         "of a model that takes its window position by position", "FLOP", exclusive=False, label="FLOPs",
-        aliases=("flop", "training_flops", "training_flop", "train_flops", "total_flops", "compute", "C"), follows=(
+        aliases=("flop", "training_flops", "total_flops", "compute", "train_compute", "C"), follows=(
             Follows(expression="6 * params * tokens_seen", convention=SIX_N_D, phases=False),
             Follows(expression="6 * params * train_tokens", convention=SIX_N_D, phases=False)))
     flops_convention: str | None = provenance(
@@ -237,6 +251,7 @@ class Record:
     # provenance
     status: Status = provenance("ok, diverged, failed or interrupted", default="ok")  # noqa: RUF009
     reason: str | None = provenance("why the status is not ok")
+    taken_at: str | None = provenance("point of its curves that a foreign run's figures are of: last, step 200")
     stopped_by: str | None = provenance("stop rule that ended the run during Phase 1")
     derived: str | None = provenance("what was not measured, and what it follows from: val_ppl = exp(val_loss)")
     source: str | None = provenance("where the record comes from: program, or file, format, ingester, plugin version")

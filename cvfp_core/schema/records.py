@@ -59,6 +59,7 @@ REQUIRED = ("run_id", "experiment")
 """Columns without which a row is no record."""
 PHASES = ("phases", "phase1_mode", "phase1_iterations", "params_phase1")
 """A record that has one of these is of a run with phases."""
+_WANTED = {"str": "a text", "int": "a whole number", "float": "a finite number", "bool": "true or false"}
 _WHOLE = 2.0**53
 """From here on a float stands for several whole numbers."""
 
@@ -133,7 +134,7 @@ def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None,
             continue
         cast = _cast(given[name], dtype)
         if cast.null_count() > given[name].null_count():
-            reject(given[name].is_not_null() & cast.is_null(), name, f"is not a finite {dtype}")
+            reject(given[name].is_not_null() & cast.is_null(), name, f"is not {_WANTED[quantity.dtype]}")
         if quantity.range and cast.null_count() < height:
             reject(_outside(cast, quantity), name, f"must {quantity.range}")
         made[name] = cast.alias(name)
@@ -153,12 +154,6 @@ def _outside(values: pl.Series, quantity: Quantity) -> pl.Series:
     return ((values <= low) if quantity.exclusive else (values < low)) | (values > high)
 
 
-def within(values: pl.Series, quantity: Quantity) -> pl.Series:
-    """The values as the quantity's type, null where they are none of its range."""
-    cast = _cast(values, _DTYPES[quantity.dtype])
-    return cast.zip_with(~_outside(cast, quantity).fill_null(True), pl.Series([None] * len(cast), dtype=cast.dtype))
-
-
 def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None) -> pl.DataFrame:
     """The records with what follows from others filled in where it was not measured, and named in `derived`.
 
@@ -174,7 +169,8 @@ def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None
                 continue
             values = records.select(computed.polars.alias(name)).to_series()
             applies = records.select(_applies(rule).alias("applies")).to_series()
-            sound = values.is_finite() & ~_outside(values, quantity)
+            sound = values.is_not_null() if values.dtype == pl.Boolean else \
+                values.is_finite() & ~_outside(values, quantity)
             fill = (applies & records[name].is_null() & sound).fill_null(False)
             if fill.any():
                 said = pl.concat_str("derived", pl.lit(f"{name} = {rule.expression}"), separator="; ",
@@ -187,6 +183,10 @@ def derive(records: pl.DataFrame, declared: Mapping[str, Quantity] | None = None
 
 @cache
 def _computed(expression: str) -> expressions.Expression:
+    if expression.startswith(("phase1.", "phase2.")):
+        value = pl.col("settings").str.json_path_match(f"$.{expression}").cast(pl.Float64, strict=False)
+        return expressions.Expression(text=expression, columns=("settings",), polars=value, numbers=frozenset(),
+                                      condition=False)
     return expressions.parse(expression, re.findall(r"[A-Za-z_]\w*", expression))
 
 
@@ -216,7 +216,9 @@ def _column_of(name: str, values: list[Any]) -> pl.Series:
 def _mark_diverged(given: dict[str, pl.Series], height: int, known: Mapping[str, Quantity]) -> None:
     """Sets null what is no finite loss or perplexity, and the status and reason of its row if they say nothing yet."""
     texts = {name: _texts(given.get(name), name, height) for name in ("status", "reason")}
-    given["status"] = texts["status"].fill_null("ok") if texts["status"].null_count() else texts["status"]
+    missing = texts["status"].null_count()
+    given["status"] = texts["status"].fill_null("ok") if 0 < missing < height else (
+        pl.Series("status", ["ok"] * height, dtype=pl.String) if missing else texts["status"])
     for name in sorted((each.name for each in known.values() if each.outcome), reverse=True):
         values = given.get(name)
         if values is None or not values.dtype.is_float() or _finite(values):

@@ -132,6 +132,7 @@ def check_fitter(
     parameters: Mapping[str, float],
     *,
     inputs: Mapping[str, Sequence[float]] | None = None,
+    variants: Sequence[str] | None = None,
     law: Callable[..., Any] | None = None,
     expected: Mapping[str, float] | None = None,
     unit_free: Collection[str] = (),
@@ -148,14 +149,15 @@ def check_fitter(
     with a reason, never in an exception.
 
     parameters: of the law the data follow. law: `law(**inputs, **parameters)` -> response; by default the fitter's
-    function. inputs: by column, equally long; by default 12 sizes from 1e4 to 1e7 tokens. expected: estimates by
-    name, where they are not the parameters. noise: standard deviation of the logarithm of the response.
+    function. inputs: by column, equally long; by default 12 sizes from 1e4 to 1e7 tokens. variants: of these runs, by
+    default all of one. expected: estimates by name, where they are not the parameters. noise: standard deviation of the
+    logarithm of the response.
     """
     from cvfp_core.testing import fitters
 
     fitters.check(fitter, fitters.Example(
-        parameters=parameters, inputs=inputs, law=law, expected=expected, unit_free=unit_free, options=options or {},
-        noise=noise, data_sets=data_sets, tolerance=tolerance,
+        parameters=parameters, inputs=inputs, variants=variants, law=law, expected=expected, unit_free=unit_free,
+        options=options or {}, noise=noise, data_sets=data_sets, tolerance=tolerance,
     ))
 
 

@@ -34,6 +34,7 @@ class Example:
 
     parameters: Mapping[str, float]
     inputs: Mapping[str, Sequence[float]] | None
+    variants: Sequence[str] | None
     law: Callable[..., Any] | None
     expected: Mapping[str, float] | None
     unit_free: Collection[str]
@@ -56,6 +57,8 @@ class _Subject:
     """(n,) of the law, without noise."""
     column: str
     """That of the response."""
+    variants: Sequence[str] | None
+    """Of each run."""
     errors: list[Exception] = field(default_factory=list)
 
     @property
@@ -66,8 +69,9 @@ class _Subject:
         """The fits to runs with these inputs and responses, NaN for a value not measured."""
         inputs = self.inputs if inputs is None else inputs
         count = len(response)
+        variants = list(self.variants or ["made"] * count)[:count]
         records = pl.DataFrame({
-            "run_id": [f"run-{i}" for i in range(count)], "experiment": ["kit"] * count, "variant": ["made"] * count,
+            "run_id": [f"run-{i}" for i in range(count)], "experiment": ["kit"] * count, "variant": variants,
             "seed": list(range(count)), "status": ["ok"] * count, **inputs, self.column: response,
         }, schema_overrides={"run_id": pl.String, "experiment": pl.String, "variant": pl.String, "status": pl.String})
         return fit_all(records, [self.fitter.name], options=self.options, registry=self.registry)
@@ -106,7 +110,7 @@ def _subject(fitter: Fitter, example: Example) -> _Subject:
     watched = replace(fitter, fit=_watched(fitter.fit, errors), function=_watched(fitter.function, errors),
                       starts=_watched(fitter.starts, errors))
     return _Subject(fitter=fitter, registry=holding(watched), options=example.options, inputs=inputs, response=made,
-                    column=response, errors=errors)
+                    column=response, variants=example.variants, errors=errors)
 
 
 def _watched(code: Callable[..., Any] | None, errors: list[Exception]) -> Callable[..., Any] | None:

@@ -117,6 +117,7 @@ def _all_kinds(template: Template) -> dict[str, pl.DataFrame]:
     one = null_data(0).filter(few)
     two = null_data(1).filter(few).with_columns(
         experiment=pl.lit("other"), run_id=pl.lit("other-") + pl.col("run_id"), phase1_censored=pl.lit(True),
+        phase2_censored=pl.lit(True),
         settings=pl.col("settings").str.replace('"context_noise": 0.1', '"context_noise": 0.0', literal=True),
     )
     failed = frame([replace(Record(**one.row(0, named=True)), run_id="failed", seed=9, status="diverged", val_ppl=None,

@@ -70,7 +70,7 @@ def rank_constant(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # 
         question="Does Val ER stay the same when there is more data?",
         claim="Val ER changes by less than {margin} points per doubling of data.",
         values={"margin": CONSTANT_MARGIN, "spread": max((row[3] - row[2] for row in rows), default=None)},
-        unit="points per doubling", over=OVER, caveats=caveats,
+        unit="points per doubling", over=OVER, caveats=caveats, of_phase2=False,
         table=Table(columns=("series", "change per doubling, points", "lowest Val ER", "highest Val ER"), rows=rows),
     )]
 
@@ -97,17 +97,17 @@ def rank_gap(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa:
             related, verdicts.of_direction(related, "rises"), key="correlation", question=question,
             claim="The higher Train ER, the higher Val ER.",
             values={"r_runs": raw.estimate, "p_runs": raw.p_value, "runs": both.height}, unit="correlation",
-            over="over series means", table=table,
+            over="over series means", table=table, of_phase2=False,
         ),
         finding(
             mean, verdicts.of_range(mean, -np.inf, LARGEST_GAP), key="gap", question=question,
             claim="Train ER lies at most {margin} points above Val ER.", values=values, unit="points", over=OVER,
-            caveats=caveats,
+            caveats=caveats, of_phase2=False,
         ),
         finding(
             grown, verdicts.of_direction(grown, "rises"), key="gap over data",
             question="Does the gap between Train ER and Val ER grow with data?",
             claim="The gap between Train ER and Val ER grows with data.", values=values, unit="points per doubling",
-            over=OVER, caveats=one,
+            over=OVER, caveats=one, of_phase2=False,
         ),
     ]

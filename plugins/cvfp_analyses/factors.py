@@ -107,6 +107,7 @@ def _clean(
     return finding(
         measured, verdicts.of_direction(measured, claimed), key=column, question=question, claim=claim, unit=unit,
         values={"factor": factor, "groups": len(clean), "confounded_with": None}, over=over, caveats=caveats,
+        of_phase2=column == "val_ppl",
         table=Table(columns=("group", "series", factor, f"difference from the group's mean ({_difference(column)})"),
                     rows=tuple(table)),
     )
@@ -158,7 +159,7 @@ def _confounded(every: list[Group], factor: str, column: str, question: str, cla
         measured, confounded, key=column, question=question, claim=claim, unit=unit,
         values={"factor": factor, "groups": 0, "left": low.label, "right": high.label,
                 "confounded_with": differing(others)},
-        caveats=[Caveat(
+        of_phase2=column == "val_ppl", caveats=[Caveat(
             text="{left} and {right}, the nearest pair, also differ in: {names}.",
             values={"left": low.label, "right": high.label, "names": differing(others)}), *assumed(others)],
         table=Table(

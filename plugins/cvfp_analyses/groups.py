@@ -100,13 +100,14 @@ def grid(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG
             question="Is every run there once?", claim="No two runs are the same run under two labels.",
             values={"runs": runs.height, "repeats": extra}, unit="runs",
             caveats=[Caveat(text="Runs that are the same count twice in whatever is computed over runs.")] if extra
-            else [],
+            else [], of_phase2=False,
             table=Table(columns=("run", "the same as"), rows=tuple((each[0], ", ".join(each[1:])) for each in repeats)),
         ),
         finding(
             holes, Judged(verdict="contradicted" if missing else "supported", p_value=None), key="missing",
             question="Is the grid complete?", claim="Every configuration was run at every size of its experiment.",
             values={"cells": cells, "missing": len(missing), "common_sizes": len(common)}, unit="runs",
+            of_phase2=False,
             table=Table(columns=("experiment", "series", "training tokens"), rows=tuple(missing)),
         ),
     ]

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core import hookimpl
-from cvfp_core.registry.kinds import Huber, Law, Option, Parameter
+from cvfp_core.registry.kinds import ENVELOPE, Huber, Law, Option, Parameter, Quantity
 from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.settings import Scalar
+from cvfp_laws import configured, published
 
 if TYPE_CHECKING:
     from cvfp_core.schema.fits import Fit, Points
@@ -173,6 +174,23 @@ LINEAR = Law(
         Option(name="b", default=None, help="its slope (-4 was proposed)"),
     ),
 )
+CONFIGURATIONS = Law(
+    name="new-configuration",
+    title="mixed model over configurations with a covariate; predicts those nobody trained (--new)",
+    form="log PPL = gamma + alpha * log(tokens) + curvature * log(tokens)^2 + beta * {covariate} + configuration",
+    parameters=(
+        Parameter(name="alpha", meaning="scaling exponent at the centre of the sizes"),
+        Parameter(name="curvature", meaning="quadratic term of log perplexity over log tokens"),
+        Parameter(name="beta", meaning="effect of the covariate on log perplexity"),
+    ),
+    scope="records",
+    inputs=("train_tokens", "{covariate}"),
+    minimum_points=5,
+    fit=lazy("cvfp_laws.configurations:fit"),
+    options=(Option(name="covariate", default="val_er", help="a record column"),),
+    source="doi:10.2307/2290063",
+    automatic=False,
+)
 CEILING = Law(
     name="ceiling",
     title="rising power law below a ceiling",
@@ -203,10 +221,18 @@ CHINCHILLA = Law(
     floor="E",
     minimum_points=6,
     starts=_surface_exponents,
+    options=(ENVELOPE,),
     source="arXiv:2203.15556, approach 3",
+    domain="fresh tokens, schedules that end with the run",
 )
 
 
 @hookimpl
 def cvfp_fitters() -> Iterable[Law]:
-    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CEILING, CHINCHILLA]
+    return [POWER_LAW, SATURATING, EXP_DECAY, HILL, PINNED, WINDOWS, LOG_LINEAR, LINEAR, CONFIGURATIONS, CEILING,
+            CHINCHILLA, *published.LAWS, *configured.LAWS]
+
+
+@hookimpl
+def cvfp_quantities() -> Iterable[Quantity]:
+    return configured.QUANTITIES

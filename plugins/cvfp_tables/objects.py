@@ -11,8 +11,11 @@ from cvfp_core.errors import IngestError
 from cvfp_core.ingesting.lines import CUT, bad_json, encoding, read_lines, shown, text_of
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, NotUnderstood, Tally
+from cvfp_core.schema.records import SCHEMA
 from cvfp_tables.delimited import run
 
+_DEEP = 20
+"""Objects within one another whose names are joined by dots."""
 _BIGGEST = 512 << 20
 """Bytes of a JSON document, which has to be read at once; JSON lines have no limit."""
 
@@ -39,7 +42,7 @@ def _is_lines(text: str) -> bool:
         whole = isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
         return False
-    return whole and bool(newline) and rest.lstrip()[:1] in ("{", "") and (bool(rest.strip()) or first.count("{") == 1)
+    return whole and bool(newline) and (bool(rest.strip()) or first.count("{") == 1)
 
 
 def read(path: Path, options: IngestOptions) -> Iterator[Found]:
@@ -55,28 +58,51 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
         raise bad_json(error) from None
     except (ValueError, RecursionError) as error:
         raise IngestError(1, "JSON", str(error)) from None
-    items = _items(made)
     count = 0
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(_items(made), 1):
         if isinstance(item, dict):
             count += 1
-            yield run(number, item, path, options)
+            yield run(number, flat(item), path.stem, options)
         else:
             yield NotUnderstood(line=number, expected="an object", found=shown(json.dumps(item)))
     yield Tally(record=count)
 
 
+def flat(item: dict[str, Any]) -> dict[str, Any]:
+    """The object with names of objects within it joined by dots; settings, and what is too deep, stay as they are."""
+    made: dict[str, Any] = {}
+    waiting = [("", item, 0)]
+    while waiting:
+        before, each, depth = waiting.pop()
+        for name, value in each.items():
+            if isinstance(value, dict) and value and depth < _DEEP and before + name not in SCHEMA:
+                waiting.append((f"{before}{name}.", value, depth + 1))
+            else:
+                made[before + name] = value
+    return made
+
+
 def _items(made: Any) -> list[Any]:
+    """The runs of a document: a list, columns, a table as pandas writes it, runs by name, or runs in an object."""
     if isinstance(made, list):
         return made
-    lists = [value for value in made.values() if isinstance(value, list)] if isinstance(made, dict) else []
-    if isinstance(made, dict) and lists and len(lists) == len(made) and len({len(value) for value in lists}) == 1:
-        return [dict(zip(made, cells, strict=True)) for cells in zip(*made.values(), strict=True)]
-    if isinstance(made, dict) and len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
-        return lists[0]
-    if isinstance(made, dict):
-        return [made]
-    raise IngestError(1, "a list of objects", type(made).__name__)
+    if not isinstance(made, dict):
+        raise IngestError(1, "a list of objects", type(made).__name__)
+    if isinstance(made.get("columns"), list) and isinstance(made.get("data"), list) and set(made) <= {
+            "columns", "data", "index"}:
+        return [dict(zip(map(str, made["columns"]), cells, strict=False)) for cells in made["data"]]
+    values = list(made.values())
+    if values and all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
+        return [dict(zip(made, cells, strict=True)) for cells in zip(*values, strict=True)]
+    if len(values) > 1 and all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values):
+        if all(name.isdecimal() for name in values[0]):
+            return [{name: column[row] for name, column in made.items()} for row in values[0]]
+        return [{"name": name} | value for name, value in made.items()]
+    lists = [name for name, value in made.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if len(lists) == 1:
+        outer = flat({name: value for name, value in made.items() if name != lists[0]})
+        return [outer | flat(item) if isinstance(item, dict) else item for item in made[lists[0]]]
+    return [made]
 
 
 def read_lines_of(path: Path, options: IngestOptions) -> Iterator[Found]:
@@ -99,5 +125,5 @@ def read_lines_of(path: Path, options: IngestOptions) -> Iterator[Found]:
                 yield NotUnderstood(line=number, expected="an object", found=shown(text))
                 continue
             count += 1
-            yield run(number, item, path, options)
+            yield run(number, flat(item), path.stem, options)
     yield Tally(record=count, noise=noise)

@@ -11,9 +11,9 @@ from cvfp_core.registry.lazy import lazy
 def cvfp_ingesters() -> tuple[Ingester, ...]:
     return (
         Ingester(
-            name="trainer-state", title="trainer_state.json of Hugging Face Trainer, one run",
-            matches=lambda _path, head: head is not None and b'"log_history"' in head and b'"global_step"' in head,
-            read=lazy("cvfp_trainers.trainer_state:read"),
+            name="trainer-state", title="trainer_state.json of Hugging Face Trainer, its folder one run",
+            matches=lazy("cvfp_trainers.trainer_state:matches"), read=lazy("cvfp_trainers.trainer_state:read"),
+            parts=lazy("cvfp_trainers.trainer_state:parts"),
         ),
         Ingester(
             name="wandb-runs", title="CSV export of Weights & Biases, one row a run",
@@ -24,8 +24,21 @@ def cvfp_ingesters() -> tuple[Ingester, ...]:
             matches=lazy("cvfp_trainers.wandb:matches_history"), read=lazy("cvfp_trainers.wandb:read_history"),
         ),
         Ingester(
-            name="tensorboard", title="TensorBoard event file, one run (extra: tensorboard)",
-            matches=lambda _path, head: head is not None and b"brain.Event:" in head[:128],
-            read=lazy("cvfp_trainers.tensorboard_events:read"),
+            name="wandb-folder", title="folder of a Weights & Biases run on disk",
+            matches=lazy("cvfp_trainers.wandb:matches_folder"), read=lazy("cvfp_trainers.wandb:read_folder"),
+            parts=lazy("cvfp_trainers.wandb:parts"),
+        ),
+        Ingester(
+            name="mlflow", title="MLflow's folder of a run, or its SQLite database",
+            matches=lazy("cvfp_trainers.mlflow:matches"), read=lazy("cvfp_trainers.mlflow:read"),
+        ),
+        Ingester(
+            name="trackio", title="Trackio's SQLite database of a project",
+            matches=lazy("cvfp_trainers.trackio:matches"), read=lazy("cvfp_trainers.trackio:read"),
+        ),
+        Ingester(
+            name="tensorboard", title="TensorBoard event files, a folder one run (extra: tensorboard)",
+            matches=lazy("cvfp_trainers.tensorboard_events:matches"),
+            read=lazy("cvfp_trainers.tensorboard_events:read"), parts=lazy("cvfp_trainers.tensorboard_events:parts"),
         ),
     )

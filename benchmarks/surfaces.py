@@ -1,0 +1,180 @@
+"""Surfaces in simulation and on published runs: `python benchmarks/surfaces.py [--count N] [PART...]`.
+
+Parts: grids (a new run at ten times the compute, beside an oracle that knows the form and the bad run), rays (how often
+D = 20 N is said to be not identifiable, and a forecast along it), chinchilla, isoflops (runs left out). The truth is
+close to the published fit of arXiv:2404.10102; noise is normal in log loss; a bad run, drawn at random, has a loss 20 %
+too high. Published runs are looked for in $CVFP_SHARED/data/anchors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from cvfp_core.fitting.curve_fit import solve_points
+from cvfp_core.fitting.curves import Goal
+from cvfp_core.fitting.predict import predict
+from cvfp_core.fitting.run import fit_points
+from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Law, LeastSquares
+from cvfp_core.schema.fits import Array, Fit, Points
+
+REGISTRY = installed()
+LAW = REGISTRY.get(Law, "chinchilla")
+TRUTH = {"E": 1.82, "A": 478.0, "alpha": 0.347, "B": 2143.0, "beta": 0.367}
+ANCHORS = Path(os.environ.get("CVFP_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "anchors"
+BAD = 0.2
+
+
+def grid(k: int) -> tuple[Array, Array]:
+    """Params and tokens of k by k runs over two decades each."""
+    n, d = np.meshgrid(np.geomspace(1e8, 1e10, k), np.geomspace(2e9, 2e11, k))
+    return n.ravel(), d.ravel()
+
+
+def isoflop() -> tuple[Array, Array]:
+    """Params and tokens of four budgets, five sizes each, about the best size of a budget."""
+    budget = np.repeat(np.geomspace(1e19, 1e22, 4), 5)
+    n = 0.13 * budget**0.5 * np.tile(np.geomspace(0.25, 4, 5), 4)
+    return n, budget / (6 * n)
+
+
+DESIGNS = {"3x3": grid(3), "4x4": grid(4), "5x5": grid(5), "isoFLOP 4x5": isoflop()}
+
+
+def made(n: Array, d: Array, losses: Array) -> Points:
+    return Points(inputs={"params": n, "train_tokens": d}, response=losses, name="val_loss",
+                  series=np.full(len(n), "runs", dtype=object))
+
+
+def fitted(points: Points, *, intervals: bool = False) -> Fit:
+    """The published law, as `cvfp fit` fits it."""
+    return fit_points(LAW, points, {}, REGISTRY, intervals=intervals)[0]
+
+
+def oracle(points: Points, at: dict[str, float]) -> tuple[float, float]:
+    """Limits of a new run by least squares on the good runs, with a profile-F interval."""
+    law = replace(LAW, loss=LeastSquares())
+    goal = Goal(target=np.zeros(1), weight=np.ones(1), parameter=np.array([-1]), log=np.zeros(1, dtype=bool),
+                inputs={name: np.array([value]) for name, value in at.items()})
+    infinite = np.full(1, np.inf)
+    ends = solve_points(law, points).limits(goal, run=np.ones(1, dtype=bool), low=-infinite, high=infinite)[0]
+    return float(np.exp(ends[0])), float(np.exp(ends[1]))
+
+
+def grids(count: int) -> None:
+    print("| design | noise | bad run | held | median half-width | of the oracle's | oracle held |")
+    print("|---|---|---|---|---|---|---|")
+    for seed, (name, noise, bad) in enumerate((name, noise, bad) for name in DESIGNS for noise in (0.002, 0.005, 0.02)
+                                              for bad in (False, True)):
+        rng, start = np.random.default_rng(seed), time.process_time()
+        n, d = DESIGNS[name]
+        top = int(np.argmax(n * d))
+        at = {"params": float(n[top] * 10**0.5), "train_tokens": float(d[top] * 10**0.5)}
+        rows, lost = [], 0
+        for _ in range(count):
+            losses = LAW.function(n, d, **TRUTH) * np.exp(noise * rng.standard_normal(len(n)))
+            new = float(LAW.function(*at.values(), **TRUTH) * np.exp(noise * rng.standard_normal()))
+            good = np.ones(len(n), dtype=bool)
+            if bad:
+                good[rng.integers(len(n))] = False
+            losses[~good] *= 1 + BAD
+            best = oracle(made(n[good], d[good], losses[good]), at)
+            points = made(n, d, losses)
+            ours = predict(fitted(points), LAW, at)
+            if ours.run_low is None or ours.run_high is None:
+                lost += 1
+                continue
+            rows.append((ours.run_low <= new <= ours.run_high, np.log(ours.run_high / ours.run_low),
+                         best[0] <= new <= best[1], np.log(best[1] / best[0])))
+        held, width, known, least = np.array(rows, dtype=float).T
+        without = f" ({lost} without)" if lost else ""
+        half = np.expm1(np.median(width) / 2)
+        print(f"| {name} | {noise:.1%} | {'yes' if bad else 'no'} | {held.mean():.1%}{without} | {half:.2%} | "
+              f"{np.median(width) / np.median(least):.2f} | {known.mean():.1%} |",
+              flush=True)
+        print(f"  {time.process_time() - start:.0f} s", file=sys.stderr)
+
+
+def rays(count: int) -> None:
+    print("| design | noise | not identifiable | by the line of the inputs | along it held | half-width |")
+    print("|---|---|---|---|---|---|")
+    designs: dict[str, float | str] = {f"D = 20 N, spread {spread:g}": spread for spread in (1.0, 1.1, 1.5, 2.0, 4.0)}
+    designs |= {name: name for name in DESIGNS}
+    for seed, (name, noise) in enumerate((name, noise) for name in designs for noise in (0.002, 0.005, 0.02)):
+        rng, said, rows = np.random.default_rng(100 + seed), Counter(), []
+        for _ in range(count):
+            n, d = DESIGNS.get(name) or (np.geomspace(1e8, 1e10, 12), np.empty(0))
+            if not len(d):
+                d = 20 * n * designs[name] ** rng.uniform(-0.5, 0.5, len(n))
+            losses = LAW.function(n, d, **TRUTH) * np.exp(noise * rng.standard_normal(len(n)))
+            fit = fitted(made(n, d, losses), intervals=True)
+            said["any"] += fit.status == "not identifiable"
+            if "vary one" in fit.reason:
+                said["line"] += 1
+                at = {"params": float(n[-1] * 10**0.5), "train_tokens": float(20 * n[-1] * 10**0.5)}
+                new = float(LAW.function(*at.values(), **TRUTH) * np.exp(noise * rng.standard_normal()))
+                ours = predict(fit, LAW, at)
+                if ours.run_low is not None and ours.run_high is not None:
+                    rows.append((ours.run_low <= new <= ours.run_high, np.log(ours.run_high / ours.run_low)))
+        held, width = np.array(rows, dtype=float).reshape(-1, 2).T
+        half = np.expm1(np.median(width) / 2) if rows else np.nan
+        along = f"{held.mean():.1%} of {len(rows)} | {half:.2%}" if rows else "- | -"
+        anyhow, by_line = said["any"] / count, said["line"] / count
+        print(f"| {name} | {noise:.1%} | {anyhow:.1%} | {by_line:.1%} | {along} |", flush=True)
+
+
+def left_out(name: str, n: Array, d: Array, losses: Array, out: Array) -> None:
+    """Error and coverage of the runs left out, by the fit to the others."""
+    fit = fitted(made(n[~out], d[~out], losses[~out]), intervals=True)
+    ahead = [predict(fit, LAW, {"params": a, "train_tokens": b}) for a, b in zip(n[out], d[out], strict=True)]
+    if any(each.run_low is None or each.run_high is None for each in ahead):
+        print(f"{name}: {fit.status}: {fit.reason}")
+        return
+    value, low, high = np.array([(each.value, each.run_low, each.run_high) for each in ahead], dtype=float).T
+    actual = losses[out]
+    error, held = np.abs(value / actual - 1), (low <= actual) & (actual <= high)
+    print(f"{name}: {out.sum()} of {len(n)} left out, error median {np.median(error):.2%}, mean {error.mean():.2%}, "
+          f"held {held.sum()} of {out.sum()}, median half-width {np.median((high - low) / 2 / value):.2%}", flush=True)
+
+
+def chinchilla(_: int) -> None:
+    table = pl.read_csv(ANCHORS / "chinchilla.csv").filter(pl.col("loss") < 3.43)
+    n, flops, losses = (table[name].to_numpy() for name in ("Model Size", "Training FLOP", "loss"))
+    rank = np.argsort(np.argsort(-flops, kind="stable"))
+    left_out("chinchilla, top tenth in compute", n, flops / (6 * n), losses, rank < len(n) // 10)
+
+
+def isoflops(_: int) -> None:
+    table = pl.read_csv(ANCHORS / "isoflops.csv")
+    for start, budget in (("misfitting__fineweb_c4", 1.15e19), ("marin_202603__comma", 3e20)):
+        for flagged in (False, True):
+            part = table.filter(pl.col("experiment").str.starts_with(start) & (flagged | ~pl.col("outlier")))
+            n, d, losses, budgets = (part[name].to_numpy() for name in ("params", "tokens", "loss", "budget"))
+            held = np.isclose(budgets, budget, rtol=0.03)
+            use = (budgets < 0.97 * budget) | held
+            left_out(f"{start}, budget {budget:.3g}, flagged runs {'kept' if flagged else 'out'}",
+                     n[use], d[use], losses[use], held[use])
+
+
+def main() -> None:
+    parts = {each.__name__: each for each in (grids, rays, chinchilla, isoflops)}
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--count", type=int, default=2000, help="simulations a row")
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
+    given = parser.parse_args()
+    for name in given.parts or parts:
+        print(f"\n{name}", flush=True)
+        parts[name](given.count)
+
+
+if __name__ == "__main__":
+    main()
