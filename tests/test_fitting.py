@@ -494,7 +494,8 @@ def test_every_installed_law_keeps_the_contract():
         for fit in fits:
             assert fit.law == name
             lacking = () if fitter.automatic else ("too few points",)  # one that must be asked for may need more
-            assert fit.status in ("converged", "at a bound", "not identifiable", *lacking), (name, fit.status, fit.reason)
+            assert fit.status in ("converged", "at a bound", "not identifiable", *lacking), (name, fit.status,
+                                                                                             fit.reason)
             json.dumps(fit.as_dict(), allow_nan=False)
             for each in fit.estimates:
                 if each.low is not None and each.value is not None:
