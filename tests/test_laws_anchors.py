@@ -129,6 +129,7 @@ def test_the_law_is_fitted_to_records_forecast_with_intervals_and_back_tested(ru
     (beside,) = predict_all(records, {"params": 1e9, "train_tokens": 1e16}, "chinchilla").predictions
     assert [warning[:27] for warning in beside.warnings] == [f"{beside.distance:.3g} times the largest trai"[:27],
                                                              "outside the hull of the poi",
+                                                             "5 of 240 runs lie off the l",
                                                              "intervals are 2.5 times wid"]
     choice = choose_law(records, laws=["chinchilla"], along="params")
     assert 0 < choice.candidates[0].backtest < 0.05

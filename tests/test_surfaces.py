@@ -65,6 +65,17 @@ def test_the_robust_scale_is_the_noise_and_a_bad_run_does_not_move_it():
     assert np.median(scales) == pytest.approx(0.005, rel=0.2)
 
 
+def test_runs_that_the_intervals_leave_out_are_counted_on_the_fit_and_on_the_forecast():
+    n, d = grid(4)
+    loss = losses(n, d, 0.005, 3)
+    assert cvfp.fit(frame(n, d, loss), LAW)[0].caveats == ()
+    loss[5] *= 1.2
+    said = "1 of 16 runs lie off the law by more than chance allows; its intervals leave them out"
+    data = frame(n, d, loss)
+    assert cvfp.fit(data, LAW)[0].caveats == (said,)
+    assert said in cvfp.predict(data, {"params": 1e10, "train_tokens": 1e12}, LAW)[0].warnings
+
+
 def test_where_noise_is_normal_the_robust_interval_is_about_that_of_least_squares():
     n, d = grid(5)
     ratios = []

@@ -141,13 +141,20 @@ def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = N
     total = float(np.square(target - target.mean()).sum())
     return replace(
         blank, status=status, reason=reason, estimates=tuple(estimates), dof=variance.dof, rss=solved.rss, draws=draws,
-        basis=held, minimum=float(optimum.rss[0]) / 2,
+        basis=held, minimum=float(optimum.rss[0]) / 2, caveats=(*points.caveats, *_off(held)),
         loss=_words(law.loss),
         sigma=None if variance.value is None else float(np.sqrt(variance.value)),
         r_squared=1 - solved.rss / total if total > 0 else None,
         aicc=None if not squares else aicc(solved.rss, points.n, len(law.parameters)),
         lack_of_fit_p=variance.lack_of_fit_p,
     )
+
+
+def _off(solved: Solved | None) -> tuple[str, ...]:
+    """How many runs the intervals leave out, if any."""
+    count = 0 if solved is None else int((solved.weights == 0).sum())
+    return (Reason("{count} of {n} runs lie off the law by more than chance allows; its intervals leave them out",
+                   count=count, n=solved.target.shape[1]),) if solved is not None and count else ()
 
 
 def pin(law: Law, given: Mapping[str, float]) -> Law:
