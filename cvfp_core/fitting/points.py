@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,9 @@ from cvfp_core.schema import quantities, series
 from cvfp_core.schema.expressions import nearest
 from cvfp_core.schema.fits import Points, Reason, Status
 from cvfp_core.schema.quantities import Quantity
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -> None:
@@ -110,6 +114,23 @@ def unvaried(points: Points) -> str | None:
                 return Reason("{other} = {ratio:.4g} x {one} in all runs; vary one", one=one, other=other,
                               ratio=float(ratio.mean()))
     return None
+
+
+def place(points: Points) -> Hashable:
+    """Equal for points at the same inputs, which one curve can be fitted to at once."""
+    return tuple((name, values.tobytes()) for name, values in points.inputs.items())
+
+
+def together(every: Sequence[Item], key: Callable[[Item], Hashable],
+             compute: Callable[[list[Item]], Sequence[Result]]) -> list[Result]:
+    """What is computed of each, in the order given; of those with the same key at once."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, item in enumerate(every):
+        groups.setdefault(key(item), []).append(index)
+    results: dict[int, Result] = {}
+    for rows in groups.values():
+        results.update(zip(rows, compute([every[row] for row in rows]), strict=True))
+    return [results[index] for index in range(len(every))]
 
 
 def slope_sign(points: Points) -> int:

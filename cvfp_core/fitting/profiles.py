@@ -61,6 +61,7 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
 
     reach, closed, todo = step.copy(), np.zeros(batch, dtype=bool), np.arange(batch)
     for turn in range(ROUNDS):
+        now = todo
         for _ in range(EXPANSIONS):
             if not len(todo):
                 break
@@ -72,7 +73,7 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             closed[todo] = ~over & (trial == limit[todo])
             todo = todo[~over & ~closed[todo]]
         found = np.isfinite(outside)
-        todo = np.flatnonzero(found)
+        todo = now[found[now]]
         for _ in range(REFINEMENTS):
             todo = todo[np.abs(outside[todo] - inside[todo]) > tolerance * np.abs(outside[todo] - centre[todo])]
             if not len(todo):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cvfp_core.fitting.bounded import bounded_least_squares
+from cvfp_core.fitting.bounded import bounded_least_squares, product_by_row
 from cvfp_core.fitting.curves import Curve, Frame, Goal
 from cvfp_core.registry.kinds import Huber
 from cvfp_core.schema.fits import Array
@@ -95,7 +95,8 @@ def _rank(curve: Curve, grid: Array, targets: Array, weights: Array, goal: Goal 
             logs = np.concatenate([logs, curve.fitted(grid, goal.inputs)], axis=1)  # type: ignore[union-attr]
         known = np.isfinite(logs).all(axis=1)
         logs = np.where(known[:, None], logs, 0.0)
-        rss = (squares * targets**2).sum(1)[:, None] - 2 * (squares * targets) @ logs.T + squares @ (logs**2).T
+        rss = (squares * targets**2).sum(1)[:, None] - 2 * product_by_row(squares * targets, logs.T) \
+            + product_by_row(squares, (logs**2).T)
         rank = np.where(known, rss + penalty, np.inf)
         order = np.argsort(rank, axis=1, kind="stable")[:, :tries]
         return grid[order]
@@ -273,11 +274,14 @@ def _damped(matrix: Array, local: _Local, held: Array, damping: Array) -> Array:
     slope = np.where(held, 0.0, local.gradient)
     index = np.arange(matrix.shape[1])
     scale = np.where(held, 0.0, local.gauss[:, index, index])
-    matrix = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix)
-    matrix[:, index, index] += damping[:, None] * scale + np.where(scale > 0, 1e-15 * scale, 1.0)
+    damped = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix)
+    damped[:, index, index] += damping[:, None] * scale + np.where(scale > 0, 1e-15 * scale, 1.0)
     try:
-        step = -np.linalg.solve(matrix, slope[..., None])[..., 0]
+        step = -np.linalg.solve(damped, slope[..., None])[..., 0]
     except np.linalg.LinAlgError:
+        if len(matrix) > 1:  # one that is singular must not change the steps of the others
+            rows = np.arange(len(matrix))[:, None]
+            return np.concatenate([_damped(matrix[i], local.rows(i), held[i], damping[i]) for i in rows])
         step = -slope / np.where(scale > 0, scale, 1.0)
     return np.where(np.isfinite(step), step, 0.0)
 
