@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
-from cvfp_core.fitting.curve_fit import in_space, pinned_as, solve_points
+from cvfp_core.fitting.curve_fit import in_space, limits, pinned_as, solve_alike
 from cvfp_core.fitting.curves import Curve, Goal
+from cvfp_core.fitting.points import place, together
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
@@ -41,9 +43,35 @@ class Prediction(AsDict):
     warnings: tuple[str, ...] = ()
 
 
-@np.errstate(all="ignore")
 def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
-    """What the fitted law says at the inputs, with 95 % intervals: profiles, or for a Huber loss the bootstrap's."""
+    """What the fitted law says at the inputs; see `predict_each`."""
+    return predict_each(law, [(fit, at)])[0]
+
+
+@np.errstate(all="ignore")
+def predict_each(law: Law, asked: Sequence[tuple[Fit, Mapping[str, float]]]) -> list[Prediction]:
+    """What the law says by each fit at its inputs, with 95 % intervals: profiles, or for a Huber loss the bootstrap's.
+
+    Fits to points at the same inputs that are asked for the same place are traced at once.
+    """
+    bare = [_value(fit, law, at) for fit, at in asked]
+    traced = [row for row, (fit, _) in enumerate(asked) if bare[row].value is not None and fit.draws is None]
+
+    def alike(row: int) -> Hashable:
+        fit, at = asked[row]
+        given = tuple((e.name, e.value) for e in fit.estimates if e.method == "given")
+        return place(cast(Points, fit.points)), tuple(at.items()), given
+
+    def trace(rows: list[int]) -> list[Prediction]:
+        return _with_limits([bare[row] for row in rows], pinned_as(asked[rows[0]][0], law),
+                            [cast(Points, asked[row][0].points) for row in rows])
+
+    ends = dict(zip(traced, together(traced, alike, trace), strict=True))
+    return [ends.get(row, each) for row, each in enumerate(bare)]
+
+
+def _value(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
+    """The prediction without the limits that have to be traced; without a value where there is none, and why."""
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
     if fit.points is None or not fit.usable or law.function is None or fit.status in ("rises", "falls"):
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
@@ -70,17 +98,29 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
     blank = replace(blank, value=value, warnings=_warnings(points, at, distances))
     if fit.draws is not None:
         return _from_draws(blank, law, points, fit.draws, parameters, inputs)
-    solved = solve_points(law, points)
-    if solved.variance.value is None:
-        return replace(blank, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
+    return blank
+
+
+def _with_limits(bare: Sequence[Prediction], law: Law, alike: Sequence[Points]) -> list[Prediction]:
+    """The predictions at one place with the limits of the law there, for points at the same inputs."""
+    solved = solve_alike(law, alike)
+    if solved[0].variance.value is None:
+        return [replace(each, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=len(points.sizes),
                                             parameters=len(law.parameters)))
-    goal = Goal(target=np.zeros(2), weight=np.ones(2), parameter=np.full(2, -1), log=np.zeros(2, dtype=bool),
-                inputs=inputs)
-    low, high = (float(in_space(law, np.array(end))) if end is not None else side * np.inf
+                for each, points in zip(bare, alike, strict=True)]
+    count = len(bare)
+    goal = Goal(target=np.zeros(2 * count), weight=np.ones(2 * count), parameter=np.full(2 * count, -1),
+                log=np.zeros(2 * count, dtype=bool),
+                inputs={name: np.array([float(bare[0].inputs[name])]) for name in law.inputs})
+    quantity = alike[0].quantity(alike[0].name)
+    least, most = quantity.minimum, quantity.maximum
+    low, high = (np.full(2 * count, in_space(law, np.array(end)) if end is not None else side * np.inf)
                  for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
-    mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, low), high=np.full(2, high))
+    ends = limits([each for each in solved for _ in range(2)], goal, run=np.tile([False, True], count), low=low,
+                  high=high)
     back = _exp if law.space == "log" else _end
-    return replace(blank, mean_low=back(mean[0]), mean_high=back(mean[1]), run_low=back(run[0]), run_high=back(run[1]))
+    return [replace(each, mean_low=back(mean[0]), mean_high=back(mean[1]), run_low=back(run[0]), run_high=back(run[1]))
+            for each, mean, run in zip(bare, ends[::2], ends[1::2], strict=True)]
 
 
 def _from_draws(blank: Prediction, law: Law, points: Points, draws: Array, parameters: Array,
