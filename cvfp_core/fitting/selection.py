@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import special
 from cvfp_core.fitting.curve_fit import in_space
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc
+from cvfp_core.fitting.points import place, together
 from cvfp_core.fitting.profiles import run_ends
 from cvfp_core.fitting.search import solve
 from cvfp_core.registry import culprits
@@ -152,7 +154,7 @@ def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = No
     for law in laws:
         usable = [points for points in groups if _enough(law, points)]
         try:
-            scores[law.name] = [score(law, p.inputs, in_space(law, p.response)[None, :], along) for p in usable]
+            scores[law.name] = together(usable, place, partial(_scores, law, along))
         except culprits.PASSING:
             raise
         except BaseException as error:  # a stranger's function
@@ -191,6 +193,13 @@ def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = No
             each.parameters < totals[chosen].parameters for each in totals.values()) else "fits best"
     return Choice(law=chosen, distinguishable=not rivals and len(totals) > 1, reason=reason + over,
                   candidates=tuple(candidates))
+
+
+def _scores(law: Law, along: str | None, alike: Sequence[Points]) -> list[Scores]:
+    """The scores on each of these points, which are at the same inputs."""
+    whole = score(law, alike[0].inputs, np.stack([in_space(law, points.response) for points in alike]), along)
+    return [replace(whole, rss=whole.rss[[row]], errors=whole.errors[[row]], aicc=whole.aicc[[row]])
+            for row in range(len(alike))]
 
 
 def _enough(law: Law, points: Points) -> bool:
