@@ -177,7 +177,8 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
 
     def widened(rows: list[tuple[int, str]]) -> list[float]:
         law, alike = pairs[rows[0]], [every[row] for row, _ in rows]
-        return widening(law, alike[0].inputs, np.stack([in_space(law, points.response) for points in alike])).tolist()
+        targets = np.stack([in_space(law, points.response) for points in alike])
+        return [float(factor) for factor in widening(law, alike[0].inputs, targets)]
 
     asked = [(row, own[row].name, at) for row, points in enumerate(every) for at in _combined(places, points)]
     predictions = together(asked, itemgetter(1), predicted)

@@ -31,9 +31,9 @@ def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -
                      f"are: {', '.join(nearest(missing, every))}; or map one: --map {missing[0]}=COLUMN")
 
 
-def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str],
-           declared: Mapping[str, Quantity] | None = None) -> Points:
-    """The usable runs of the records. What is left out is counted, not hidden.
+def gather(records: pl.DataFrame, count: int, inputs: Sequence[str], response: str, by: Sequence[str],
+           declared: Mapping[str, Quantity] | None = None) -> list[Points]:
+    """The usable runs of each group of the records, numbered by `_group`. What is left out is counted, not hidden.
 
     Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
     checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one.
@@ -45,30 +45,33 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
              and records.schema[name] not in (pl.Null, pl.Boolean)]
     if words:
         raise UsageError(f"column {', '.join(map(repr, words))} holds no numbers, so no law can be fitted to it")
-    left_out: Counter[str] = Counter()
+    left_out: list[Counter[str]] = [Counter() for _ in range(count)]
     if "status" in records.columns:
-        for status in records.filter(pl.col("status") != "ok")["status"]:
-            left_out[str(status)] += 1
+        for group, status in records.filter(pl.col("status") != "ok").select("_group", "status").iter_rows():
+            left_out[group][str(status)] += 1
         records = records.filter(pl.col("status") == "ok")
     measured = records.drop_nulls([*inputs, response])
-    left_out["not measured"] = records.height - measured.height
-    distinct = series.distinct(measured, by)
-    left_out["identical"] = measured.height - distinct.height
-    last = series.last_checkpoints(distinct, by)
-    left_out["earlier checkpoint"] = distinct.height - last.height
+    distinct = series.distinct(measured, by, ["_group"])
+    last = series.last_checkpoints(distinct, by, ["_group"])
+    kept = [np.bincount(frame["_group"].to_numpy(), minlength=count) for frame in (records, measured, distinct, last)]
+    for what, before, after in zip(("not measured", "identical", "earlier checkpoint"), kept, kept[1:], strict=False):
+        for group in np.flatnonzero(before > after):
+            left_out[group][what] = int(before[group] - after[group])
     names = series.labels(records, by)
     order = {name: index for index, name in enumerate(dict.fromkeys(names))}
     rows = last.with_columns(series.labels(last, by).alias("_series"))
     rows = rows.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))
-    rows = rows.sort("_order", *inputs, *(name for name in ("seed", "run_id") if name in rows.columns),
+    rows = rows.sort("_group", "_order", *inputs, *(name for name in ("seed", "run_id") if name in rows.columns),
                      nulls_last=True)
-    return Points(
-        inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
-        response=rows[response].cast(pl.Float64).to_numpy(), name=response,
-        series=np.asarray(rows["_series"].to_list(), dtype=object),
-        declared={name: quantities.of(name, declared) for name in (*inputs, response)},
-        left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count),
-    )
+    ends = np.cumsum(kept[-1])[:-1]
+    values = {name: np.split(rows[name].cast(pl.Float64).to_numpy(), ends) for name in (*inputs, response)}
+    labels = np.split(np.asarray(rows["_series"].to_list(), dtype=object), ends)
+    known = {name: quantities.of(name, declared) for name in (*inputs, response)}
+    return [Points(
+        inputs={name: values[name][group] for name in inputs}, response=values[response][group], name=response,
+        series=labels[group], declared=known,
+        left_out=tuple(f"{number} {what}" for what, number in left_out[group].items() if number),
+    ) for group in range(count)]
 
 
 def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True) -> tuple[Status, str] | None:

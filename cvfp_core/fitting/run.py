@@ -197,17 +197,26 @@ def grouped(records: pl.DataFrame, law: Law | None = None, by: Sequence[str] | N
         scope = "series"
     labels = {"series": names, "experiment": names[:1], "records": ()}[str(scope)]
     require(records, labels, "group")
-    told = records.with_columns(series.control(records).alias("_control"))
+    told = records.with_columns(series.control(records).alias("_control")).with_row_index("_row")
     keys = [*labels, *(["_control"] if scope == "series" else [])]
-    every = []
-    for key, group in told.group_by(keys, maintain_order=True) if keys else [((), told)]:
-        studied = (group if scope == "series" else series.without_controls(group)).drop("_control")
-        points = gather(studied, inputs, response, names, registry.items(Quantity) if registry else None)
-        if studied.height < group.height:
-            count = group.height - studied.height
-            points = replace(points, left_out=(*points.left_out, f"{count} of controls"))
-        if points.n == 0:
+    groups = told.group_by(keys, maintain_order=True).agg("_row") if keys else told.select(pl.col("_row").implode())
+    if not groups.height:
+        return []
+    numbers = np.zeros(records.height, dtype=int)
+    for number, rows in enumerate(groups["_row"].to_list()):
+        numbers[rows] = number
+    told = told.drop("_row").with_columns(pl.Series("_group", numbers))
+    trained = pl.col("_control").is_null()
+    studied = told if scope == "series" else told.filter(trained | ~trained.any().over("_group"))
+    every = gather(studied.drop("_control"), groups.height, inputs, response, names,
+                   registry.items(Quantity) if registry else None)
+    controls = np.bincount(numbers, minlength=groups.height) - np.bincount(studied["_group"], minlength=groups.height)
+    for number, key in enumerate(groups.drop("_row").rows() if keys else [()]):
+        if controls[number]:
+            left_out = (*every[number].left_out, f"{controls[number]} of controls")
+            every[number] = replace(every[number], left_out=left_out)
+        if every[number].n == 0:
             parts, control = (key[:-1], key[-1]) if scope == "series" else (key, None)
-            points = replace(points, series=np.asarray([series.label(parts, control) or "all records"], dtype=object))
-        every.append(points)
+            label = series.label(parts, control) or "all records"
+            every[number] = replace(every[number], series=np.asarray([label], dtype=object))
     return every
