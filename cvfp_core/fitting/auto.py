@@ -182,14 +182,14 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
 
     asked = [(row, own[row].name, at) for row, points in enumerate(every) for at in _combined(places, points)]
     predictions = together(asked, itemgetter(1), predicted)
-    ahead = [(row, carrier.name, at) for (row, _, at), made in zip(asked, predictions, strict=True)
-             if made.value is not None for carrier in carriers[row]]
+    valued = [(row, at) for (row, _, at), made in zip(asked, predictions, strict=True) if made.value is not None]
+    ahead = [(row, law.name, at) for row, at in valued for law in carriers[row] if law is not own[row]]
     others = iter(together(ahead, itemgetter(1), predicted))
-    held = list(dict.fromkeys((row, name) for row, name, _ in ahead))
+    held = list(dict.fromkeys((row, law.name) for row, _ in valued for law in carriers[row]))
     factors = dict(zip(held, together(held, lambda pair: (pair[1], place(every[pair[0]])), widened), strict=True))
     return Forecast(choice=choice, predictions=tuple(
-        made if made.value is None else
-        _carried(made, every[row], own[row], [(law, next(others), factors[row, law.name]) for law in carriers[row]])
+        made if made.value is None else _carried(made, every[row], own[row], [
+            (law, made if law is own[row] else next(others), factors[row, law.name]) for law in carriers[row]])
         for (row, _, _), made in zip(asked, predictions, strict=True)))
 
 
