@@ -111,9 +111,8 @@ def run_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at
     goal = Goal(target=np.zeros(batch), weight=np.ones(batch), parameter=np.full(batch, -1),
                 log=np.zeros(batch, dtype=bool), inputs=at)
     allowed = t_quantile(dof) ** 2 * np.maximum(variance, 1e-20)
-    ends = [
-        profile_ends(curve, targets, weights, optimum, goal, step=1.5 * np.sqrt(allowed), allowed=allowed,
-                     sign=np.full(batch, sign), limit=np.full(batch, sign * np.inf), tolerance=1e-3)
-        for sign in (-1.0, 1.0)
-    ]
-    return goal.quantity(curve, optimum.parameters), ends[0], ends[1]
+    both, sign = np.tile(np.arange(batch), 2), np.repeat([-1.0, 1.0], batch)
+    ends = profile_ends(curve, targets[both], weights[both], optimum.rows(both), goal.rows(both),
+                        step=1.5 * np.sqrt(allowed)[both], allowed=allowed[both], sign=sign, limit=sign * np.inf,
+                        tolerance=1e-3)
+    return goal.quantity(curve, optimum.parameters), ends[:batch], ends[batch:]
