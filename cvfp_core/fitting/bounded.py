@@ -18,13 +18,14 @@ def bounded_least_squares(columns: Array, values: Array, squares: Array, low: Ar
     which finds the constrained optimum exactly.
     """
     grid, n, p = columns.shape
-    gram = product_by_row(squares, np.einsum("gni,gnj->ngij", columns, columns).reshape(n, -1))
-    gram = gram.reshape(-1, grid, p, p)
-    right = product_by_row(squares * values, columns.transpose(1, 0, 2).reshape(n, -1)).reshape(-1, grid, p)
+    at_points = np.ascontiguousarray(columns.transpose(1, 0, 2))  # (n, G, p)
+    crossed = (at_points[:, :, :, None] * at_points[:, :, None, :]).reshape(n, -1)
+    gram = product_by_row(squares, crossed).reshape(-1, grid, p, p)
+    right = product_by_row(squares * values, at_points.reshape(n, -1)).reshape(-1, grid, p)
     total = (squares * values**2).sum(axis=1)[:, None]
     if rest is not None:
-        crossed = product_by_row(squares, (rest[:, :, None] * columns).transpose(1, 0, 2).reshape(n, -1))
-        right = right - crossed.reshape(-1, grid, p)
+        taken = product_by_row(squares, (rest.T[:, :, None] * at_points).reshape(n, -1))
+        right = right - taken.reshape(-1, grid, p)
         total = total - 2 * product_by_row(squares * values, rest.T) + product_by_row(squares, (rest**2).T)
     return bounded_normal_equations(gram, right, total, low)
 
