@@ -374,12 +374,12 @@ def test_a_quantity_of_a_plugin_is_forecast_within_its_limits_as_the_core_s_own_
 
 
 def test_without_the_law_that_would_carry_the_interval_there_is_none_and_the_reason_says_so(monkeypatch):
-    def without_floors(fit, fitter, tokens, registry):
-        made_of = predicted(fit, fitter, tokens, registry)
-        return replace(made_of, value=None, reason="lost its way") if fitter.floor else made_of
+    def without_floors(fitter, asked, registry):
+        made_of = predicted(fitter, asked, registry)
+        return [replace(one, value=None, reason="lost its way") for one in made_of] if fitter.floor else made_of
 
-    predicted = auto._predict
-    monkeypatch.setattr(auto, "_predict", without_floors)
+    predicted = auto._predict_each
+    monkeypatch.setattr(auto, "_predict_each", without_floors)
     (each,) = predict_all(made(TOKENS, power(TOKENS, noise=0.01)), 1e7).predictions
     assert each.value > 1
     assert (each.mean_low, each.mean_high, each.run_low, each.run_high) == (None,) * 4
