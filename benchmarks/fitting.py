@@ -1,13 +1,16 @@
-"""Speed and quality of fits: `python benchmarks/fitting.py DATA [--chinchilla]`.
+"""Speed and quality of fits: `python benchmarks/fitting.py DATA [--chinchilla]`, `... --commands [--count 5]`.
 
 DATA: a folder with chinchilla.csv (245 points read off Figure 4 of arXiv:2203.15556 by arXiv:2404.10102) and
 nanogpt_width.csv (final losses of small GPTs over width). --chinchilla also times the package of that name from PyPI at
-the grid of its README.
+the grid of its README. --commands: CPU seconds of the commands that fit and forecast, least of so many runs, beside
+their targets, on one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,11 +132,45 @@ def widths(data: Path) -> None:
           f"{sum(inside)} of {len(inside)} inside the new-run interval")
 
 
+def commands(count: int) -> None:
+    from report import EXAMPLE, measure, written  # beside this file
+
+    imports = measure_imports(count)
+    print(f"imports of `fit`: {imports:.2f}")
+    at = ["--at", "train_tokens=1e7"]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [(["show", EXAMPLE], imports + 0.2), (["fit", EXAMPLE], imports + 0.2),
+                (["predict", EXAMPLE, *at], imports + 0.7), (["report", EXAMPLE, "--template", "fits"], 3.0)]
+        for series, fit, predict in ((5, 1.0, 1.2), (50, 1.2, 2.5), (500, 3.0, 12.0)):
+            runs = written(series, Path(folder))
+            rows += [(["fit", runs, "--law", "saturating"], fit), (["predict", runs, *at], predict)]
+        for words, target in rows:
+            _, cpu = measure(list(map(str, words)), count)
+            name = " ".join([words[0], words[1].name, *words[2:]])
+            print(f"{name}: {cpu:.2f} s CPU (target {target:.2f})", flush=True)
+
+
+def measure_imports(count: int) -> float:
+    """CPU seconds of importing what `fit` imports, in a fresh interpreter."""
+    import subprocess
+
+    program = ("import polars, numpy, scipy.special, typer, rich.table, pluggy; from time import process_time; "
+               "print(process_time())")
+    return min(float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+               for _ in range(count))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--chinchilla", action="store_true")
+    parser.add_argument("--commands", action="store_true")
+    parser.add_argument("--count", type=int, default=5)
     asked = parser.parse_args()
+    if asked.commands:
+        commands(asked.count)
+    if asked.data is None:
+        return
     surface(asked.data, asked.chinchilla)
     curves()
     widths(asked.data)

@@ -47,18 +47,32 @@ def records(series: int) -> list[Record]:
     return made
 
 
-def measure(path: Path, template: list[str], repeats: int) -> None:
+def measure(words: list[str], repeats: int) -> tuple[float, float]:
+    """Least wall and CPU seconds of the command."""
     wall, cpu = [], []
     for _ in range(repeats):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.perf_counter()
         program = "from cvfp_core.cli import main; main()"
-        subprocess.run([sys.executable, "-c", program, "report", str(path), "--template", *template],
+        subprocess.run([sys.executable, "-c", program, *words],
                        check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
         wall.append(time.perf_counter() - start)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    print(f"{template[0]:<14} {min(wall):5.2f} s wall, {min(cpu):5.2f} s CPU")
+    return min(wall), min(cpu)
+
+
+def written(count: int, folder: Path) -> Path:
+    """A made store of so many series."""
+    made = store.create(folder / f"{count}-series")
+    for record in records(count):
+        store.write_record(made, asdict(record))
+    return folder / f"{count}-series"
+
+
+def template(path: Path, words: list[str], repeats: int) -> None:
+    wall, cpu = measure(["report", str(path), "--template", *words], repeats)
+    print(f"{words[0]:<14} {wall:5.2f} s wall, {cpu:5.2f} s CPU")
 
 
 def main() -> None:
@@ -66,15 +80,12 @@ def main() -> None:
     parser.add_argument("path", type=Path, nargs="?", default=EXAMPLE)
     parser.add_argument("--series", type=int, nargs="+", default=[], help="summaries of made stores of so many series")
     asked = parser.parse_args()
-    for template in () if asked.series else TEMPLATES:
-        measure(asked.path, template, 5)
+    for words in () if asked.series else TEMPLATES:
+        template(asked.path, words, 5)
     for count in asked.series:
         with tempfile.TemporaryDirectory() as folder:
-            made = store.create(Path(folder) / "runs")
-            for record in records(count):
-                store.write_record(made, asdict(record))
             print(f"{count} series:", end=" ")
-            measure(made, ["summary"], 3)
+            template(written(count, Path(folder)), ["summary"], 3)
 
 
 if __name__ == "__main__":

@@ -375,12 +375,12 @@ def test_a_quantity_of_a_plugin_is_forecast_within_its_limits_as_the_core_s_own_
 
 
 def test_without_the_law_that_would_carry_the_interval_there_is_none_and_the_reason_says_so(monkeypatch):
-    def without_floors(fit, fitter, tokens, registry):
-        made_of = predicted(fit, fitter, tokens, registry)
-        return replace(made_of, value=None, reason="lost its way") if fitter.floor else made_of
+    def without_floors(fitter, asked, registry):
+        made_of = predicted(fitter, asked, registry)
+        return [replace(one, value=None, reason="lost its way") for one in made_of] if fitter.floor else made_of
 
-    predicted = auto._predict
-    monkeypatch.setattr(auto, "_predict", without_floors)
+    predicted = auto._predict_each
+    monkeypatch.setattr(auto, "_predict_each", without_floors)
     (each,) = predict_all(made(TOKENS, power(TOKENS, noise=0.01)), 1e7).predictions
     assert each.value > 1
     assert (each.mean_low, each.mean_high, each.run_low, each.run_high) == (None,) * 4
@@ -485,7 +485,11 @@ def test_every_installed_law_keeps_the_contract():
              "val_acc": [0.10, 0.21, 0.28, 0.34, 0.38, 0.41], "val_loss": [4.1, 3.8, 3.6, 3.45, 3.3, 3.2]}
     records = pl.concat([made(TOKENS, power(TOKENS, floor=80, noise=0.02, seed=i), variant=f"1L_{i}d_1tok",
                               **{name: list(values) for name, values in extra.items()}) for i in (1, 2)])
-    for name, fitter in registry.installed().items(Fitter).items():
+    there = {name for name in records.columns if records[name].null_count() < records.height} | {"{covariate}"}
+    laws = {name: law for name, law in registry.installed().items(Fitter).items()
+            if there.issuperset(law.inputs) and law.least_points <= len(TOKENS)}
+    assert len(laws) >= 15  # the others need inputs or sizes that are not here: tests/test_published_laws.py has data
+    for name, fitter in laws.items():
         assert all((fitter.title, fitter.form)), name
         fits = fit_all(records, [name])
         assert fits, name
@@ -493,9 +497,7 @@ def test_every_installed_law_keeps_the_contract():
         assert [fit.as_dict() for fit in fits] == [fit.as_dict() for fit in again], name  # same input, same bytes
         for fit in fits:
             assert fit.law == name
-            lacking = () if fitter.automatic else ("too few points",)  # one that must be asked for may need more
-            assert fit.status in ("converged", "at a bound", "not identifiable", *lacking), (name, fit.status,
-                                                                                             fit.reason)
+            assert fit.status in ("converged", "at a bound", "not identifiable"), (name, fit.status, fit.reason)
             json.dumps(fit.as_dict(), allow_nan=False)
             for each in fit.estimates:
                 if each.low is not None and each.value is not None:

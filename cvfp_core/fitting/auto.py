@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import polars as pl
 
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting.axes import filled, on_axes
-from cvfp_core.fitting.curve_fit import in_space
-from cvfp_core.fitting.predict import Prediction, predict
-from cvfp_core.fitting.run import blame, check_options, find, fit_points, grouped, option_values
+from cvfp_core.fitting.curve_fit import in_space, root_weights
+from cvfp_core.fitting.points import by_group, place
+from cvfp_core.fitting.predict import Prediction, predict_each
+from cvfp_core.fitting.run import blame, check_options, find, fit_each, grouped, option_values
 from cvfp_core.fitting.selection import Choice, choose, walked, widening
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
@@ -76,10 +78,10 @@ def predict_all(
     choice = None if len(laws) == 1 and along is None else \
         choose_law(records, by=by, along=along, laws=laws, registry=registry)
     given = laws[0] if choice is None else next(each for each in laws if each.name == choice.law)
-    fits = [fit for points in grouped(records, given, by, registry)
-            for fit in fit_points(given, points, values[given.name], registry, intervals=len(given.inputs) > 1)]
-    return Forecast(choice=choice, predictions=tuple(_predict(fit, given, place, registry) for fit in fits
-                                                     for place in _combined(places, fit.points)))
+    fits = fit_each(given, grouped(records, given, by, registry), values[given.name], registry,
+                    intervals=len(given.inputs) > 1)
+    asked = [(fit, at) for own in fits for fit in own for at in _combined(places, fit.points)]
+    return Forecast(choice=choice, predictions=tuple(_predict_each(given, asked, registry)))
 
 
 def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str | None = None, y: str | None = None,
@@ -158,10 +160,48 @@ def _combined(places: Mapping[str, Sequence[Any]], points: Points | None) -> lis
 
 def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], places: Mapping[str, Sequence[Any]],
                registry: Registry) -> Forecast:
+    """Each series' prediction at every place, with the intervals of the laws that may carry them; a law at a time."""
     failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
     laws = [law for law in laws if law.name not in failed]
+    own = [_own_law(points, choice, laws) for points in every]
+    carriers = [interval_laws(law, laws, points) for law, points in zip(own, every, strict=True)]
+    # a series is called by its row
+    pairs = {(row, law.name): law for row in range(len(every)) for law in (own[row], *carriers[row])}
+
+    def fitted(rows: list[tuple[int, str]]) -> list[Fit]:
+        fits = fit_each(pairs[rows[0]], [every[row] for row, _ in rows], {}, registry, intervals=False)
+        return [fit for fit, *_ in fits]
+
+    fits = dict(zip(pairs, by_group(list(pairs), itemgetter(1), fitted), strict=True))
+
+    def predicted(rows: list[tuple[int, str, dict[str, float]]]) -> list[Prediction]:
+        return _predict_each(pairs[rows[0][:2]], [(fits[row, name], at) for row, name, at in rows], registry)
+
+    def widened(rows: list[tuple[int, str]]) -> list[float]:
+        law, alike = pairs[rows[0]], [every[row] for row, _ in rows]
+        targets = np.stack([in_space(law, points.response) for points in alike])
+        roots = np.stack([root_weights(points) for points in alike])
+        return [float(factor) for factor in widening(law, alike[0].inputs, targets, roots)]
+
+    asked = [(row, own[row].name, at) for row, points in enumerate(every) for at in _combined(places, points)]
+    predictions = by_group(asked, itemgetter(1), predicted)
+    valued = [(row, at) for (row, _, at), made in zip(asked, predictions, strict=True) if made.value is not None]
+    ahead = [(row, law.name, at) for row, at in valued for law in carriers[row] if law is not own[row]]
+    others = iter(by_group(ahead, itemgetter(1), predicted))
+    held = list(dict.fromkeys((row, law.name) for row, _ in valued for law in carriers[row]))
+    factors = dict(zip(held, by_group(held, lambda pair: (pair[1], place(every[pair[0]])), widened), strict=True))
     return Forecast(choice=choice, predictions=tuple(
-        prediction for points in every for prediction in _series(points, choice, laws, places, registry)))
+        made if made.value is None else _carried(made, every[row], own[row], [
+            (law, made if law is own[row] else next(others), factors[row, law.name]) for law in carriers[row]])
+        for (row, _, _), made in zip(asked, predictions, strict=True)))
+
+
+def _own_law(points: Points, choice: Choice, laws: Sequence[Law]) -> Law:
+    """The law chosen, or the simplest where the series has too few sizes for it."""
+    law = next(law for law in laws if law.name == choice.law)
+    if len(points.sizes) < law.least_points:
+        return min(laws, key=lambda each: (each.least_points, len(each.parameters)))
+    return law
 
 
 def _telling(every: Sequence[Points], laws: Sequence[Law]) -> list[Points]:
@@ -183,50 +223,22 @@ def _sound(points: Points, laws: Sequence[Law]) -> bool:
     return bool(np.isfinite(values).all() and (positive > 0).all() and len(points.sizes) > 1)
 
 
-def _series(points: Points, choice: Choice, laws: Sequence[Law], places: Mapping[str, Sequence[Any]],
-            registry: Registry) -> list[Prediction]:
-    """The series' prediction at every place, with the intervals of the laws that may carry them."""
-    by_name = {law.name: law for law in laws}
-    law = by_name[choice.law]
-    if len(points.sizes) < law.least_points:
-        law = min(laws, key=lambda each: (each.least_points, len(each.parameters)))
-    carriers = interval_laws(law, laws, points)
-    fits = {name: fit_points(by_name[name], points, {}, registry, intervals=False)[0]
-            for name in dict.fromkeys([law.name, *(carrier.name for carrier in carriers)])}
-    factors: dict[str, float] | None = None
-    made = []
-    for place in _combined(places, points):
-        prediction = _predict(fits[law.name], law, place, registry)
-        if prediction.value is not None and carriers and factors is None:
-            roots = None if points.weights is None else np.sqrt(points.weights)
-            factors = {each.name: float(widening(each, points.inputs, in_space(each, points.response)[None, :],
-                                                 roots)[0]) for each in carriers}
-        made.append(_carried(prediction, law, carriers, fits, factors or {}, registry))
-    return made
-
-
-def _carried(prediction: Prediction, law: Law, carriers: Sequence[Law], fits: Mapping[str, Fit],
-             factors: Mapping[str, float], registry: Registry) -> Prediction:
-    """The prediction with the intervals of the carriers, taken together."""
-    if prediction.value is None:
-        return prediction
+def _carried(prediction: Prediction, points: Points, law: Law,
+             carriers: Sequence[tuple[Law, Prediction, float]]) -> Prediction:
+    """The prediction with the intervals of the carriers, taken together: each with its own, and how much wider."""
     bare = replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None)
-    points = fits[law.name].points
-    assert points is not None
     if not carriers:
         return replace(bare, reason=Reason("{n} sizes cannot tell whether there is a floor, so there is no interval; "
                                            "add sizes, or name a law to assume its form", n=len(points.sizes)))
-    others = [prediction if carrier is law else _predict(fits[carrier.name], carrier, prediction.inputs, registry)
-              for carrier in carriers]
-    for carrier, other in zip(carriers, others, strict=True):
+    for carrier, other, _ in carriers:
         if other.value is None:
             return replace(bare, reason=Reason("no interval, as it would be that of {law}: {reason}", law=carrier.name,
                                                reason=other.reason))
-    others = [widen(other, prediction.value, factors[carrier.name], points.quantity(points.name),
-                    log=carrier.space == "log")
-              for carrier, other in zip(carriers, others, strict=True)]
-    names = " and ".join(carrier.name for carrier in carriers)
     point = prediction.value  # of the law chosen; if that is no carrier, the intervals still hold it
+    assert point is not None
+    others = [widen(other, point, factor, points.quantity(points.name), log=carrier.space == "log")
+              for carrier, other, factor in carriers]
+    names = " and ".join(carrier.name for carrier, _, _ in carriers)
     return replace(
         prediction, interval_law=names,
         mean_low=_least([point, *(o.mean_low for o in others)]),
@@ -234,20 +246,23 @@ def _carried(prediction: Prediction, law: Law, carriers: Sequence[Law], fits: Ma
         run_low=_least([point, *(o.run_low for o in others)]),
         run_high=_most([point, *(o.run_high for o in others)]),
         warnings=tuple(dict.fromkeys(w for o in (prediction, *others) for w in o.warnings)),
-        reason=prediction.reason if law in carriers else
+        reason=prediction.reason if any(carrier is law for carrier, _, _ in carriers) else
         Reason("the points do not rule out a floor; the interval is that of {law}", law=names),
     )
 
 
-def _predict(fit: Fit, law: Law, at: Mapping[str, float], registry: Registry) -> Prediction:
-    """The prediction; one without a value that says whose law failed, if it raised."""
+def _predict_each(law: Law, asked: Sequence[tuple[Fit, Mapping[str, float]]], registry: Registry) -> list[Prediction]:
+    """The predictions; one without a value that says whose law failed, where it raised."""
     try:
-        return predict(fit, law, at)
+        return predict_each(law, asked)
     except culprits.PASSING:
         raise
     except BaseException as error:
-        return Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response,
-                          reason=blame(law, error, registry))
+        if len(asked) > 1:  # whose points it was
+            return [_predict_each(law, [each], registry)[0] for each in asked]
+        (fit, at), = asked
+        return [Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response,
+                           reason=blame(law, error, registry))]
 
 
 def interval_laws(law: Law, laws: Sequence[Law], points: Points) -> list[Law]:

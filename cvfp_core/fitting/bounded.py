@@ -18,13 +18,21 @@ def bounded_least_squares(columns: Array, values: Array, squares: Array, low: Ar
     which finds the constrained optimum exactly.
     """
     grid, n, p = columns.shape
-    gram = (squares @ np.einsum("gni,gnj->ngij", columns, columns).reshape(n, -1)).reshape(-1, grid, p, p)
-    right = ((squares * values) @ columns.transpose(1, 0, 2).reshape(n, -1)).reshape(-1, grid, p)
+    at_points = np.ascontiguousarray(columns.transpose(1, 0, 2))  # (n, G, p)
+    crossed = (at_points[:, :, :, None] * at_points[:, :, None, :]).reshape(n, -1)
+    gram = product_by_row(squares, crossed).reshape(-1, grid, p, p)
+    right = product_by_row(squares * values, at_points.reshape(n, -1)).reshape(-1, grid, p)
     total = (squares * values**2).sum(axis=1)[:, None]
     if rest is not None:
-        right = right - (squares @ (rest[:, :, None] * columns).transpose(1, 0, 2).reshape(n, -1)).reshape(-1, grid, p)
-        total = total - 2 * (squares * values) @ rest.T + squares @ (rest**2).T
+        taken = product_by_row(squares, (rest.T[:, :, None] * at_points).reshape(n, -1))
+        right = right - taken.reshape(-1, grid, p)
+        total = total - 2 * product_by_row(squares * values, rest.T) + product_by_row(squares, (rest**2).T)
     return bounded_normal_equations(gram, right, total, low)
+
+
+def product_by_row(rows: Array, matrix: Array) -> Array:
+    """(B, m) rows @ matrix. The library rounds a row as its number of rows has it; here a row is alone."""
+    return np.asarray((rows[:, None, :] @ matrix)[:, 0])
 
 
 def bounded_normal_equations(gram: Array, right: Array, total: Array, low: Array) -> tuple[Array, Array]:

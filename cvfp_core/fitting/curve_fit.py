@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import numpy as np
 from cvfp_core.fitting.bootstrap import resampled
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import Variance, aicc, pooled_variance, t_quantile
+from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.profiles import profile_ends
 from cvfp_core.fitting.robust import robust
 from cvfp_core.fitting.search import Solution, sensitivities, solve
@@ -42,40 +43,69 @@ class Solved:
     """(1,) of the Huber loss that is profiled; None: the law's own loss is."""
 
     @property
+    def found(self) -> bool:
+        """Whether the law has values at the points for some parameters."""
+        return bool(np.isfinite(self.optimum.rss[0]) and np.isfinite(self.optimum.parameters).all())
+
+    @property
+    def delta(self) -> float:
+        """Of the Huber loss that is profiled; infinite: least squares."""
+        if self.corner is not None:
+            return float(self.corner[0])
+        loss = self.curve.law.loss
+        return loss.delta if isinstance(loss, Huber) else np.inf
+
+    @property
     def sigma(self) -> float:
         """Scale of residuals, never 0."""
         return float(np.sqrt(max(self.variance.value or 0.0, 1e-20)))
 
     def limits(self, goal: Goal, *, run: Array, low: Array, high: Array) -> list[tuple[float, float]]:
         """95 % limits of each goal's quantity; of one further run of it where `run`. All are traced at once."""
-        count = len(run)
-        optimum = Solution(parameters=np.repeat(self.optimum.parameters, count, axis=0),
-                           rss=np.repeat(self.optimum.rss, count), converged=np.repeat(self.optimum.converged, count))
-        error = self.errors(goal, optimum)
-        scatter = np.sqrt(max(self.variance.new_run or 0.0, 1e-20))
-        weight = np.where(run, self.sigma / scatter, CONSTRAINT * self.sigma / error)
-        error = np.where(run, np.hypot(error, scatter), error)
-        t = t_quantile(self.variance.dof)
-        both = np.tile(np.arange(count), 2)
-        targets, weights = (np.repeat(each, 2 * count, axis=0) for each in (self.target, self.weights))
-        ends = profile_ends(
-            self.curve, targets, weights, optimum.rows(both), replace(goal, weight=weight).rows(both),
-            step=(t * error)[both], allowed=np.full(2 * count, t**2 * self.sigma**2),
-            sign=np.repeat([-1.0, 1.0], count), limit=np.concatenate([low, high]),
-            delta=None if self.corner is None else np.repeat(self.corner, 2 * count),
-        )
-        return list(zip(ends[:count].tolist(), ends[count:].tolist(), strict=True))
+        return limits([self] * len(run), goal, run=run, low=low, high=high)
 
-    def errors(self, goal: Goal, optimum: Solution) -> Array:
-        """(B,) standard error of each quantity from the curvature at the optimum; a guess where there is none."""
-        law, slope = sensitivities(self.curve, optimum.parameters, goal)
-        value = np.abs(goal.quantity(self.curve, optimum.parameters))
-        law = np.where(np.isfinite(law), law, 0.0) * self.weights[..., None]
-        spread = np.linalg.pinv(np.einsum("bni,bnj->bij", law, law), rcond=1e-14, hermitian=True)
-        error = self.sigma * np.sqrt(np.maximum(np.einsum("bi,bij,bj->b", slope, spread, slope), 0.0))
-        ceiling = np.where(goal.log | (goal.parameter < 0), 1.0, 10 * np.maximum(value, 1e-3))
-        guess = np.maximum(value, 1e-6) * 0.1
-        return np.asarray(np.where(error > 1e-12 * np.maximum(value, 1e-300), np.minimum(error, ceiling), guess))
+
+def limits(each: Sequence[Solved], goal: Goal, *, run: Array, low: Array, high: Array) -> list[tuple[float, float]]:
+    """95 % limits of each goal's quantity about the solution beside it; of one further run of it where `run`.
+
+    The solutions are of one curve; all limits are traced at once.
+    """
+    count, curve = len(run), each[0].curve
+    optimum, weights = _optima(each), np.concatenate([solved.weights for solved in each])
+    sigma = np.array([solved.sigma for solved in each])
+    error = standard_errors(each, goal)
+    scatter = np.sqrt(np.maximum([solved.variance.new_run or 0.0 for solved in each], 1e-20))
+    weight = np.where(run, sigma / scatter, CONSTRAINT * sigma / error)
+    error = np.where(run, np.hypot(error, scatter), error)
+    t = np.array([t_quantile(solved.variance.dof) for solved in each])
+    both = np.tile(np.arange(count), 2)
+    targets = np.concatenate([solved.target for solved in each])
+    ends = profile_ends(
+        curve, targets[both], weights[both], optimum.rows(both), replace(goal, weight=weight).rows(both),
+        step=(t * error)[both], allowed=(t**2 * sigma**2)[both], sign=np.repeat([-1.0, 1.0], count),
+        limit=np.concatenate([low, high]), delta=np.array([solved.delta for solved in each])[both],
+    )
+    return list(zip(ends[:count].tolist(), ends[count:].tolist(), strict=True))
+
+
+def standard_errors(each: Sequence[Solved], goal: Goal) -> Array:
+    """(B,) of each goal's quantity, from the curvature at the optimum beside it; a guess where there is none."""
+    curve, optimum = each[0].curve, _optima(each)
+    sigma, weights = np.array([solved.sigma for solved in each]), np.concatenate([solved.weights for solved in each])
+    law, slope = sensitivities(curve, optimum.parameters, goal)
+    value = np.abs(goal.quantity(curve, optimum.parameters))
+    law = np.where(np.isfinite(law), law, 0.0) * weights[..., None]
+    spread = np.linalg.pinv(np.einsum("bni,bnj->bij", law, law), rcond=1e-14, hermitian=True)
+    error = sigma * np.sqrt(np.maximum(np.einsum("bi,bij,bj->b", slope, spread, slope), 0.0))
+    ceiling = np.where(goal.log | (goal.parameter < 0), 1.0, 10 * np.maximum(value, 1e-3))
+    guess = np.maximum(value, 1e-6) * 0.1
+    return np.asarray(np.where(error > 1e-12 * np.maximum(value, 1e-300), np.minimum(error, ceiling), guess))
+
+
+def _optima(each: Sequence[Solved]) -> Solution:
+    return Solution(parameters=np.concatenate([solved.optimum.parameters for solved in each]),
+                    rss=np.concatenate([solved.optimum.rss for solved in each]),
+                    converged=np.concatenate([solved.optimum.converged for solved in each]))
 
 
 def in_space(law: Law, response: Array) -> Array:
@@ -85,16 +115,30 @@ def in_space(law: Law, response: Array) -> Array:
 
 def solve_points(law: Law, points: Points) -> Solved:
     """The optimum of the law's function for these points."""
-    curve = Curve(law, points.inputs)
-    target = in_space(law, points.response)[None, :]
-    weights = np.ones_like(target) if points.weights is None else np.sqrt(points.weights)[None, :]
-    optimum = solve(curve, target, weights=weights, tries=2 if len(points.inputs) > 1 and law.starts else 8)
-    if len(points.inputs) > 1 and not optimum.converged[0]:
-        optimum = solve(curve, target, weights=weights, tries=48)
-    residuals = weights[0] * (target[0] - curve.fitted(optimum.parameters)[0])
-    variance = pooled_variance(residuals, len(law.parameters), _cells(points))
-    return Solved(curve=curve, target=target, weights=weights, optimum=optimum, variance=variance,
-                  rss=float(residuals @ residuals))
+    return solve_alike(law, [points])[0]
+
+
+def solve_alike(law: Law, alike: Sequence[Points]) -> list[Solved]:
+    """The optimum of the law's function for each of these points, which are at the same inputs."""
+    inputs = alike[0].inputs
+    curve, cells = Curve(law, inputs), _cells(alike[0])
+    targets = np.stack([in_space(law, points.response) for points in alike])
+    weights = np.stack([root_weights(points) for points in alike])
+    optimum = solve(curve, targets, weights=weights, tries=2 if len(inputs) > 1 and law.starts else 8)
+    lost = np.flatnonzero(~optimum.converged)
+    if len(inputs) > 1 and len(lost):
+        again = solve(curve, targets[lost], weights=weights[lost], tries=48)
+        optimum.parameters[lost], optimum.rss[lost] = again.parameters, again.rss
+        optimum.converged[lost] = again.converged
+    residuals = weights * (targets - curve.fitted(optimum.parameters))
+    return [Solved(curve=curve, target=targets[[row]], weights=weights[[row]], optimum=optimum.rows(np.array([row])),
+                   variance=pooled_variance(rest, len(law.parameters), cells), rss=float(rest @ rest))
+            for row, rest in enumerate(residuals)]
+
+
+def root_weights(points: Points) -> Array:
+    """(n,) what residuals are multiplied by."""
+    return np.ones(points.n) if points.weights is None else np.sqrt(points.weights)
 
 
 def for_intervals(solved: Solved, points: Points) -> Solved:
@@ -109,26 +153,43 @@ def for_intervals(solved: Solved, points: Points) -> Solved:
 
 
 def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = None, intervals: bool = True) -> Fit:
-    """The law's function fitted to the points, with intervals by profiles, on a robust scale for a Huber loss.
+    """The law's function fitted to the points; see `fit_curves`."""
+    return fit_curves(law, [points], given=given, intervals=intervals)[0]
+
+
+def fit_curves(law: Law, every: Sequence[Points], *, given: Mapping[str, float] | None = None,
+               intervals: bool = True) -> list[Fit]:
+    """The law's function fitted to each of these points, with intervals by profiles; those at the same inputs at once.
 
     given: parameters that are not fitted but known. intervals: False where only the curve is wanted, which is faster.
+    Profiles are on a robust scale for a Huber loss.
     """
-    whole, given = law, given or {}
-    law = pin(law, given)
-    solved = solve_points(law, points)
-    optimum, variance = solved.optimum, solved.variance
+    free = pin(law, given or {})
+
+    def fit_alike(alike: list[Points]) -> list[Fit]:
+        solved = solve_alike(free, alike)
+        held = [for_intervals(each, points) if intervals and each.found else None
+                for each, points in zip(solved, alike, strict=True)]
+        return [_fit(law, points, each, own, fitted, given or {})
+                for points, each, own, fitted in zip(alike, solved, held, _estimates(solved, held), strict=True)]
+
+    return by_group(every, place, fit_alike)
+
+
+def _fit(whole: Law, points: Points, solved: Solved, held: Solved | None, fitted: Mapping[str, Estimate],
+         given: Mapping[str, float]) -> Fit:
+    """held: what the intervals are profiles of; None: there are none."""
+    law, optimum, variance = solved.curve.law, solved.optimum, solved.variance
     blank = Fit(law=whole.name, form=whole.form, series=points.label, status="failed", floor=whole.floor, n=points.n,
                 sizes=len(points.sizes), left_out=points.left_out, points=points, space=law.space,
                 fitted_range=(float(points.sizes[0]), float(points.sizes[-1])))
-    if not np.isfinite(optimum.rss[0]) or not np.isfinite(optimum.parameters).all():
+    if not solved.found:
         where = "positive and finite" if law.space == "log" else "finite"
         return replace(blank, reason=Reason("the law is not {where} at the points for any parameters tried",
                                             where=where))
     squares = law.loss == LeastSquares()
     draws = resampled(solved.curve, solved.target, optimum, weights=solved.weights) \
-        if not squares and intervals and variance.value else None
-    held = for_intervals(solved, points) if intervals else None
-    fitted = _estimates(solved, held)
+        if not squares and held is not None and variance.value else None
     if draws is not None and len(draws) > 1:
         spread = [float(each) if np.isfinite(each) else None for each in draws.std(axis=0, ddof=1)]
         fitted = {name: replace(each, stderr=error) for (name, each), error in
@@ -184,30 +245,38 @@ def _words(loss: LeastSquares | Huber) -> str:
     return name if loss.above == 1 else f"{name}, runs above the law weighted {loss.above:g}"
 
 
-def _estimates(solved: Solved, held: Solved | None) -> dict[str, Estimate]:
-    """An estimate for each parameter fitted. Positive ones, but for the floor, are profiled by their logarithm.
+def _estimates(alike: Sequence[Solved], held: Sequence[Solved | None]) -> list[dict[str, Estimate]]:
+    """An estimate for each parameter of each solution of one curve.
 
     held: what is profiled; None: no intervals are asked for. An interval holds the estimate, whose loss may be another.
     """
-    curve, parameters = solved.curve, solved.curve.law.parameters
-    values = solved.optimum.parameters[0]
-    plain = [Estimate(name=p.name, value=float(v), unit=p.unit) for p, v in zip(parameters, values, strict=True)]
-    if solved.variance.value is None or held is None:
-        return {estimate.name: estimate for estimate in plain}
-    log = np.array([p.minimum >= 0 and p.name != curve.law.floor and v > 0
-                    for p, v in zip(parameters, held.optimum.parameters[0], strict=True)])
+    fitted = [{p.name: Estimate(name=p.name, value=float(value), unit=p.unit) for p, value in
+               zip(each.curve.law.parameters, each.optimum.parameters[0], strict=True)} for each in alike]
+    traced = {row: each for row, each in enumerate(held) if each is not None and each.variance.value is not None}
+    for (row, each), ends in zip(traced.items(), _profiled(list(traced.values())), strict=True):
+        method = PROFILES[each.corner is not None]
+        fitted[row] = {name: replace(estimate, low=None if low is None else min(low, cast(float, estimate.value)),
+                                     high=None if high is None else max(high, cast(float, estimate.value)),
+                                     method=method)
+                       for (name, estimate), (low, high) in zip(fitted[row].items(), ends, strict=True)}
+    return fitted
+
+
+def _profiled(alike: Sequence[Solved]) -> list[list[tuple[float | None, float | None]]]:
+    """Both ends of each solution's parameters. Positive ones, but for the floor, are profiled by their logarithm."""
+    if not alike:
+        return []
+    curve, parameters = alike[0].curve, alike[0].curve.law.parameters
+    values = np.concatenate([each.optimum.parameters for each in alike])
+    log = np.array([p.minimum >= 0 and p.name != curve.law.floor for p in parameters]) & (values > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = (np.where(log, np.clip(np.log(np.maximum(b, 0)), -700, 700), b) for b in (curve.low, curve.high))
-    count = len(parameters)
-    goal = Goal(target=np.zeros(count), weight=np.ones(count), parameter=np.arange(count), log=log)
-    ends = held.limits(goal, run=np.zeros(count, dtype=bool), low=low, high=high)
-    method = PROFILES[held.corner is not None]
-    made = {}
-    for i, estimate in enumerate(plain):
-        lower, upper = _natural(ends[i][0], log[i]), _natural(ends[i][1], log[i])
-        made[estimate.name] = replace(estimate, low=None if lower is None else min(lower, values[i]),
-                                      high=None if upper is None else max(upper, values[i]), method=method)
-    return made
+    goal = Goal(target=np.zeros(log.size), weight=np.ones(log.size), log=log.ravel(),
+                parameter=np.tile(np.arange(len(parameters)), len(alike)))
+    ends = limits([each for each in alike for _ in parameters], goal, run=np.zeros(log.size, dtype=bool),
+                  low=low.ravel(), high=high.ravel())
+    natural = [(_natural(a, own), _natural(b, own)) for (a, b), own in zip(ends, goal.log, strict=True)]
+    return [natural[i : i + len(parameters)] for i in range(0, log.size, len(parameters))]
 
 
 def _natural(end: float, log: bool) -> float | None:

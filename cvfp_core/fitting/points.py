@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -11,11 +12,13 @@ import polars as pl
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.schema import quantities, series
 from cvfp_core.schema.expressions import nearest
-from cvfp_core.schema.fits import Points, Reason, Status
+from cvfp_core.schema.fits import Array, Points, Reason, Status
 from cvfp_core.schema.quantities import Quantity
 
 WEIGHTS = "_weights of runs"
 """Column of the weights asked for."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -> None:
@@ -32,7 +35,13 @@ def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -
 
 def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str],
            declared: Mapping[str, Quantity] | None = None) -> Points:
-    """The usable runs of the records. What is left out is counted, not hidden.
+    """The usable runs of the records; see `gather_each`."""
+    return gather_each(records.with_columns(_group=0), 1, inputs, response, by, declared)[0]
+
+
+def gather_each(records: pl.DataFrame, count: int, inputs: Sequence[str], response: str, by: Sequence[str],
+                declared: Mapping[str, Quantity] | None = None) -> list[Points]:
+    """The usable runs of each group of the records, numbered by `_group`. What is left out is counted, not hidden.
 
     Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
     checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one.
@@ -44,45 +53,59 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
              and records.schema[name] not in (pl.Null, pl.Boolean)]
     if words:
         raise UsageError(f"column {', '.join(map(repr, words))} holds no numbers, so no law can be fitted to it")
-    left_out: Counter[str] = Counter()
+    left_out: list[Counter[str]] = [Counter() for _ in range(count)]
     if "status" in records.columns:
-        for status in records.filter(pl.col("status") != "ok")["status"]:
-            left_out[str(status)] += 1
+        for group, status in records.filter(pl.col("status") != "ok").select("_group", "status").iter_rows():
+            left_out[group][str(status)] += 1
         records = records.filter(pl.col("status") == "ok")
     measured = records.drop_nulls([*inputs, response])
-    left_out["not measured"] = records.height - measured.height
-    distinct = series.distinct(measured, by)
-    left_out["identical"] = measured.height - distinct.height
-    last = series.last_checkpoints(distinct, by)
-    left_out["earlier checkpoint"] = distinct.height - last.height
+    distinct = series.distinct(measured, by, ["_group"])
+    last = series.last_checkpoints(distinct, by, ["_group"])
+    kept = [np.bincount(frame["_group"].to_numpy(), minlength=count) for frame in (records, measured, distinct, last)]
+    for what, before, after in zip(("not measured", "identical", "earlier checkpoint"), kept, kept[1:], strict=False):
+        for group in np.flatnonzero(before > after):
+            left_out[group][what] = int(before[group] - after[group])
     names = series.labels(records, by)
     order = {name: index for index, name in enumerate(dict.fromkeys(names))}
     rows = last.with_columns(series.labels(last, by).alias("_series"))
     rows = rows.with_columns(pl.col("_series").replace_strict(order, return_dtype=pl.Int64).alias("_order"))
-    rows = rows.sort("_order", *inputs, *(name for name in ("seed", "run_id") if name in rows.columns),
+    rows = rows.sort("_group", "_order", *inputs, *(name for name in ("seed", "run_id") if name in rows.columns),
                      nulls_last=True)
+    ends = np.cumsum(kept[-1])[:-1]
+
+    def split(values: Array) -> list[Array]:
+        return np.split(values, ends)
+
     known = {name: quantities.of(name, declared) for name in (*inputs, response)}
     marks = [mark for mark in dict.fromkeys(each.censored_by for each in known.values()) if mark in rows.columns]
-    weights = rows[WEIGHTS].to_numpy() if WEIGHTS in rows.columns and rows.height else None
-    return Points(
-        inputs={name: rows[name].cast(pl.Float64).to_numpy() for name in inputs},
-        response=rows[response].cast(pl.Float64).to_numpy(), name=response,
-        series=np.asarray(rows["_series"].to_list(), dtype=object),
-        declared=known | {mark: quantities.of(mark, declared) for mark in marks},
-        censored={mark: rows[mark].fill_null(False).cast(pl.Boolean).to_numpy() for mark in marks},
-        left_out=tuple(f"{count} {what}" for what, count in left_out.items() if count), caution=_pooled(rows, inputs),
-        weights=None if weights is None else weights / weights.mean(),
-    )
+    known |= {mark: quantities.of(mark, declared) for mark in marks}
+    values = {name: split(rows[name].cast(pl.Float64).to_numpy()) for name in (*inputs, response)}
+    censored = {mark: split(rows[mark].fill_null(False).cast(pl.Boolean).to_numpy()) for mark in marks}
+    labels = split(np.asarray(rows["_series"].to_list(), dtype=object))
+    repeats = split(_repeats(rows, inputs))
+    weights = split(rows[WEIGHTS].to_numpy()) if WEIGHTS in rows.columns else None
+    return [Points(
+        inputs={name: values[name][group] for name in inputs}, response=values[response][group], name=response,
+        series=labels[group], declared=known, censored={mark: censored[mark][group] for mark in marks},
+        left_out=tuple(f"{number} {what}" for what, number in left_out[group].items() if number),
+        caution=_pooled(repeats[group]),
+        weights=None if weights is None or not n else weights[group] / weights[group].mean(),
+    ) for group, n in enumerate(kept[-1])]
 
 
-def _pooled(rows: pl.DataFrame, inputs: Sequence[str]) -> str:
-    """A caution if some runs repeat tokens and the law takes them for fresh ones; empty if not."""
+def _repeats(rows: pl.DataFrame, inputs: Sequence[str]) -> Array:
+    """(n,) which runs repeat tokens while the law takes them for fresh ones."""
     if "train_tokens" not in inputs or "unique_tokens" in inputs or "unique_tokens" not in rows.columns:
-        return ""
-    repeats = rows.filter((pl.col("unique_tokens").cast(pl.Float64) / pl.col("train_tokens") - 1).abs() > 1e-6).height
+        return np.zeros(rows.height, dtype=bool)
+    ratio = pl.col("unique_tokens").cast(pl.Float64) / pl.col("train_tokens")
+    return rows.select(((ratio - 1).abs() > 1e-6).fill_null(False)).to_series().to_numpy()
+
+
+def _pooled(repeats: Array) -> str:
+    """A caution if some of a group's runs repeat tokens; empty if not."""
     return Reason("unique_tokens differ from train_tokens in {n} of {all} runs, and the law takes repeated tokens for "
-                  "fresh ones; fit data-constrained, or select runs with --where", n=repeats, all=rows.height) \
-        if repeats else ""
+                  "fresh ones; fit data-constrained, or select runs with --where", n=int(repeats.sum()),
+                  all=len(repeats)) if repeats.any() else ""
 
 
 def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True,
@@ -139,6 +162,21 @@ def weighted(records: pl.DataFrame, column: str) -> pl.DataFrame:
         raise UsageError(f"--weights {column}: must be positive in every run, found {shown} in {len(bad)} of "
                          f"{usable.height}; mend them, or leave those runs out: --where '{column} > 0'")
     return records.with_columns(pl.col(column).cast(pl.Float64).alias(WEIGHTS))
+def place(points: Points) -> Hashable:
+    """Equal for points at the same inputs, which one curve can be fitted to at once."""
+    return tuple((name, values.tobytes()) for name, values in points.inputs.items())
+
+
+def by_group(every: Sequence[Item], key: Callable[[Item], Hashable],
+             compute: Callable[[list[Item]], Sequence[Result]]) -> list[Result]:
+    """What is computed of each, in the order given; of those with the same key at once."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, item in enumerate(every):
+        groups.setdefault(key(item), []).append(index)
+    results: dict[int, Result] = {}
+    for rows in groups.values():
+        results.update(zip(rows, compute([every[row] for row in rows]), strict=True))
+    return [results[index] for index in range(len(every))]
 
 
 def slope_sign(points: Points) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
-from cvfp_core.fitting.curve_fit import for_intervals, in_space, pinned_as, solve_points
+from cvfp_core.fitting.curve_fit import for_intervals, in_space, limits, pinned_as, solve_alike
 from cvfp_core.fitting.curves import Curve, Goal
+from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.ray import Ray, ray
 from cvfp_core.fitting.rolling import stretch
 from cvfp_core.registry.kinds import Law
@@ -43,9 +45,36 @@ class Prediction(AsDict):
     warnings: tuple[str, ...] = ()
 
 
-@np.errstate(all="ignore")
 def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
-    """What the fitted law says at the inputs, with 95 % intervals by profiles."""
+    """What the fitted law says at the inputs; see `predict_each`."""
+    return predict_each(law, [(fit, at)])[0]
+
+
+@np.errstate(all="ignore")
+def predict_each(law: Law, asked: Sequence[tuple[Fit, Mapping[str, float]]]) -> list[Prediction]:
+    """What the law says by each fit at its inputs, with 95 % intervals by profiles.
+
+    Fits to points at the same inputs that are asked for the same place are traced at once.
+    """
+    predictions = [_value(fit, law, at) for fit, at in asked]
+
+    def alike(row: int) -> Hashable:
+        fit, at = asked[row]
+        given = tuple((e.name, e.value) for e in fit.estimates if e.method == "given")
+        return place(cast(Points, fit.points)), tuple(at.items()), given, fit.basis is None
+
+    def trace(rows: list[int]) -> list[Prediction]:
+        fits = [asked[row][0] for row in rows]
+        return _with_limits([predictions[row] for row in rows], fits, pinned_as(fits[0], law))
+
+    traced = [row for row, (fit, _) in enumerate(asked) if predictions[row].value is not None and fit.usable]
+    for row, prediction in zip(traced, by_group(traced, alike, trace), strict=True):
+        predictions[row] = prediction
+    return predictions
+
+
+def _value(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
+    """The prediction without the limits that have to be traced; without a value where there is none, and why."""
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
     if fit.status == "not identifiable" and fit.points is not None and not fit.usable \
             and (line := ray(fit.points)) is not None:
@@ -72,26 +101,48 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
         return replace(blank, reason=Reason(
             "{side} {end:g} at {place}, as no {name} can be: the law has left its range; ask nearer", **where,
             name=name, side=side, end=float(end if end is not None else 0.0)))
-    blank = replace(blank, value=value, warnings=(*_warnings(points, at, distances), *fit.caveats))
-    solved = fit.basis or for_intervals(solve_points(law, points), points)
-    if solved.variance.value is None:
-        return replace(blank, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
+    return replace(blank, value=value, warnings=(*_warnings(points, at, distances), *fit.caveats))
+
+
+def _with_limits(bare: Sequence[Prediction], fits: Sequence[Fit], law: Law) -> list[Prediction]:
+    """The predictions at one place with the limits of the law there, of fits to points at the same inputs."""
+    every = [cast(Points, fit.points) for fit in fits]
+    held = [fit.basis for fit in fits if fit.basis is not None] or [
+        for_intervals(solved, points) for solved, points in zip(solve_alike(law, every), every, strict=True)]
+    if held[0].variance.value is None:
+        return [replace(each, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
                                             parameters=len(law.parameters)))
-    goal = Goal(target=np.zeros(2), weight=np.ones(2), parameter=np.full(2, -1), log=np.zeros(2, dtype=bool),
-                inputs=inputs)
-    low, high = (float(in_space(law, np.array(end))) if end is not None else side * np.inf
+                for each, fit in zip(bare, fits, strict=True)]
+    count = len(bare)
+    goal = Goal(target=np.zeros(2 * count), weight=np.ones(2 * count), parameter=np.full(2 * count, -1),
+                log=np.zeros(2 * count, dtype=bool),
+                inputs={name: np.array([float(bare[0].inputs[name])]) for name in law.inputs})
+    quantity = every[0].quantity(every[0].name)
+    least, most = quantity.minimum, quantity.maximum
+    low, high = (np.full(2 * count, in_space(law, np.array(end)) if end is not None else side * np.inf)
                  for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
-    factor = stretch(solved, points) if len(law.inputs) > 1 else 1.0
-    mean, run = solved.limits(goal, run=np.array([False, True]), low=np.full(2, low), high=np.full(2, high))
+    ends = limits([solved for solved in held for _ in range(2)], goal, run=np.tile([False, True], count), low=low,
+                  high=high)
+    return [_stretched(each, law, stretch(solved, points) if len(law.inputs) > 1 else 1.0, (mean, run),
+                       (float(low[0]), float(high[0])))
+            for each, solved, points, mean, run in zip(bare, held, every, ends[::2], ends[1::2], strict=True)]
+
+
+def _stretched(bare: Prediction, law: Law, factor: float, ends: Sequence[tuple[float, float]],
+               bounds: tuple[float, float]) -> Prediction:
+    """The prediction with the ends of the mean and of a new run, in the space of residuals, so many times as far off.
+
+    Those of a loss which is not squares are about another optimum, but hold the value. bounds: of the quantity.
+    """
+    low, high = bounds
     back = _exp if law.space == "log" else _end
-    centre = float(in_space(law, np.array(value)))
-    # those of a loss which is not squares are about another optimum, but hold the value
-    mean_low, run_low = (back(max(low, centre + factor * (min(end, centre) - centre))) for end, _ in (mean, run))
-    mean_high, run_high = (back(min(high, centre + factor * (max(end, centre) - centre))) for _, end in (mean, run))
+    centre = float(in_space(law, np.array(bare.value)))
+    mean_low, run_low = (back(max(low, centre + factor * (min(end, centre) - centre))) for end, _ in ends)
+    mean_high, run_high = (back(min(high, centre + factor * (max(end, centre) - centre))) for _, end in ends)
     if factor > 1:
-        blank = replace(blank, warnings=(*blank.warnings, Reason(
+        bare = replace(bare, warnings=(*bare.warnings, Reason(
             "intervals are {factor:.2g} times wider, as the back-test missed by so much", factor=factor)))
-    return replace(blank, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
+    return replace(bare, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
 
 
 def _along(line: Ray, blank: Prediction, law: Law, points: Points) -> Prediction:

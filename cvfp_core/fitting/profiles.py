@@ -63,6 +63,7 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
 
     reach, closed, todo = step.copy(), np.zeros(batch, dtype=bool), np.arange(batch)
     for turn in range(ROUNDS):
+        now = todo
         for _ in range(EXPANSIONS):
             if not len(todo):
                 break
@@ -74,7 +75,7 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             closed[todo] = ~over & (trial == limit[todo])
             todo = todo[~over & ~closed[todo]]
         found = np.isfinite(outside)
-        todo = np.flatnonzero(found)
+        todo = now[found[now]]
         for _ in range(REFINEMENTS):
             todo = todo[np.abs(outside[todo] - inside[todo]) > tolerance * np.abs(outside[todo] - centre[todo])]
             if not len(todo):
@@ -112,9 +113,8 @@ def run_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at
     goal = Goal(target=np.zeros(batch), weight=np.ones(batch), parameter=np.full(batch, -1),
                 log=np.zeros(batch, dtype=bool), inputs=at)
     allowed = t_quantile(dof) ** 2 * np.maximum(variance, 1e-20)
-    ends = [
-        profile_ends(curve, targets, weights, optimum, goal, step=1.5 * np.sqrt(allowed), allowed=allowed,
-                     sign=np.full(batch, sign), limit=np.full(batch, sign * np.inf), tolerance=1e-3)
-        for sign in (-1.0, 1.0)
-    ]
-    return goal.quantity(curve, optimum.parameters), ends[0], ends[1]
+    both, sign = np.tile(np.arange(batch), 2), np.repeat([-1.0, 1.0], batch)
+    ends = profile_ends(curve, targets[both], weights[both], optimum.rows(both), goal.rows(both),
+                        step=1.5 * np.sqrt(allowed)[both], allowed=allowed[both], sign=sign, limit=sign * np.inf,
+                        tolerance=1e-3)
+    return goal.quantity(curve, optimum.parameters), ends[:batch], ends[batch:]

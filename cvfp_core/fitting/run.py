@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import polars as pl
 
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting.axes import filled, on_axes
-from cvfp_core.fitting.curve_fit import fit_curve
+from cvfp_core.fitting.curve_fit import fit_curves
 from cvfp_core.fitting.lmfit_models import from_model, is_model, resolved, to_lmfit
-from cvfp_core.fitting.points import gather, refusal, require, unvaried, wrong_way
+from cvfp_core.fitting.points import by_group, gather_each, refusal, require, unvaried, wrong_way
 from cvfp_core.fitting.predict import Prediction, predict
 from cvfp_core.fitting.ray import together
 from cvfp_core.registry import Registry, culprits, installed
@@ -53,8 +54,7 @@ def fit_all(
     for law in chosen:
         values = option_values(law, options)
         law = on_axes(filled(law, values), x, y)
-        for points in grouped(records, law, by, registry):
-            fits += fit_points(law, points, values, registry)
+        fits += chain.from_iterable(fit_each(law, grouped(records, law, by, registry), values, registry))
     return fits
 
 
@@ -100,13 +100,35 @@ class LawSolver:
 
 def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], registry: Registry, *,
                intervals: bool = True) -> list[Fit]:
-    """The law fitted to these points. What a law's code raises becomes a failed fit that says whose law it is.
+    """The law fitted to these points; see `fit_each`."""
+    return fit_each(law, [points], options, registry, intervals=intervals)[0]
+
+
+def fit_each(law: Law, every: Sequence[Points], options: Mapping[str, Scalar | None], registry: Registry, *,
+             intervals: bool = True) -> list[list[Fit]]:
+    """The law's fits to each of these points. What its code raises becomes a failed fit that says whose law it is.
 
     intervals: False lets a function go without those of its parameters.
     """
-    blank = Fit(law=law.name, form=law.form, series=points.label, floor=law.floor, status="failed", n=points.n,
-                sizes=len(points.sizes), left_out=points.left_out, caveats=points.caveats, points=points,
-                inputs=law.inputs, response=points.name, ranges=points.ranges, space=law.space)
+    refused = [_refused(law, points) for points in every]
+    sound = [points for points, fit in zip(every, refused, strict=True) if fit is None]
+
+    def fitted(alike: list[Points]) -> list[list[Fit]]:
+        own = law if alike[0].weights is None else replace(law, fit=None)  # whose code takes no weights of runs
+        return _fitted(own, alike, options, registry, intervals)
+
+    fits = iter(by_group(sound, lambda points: points.weights is None, fitted))
+    return [next(fits) if fit is None else [fit] for fit in refused]
+
+
+def _blank(law: Law, points: Points) -> Fit:
+    return Fit(law=law.name, form=law.form, series=points.label, floor=law.floor, status="failed", n=points.n,
+               sizes=len(points.sizes), left_out=points.left_out, caveats=points.caveats, points=points,
+               inputs=law.inputs, response=points.name, ranges=points.ranges, space=law.space)
+
+
+def _refused(law: Law, points: Points) -> Fit | None:
+    """The fit that says why the law cannot be fitted to the points; None if it can."""
     curve = len(law.inputs) == 1
     refused = refusal(points, least=law.least_points, what="sizes" if law.scope == "series" and curve else "runs",
                       log=law.space == "log", zero=law.zero)
@@ -115,25 +137,29 @@ def fit_points(law: Law, points: Points, options: Mapping[str, Scalar | None], r
             refused = wrong_way(points)
         elif (reason := unvaried(points) or together(law, points)) is not None:
             refused = "not identifiable", reason
-    if points.weights is not None and law.fit is not None:
-        if law.function is None or law.options:
-            refused = "failed", "its own code takes no weights of runs; fit it without"
-        else:
-            law = replace(law, fit=None)
-    if refused is not None:
-        return [replace(blank, status=refused[0], reason=refused[1])]
-    try:
-        with np.errstate(all="ignore"):  # what is not finite is refused below
-            made = list(law.fit(points, options)) if law.fit is not None else [
-                fit_curve(law, points, intervals=intervals)]
-        strange = next((each for each in made if not isinstance(each, Fit)), None)
-        if strange is not None or not made:
-            raise TypeError(f"fit must return fits, not {strange!r:.60}")
-        return [_completed(each, law, points) for each in made]
-    except culprits.PASSING:
-        raise
-    except BaseException as error:
-        return [replace(blank, reason=blame(law, error, registry))]
+    if points.weights is not None and law.fit is not None and (law.function is None or law.options):
+        refused = "failed", "its own code takes no weights of runs; fit it without"
+    return None if refused is None else replace(_blank(law, points), status=refused[0], reason=refused[1])
+
+
+def _fitted(law: Law, every: Sequence[Points], options: Mapping[str, Scalar | None], registry: Registry,
+            intervals: bool) -> list[list[Fit]]:
+    """The fits of points that can be fitted: by the law's own code to one after the other, by its function at once."""
+    if law.fit is None or len(every) == 1:
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is refused below
+                fits = [list(law.fit(points, options)) for points in every] if law.fit is not None else [
+                    [fit] for fit in fit_curves(law, every, intervals=intervals)]
+            strange = next((fit for own in fits for fit in own if not isinstance(fit, Fit)), None)
+            if strange is not None or not all(fits):
+                raise TypeError(f"fit must return fits, not {strange!r:.60}")
+            return [[_completed(fit, law, points) for fit in own] for own, points in zip(fits, every, strict=True)]
+        except culprits.PASSING:
+            raise
+        except BaseException as error:
+            if len(every) == 1:
+                return [[replace(_blank(law, every[0]), reason=blame(law, error, registry))]]
+    return [_fitted(law, [points], options, registry, intervals)[0] for points in every]
 
 
 def _completed(fit: Fit, law: Law, points: Points) -> Fit:
@@ -183,17 +209,26 @@ def grouped(records: pl.DataFrame, law: Law | None = None, by: Sequence[str] | N
         scope = "series"
     labels = {"series": names, "experiment": names[:1], "records": ()}[str(scope)]
     require(records, labels, "group")
-    told = records.with_columns(series.control(records).alias("_control"))
+    told = records.with_columns(series.control(records).alias("_control")).with_row_index("_row")
     keys = [*labels, *(["_control"] if scope == "series" else [])]
-    every = []
-    for key, group in told.group_by(keys, maintain_order=True) if keys else [((), told)]:
-        studied = (group if scope == "series" else series.without_controls(group)).drop("_control")
-        points = gather(studied, inputs, response, names, registry.items(Quantity) if registry else None)
-        if studied.height < group.height:
-            count = group.height - studied.height
-            points = replace(points, left_out=(*points.left_out, f"{count} of controls"))
-        if points.n == 0:
+    groups = told.group_by(keys, maintain_order=True).agg("_row") if keys else told.select(pl.col("_row").implode())
+    if not groups.height:
+        return []
+    numbers = np.zeros(records.height, dtype=int)
+    for number, rows in enumerate(groups["_row"].to_list()):
+        numbers[rows] = number
+    told = told.drop("_row").with_columns(pl.Series("_group", numbers))
+    trained = pl.col("_control").is_null()
+    studied = told if scope == "series" else told.filter(trained | ~trained.any().over("_group"))
+    every = gather_each(studied.drop("_control"), groups.height, inputs, response, names,
+                        registry.items(Quantity) if registry else None)
+    controls = np.bincount(numbers, minlength=groups.height) - np.bincount(studied["_group"], minlength=groups.height)
+    for number, key in enumerate(groups.drop("_row").rows() if keys else [()]):
+        if controls[number]:
+            left_out = (*every[number].left_out, f"{controls[number]} of controls")
+            every[number] = replace(every[number], left_out=left_out)
+        if every[number].n == 0:
             parts, control = (key[:-1], key[-1]) if scope == "series" else (key, None)
-            points = replace(points, series=np.asarray([series.label(parts, control) or "all records"], dtype=object))
-        every.append(points)
+            label = series.label(parts, control) or "all records"
+            every[number] = replace(every[number], series=np.asarray([label], dtype=object))
     return every

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cvfp_core.fitting.bounded import bounded_least_squares
+from cvfp_core.fitting.bounded import bounded_least_squares, product_by_row
 from cvfp_core.fitting.curves import Curve, Frame, Goal
 from cvfp_core.registry.kinds import Huber
 from cvfp_core.schema.fits import Array
@@ -99,7 +99,8 @@ def _rank(curve: Curve, grid: Array, targets: Array, weights: Array, goal: Goal 
             logs = np.concatenate([logs, curve.fitted(grid, goal.inputs)], axis=1)  # type: ignore[union-attr]
         known = np.isfinite(logs).all(axis=1)
         logs = np.where(known[:, None], logs, 0.0)
-        rss = (squares * targets**2).sum(1)[:, None] - 2 * (squares * targets) @ logs.T + squares @ (logs**2).T
+        rss = (squares * targets**2).sum(1)[:, None] - 2 * product_by_row(squares * targets, logs.T) \
+            + product_by_row(squares, (logs**2).T)
         rank = np.where(known, rss + penalty, np.inf)
         order = np.argsort(rank, axis=1, kind="stable")[:, :tries]
         return grid[order]
@@ -163,13 +164,13 @@ class _Local:
         return _Local(frame=self.frame.rows(index), value=self.value[index], gradient=self.gradient[index],
                       hessian=self.hessian[index], gauss=self.gauss[index])
 
-    def put(self, index: Array, other: _Local, chosen: Array) -> None:
-        """Takes over the chosen rows of another for the rows of this that `index` names."""
-        rows = index[chosen]
+    def with_rows(self, chosen: Array, other: _Local) -> _Local:
+        """This with the chosen rows of another, in place."""
         for mine, theirs in ((self, other), (self.frame, other.frame)):
             for name in mine.__slots__:
                 if name != "frame":
-                    getattr(mine, name)[rows] = getattr(theirs, name)[chosen]
+                    getattr(mine, name)[chosen] = getattr(theirs, name)[chosen]
+        return self
 
 
 def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, delta: Array) -> _Local:
@@ -238,38 +239,37 @@ def _polish(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at:
 
 def _polish_part(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, precision: float,
                  delta: Array, limit: int) -> tuple[Array, Array, Array]:
-    k = at.shape[1]
-    damping = np.full(len(at), 1e-3)
+    count, k = at.shape
     here = _local(curve, targets, weights, goal, np.clip(at, curve.low, curve.high), delta)
-    done = ~np.isfinite(here.value)
-    settled = np.zeros(len(at), dtype=bool)
+    parameters, value, settled = here.frame.parameters.copy(), here.value.copy(), np.zeros(count, dtype=bool)
+    damping, active = np.full(count, 1e-3), np.arange(count)
+    small = ~np.isfinite(value)
     for _ in range(limit):
-        active = np.flatnonzero(~done)
+        if small.any():  # those that are done are put down
+            going = np.flatnonzero(~small)
+            here, damping, active, targets, weights, delta = (
+                here.rows(going), damping[going], active[going], targets[going], weights[going], delta[going])
+            goal = goal.rows(going) if goal is not None else None
         if not len(active):
             break
-        whole = len(active) == len(done)
-        now = here if whole else here.rows(active)
-        some = goal.rows(active) if goal is not None else None
-        u, low, high = curve.position(now.frame)
-        held = ((u <= low) & (now.gradient > 0)) | ((u >= high) & (now.gradient < 0))
-        if some is not None:
-            held |= np.arange(k) == some.parameter[:, None]
-        step = _step(now, held, damping[active])
+        u, low, high = curve.position(here.frame)
+        held = ((u <= low) & (here.gradient > 0)) | ((u >= high) & (here.gradient < 0))
+        if goal is not None:
+            held |= np.arange(k) == goal.parameter[:, None]
+        step = _step(here, held, damping)
         outward = ((u <= low) & (step < 0)) | ((u >= high) & (step > 0))
         if outward.any():
             held |= outward
-            step = _step(now, held, damping[active])
+            step = _step(here, held, damping)
         trial = _within(u, step, low, high)
-        new = _local(curve, targets if whole else targets[active], weights if whole else weights[active], some,
-                     curve.moved(now.frame, trial), delta if whole else delta[active])
-        better = new.value < now.value
-        expected = np.abs((now.gradient * (trial - u) * ~held).sum(axis=1))
-        small = (expected <= precision * now.value + 1e-24) | (damping[active] > 1e12)
-        here.put(active, new, better)
-        damping[active] = np.where(better, np.maximum(damping[active] / 8, 1e-12), damping[active] * 6)
-        settled[active] = small
-        done[active] = small
-    return here.frame.parameters, here.value, settled
+        new = _local(curve, targets, weights, goal, curve.moved(here.frame, trial), delta)
+        better = new.value < here.value
+        expected = np.abs((here.gradient * (trial - u) * ~held).sum(axis=1))
+        small = (expected <= precision * here.value + 1e-24) | (damping > 1e12)
+        damping = np.where(better, np.maximum(damping / 8, 1e-12), damping * 6)
+        here = new if better.all() else here.with_rows(better, new)
+        parameters[active], value[active], settled[active] = here.frame.parameters, here.value, small
+    return parameters, value, settled
 
 
 def _step(local: _Local, held: Array, damping: Array) -> Array:
@@ -286,11 +286,14 @@ def _damped(matrix: Array, local: _Local, held: Array, damping: Array) -> Array:
     slope = np.where(held, 0.0, local.gradient)
     index = np.arange(matrix.shape[1])
     scale = np.where(held, 0.0, local.gauss[:, index, index])
-    matrix = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix)
-    matrix[:, index, index] += damping[:, None] * scale + np.where(scale > 0, 1e-15 * scale, 1.0)
+    damped = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix)
+    damped[:, index, index] += damping[:, None] * scale + np.where(scale > 0, 1e-15 * scale, 1.0)
     try:
-        step = -np.linalg.solve(matrix, slope[..., None])[..., 0]
+        step = -np.linalg.solve(damped, slope[..., None])[..., 0]
     except np.linalg.LinAlgError:
+        if len(matrix) > 1:  # one that is singular must not change the steps of the others
+            rows = np.arange(len(matrix))[:, None]
+            return np.concatenate([_damped(matrix[i], local.rows(i), held[i], damping[i]) for i in rows])
         step = -slope / np.where(scale > 0, scale, 1.0)
     return np.where(np.isfinite(step), step, 0.0)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import special
 
-from cvfp_core.fitting.curve_fit import in_space
+from cvfp_core.fitting.curve_fit import in_space, root_weights
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc
+from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.profiles import run_ends
 from cvfp_core.fitting.search import solve
 from cvfp_core.registry import culprits
@@ -46,19 +48,18 @@ class Scores:
 
 @np.errstate(all="ignore")
 def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | None = None,
-          weights: Array | None = None) -> Scores:
+          roots: Array | float = 1.0) -> Scores:
     """The law's scores on (B, n) responses, in the space of its residuals, at the same inputs.
 
     The back-test is rolling-origin along an input, by default the first: for every m, the law is fitted to the m
-    smallest sizes and predicts the next one; along a quantity that follows from the inputs as well. weights: (n,) of
-    the runs in what is minimised. Folds start at three sizes and at as many as the law has parameters;
+    smallest sizes and predicts the next one; along a quantity that follows from the inputs as well. roots: (B, n) of
+    the weights of the runs in what is minimised. Folds start at three sizes and at as many as the law has parameters;
     sizes of a surface that are many are taken together, to at most `FOLDS` folds.
     """
     curve = Curve(law, inputs)
     count, n = len(law.parameters), targets.shape[1]
     first = steps(inputs, along, surface=len(inputs) > 1)
     sizes = np.unique(first)
-    roots = np.ones(n) if weights is None else np.sqrt(weights)
     optimum = solve(curve, targets, weights=np.broadcast_to(roots, targets.shape))
     rss = np.square(roots * (curve.fitted(optimum.parameters) - targets)).sum(axis=1)
     errors = np.full((len(targets), max(len(sizes) - 3, 0)), np.nan)
@@ -102,10 +103,10 @@ def walked(inputs: Mapping[str, Array], along: str) -> Array | None:
 
 
 @np.errstate(all="ignore")
-def widening(law: Law, inputs: Mapping[str, Array], targets: Array, roots: Array | None = None) -> Array:
+def widening(law: Law, inputs: Mapping[str, Array], targets: Array, roots: Array | float = 1.0) -> Array:
     """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next.
 
-    roots: (n,) of the weights of the runs.
+    roots: (B, n) of the weights of the runs.
     """
     curve = Curve(law, inputs)
     first = next(iter(inputs.values()))
@@ -113,7 +114,7 @@ def widening(law: Law, inputs: Mapping[str, Array], targets: Array, roots: Array
     factor = np.ones(len(targets))
     for m in range(len(law.parameters) + 1, len(sizes)):
         seen, ahead = first <= sizes[m - 1], first == sizes[m]
-        weights = np.broadcast_to(seen * (1.0 if roots is None else roots), targets.shape)
+        weights = np.broadcast_to(seen * roots, targets.shape)
         past = solve(curve, targets, weights=weights)
         dof = int(seen.sum()) - len(law.parameters)
         at = {name: values[ahead][:1] for name, values in inputs.items()}
@@ -177,8 +178,7 @@ def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = No
     for law in laws:
         usable = [points for points in groups if _enough(law, points)]
         try:
-            scores[law.name] = [score(law, p.inputs, in_space(law, p.response)[None, :], along, p.weights)
-                                for p in usable]
+            scores[law.name] = by_group(usable, place, partial(_scores, law, along))
         except culprits.PASSING:
             raise
         except BaseException as error:  # a stranger's function
@@ -217,6 +217,14 @@ def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = No
             each.parameters < totals[chosen].parameters for each in totals.values()) else "fits best"
     return Choice(law=chosen, distinguishable=not rivals and len(totals) > 1, reason=reason + over,
                   candidates=tuple(candidates))
+
+
+def _scores(law: Law, along: str | None, alike: Sequence[Points]) -> list[Scores]:
+    """The scores on each of these points, which are at the same inputs."""
+    whole = score(law, alike[0].inputs, np.stack([in_space(law, points.response) for points in alike]), along,
+                  np.stack([root_weights(points) for points in alike]))
+    return [replace(whole, rss=whole.rss[[row]], errors=whole.errors[[row]], aicc=whole.aicc[[row]])
+            for row in range(len(alike))]
 
 
 def _enough(law: Law, points: Points) -> bool:

@@ -62,25 +62,29 @@ def series(records: pl.DataFrame) -> list[pl.DataFrame]:
     ]
 
 
-def distinct(runs: pl.DataFrame, by: Sequence[str] = SERIES) -> pl.DataFrame:
+def distinct(runs: pl.DataFrame, by: Sequence[str] = SERIES, within: Sequence[str] = ()) -> pl.DataFrame:
     """The runs without those of which everything but their name, label, cost and source is equal to another's.
 
     The same measurements under another label are no further evidence, so the experiment is not looked at.
+    within: columns that name groups, each of which is looked at by itself.
     """
     names = ("run_id", "experiment", "content")
     said = [name for name in runs.columns if not name.startswith("_") and name not in names and (
             name in by or quantities.of(name).kind not in ("provenance", "cost"))]
-    return runs.unique(said, keep="first", maintain_order=True) if said else runs
+    return runs.unique([*dict.fromkeys([*within, *said])], keep="first", maintain_order=True) if said else runs
 
 
-def last_checkpoints(runs: pl.DataFrame, by: Sequence[str] = SERIES) -> pl.DataFrame:
-    """The runs with the largest size alone of those that share a run id within a series: a step of a run is no run."""
+def last_checkpoints(runs: pl.DataFrame, by: Sequence[str] = SERIES, within: Sequence[str] = ()) -> pl.DataFrame:
+    """The runs with the largest size alone of those that share a run id within a series: a step of a run is no run.
+
+    within: columns that name groups, each of which is looked at by itself.
+    """
     if "run_id" not in runs.columns or not runs["run_id"].is_duplicated().any():
         return runs
     sized = next((name for name in ("train_tokens", "num_samples", "flops") if name in runs.columns), None)
     ordered = runs if sized is None else runs.sort(sized, maintain_order=True)
     mode = ["phase1_mode"] if "phase1_mode" in runs.columns else []
-    return ordered.unique([*dict.fromkeys([*by, *mode, "run_id"])], keep="last", maintain_order=True)
+    return ordered.unique([*dict.fromkeys([*within, *by, *mode, "run_id"])], keep="last", maintain_order=True)
 
 
 def few_figures() -> pl.Expr:
