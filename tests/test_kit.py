@@ -698,7 +698,7 @@ LAWS = {
         "parameters": {"E": 1.7, "A": 400.0, "alpha": 0.34, "B": 410.0, "beta": 0.28},
         "inputs": {"params": np.tile(np.geomspace(1e5, 1e7, 5), 5),
                    "train_tokens": np.repeat(np.geomspace(1e4, 1e6, 5), 5)},
-        "unit_free": ["E", "alpha", "beta"],
+        "unit_free": ["E", "alpha", "beta"], "data_sets": 10,
     },
 }
 

@@ -70,14 +70,14 @@ def test_weights_marks_and_cautions_of_many_series_are_those_of_each_alone() -> 
 
 
 def test_forecasts_by_the_law_chosen_have_the_bits_of_each_series_alone_about_that_law() -> None:
-    records, registry = _records(noise=0.1), installed()
-    laws = candidates(registry)
-    every, choice = grouped(records, laws[0], None, registry), choose_law(records, registry=registry)
-    arguments = (choice, laws, {"train_tokens": ["10x", 5e7]}, registry)
+    records, registry = _records(noise=0.03), installed()
+    laws = [law for law in candidates(registry) if law.name in ("power-law", "saturating")]
+    every, choice = grouped(records, laws[0], None, registry), choose_law(records, laws=laws, registry=registry)
+    arguments = (choice, laws, {"train_tokens": ["10x"]}, registry)
     many = _automatic(every, *arguments).predictions
     alone = [each for points in every for each in _automatic([points], *arguments).predictions]
     assert [each.as_dict() for each in many] == [each.as_dict() for each in alone]
-    assert len({each.run_high for each in many}) == 14
+    assert len({each.run_high for each in many}) == 7
 
 
 def test_a_law_that_raises_at_one_series_fails_there_alone() -> None:
