@@ -186,10 +186,12 @@ def show_json(data: object) -> None:
     print(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False, default=str))
 
 
-def command(name: str, paths: Sequence[Path], given: Mapping[str, Sequence[str | None] | None]) -> str:
-    """The command with these options, as one types it."""
+def command(name: str, paths: Sequence[Path], given: Mapping[str, Sequence[str | None] | bool | None]) -> str:
+    """The command with these options, as one types it. given: values by option, or whether a flag is set."""
     words = ["cvfp", name, *map(str, paths)]
-    words += [word for option, values in given.items() for value in values or [] if value for word in (option, value)]
+    for option, values in given.items():
+        words += [option] * values if isinstance(values, bool) else [
+            word for value in values or [] if value for word in (option, value)]
     return shlex.join(words)
 
 

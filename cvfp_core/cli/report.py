@@ -67,8 +67,8 @@ def report(
                           command=asked.command("report", paths, {
                               "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x],
                               "--y": [y], "--by": by, "--law": [law] if law != "auto" else [], "--at": at,
-                               "--where": [where], "--map": map_, "--take": [take], "--weights": [weights],
-                               "--set": options}) + " --no-map" * no_map)
+                              "--where": [where], "--map": map_, "--take": [take], "--weights": [weights],
+                              "--set": options, "--no-map": no_map}))
     if out is None:
         print(made.text, end="")
     elif check:

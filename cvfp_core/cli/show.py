@@ -25,5 +25,6 @@ def show(
         asked.show_json(made.as_dict())
     else:
         asked.show(made)
-        said = {"--x": [x], "--y": [y], "--by": by, "--where": [where], "--map": map_, "--take": [take]}
-        asked.next_step(f"{asked.command('report', paths, said)}{' --no-map' * no_map} -o report.md")
+        said = {"--x": [x], "--y": [y], "--by": by, "--where": [where], "--map": map_, "--take": [take],
+                "--no-map": no_map}
+        asked.next_step(f"{asked.command('report', paths, said)} -o report.md")

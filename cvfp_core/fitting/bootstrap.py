@@ -11,8 +11,6 @@ from cvfp_core.schema.fits import Array
 COUNT = 1000
 PRECISION = 1e-7
 """Of what is minimised, relative; the scatter of resamples is a million times that."""
-
-
 TURNS = 20
 """Resamples that cannot be fitted are drawn again, this many times at most."""
 

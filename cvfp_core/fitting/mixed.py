@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.fitting.predict import FAR, Prediction
+from cvfp_core.fitting.predict import FAR, Prediction, far_out
 from cvfp_core.schema.fits import Array, Points, Reason
 
 NAME = "new-configuration"
@@ -189,10 +189,7 @@ class Mixed:
         return float(np.exp(turn)) if abs(turn) < 600 else None
 
     def _warnings(self, place: Mapping[str, float], distance: float) -> tuple[str, ...]:
-        made: list[str] = []
-        if distance > FAR:
-            made.append(Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out "
-                               "there", distance=distance, name=self.size))
+        made = [far_out(self.size, distance)] if distance > FAR else []
         for name in self.covariates:
             low, high = self.points.ranges[name]
             if not low <= place[name] <= high:

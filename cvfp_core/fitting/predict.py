@@ -178,8 +178,7 @@ def _warnings(points: Points, at: Mapping[str, float], distances: Mapping[str, f
     made: list[str] = [points.caution] if points.caution else []
     for name, (low, _) in points.ranges.items():
         if distances[name] > FAR:
-            made.append(Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out "
-                               "there", distance=distances[name], name=name))
+            made.append(far_out(name, distances[name]))
         elif 0 < at[name] < low / FAR:
             made.append(Reason("{distance:.3g} of the smallest {name} fitted: no interval covers a change of law down "
                                "there", distance=float(at[name]) / low, name=name))
@@ -187,6 +186,12 @@ def _warnings(points: Points, at: Mapping[str, float], distances: Mapping[str, f
         made.append(Reason("outside the hull of the points in {names}: no run fitted has such a combination",
                            names=", ".join(points.inputs)))
     return tuple(made)
+
+
+def far_out(name: str, distance: float) -> str:
+    """The warning where an input is that many times the largest fitted."""
+    return Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out there",
+                  distance=distance, name=name)
 
 
 def inside_hull(points: Points, at: Mapping[str, float]) -> bool:

@@ -96,8 +96,7 @@ class _Table:
         if step is None and self.step in row:
             return NotUnderstood(line=found.line, expected=f"a whole number in '{self.step}'",
                                  found=shown(str(row[self.step])))
-        run = self.runs_by_key.setdefault(tuple(_hashable(self.at.get(name)) for name in self.key),
-                                          _Run(line=found.line))
+        run = self.runs_by_key.setdefault(_values(self.at, self.key), _Run(line=found.line))
         if step is None:
             run.constants |= row
             return None
@@ -148,7 +147,7 @@ def _table(rows: Sequence[FoundRun], options: IngestOptions, path: Path) -> _Tab
     key = _without_contradictions(mapped, step, key, [name for name in names if name not in key and name != step])
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in mapped:
-        groups.setdefault(tuple(_hashable(row.get(name)) for name in key), []).append(row[step])
+        groups.setdefault(_values(row, key), []).append(row[step])
     if len(mapped) > 1 and max(map(len, groups.values())) == 1:
         return None
     if step.rpartition("/")[2] == "epoch" and any(not _consecutive(steps) for steps in groups.values()):
@@ -197,7 +196,7 @@ def _resumed(rows: Sequence[Mapping[str, Any]], step: str, key: Sequence[str]) -
     first: dict[tuple[Any, ...], Any] = {}
     last: dict[tuple[Any, ...], Any] = {}
     for row in rows:
-        run = tuple(_hashable(row.get(name)) for name in key)
+        run = _values(row, key)
         at = whole(row[step])
         if at is None:
             continue
@@ -212,7 +211,7 @@ def _repeated_in_place(rows: Sequence[Mapping[str, Any]], step: str, key: Sequen
     """For every row whether it logs the figures of the row before it again, for the same step."""
     before: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in rows:
-        run = tuple(_hashable(row.get(name)) for name in key)
+        run = _values(row, key)
         last = before.get(run, {})
         same = last.get(step) == row[step] and any(
             row[name] is not None and last.get(name) is not None and not isinstance(row[name], str)
@@ -235,9 +234,9 @@ def _split(row: Mapping[str, Any]) -> str:
     """`val/` or `train/` where a column says which data the row's figures are of."""
     for name, value in row.items():
         if name.lower() in _SPLITS and isinstance(value, str):
-            if value.lower() in ("val", "valid", "validation", "eval", "dev", "test"):
+            if value.lower() in tags.VALIDATION:
                 return f"{value.lower()}/"
-            if value.lower() in ("train", "training"):
+            if value.lower() in tags.TRAINING:
                 return "train/"
     return ""
 
@@ -264,6 +263,11 @@ def _step_name(item: Found) -> str | None:
 def _consecutive(steps: Sequence[Any]) -> bool:
     distinct = sorted({step for step in steps if isinstance(step, int | float)})
     return all(b - a == 1 for a, b in pairwise(distinct)) and bool(distinct)
+
+
+def _values(row: Mapping[str, Any], key: Sequence[str]) -> tuple[Any, ...]:
+    """What tells the run of a row apart."""
+    return tuple(_hashable(row.get(name)) for name in key)
 
 
 def _hashable(value: Any) -> Any:

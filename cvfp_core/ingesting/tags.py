@@ -8,9 +8,9 @@ from typing import Any
 
 from cvfp_core.schema.quantities import QUANTITIES
 
-_VALIDATION = ("eval", "val", "valid", "validation", "dev", "test")
+VALIDATION = ("eval", "val", "valid", "validation", "dev", "test")
 """Words for data that are not trained on, the surest first."""
-_TRAINING = {"train", "training"}
+TRAINING = {"train", "training"}
 _FILLERS = {"epoch", "step", "mean", "avg", "average"}
 _MEASURES = {
     "loss": {"loss", "nll", "ce", "xent", "cross_entropy"}, "ppl": {"ppl", "perplexity"},
@@ -58,7 +58,7 @@ def no_cross_entropy(names: Collection[str]) -> set[str]:
 def sets(names: Iterable[str]) -> tuple[str, ...]:
     """Names of losses on validation sets that have names of their own: `eval_wikitext_loss`, `c4/val_loss`."""
     return tuple(name for name in names if (words := _words(name)) and words[-1] in _MEASURES["loss"]
-                 and set(words) & set(_VALIDATION) and _quantity(name)[0] is None)
+                 and set(words) & set(VALIDATION) and _quantity(name)[0] is None)
 
 
 def validation(names: Iterable[str]) -> tuple[str, ...]:
@@ -119,11 +119,11 @@ def _quantity(name: str) -> tuple[str | None, int]:
     where = [word for word in left if word not in _MEASURES[measure]]
     if len(left) - len(where) != 1 or len(where) > 1:
         return None, 0
-    if where and where[0] in _VALIDATION:
-        return f"val_{measure}", _VALIDATION.index(where[0]) + vague
+    if where and where[0] in VALIDATION:
+        return f"val_{measure}", VALIDATION.index(where[0]) + vague
     if measure == "ppl" and not where:
-        return "val_ppl", len(_VALIDATION) + vague
-    if measure in ("loss", "ppl") and (not where or where[0] in _TRAINING):
+        return "val_ppl", len(VALIDATION) + vague
+    if measure in ("loss", "ppl") and (not where or where[0] in TRAINING):
         return f"train_{measure}", (not where) + vague
     return None, 0
 
