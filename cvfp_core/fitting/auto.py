@@ -12,12 +12,15 @@ import numpy as np
 import polars as pl
 
 from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.fitting import averages
+from cvfp_core.fitting.averages import ENOUGH, Average
 from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.curve_fit import in_space, root_weights
 from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.predict import Prediction, predict_each
 from cvfp_core.fitting.run import blame, check_options, find, fit_each, grouped, option_values
-from cvfp_core.fitting.selection import Choice, choose, walked, widening
+from cvfp_core.fitting.scales import back, on_scale, scales
+from cvfp_core.fitting.selection import Choice, Key, choose, key, walked, widening
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import series
@@ -27,6 +30,7 @@ from cvfp_core.schema.quantities import Quantity
 from cvfp_core.schema.settings import Scalar
 
 AUTO = "auto"
+ENDS = ("mean_low", "mean_high", "run_low", "run_high")
 At = float | Mapping[str, Any]
 """Where to predict: training tokens, or by input one value or several; `10x` is ten times a series' largest."""
 
@@ -49,13 +53,16 @@ def predict_all(
     y: str | None = None,
     along: str | None = None,
     options: Mapping[str, Scalar | None] | None = None,
+    prior: bool = True,
+    pool: bool = True,
     registry: Registry | None = None,
 ) -> Forecast:
     """What each series will be at these inputs, at every combination of their values.
 
     law: a law's name, a law, an lmfit model, several of these to choose from, or `auto`: the series are taken to share
     a form, chosen from all their points, controls apart. x, y: as for `fit_all`. along: the input that the back-test
-    walks along; given, a single law is back-tested too.
+    walks along; given, a single law is back-tested too. prior, pool: for `auto`, whether exponents of published laws
+    count and whether series tell of each other.
     Raises UsageError for an input that the law needs and is not given, or that it does not have.
     """
     registry = registry or installed()
@@ -64,8 +71,9 @@ def predict_all(
         laws = candidates(registry, x=x, y=y)
         places = _places(at, laws[0], registry)
         every = grouped(records, laws[0], by, registry)
+        studied = grouped(series.without_controls(records), laws[0], by, registry)
         return _automatic(every, choose_law(records, by=by, x=x, y=y, along=along, registry=registry), laws, places,
-                          registry)
+                          registry, telling=_tellers(every, studied, laws), prior=prior, pool=pool)
     named = [find(each, registry) for each in (law if isinstance(law, list | tuple) else [law])]
     for each in named:
         if not each.predicts:
@@ -99,19 +107,23 @@ def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str
     if along is not None and walked({name: np.ones(1) for name in every[0].inputs}, along) is None:
         inputs = ", ".join(every[0].inputs)
         raise UsageError(f"--along {along}: the laws compared are functions of {inputs}, from which it does not follow")
-    return choose(every, _telling(groups, every), along)
+    return choose(every, _telling(groups, every), along, registry.items(Quantity))
 
 
 def candidates(registry: Registry, *, x: str | None = None, y: str | None = None) -> list[Law]:
-    """The laws `auto` chooses from: curves that need nothing given, for a response that is better in the same way."""
-    better = registry.quantity(y or "val_ppl").better or "lower"
+    """The laws `auto` chooses from: curves that need nothing given, for a response that is better in the same way.
+
+    Each on every scale of the response, its own first.
+    """
+    asked = registry.quantity(y or "val_ppl")
+    better = asked.better or "lower"
     laws = [find(law, registry) for law in registry.items(Law).values() if law.predicts and law.automatic
             and not law.options and law.scope == "series" and len(law.inputs) == 1]
     own = [law for law in laws if x is not None or law.inputs == ("train_tokens",)]
     able = [law for law in own if (registry.quantity(law.response).better or "lower") == better]
     if not able:
         raise UsageError(f"no law that is installed suits {y}; name one with --law")
-    return [on_axes(law, x, y or "val_ppl") for law in able]
+    return [on_axes(law, x, scale) for scale in scales(asked) for law in able]
 
 
 def _places(at: At, law: Law, registry: Registry) -> dict[str, list[Any]]:
@@ -159,49 +171,140 @@ def _combined(places: Mapping[str, Sequence[Any]], points: Points | None) -> lis
 
 
 def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], places: Mapping[str, Sequence[Any]],
-               registry: Registry) -> Forecast:
-    """Each series' prediction at every place, with the intervals of the laws that may carry them; a law at a time."""
-    failed = {each.law for each in choice.candidates if each.verdict.startswith("failed")}
-    laws = [law for law in laws if law.name not in failed]
+               registry: Registry, *, telling: Sequence[bool], prior: bool, pool: bool) -> Forecast:
+    """Each series' prediction at every place, with the intervals of all that may carry them.
+
+    A series with one run a size takes an average over a power law with and without a floor; if the law chosen is
+    richer, together with its own. Others take those of the laws with a floor that are not ruled out.
+    """
+    said = {(each.law, each.scale): each.verdict for each in choice.candidates}
+    laws = [law for law in laws if not said.get(key(law), "").startswith("failed")]
     own = [_own_law(points, choice, laws) for points in every]
-    carriers = [interval_laws(law, laws, points) for law, points in zip(own, every, strict=True)]
-    # a series is called by its row
-    pairs = {(row, law.name): law for row in range(len(every)) for law in (own[row], *carriers[row])}
+    wide = averages.scales_of(laws, registry.quantity) if prior or (pool and sum(telling) >= ENOUGH) else []
+    within = [averages.carried([scale.law for scale in wide], law) for law in own]
+    able = [averages.able(points, wide) for points in every]
+    standing = [law for law in laws if said.get(key(law)) != "ruled out"]
+    carriers = [([law] if law.floor is not None and not inside else []) if mean else interval_laws(law, standing, points)
+                for law, points, mean, inside in zip(own, every, able, within, strict=True)]
+    asked = [(row, at) for row, points in enumerate(every) for at in _combined(places, points)]
+    told = _told(every, own, carriers, asked, registry)
+    bare = [told[row, key(own[row]), tuple(at.values())] for row, at in asked]
+    rows = [row for row in dict.fromkeys(row for (row, _), made in zip(asked, bare, strict=True)
+                                         if made.value is not None) if able[row]]
+    means = _means([every[row] for row in rows], wide, [telling[row] for row in rows], prior=prior, pool=pool)
+    found = means.ahead([(rows.index(row), at) for row, at in asked if row in rows]) if means else []
+    stretch = dict(zip(rows, averages.widening([every[row] for row in rows], wide, prior=prior), strict=True))
+    ends, names = iter(found), [law.name for law in laws if averages.carried([scale.law for scale in wide], law)]
+    made = []
+    for (row, at), prediction in zip(asked, bare, strict=True):
+        parts = [] if prediction.value is None else [
+            (law, told[row, key(law), tuple(at.values())]) for law in carriers[row]]
+        if row in rows:
+            mean = averages.stated(prediction, next(ends), stretch[row], every[row], own=not within[row])
+            made.append(_joined(mean, [mean, *(part for _, part in parts)], [*(law.name for law, _ in parts), *names]))
+        elif prediction.value is None:
+            made.append(prediction)
+        else:
+            made.append(_carried(prediction, every[row], own[row], parts))
+    return Forecast(choice=_with_weights(choice, means, laws, wide) if all(within) else choice,
+                    predictions=tuple(made))
 
-    def fitted(rows: list[tuple[int, str]]) -> list[Fit]:
-        fits = fit_each(pairs[rows[0]], [every[row] for row, _ in rows], {}, registry, intervals=False)
-        return [fit for fit, *_ in fits]
 
-    fits = dict(zip(pairs, by_group(list(pairs), itemgetter(1), fitted), strict=True))
+def _means(every: Sequence[Points], wide: Sequence[averages.Scale], telling: Sequence[bool], *, prior: bool,
+           pool: bool) -> Average | None:
+    return Average(every, wide, telling=telling, prior=prior, pool=pool) if every else None
 
-    def predicted(rows: list[tuple[int, str, dict[str, float]]]) -> list[Prediction]:
-        return _predict_each(pairs[rows[0][:2]], [(fits[row, name], at) for row, name, at in rows], registry)
 
-    def widened(rows: list[tuple[int, str]]) -> list[float]:
-        law, alike = pairs[rows[0]], [every[row] for row, _ in rows]
+def _told(every: Sequence[Points], own: Sequence[Law], carriers: Sequence[Sequence[Law]],
+          asked: Sequence[tuple[int, dict[str, float]]],
+          registry: Registry) -> dict[tuple[int, Key, tuple[float, ...]], Prediction]:
+    """What each series' own law and its carriers say at its places, of the response asked for; a law at a time.
+
+    Intervals are those of carriers, stretched about the value of the series' own law until the back-test holds.
+    """
+    # a series is called by its row, a law by its name and scale
+    pairs = {(row, key(law)): law for row, (first, more) in enumerate(zip(own, carriers, strict=True))
+             for law in (first, *more)}
+    bounded = {(row, key(law)) for row, more in enumerate(carriers) for law in more}
+
+    def points_of(row: int, law: Law) -> Points:
+        return on_scale(every[row], registry.quantity(law.response))
+
+    def fitted(rows: list[tuple[int, Key]]) -> list[Fit]:
+        law = pairs[rows[0]]
+        return [fit for fit, *_ in fit_each(law, [points_of(row, law) for row, _ in rows], {}, registry,
+                                            intervals=False)]
+
+    def predicted(rows: list[tuple[int, Key, dict[str, float]]]) -> list[Prediction]:
+        return _predict_each(pairs[rows[0][:2]], [(fits[row, name], at) for row, name, at in rows], registry,
+                             intervals=rows[0][:2] in bounded)
+
+    def widened(rows: list[tuple[int, Key]]) -> list[float]:
+        law, alike = pairs[rows[0]], [points_of(row, pairs[row, name]) for row, name in rows]
         targets = np.stack([in_space(law, points.response) for points in alike])
         roots = np.stack([root_weights(points) for points in alike])
         return [float(factor) for factor in widening(law, alike[0].inputs, targets, roots)]
 
-    asked = [(row, own[row].name, at) for row, points in enumerate(every) for at in _combined(places, points)]
-    predictions = by_group(asked, itemgetter(1), predicted)
-    valued = [(row, at) for (row, _, at), made in zip(asked, predictions, strict=True) if made.value is not None]
-    ahead = [(row, law.name, at) for row, at in valued for law in carriers[row] if law is not own[row]]
-    others = iter(by_group(ahead, itemgetter(1), predicted))
-    held = list(dict.fromkeys((row, law.name) for row, _ in valued for law in carriers[row]))
+    fits = dict(zip(pairs, by_group(list(pairs), itemgetter(1), fitted), strict=True))
+    wanted = [(row, name, at) for row, at in asked for name in dict.fromkeys(map(key, (own[row], *carriers[row])))]
+    made = by_group(wanted, lambda each: (each[1], each[:2] in bounded), predicted)
+    held = list(dict.fromkeys((row, name) for (row, name, _), each in zip(wanted, made, strict=True)
+                              if each.value is not None and (row, name) in bounded))
     factors = dict(zip(held, by_group(held, lambda pair: (pair[1], place(every[pair[0]])), widened), strict=True))
-    return Forecast(choice=choice, predictions=tuple(
-        made if made.value is None else _carried(made, every[row], own[row], [
-            (law, made if law is own[row] else next(others), factors[row, law.name]) for law in carriers[row]])
-        for (row, _, _), made in zip(asked, predictions, strict=True)))
+    told: dict[tuple[int, Key, tuple[float, ...]], Prediction] = {}
+    for (row, name, at), each in zip(wanted, made, strict=True):
+        first, law = told.get((row, key(own[row]), tuple(at.values())), each), pairs[row, name]
+        if (row, name) in factors and each.value is not None and first.value is not None:
+            scale = registry.quantity(law.response)
+            value = first.value if first is each else float(on_scale(
+                replace(every[row], response=np.array([first.value])), scale).response[0])
+            each = widen(each, value, factors[row, name], scale, log=law.space == "log")
+        told[row, name, tuple(at.values())] = _turned(each, every[row], law.response)
+    return told
+
+
+def _turned(made: Prediction, points: Points, scale: str) -> Prediction:
+    """The prediction of a law on a scale as one of the response of the points."""
+    if scale == points.name or made.value is None:
+        return replace(made, response=points.name)
+    turn, least = back(points, scale), points.quantity(points.name).minimum
+
+    def end(value: float | None) -> float | None:
+        with np.errstate(all="ignore"):
+            return None if value is None or not np.isfinite(turned := turn(value)) else float(turned)
+
+    ends = {name: end(getattr(made, name)) for name in ("value", *ENDS)}
+    for low, high in (("mean_low", "mean_high"), ("run_low", "run_high")):
+        if ends[low] is None and ends[high] is not None:
+            ends[low] = least
+    return replace(made, response=points.name, **ends)  # type: ignore[arg-type]
+
+
+def _with_weights(choice: Choice, means: Average | None, laws: Sequence[Law],
+                  wide: Sequence[averages.Scale]) -> Choice:
+    """The choice with what each law counts in the forecasts."""
+    if means is None:
+        return choice
+    shares = means.shares()
+    weights = {key(law): shares[law.floor is None, law.response] for law in laws
+               if averages.carried([scale.law for scale in wide], law)}
+    return replace(choice, candidates=tuple(replace(each, weight=weights.get((each.law, each.scale)))
+                                            for each in choice.candidates))
 
 
 def _own_law(points: Points, choice: Choice, laws: Sequence[Law]) -> Law:
     """The law chosen, or the simplest where the series has too few sizes for it."""
-    law = next(law for law in laws if law.name == choice.law)
+    law = next(law for law in laws if key(law) == (choice.law, choice.scale))
     if len(points.sizes) < law.least_points:
-        return min(laws, key=lambda each: (each.least_points, len(each.parameters)))
+        return min((each for each in laws if each.response == choice.scale),
+                   key=lambda each: (each.least_points, len(each.parameters)))
     return law
+
+
+def _tellers(every: Sequence[Points], studied: Sequence[Points], laws: Sequence[Law]) -> list[bool]:
+    """Which of the series tell of the others: those that the choice is made from, which controls and copies are not."""
+    chosen = {(points.label, points.response.tobytes()) for points in _telling(studied, laws)}
+    return [(points.label, points.response.tobytes()) in chosen for points in every]
 
 
 def _telling(every: Sequence[Points], laws: Sequence[Law]) -> list[Points]:
@@ -224,42 +327,41 @@ def _sound(points: Points, laws: Sequence[Law]) -> bool:
 
 
 def _carried(prediction: Prediction, points: Points, law: Law,
-             carriers: Sequence[tuple[Law, Prediction, float]]) -> Prediction:
-    """The prediction with the intervals of the carriers, taken together: each with its own, and how much wider."""
+             carriers: Sequence[tuple[Law, Prediction]]) -> Prediction:
+    """The prediction with the intervals of the carriers, taken together: each with its own."""
     bare = replace(prediction, mean_low=None, mean_high=None, run_low=None, run_high=None)
     if not carriers:
         return replace(bare, reason=Reason("{n} sizes cannot tell whether there is a floor, so there is no interval; "
                                            "add sizes, or name a law to assume its form", n=len(points.sizes)))
-    for carrier, other, _ in carriers:
+    for carrier, other in carriers:
         if other.value is None:
             return replace(bare, reason=Reason("no interval, as it would be that of {law}: {reason}", law=carrier.name,
                                                reason=other.reason))
-    point = prediction.value  # of the law chosen; if that is no carrier, the intervals still hold it
-    assert point is not None
-    others = [widen(other, point, factor, points.quantity(points.name), log=carrier.space == "log")
-              for carrier, other, factor in carriers]
-    names = " and ".join(carrier.name for carrier, _, _ in carriers)
-    return replace(
-        prediction, interval_law=names,
-        mean_low=_least([point, *(o.mean_low for o in others)]),
-        mean_high=_most([point, *(o.mean_high for o in others)]),
-        run_low=_least([point, *(o.run_low for o in others)]),
-        run_high=_most([point, *(o.run_high for o in others)]),
-        warnings=tuple(dict.fromkeys(w for o in (prediction, *others) for w in o.warnings)),
-        reason=prediction.reason if any(carrier is law for carrier, _, _ in carriers) else
-        Reason("the points do not rule out a floor; the interval is that of {law}", law=names),
-    )
+    # if the law chosen is no carrier, the intervals still hold its point
+    made = _joined(prediction, [other for _, other in carriers], [carrier.name for carrier, _ in carriers])
+    return made if any(carrier is law for carrier, _ in carriers) else replace(made, reason=Reason(
+        "the points do not rule out a floor; the interval is that of {law}", law=made.interval_law))
 
 
-def _predict_each(law: Law, asked: Sequence[tuple[Fit, Mapping[str, float]]], registry: Registry) -> list[Prediction]:
+def _joined(prediction: Prediction, others: Sequence[Prediction], names: Sequence[str]) -> Prediction:
+    """The prediction with the outermost ends of the others', and its own value within."""
+    ends = {name: (_least if name.endswith("low") else _most)([prediction.value, *(getattr(o, name) for o in others)])
+            for name in ENDS}
+    warnings = tuple(dict.fromkeys(w for o in (prediction, *others) for w in o.warnings))
+    return replace(prediction, interval_law=" and ".join(dict.fromkeys(names)), warnings=warnings,
+                   **ends)  # type: ignore[arg-type]
+
+
+def _predict_each(law: Law, asked: Sequence[tuple[Fit, Mapping[str, float]]], registry: Registry, *,
+                  intervals: bool = True) -> list[Prediction]:
     """The predictions; one without a value that says whose law failed, where it raised."""
     try:
-        return predict_each(law, asked)
+        return predict_each(law, asked, intervals=intervals)
     except culprits.PASSING:
         raise
     except BaseException as error:
         if len(asked) > 1:  # whose points it was
-            return [_predict_each(law, [each], registry)[0] for each in asked]
+            return [_predict_each(law, [each], registry, intervals=intervals)[0] for each in asked]
         (fit, at), = asked
         return [Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response,
                            reason=blame(law, error, registry))]

@@ -122,3 +122,8 @@ def aicc(rss: float, n: int, parameters: int) -> float | None:
     if n - k - 1 <= 0 or rss <= 0:
         return None
     return float(n * np.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
+
+
+def bic(rss: float, n: int, parameters: int) -> float | None:
+    """Bayesian information criterion (Schwarz 1978), which exists for any n; None without a residual."""
+    return float(n * np.log(rss / n) + (parameters + 1) * np.log(n)) if rss > 0 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,15 +13,17 @@ from scipy import special
 
 from cvfp_core.fitting.curve_fit import in_space, root_weights
 from cvfp_core.fitting.curves import Curve
-from cvfp_core.fitting.linear import aicc
+from cvfp_core.fitting.linear import aicc, bic
 from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.profiles import run_ends
+from cvfp_core.fitting.scales import as_loss, jacobian, logarithmic, nats, on_scale
 from cvfp_core.fitting.search import solve
 from cvfp_core.registry import culprits
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import expressions, quantities
 from cvfp_core.schema.expressions import UnknownColumn
 from cvfp_core.schema.fits import Array, Points
+from cvfp_core.schema.quantities import Quantity
 
 SIGNIFICANT = 0.05
 """A law with more parameters is taken if the F test against the simpler one is below this."""
@@ -41,40 +43,49 @@ class Scores:
     """(B,)"""
     dof: int
     errors: Array
-    """(B, F) log error of the next size, in the fold that ends before it; NaN where the law cannot be fitted yet."""
+    """(B, F) error of the next size, in the fold that ends before it; NaN where the law cannot be fitted yet. Of the
+    logarithm, or of the loss where the response is a loss or its perplexity."""
     aicc: Array
     """(B,) NaN where it does not exist."""
+    bic: Array
+    """(B,)"""
+    level: Array
+    """(B, F) the loss that was to be predicted, where there is one."""
 
 
 @np.errstate(all="ignore")
 def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | None = None,
-          roots: Array | float = 1.0) -> Scores:
+          roots: Array | float = 1.0, scale: Quantity | None = None) -> Scores:
     """The law's scores on (B, n) responses, in the space of its residuals, at the same inputs.
 
     The back-test is rolling-origin along an input, by default the first: for every m, the law is fitted to the m
     smallest sizes and predicts the next one; along a quantity that follows from the inputs as well. roots: (B, n) of
     the weights of the runs in what is minimised. Folds start at three sizes and at as many as the law has parameters;
-    sizes of a surface that are many are taken together, to at most `FOLDS` folds.
+    sizes of a surface that are many are taken together, to at most `FOLDS` folds. scale: what the responses are; sums
+    of squares and errors of a loss are in its unit, as those of its perplexity are.
     """
+    scale = scale or quantities.of(law.response)
     curve = Curve(law, inputs)
     count, n = len(law.parameters), targets.shape[1]
     first = steps(inputs, along, surface=len(inputs) > 1)
     sizes = np.unique(first)
     optimum = solve(curve, targets, weights=np.broadcast_to(roots, targets.shape))
-    rss = np.square(roots * (curve.fitted(optimum.parameters) - targets)).sum(axis=1)
+    unit = jacobian(targets, law, scale)
+    rss = np.square(roots * (curve.fitted(optimum.parameters) - targets)).sum(axis=1) * unit**2
     errors = np.full((len(targets), max(len(sizes) - 3, 0)), np.nan)
+    level = np.full_like(errors, np.nan)
     for fold, m in enumerate(range(3, len(sizes))):
         seen = first <= sizes[m - 1]
         if (m if len(inputs) == 1 else int(seen.sum()) - 1) >= count:
             past = solve(curve, targets, weights=np.broadcast_to(seen * roots, targets.shape))
             ahead = first == sizes[m]
-            error = (curve.fitted(past.parameters) - targets)[:, ahead]
-            if curve.space == "raw":
-                error = np.log1p(np.maximum(error / np.abs(targets[:, ahead]), -0.999999))
+            error = nats(curve.fitted(past.parameters)[:, ahead], targets[:, ahead], law, scale)
             errors[:, fold] = error.mean(axis=1) if len(inputs) == 1 else np.abs(error).mean(axis=1)
-    values = [aicc(float(each), n, count) for each in rss]
-    return Scores(parameters=count, rss=rss, dof=n - count, errors=errors,
-                  aicc=np.array([np.nan if each is None else each for each in values]))
+            level[:, fold] = as_loss(targets[:, ahead], law, scale).mean(axis=1)
+    criteria = [[np.nan if (value := each(float(squares), n, count)) is None else value for squares in rss]
+                for each in (aicc, bic)]
+    return Scores(parameters=count, rss=rss, dof=n - count, errors=errors, aicc=np.array(criteria[0]),
+                  bic=np.array(criteria[1]), level=level)
 
 
 def steps(inputs: Mapping[str, Array], along: str | None, *, surface: bool) -> Array:
@@ -130,12 +141,18 @@ class Candidate:
 
     law: str
     """Its name."""
+    scale: str
+    """The quantity it is a function for: `val_loss`, or `val_ppl`."""
     parameters: int
     """Of one series."""
     series: int
     """Series it could be fitted to with a degree of freedom left."""
     aicc: float | None = None
     """Summed over the series; None if it does not exist for one of them."""
+    bic: float | None = None
+    """Summed over the series: what is compared where AICc does not exist for every law."""
+    weight: float | None = None
+    """In the forecasts, where laws are averaged."""
     backtest: float | None = None
     """Mean absolute error of the next size, as a fraction; None without a fold."""
     folds: int = 0
@@ -152,78 +169,100 @@ class Choice:
 
     law: str
     """The law chosen."""
+    scale: str
+    """The quantity it is a function for: a perplexity may be `exp(E + A * tokens^alpha)`."""
     distinguishable: bool
     """Whether all others are ruled out."""
     reason: str
     """Why, in words."""
     candidates: tuple[Candidate, ...]
-    """All laws that were tried."""
+    """All laws that were tried, on every scale."""
+
+    @property
+    def criterion(self) -> str:
+        """That of the candidates which exists for all that were fitted."""
+        return "AICc" if all(each.aicc is not None for each in self.candidates if each.series) else "BIC"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON and templates."""
-        plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        plain: dict[str, Any] = {name: getattr(self, name) for name in (*self.__slots__, "criterion")}
         plain["candidates"] = [{name: getattr(each, name) for name in Candidate.__slots__} for each in self.candidates]
         return plain
 
 
-def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = None) -> Choice:
-    """The law for these series, which are taken to share it: each series has parameters of its own.
+Key = tuple[str, str]
+"""Of a candidate: the law's name, and the quantity it is a function for."""
+
+
+def key(law: Law) -> Key:
+    """What tells the law from others, and from itself on another scale."""
+    return law.name, law.response
+
+
+def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = None,
+           declared: Mapping[str, Quantity] | None = None) -> Choice:
+    """The law for these series, and the scale it is a function on; they share it, with parameters of their own.
 
     A law that cannot be computed, such as a stranger's that raises, is no candidate and said to have failed.
     From the law with the fewest parameters up, a richer one is taken if the F test over all series calls for it and its
     back-test does not speak against it; of two equally rich ones, that with the smaller back-test error.
     """
-    scores: dict[str, list[Scores]] = {}
-    failed: dict[str, str] = {}
+    scores: dict[Key, list[Scores]] = {}
+    failed: dict[Key, str] = {}
+    scales = {law.response: quantities.of(law.response, declared) for law in laws}
     for law in laws:
-        usable = [points for points in groups if _enough(law, points)]
+        known = scales[law.response]
+        usable = [points for points in (on_scale(each, known) for each in groups) if _enough(law, points)]
         try:
-            scores[law.name] = by_group(usable, place, partial(_scores, law, along))
+            scores[key(law)] = by_group(usable, place, partial(_scores, law, along, known))
         except culprits.PASSING:
             raise
         except BaseException as error:  # a stranger's function
-            scores[law.name] = []
-            failed[law.name] = f"failed: {type(error).__name__}"
+            scores[key(law)] = []
+            failed[key(law)] = f"failed: {type(error).__name__}"
     fitted = {name: each for name, each in scores.items() if each}
     if not fitted:
-        return Choice(law=min(laws, key=lambda law: len(law.parameters)).name, distinguishable=False, candidates=(),
+        simplest = min(laws, key=lambda law: len(law.parameters))
+        return Choice(law=simplest.name, scale=simplest.response, distinguishable=False, candidates=(),
                       reason="too few sizes to compare laws; the simplest is shown")
     series = max(len(each) for each in fitted.values())
     # a law that fits fewer series than another is compared on those alone, so it cannot win for all
     full = {name: each for name, each in fitted.items() if len(each) == series}
     totals = {name: _total(each) for name, each in full.items()}
-    chosen = decide(totals)
+    chosen = decide(totals, [key(law) for law in laws if logarithmic(scales[law.response])])
     candidates = []
-    rivals = []
+    rivals: list[str] = []
     for name, each in scores.items():
         p = None if name == chosen or name not in totals else compare(totals[chosen], totals[name])
         verdict = "chosen" if name == chosen else failed.get(name, "too few sizes") if name not in totals else _verdict(
             totals[chosen], totals[name], p)
         if verdict == "not distinguishable":
-            rivals.append(name)
+            rivals.append(f"{name[0]} of {name[1]}" if len(scales) > 1 else name[0])
+        aiccs, bics = ([float(getattr(s, which)[0]) for s in each] for which in ("aicc", "bic"))
         candidates.append(Candidate(
-            law=name, parameters=next(len(law.parameters) for law in laws if law.name == name), series=len(each),
-            aicc=_number(sum(float(s.aicc[0]) for s in each)) if each else None, backtest=_error(each),
+            law=name[0], scale=name[1], parameters=next(len(law.parameters) for law in laws if key(law) == name),
+            series=len(each), aicc=_number(sum(aiccs)) if each else None, bic=_number(sum(bics)) if each else None,
+            backtest=_error(each, loss=logarithmic(groups[0].quantity(groups[0].name))),
             folds=int(sum(np.isfinite(s.errors).sum() for s in each)), p_value=p, verdict=verdict,
         ))
     over = f" over {series} series" if series > 1 else ""
-    untried = [each.law for each in candidates if each.verdict == "too few sizes"]
-    if rivals:
-        reason = f"not distinguishable from {', '.join(rivals)}"
-    elif len(totals) == 1:
+    untried = list(dict.fromkeys(each.law for each in candidates if each.verdict == "too few sizes"))
+    if len({name for name, _ in totals}) == 1:
         reason = "the only law that could be fitted" + (f"; too few sizes for {', '.join(untried)}" if untried else "")
+    elif rivals:
+        reason = f"not distinguishable from {', '.join(rivals)}"
     else:
         reason = "preferred to laws with fewer parameters" if any(
             each.parameters < totals[chosen].parameters for each in totals.values()) else "fits best"
-    return Choice(law=chosen, distinguishable=not rivals and len(totals) > 1, reason=reason + over,
+    return Choice(law=chosen[0], scale=chosen[1], distinguishable=not rivals and len(totals) > 1, reason=reason + over,
                   candidates=tuple(candidates))
 
 
-def _scores(law: Law, along: str | None, alike: Sequence[Points]) -> list[Scores]:
+def _scores(law: Law, along: str | None, scale: Quantity, alike: Sequence[Points]) -> list[Scores]:
     """The scores on each of these points, which are at the same inputs."""
     whole = score(law, alike[0].inputs, np.stack([in_space(law, points.response) for points in alike]), along,
-                  np.stack([root_weights(points) for points in alike]))
-    return [replace(whole, rss=whole.rss[[row]], errors=whole.errors[[row]], aicc=whole.aicc[[row]])
+                  np.stack([root_weights(points) for points in alike]), scale)
+    return [replace(whole, **{name: getattr(whole, name)[[row]] for name in ("rss", "errors", "aicc", "bic", "level")})
             for row in range(len(alike))]
 
 
@@ -243,14 +282,38 @@ class Total:
     errors: Array
     """All folds of all series, in one order for every law; NaN where there is none."""
 
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, but for a constant."""
+        n = self.parameters + self.dof
+        return float(n * np.log(max(self.rss, 1e-300) / n)) + 2 * self.parameters
+
 
 def _total(scores: Sequence[Scores]) -> Total:
     return Total(parameters=sum(s.parameters for s in scores), rss=float(sum(s.rss[0] for s in scores)),
                  dof=sum(s.dof for s in scores), errors=np.concatenate([s.errors[0] for s in scores]))
 
 
-def decide(totals: Mapping[str, Total]) -> str:
-    """The name of the law chosen; totals in any order."""
+def decide(totals: Mapping[Key, Total], losses: Collection[Key] = ()) -> Key:
+    """The law chosen; totals in any order.
+
+    losses: those fitted as losses. Another scale is taken only if the best law there scatters significantly less, or
+    has fewer parameters and the smaller AIC; where one degree of freedom is left, the back-test speaks and no AIC.
+    """
+    ours = {name: total for name, total in totals.items() if name in losses}
+    others = {name: total for name, total in totals.items() if name not in losses}
+    if not ours or not others:
+        return _richest(totals)
+    loss, other = _richest(ours), _richest(others)
+    one, two = ours[loss], others[other]
+    error, theirs = _common(one.errors, two.errors)
+    likelier = two.aic < one.aic if one.dof > 1 else theirs < error
+    simpler = two.parameters < one.parameters and likelier
+    return other if simpler or _scatters_more(one, two) else loss
+
+
+def _richest(totals: Mapping[Key, Total]) -> Key:
+    """The richest law that the points call for, from the one with the fewest parameters up."""
     order = sorted(totals, key=lambda name: (totals[name].parameters, totals[name].rss, name))
     best = order[0]
     for name in order[1:]:
@@ -286,9 +349,13 @@ def _verdict(chosen: Total, other: Total, p: float | None) -> str:
         return "not distinguishable"  # it contains what was chosen, or explains no more
     if other.parameters < chosen.parameters:
         return "ruled out" if p is not None and p < SIGNIFICANT else "not distinguishable"
-    # of equal richness: as likely within what AIC calls a strong difference
-    n = chosen.parameters + chosen.dof
-    return "not distinguishable" if n * np.log(max(other.rss, 1e-300) / max(chosen.rss, 1e-300)) < 4 else "ruled out"
+    return "ruled out" if _scatters_more(other, chosen) else "not distinguishable"
+
+
+def _scatters_more(one: Total, other: Total) -> bool:
+    """Whether the residual variance of one is larger than that of the other, which need not contain it."""
+    ratio = (one.rss / max(one.dof, 1)) / max(other.rss / max(other.dof, 1), 1e-300)
+    return float(special.fdtrc(max(one.dof, 1), max(other.dof, 1), ratio)) < SIGNIFICANT
 
 
 def _common(one: Array, other: Array) -> tuple[float, float]:
@@ -299,10 +366,15 @@ def _common(one: Array, other: Array) -> tuple[float, float]:
     return float(np.abs(one[both]).mean()), float(np.abs(other[both]).mean())
 
 
-def _error(scores: Sequence[Scores]) -> float | None:
-    errors = np.concatenate([s.errors[0] for s in scores]) if scores else np.empty(0)
-    errors = errors[np.isfinite(errors)]
-    return float(np.abs(np.expm1(errors)).mean()) if len(errors) else None
+def _error(scores: Sequence[Scores], *, loss: bool) -> float | None:
+    """Mean absolute error as a fraction of what was to be predicted: of the loss where that is asked for."""
+    if not scores:
+        return None
+    errors, level = (np.concatenate([getattr(s, name)[0] for s in scores]) for name in ("errors", "level"))
+    told = np.isfinite(errors)
+    if not told.any():
+        return None
+    return float(np.abs(errors[told] / level[told] if loss else np.expm1(errors[told])).mean())
 
 
 def _number(value: float) -> float | None:

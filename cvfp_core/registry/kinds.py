@@ -170,10 +170,14 @@ class Parameter:
     unit: str = ""
     minimum: float = -inf
     maximum: float = inf
+    prior: tuple[float, float] | None = None
+    """Of an exponent, without its sign: median and standard deviation of its logarithm over published laws."""
 
     def __post_init__(self) -> None:
         if not self.minimum < self.maximum:
             raise ValueError(f"parameter '{self.name}': minimum {self.minimum} is not below maximum {self.maximum}")
+        if self.prior is not None and not min(self.prior) > 0:
+            raise ValueError(f"parameter '{self.name}': median and spread of a prior are above 0, not {self.prior}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
