@@ -1,105 +1,113 @@
-"""Coverage of nominal 95 % intervals in simulation: `python benchmarks/coverage.py [simulations]`.
+"""Coverage of nominal 95 % intervals in simulation: `python benchmarks/coverage.py --count 2000 [--only TEXT]`.
 
-Truths with and without a floor on the scales of perplexity and of loss, multiplicative normal noise, sizes doubling.
-The prediction is of a new run at ten times the largest size, by the power law and by the automatic choice, whose steps
-are those of `cvfp predict`, done for all simulations at once.
+Laws of a loss and of a perplexity, multiplicative normal noise, sizes doubling; predicted is a new run at ten times the
+largest size, as `cvfp predict` does: each experiment chooses its own law. Beside it: the width (upper over lower end,
+median, of what the law is of), that of the profile interval of the law that made the points, and the error of the point.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
+import warnings
 
 import numpy as np
+import polars as pl
 
-from cvfp_core.fitting.auto import candidates, interval_laws
-from cvfp_core.fitting.curves import Curve
-from cvfp_core.fitting.linear import least_squares, t_quantile
-from cvfp_core.fitting.profiles import profile_ends, run_ends
-from cvfp_core.fitting.search import Goal, solve
-from cvfp_core.fitting.selection import Total, decide, score, widening
+from cvfp_core.fitting import Choice, predict_all
+from cvfp_core.fitting.auto import _automatic, candidates
+from cvfp_core.fitting.linear import least_squares
+from cvfp_core.fitting.scales import on_scale
+from cvfp_core.fitting.selection import Total, decide, key, score
 from cvfp_core.registry import installed
 from cvfp_core.schema.fits import Points
 
 TRUTHS = {
-    "ppl, no floor": (0.0, 1e5, -0.5),
-    "ppl, floor": (100.0, 1e5, -0.5),
-    "loss, no floor": (0.0, 30.0, -0.2),
-    "loss, floor": (2.0, 60.0, -0.3),
+    "ppl power-law": ("val_ppl", "power-law", lambda d: 1e5 * d**-0.5),
+    "ppl saturating": ("val_ppl", "saturating", lambda d: 100 + 1e5 * d**-0.5),
+    "loss power-law": ("val_loss", "power-law", lambda d: 30 * d**-0.2),
+    "loss saturating": ("val_loss", "saturating", lambda d: 2 + 60 * d**-0.3),
+    "loss exp-decay": ("val_loss", "exp-decay", lambda d: 2 + 6 * np.exp(-0.06 * d**0.25)),
+    "loss hill": ("val_loss", "hill", lambda d: 2 + 6 / (1 + (d / 2e5) ** 0.5)),
+    "loss saturating, alpha 0.05": ("val_loss", "saturating", lambda d: 1 + 7 * d**-0.05),
+    "loss saturating, alpha 1.2": ("val_loss", "saturating", lambda d: 2 + 5.5e5 * d**-1.2),
 }
-LAWS = candidates(installed())
-NAMES = [law.name for law in LAWS]
+"""Scale, law, function. The last two exponents are in the tails of the prior."""
+NOISE, SIZES = (0.005, 0.02), (4, 5, 8)
 
 
-def simulate(truth: tuple[float, float, float], noise: float, n: int, count: int, seed: int) -> dict[str, float]:
-    """Coverage and median width of each interval for one truth."""
-    floor, size, alpha = truth
-    rng = np.random.default_rng(seed)
+def simulate(name: str, noise: float, n: int, count: int, seed: int, *, prior: bool = True) -> dict[str, float]:
+    """What the forecasts of that many experiments of one series reach."""
+    scale, law, function = TRUTHS[name]
+    rng, registry = np.random.default_rng(seed), installed()
     tokens = 6e4 * 2.0 ** np.arange(n)
     far = 10 * tokens[-1]
-    targets = np.log(floor + size * tokens**alpha) + noise * rng.standard_normal((count, n))
-    new = np.log(floor + size * far**alpha) + noise * rng.standard_normal(count)
-    inputs, at = {"train_tokens": tokens}, {"train_tokens": np.array([far])}
-    out: dict[str, float] = {}
+    measured = function(tokens) * np.exp(noise * rng.standard_normal((count, n)))
+    new = function(far) * np.exp(noise * rng.standard_normal(count))
+    laws = candidates(registry, y=scale)
+    every = [Points(inputs={"train_tokens": tokens}, response=row, series=np.array([f"e:{i}"] * n, dtype=object),
+                    name=scale) for i, row in enumerate(measured)]
+    chosen = _chosen(every, laws)
+    low, high, value = (np.full(count, np.nan) for _ in range(3))
+    for own in set(chosen):
+        rows = [i for i, each in enumerate(chosen) if each == own]
+        choice = Choice(law=own[0], scale=own[1], distinguishable=False, reason="", candidates=())
+        made = _automatic([every[i] for i in rows], choice, laws, {"train_tokens": [far]}, registry,
+                          telling=[False] * len(rows), prior=prior, pool=False)
+        for i, each in zip(rows, made.predictions, strict=True):
+            low[i], high[i], value[i] = each.run_low or 0.0, each.run_high or np.inf, each.value or np.nan
+    ours = next(each for each in laws if key(each) == (law, scale))
+    choice = Choice(law=law, scale=scale, distinguishable=True, reason="", candidates=())
+    some = _automatic(every[:200], choice, [ours], {"train_tokens": [far]}, registry, telling=[False] * len(every[:200]),
+                      prior=False, pool=False)
+    best = np.median([(each.run_high or np.inf) / max(each.run_low or 0.0, 1e-300) for each in some.predictions]) \
+        if ours.floor else float("nan")
+    with np.errstate(divide="ignore"):
+        return {"held": float(np.mean((low <= new) & (new <= high))), "width": float(np.median(high / low)),
+                "oracle": float(best), "error": float(np.nanmedian(np.abs(value / function(far) - 1))),
+                "form": float(np.mean([each == (law, scale) for each in chosen])),
+                "scale": float(np.mean([each[1] == scale for each in chosen]))}
 
-    line = np.stack([np.ones(n), np.log(tokens)], axis=1)
-    inverse = np.linalg.inv(line.T @ line)
-    slope = targets @ line @ inverse
-    sigma = np.sqrt(np.square(targets - slope @ line.T).sum(1) / (n - 2))
-    row = np.array([1, np.log(far)])
-    half = t_quantile(n - 2) * sigma * np.sqrt(1 + row @ inverse @ row)
-    out["power-law alpha"] = float(np.mean(np.abs(slope[:, 1] - alpha) <= t_quantile(n - 2) * sigma * np.sqrt(
-        inverse[1, 1])))
-    out["power-law run"] = float(np.mean(np.abs(slope @ row - new) <= half))
 
-    law = LAWS[NAMES.index("saturating")]
-    curve = Curve(law, inputs)
-    best = solve(curve, targets)
-    ones = np.ones_like(targets)
-    goal = Goal(target=np.zeros(count), weight=np.ones(count), parameter=np.full(count, 2),
-                log=np.zeros(count, dtype=bool))
-    allowed = t_quantile(n - 3) ** 2 * np.maximum(best.rss / (n - 3), 1e-20)
-    low, high = (
-        profile_ends(curve, targets, ones, best, goal, step=np.full(count, 0.1), allowed=allowed,
-                     sign=np.full(count, sign), limit=np.full(count, limit), tolerance=1e-3)
-        for sign, limit in ((-1.0, -np.inf), (1.0, 0.0))
-    )
-    bounded = np.isfinite(low)
-    out["saturating alpha"] = float(np.mean((low <= alpha) & (alpha <= high)))
-    out["alpha unbounded"] = float(np.mean(~bounded))
+def _chosen(every: list[Points], laws: list) -> list[tuple[str, str]]:  # type: ignore[type-arg]
+    """The law that each of the series, which are at the same sizes, chooses for itself."""
+    registry, n = installed(), every[0].n
+    scored = {}
+    for law in laws:
+        known = registry.quantity(law.response)
+        if n > len(law.parameters):
+            response = np.stack([on_scale(points, known).response for points in every])
+            scored[key(law)] = score(law, every[0].inputs, np.log(response), scale=known)
+    losses = [name for name in scored if name[1] == "val_loss"]
+    return [decide({name: Total(parameters=s.parameters, rss=float(s.rss[i]), dof=s.dof, errors=s.errors[i])
+                    for name, s in scored.items()}, losses) for i in range(len(every))]
 
-    scores = [score(each, inputs, targets) for each in LAWS if n > len(each.parameters)]
-    names = [each.name for each in LAWS if n > len(each.parameters)]
-    chosen = np.array([
-        decide({name: Total(parameters=s.parameters, rss=float(s.rss[i]), dof=s.dof, errors=s.errors[i])
-                for name, s in zip(names, scores, strict=True)})
-        for i in range(count)
-    ])
-    points = Points(inputs=inputs, response=tokens, series=np.array(["s"] * n, dtype=object))
-    widened = np.zeros(count, dtype=bool)
-    value, under, over = np.full(count, np.nan), np.full(count, np.nan), np.full(count, np.nan)
-    for name in names:
-        rows = chosen == name
-        out[f"chose {name}"] = float(rows.mean())
-        own = LAWS[NAMES.index(name)]
-        if not rows.any():
-            continue
-        mine = Curve(own, inputs)
-        value[rows] = mine.fitted(solve(mine, targets[rows]).parameters, at)[:, 0]
-        for carrier in interval_laws(own, LAWS, points):
-            curve = Curve(carrier, inputs)
-            fit = solve(curve, targets[rows])
-            dof = n - len(carrier.parameters)
-            _, a, b = run_ends(curve, targets[rows], ones[rows], fit, at, variance=fit.rss / dof, dof=dof)
-            factor = widening(carrier, inputs, targets[rows])
-            under[rows] = np.fmin(under[rows], value[rows] + factor * (a - value[rows]))
-            over[rows] = np.fmax(over[rows], value[rows] + factor * (b - value[rows]))
-            widened[rows] |= factor > 1
-    out["widened"] = float(widened.mean())
-    out["auto run"] = float(np.mean((under <= new) & (new <= over)))
-    out["auto median width"] = float(np.exp(np.median(over - under)))
-    out["auto median error"] = float(np.median(np.abs(np.expm1(value - new))))
-    return out
+
+def pooled(name: str, noise: float, n: int, count: int, seed: int, *, series: int, spread: float,
+           prior: bool) -> dict[str, float]:
+    """The same of experiments of several series, whose exponents are spread by that much in their logarithms."""
+    scale, law, function = TRUTHS[name]
+    rng = np.random.default_rng(seed)
+    tokens = 6e4 * 2.0 ** np.arange(n)
+    far, held, widths, errors = 10 * tokens[-1], [], [], []
+    floor = {"ppl power-law": 0.0, "ppl saturating": 100.0, "loss power-law": 0.0, "loss saturating": 2.0}[name]
+    centre = function(tokens[n // 2]) - floor
+    slope = {"ppl power-law": 0.5, "ppl saturating": 0.5, "loss power-law": 0.2, "loss saturating": 0.3}[name]
+    for _ in range(count):
+        alpha = slope * np.exp(spread * rng.standard_normal(series))[:, None]
+        truth = floor + centre * (np.array([*tokens, far]) / tokens[n // 2]) ** -alpha
+        made = truth * np.exp(noise * rng.standard_normal(truth.shape))
+        records = pl.DataFrame({
+            "experiment": ["e"] * (series * n), "variant": np.repeat([f"v{i}" for i in range(series)], n).tolist(),
+            "train_tokens": np.tile(tokens, series), scale: made[:, :-1].ravel()})
+        for each, value, own in zip(predict_all(records, far, y=scale, prior=prior).predictions, made[:, -1],
+                                    truth[:, -1], strict=True):
+            low, high = each.run_low or 1e-300, each.run_high or np.inf
+            held.append(low <= value <= high)
+            widths.append(high / low)
+            errors.append(abs((each.value or np.nan) / own - 1))
+    return {"held": float(np.mean(held)), "width": float(np.median(widths)), "error": float(np.nanmedian(errors))}
 
 
 def repeats(count: int, shared: float, seed: int) -> tuple[float, float]:
@@ -114,9 +122,9 @@ def repeats(count: int, shared: float, seed: int) -> tuple[float, float]:
     held = alike = 0
     for _ in range(count):
         y = -0.5 * x + 0.02 * rng.standard_normal(15) + shared * np.repeat(rng.standard_normal(5), 3)
-        for cells, pooled in ((tokens, True), (np.arange(15), False)):
+        for cells, together in ((tokens, True), (np.arange(15), False)):
             low, high = least_squares(design, y, cells).interval(0)
-            if pooled:
+            if together:
                 held += low <= -0.5 <= high
             else:
                 alike += low <= -0.5 <= high
@@ -124,25 +132,37 @@ def repeats(count: int, shared: float, seed: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    print(f"{count} simulations each; nominal 95 %, so +-{1.96 * np.sqrt(0.95 * 0.05 / count):.1%} is chance")
-    print("| truth | noise | n | alpha: power-law | alpha: saturating (unbounded) | 10x run: power-law | 10x run: auto "
-          "| auto width x | chose power-law / saturating / other | widened |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for seed, ((name, truth), noise, n) in enumerate(
-            (t, noise, n) for t in TRUTHS.items() for noise in (0.005, 0.02) for n in (4, 5, 8)):
-        start = time.perf_counter()
-        r = simulate(truth, noise, n, count, seed)
-        rest = max(1 - r["chose power-law"] - r["chose saturating"], 0.0)
-        print(f"| {name} | {noise:.1%} | {n} | {r['power-law alpha']:.3f} | {r['saturating alpha']:.3f} "
-              f"({r['alpha unbounded']:.2f}) | {r['power-law run']:.3f} | {r['auto run']:.3f} | "
-              f"{r['auto median width']:.2f} | {r['chose power-law']:.2f} / {r['chose saturating']:.2f} / {rest:.2f} | "
-              f"{r['widened']:.2f} |", flush=True)
-        print(f"  {time.perf_counter() - start:.1f} s", file=sys.stderr)
-    print("repeats (3 seeds at 5 sizes): alpha covered, and if all 15 runs were taken as independent")
-    for shared in (0.0, 0.02, 0.05):
-        held, alike = repeats(count, shared, 99)
-        print(f"shared by the seeds of a size {shared:.0%}: {held:.3f}, {alike:.3f}")
+    parse = argparse.ArgumentParser(description=__doc__)
+    parse.add_argument("--count", type=int, default=2000, help="simulations of a row")
+    parse.add_argument("--only", default="", help="truths whose name holds this")
+    parse.add_argument("--sizes", default="4,5,8", help="sizes of a curve")
+    parse.add_argument("--series", type=int, default=1, help="series of an experiment")
+    parse.add_argument("--spread", type=float, default=0.1, help="of the logarithms of their exponents")
+    parse.add_argument("--no-prior", action="store_true", help="without the prior of exponents")
+    asked = parse.parse_args()
+    warnings.simplefilter("ignore")
+    print(f"{asked.count} simulations each; nominal 95 %, so +-{1.96 * np.sqrt(0.95 * 0.05 / asked.count):.1%} is chance")
+    print("| truth | noise | n | new run held | width x | profile of the true law x | ln width / ln of that | median "
+          "error | form found | scale found |\n|---|---|---|---|---|---|---|---|---|---|")
+    rows = [(name, noise, n) for name in TRUTHS if asked.only in name for noise in NOISE
+            for n in map(int, asked.sizes.split(","))]
+    for seed, (name, noise, n) in enumerate(rows):
+        start = time.process_time()
+        if asked.series > 1:
+            r = pooled(name, noise, n, asked.count, seed, series=asked.series, spread=asked.spread,
+                       prior=not asked.no_prior)
+            print(f"| {name} | {noise:.1%} | {n} | {r['held']:.3f} | {r['width']:.2f} | {r['error']:.2%} |", flush=True)
+        else:
+            r = simulate(name, noise, n, asked.count, seed, prior=not asked.no_prior)
+            print(f"| {name} | {noise:.1%} | {n} | {r['held']:.3f} | {r['width']:.2f} | {r['oracle']:.2f} | "
+                  f"{np.log(r['width']) / np.log(r['oracle']):.2f} | {r['error']:.2%} | {r['form']:.2f} | "
+                  f"{r['scale']:.2f} |", flush=True)
+        print(f"  {time.process_time() - start:.1f} s", file=sys.stderr)
+    if not asked.only and asked.series == 1:
+        print("repeats (3 seeds at 5 sizes): alpha covered, and if all 15 runs were taken as independent")
+        for shared in (0.0, 0.02, 0.05):
+            held, alike = repeats(asked.count, shared, 99)
+            print(f"shared by the seeds of a size {shared:.0%}: {held:.3f}, {alike:.3f}")
 
 
 if __name__ == "__main__":

@@ -261,11 +261,12 @@ def _polish_part(curve: Curve, targets: Array, weights: Array, goal: Goal | None
         if outward.any():
             held |= outward
             step = _step(here, held, damping)
-        trial = _within(u, step, low, high)
+        trial, cut = _within(u, step, low, high)
         new = _local(curve, targets, weights, goal, curve.moved(here.frame, trial), delta)
-        better = new.value < here.value
+        # a step cut short ends on a bound, and says nothing of how far it is to the optimum along it
+        better = (new.value < here.value) | (cut & (new.value <= here.value * (1 + 1e-12)))
         expected = np.abs((here.gradient * (trial - u) * ~held).sum(axis=1))
-        small = (expected <= precision * here.value + 1e-24) | (damping > 1e12)
+        small = (expected <= precision * here.value + 1e-24) & ~cut | (damping > 1e12)
         damping = np.where(better, np.maximum(damping / 8, 1e-12), damping * 6)
         here = new if better.all() else here.with_rows(better, new)
         parameters[active], value[active], settled[active] = here.frame.parameters, here.value, small
@@ -298,13 +299,15 @@ def _damped(matrix: Array, local: _Local, held: Array, damping: Array) -> Array:
     return np.where(np.isfinite(step), step, 0.0)
 
 
-def _within(u: Array, step: Array, low: Array, high: Array) -> Array:
-    """(B, k) the step's end, cut short where it first meets a bound, so that its direction is kept.
+def _within(u: Array, step: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """(B, k) the step's end, cut short where it first meets a bound, so that its direction is kept; (B,) whether it is.
 
     Clipping each parameter by itself would leave the valley that a stiff goal makes.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(step < 0, (low - u) / step, np.where(step > 0, (high - u) / step, np.inf))
     room = np.where(np.isfinite(room) & (room > 0), room, np.inf)
-    share = np.minimum(room.min(axis=1), 1.0)
-    return np.asarray(np.clip(u + share[:, None] * step, low, high))
+    share = room.min(axis=1)
+    end = np.clip(u + np.minimum(share, 1.0)[:, None] * step, low, high)
+    met = (room <= share[:, None]) & (share < 1)[:, None]  # exactly, as the sum is rounded
+    return np.where(met, np.where(step < 0, low, high), end), share < 1
