@@ -1,8 +1,8 @@
 """Coverage of nominal 95 % intervals in simulation: `python benchmarks/coverage.py --count 2000 [--only TEXT]`.
 
 Laws of a loss and of a perplexity, multiplicative normal noise, sizes doubling; predicted is a new run at ten times the
-largest size, as `cvfp predict` does: each experiment chooses its own law. Beside it: the width (upper over lower end,
-median, of what the law is of), that of the profile interval of the law that made the points, and the error of the point.
+largest size, as `cvfp predict` does: each experiment chooses its own law. Beside it: width (upper over lower end, the
+median) of what the law is of, that of the profile interval of the true law, and the error of the point.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def simulate(name: str, noise: float, n: int, count: int, seed: int, *, prior: b
             low[i], high[i], value[i] = each.run_low or 0.0, each.run_high or np.inf, each.value or np.nan
     ours = next(each for each in laws if key(each) == (law, scale))
     choice = Choice(law=law, scale=scale, distinguishable=True, reason="", candidates=())
-    some = _automatic(every[:200], choice, [ours], {"train_tokens": [far]}, registry, telling=[False] * len(every[:200]),
-                      prior=False, pool=False)
+    few = every[:200]
+    some = _automatic(few, choice, [ours], {"train_tokens": [far]}, registry, telling=[False] * len(few), prior=False,
+                      pool=False)
     best = np.median([(each.run_high or np.inf) / max(each.run_low or 0.0, 1e-300) for each in some.predictions]) \
         if ours.floor else float("nan")
     with np.errstate(divide="ignore"):
@@ -87,7 +88,7 @@ def _chosen(every: list[Points], laws: list) -> list[tuple[str, str]]:  # type: 
 def pooled(name: str, noise: float, n: int, count: int, seed: int, *, series: int, spread: float,
            prior: bool) -> dict[str, float]:
     """The same of experiments of several series, whose exponents are spread by that much in their logarithms."""
-    scale, law, function = TRUTHS[name]
+    scale, _, function = TRUTHS[name]
     rng = np.random.default_rng(seed)
     tokens = 6e4 * 2.0 ** np.arange(n)
     far, held, widths, errors = 10 * tokens[-1], [], [], []
@@ -141,7 +142,8 @@ def main() -> None:
     parse.add_argument("--no-prior", action="store_true", help="without the prior of exponents")
     asked = parse.parse_args()
     warnings.simplefilter("ignore")
-    print(f"{asked.count} simulations each; nominal 95 %, so +-{1.96 * np.sqrt(0.95 * 0.05 / asked.count):.1%} is chance")
+    chance = 1.96 * np.sqrt(0.95 * 0.05 / asked.count)
+    print(f"{asked.count} simulations each; nominal 95 %, so +-{chance:.1%} is chance")
     print("| truth | noise | n | new run held | width x | profile of the true law x | ln width / ln of that | median "
           "error | form found | scale found |\n|---|---|---|---|---|---|---|---|---|---|")
     rows = [(name, noise, n) for name in TRUTHS if asked.only in name for noise in NOISE

@@ -40,6 +40,13 @@ def predict(
     then: Annotated[
         str | None, typer.Option("--then", metavar="LAW", help="A second step: a law of what the first one forecasts.")
     ] = None,
+    prior: Annotated[
+        bool, typer.Option("--prior/--no-prior", help="With auto: exponents of published laws and the odds of a floor "
+                           "count where points are few.")
+    ] = True,
+    pool: Annotated[
+        bool, typer.Option("--pool/--no-pool", help="With auto: series tell each other of exponents and noise.")
+    ] = True,
     json_: asked.Json = False,
 ) -> None:
     """Predict a metric at other sizes, with 95 % intervals of the mean and of one new run."""
@@ -53,7 +60,8 @@ def predict(
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights,
                           options=options)
     law = laws[0] if laws and len(laws) == 1 else laws or "auto"
-    made = forecast(question, points, law, along=along, new=covariates, margin=MARGIN if margin is None else margin)
+    made = forecast(question, points, law, along=along, new=covariates, margin=MARGIN if margin is None else margin,
+                    prior=prior, pool=pool)
     if then is not None:
         made = made.then(then)
     if json_:

@@ -17,6 +17,7 @@ from cvfp_core.fitting.averages import ENOUGH, Average
 from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.curve_fit import in_space, root_weights
 from cvfp_core.fitting.points import by_group, place
+from cvfp_core.fitting.posterior import Scale
 from cvfp_core.fitting.predict import Prediction, predict_each
 from cvfp_core.fitting.run import blame, check_options, find, fit_each, grouped, option_values
 from cvfp_core.fitting.scales import back, on_scale, scales
@@ -184,7 +185,7 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     within = [averages.carried([scale.law for scale in wide], law) for law in own]
     able = [averages.able(points, wide) for points in every]
     standing = [law for law in laws if said.get(key(law)) != "ruled out"]
-    carriers = [([law] if law.floor is not None and not inside else []) if mean else interval_laws(law, standing, points)
+    carriers = [[law] * (law.floor is not None and not inside) if mean else interval_laws(law, standing, points)
                 for law, points, mean, inside in zip(own, every, able, within, strict=True)]
     asked = [(row, at) for row, points in enumerate(every) for at in _combined(places, points)]
     told = _told(every, own, carriers, asked, registry)
@@ -210,7 +211,7 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
                     predictions=tuple(made))
 
 
-def _means(every: Sequence[Points], wide: Sequence[averages.Scale], telling: Sequence[bool], *, prior: bool,
+def _means(every: Sequence[Points], wide: Sequence[Scale], telling: Sequence[bool], *, prior: bool,
            pool: bool) -> Average | None:
     return Average(every, wide, telling=telling, prior=prior, pool=pool) if every else None
 
@@ -281,7 +282,7 @@ def _turned(made: Prediction, points: Points, scale: str) -> Prediction:
 
 
 def _with_weights(choice: Choice, means: Average | None, laws: Sequence[Law],
-                  wide: Sequence[averages.Scale]) -> Choice:
+                  wide: Sequence[Scale]) -> Choice:
     """The choice with what each law counts in the forecasts."""
     if means is None:
         return choice
@@ -371,13 +372,12 @@ def interval_laws(law: Law, laws: Sequence[Law], points: Points) -> list[Law]:
     """The laws whose intervals, taken together, a prediction by the chosen law carries; none if the points are too few.
 
     A law without a floor never has the last word, and a rich one may have been chosen by chance: the interval is that
-    of the simplest law with a floor and, if it has one too, of the law chosen.
+    of the simplest law with a floor, on every scale, and, if it has one too, of the law chosen.
     """
     able = [each for each in laws if each.floor is not None and len(points.sizes) > len(each.parameters)]
-    if not able:
-        return []
-    simplest = min(able, key=lambda each: len(each.parameters))
-    return [simplest, law] if law in able and law is not simplest else [simplest]
+    simplest = [min((each for each in able if each.response == scale), key=lambda each: len(each.parameters))
+                for scale in dict.fromkeys(each.response for each in able)]
+    return [*simplest, law] if law in able and law not in simplest else simplest
 
 
 def widen(prediction: Prediction, value: float, factor: float, quantity: Quantity, *, log: bool = True) -> Prediction:

@@ -110,7 +110,7 @@ class Average:
         """
         group = {row: g for g, rows in enumerate(self.groups) for row in rows}
 
-        def ends(alike: list[tuple[int, At]]) -> Array:
+        def ends(alike: list[tuple[int, At]]) -> list[Array]:
             (row, at), *_ = alike
             g = group[row]
             index = np.array([self.groups[g].index(row) for row, _ in alike])
@@ -121,7 +121,7 @@ class Average:
                          for which in (0, 1))
             dof = self.nodes[0][g].dof[index]
             of_mean = quantiles(mean, dof, self.scales, SHARES[::2]) if law else []
-            return np.stack([*of_mean, *quantiles(run, dof, self.scales, SHARES)], axis=1)
+            return list(np.stack([*of_mean, *quantiles(run, dof, self.scales, SHARES)], axis=1))
 
         return by_group(asked, lambda pair: (group[pair[0]], tuple(pair[1].items())), ends)
 

@@ -22,27 +22,29 @@ from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points
 from cvfp_core.schema.quantities import Quantity
 
-STEPS = ((16, 8), (16, 8), (24, 16))
-"""Exponents and floors of a grid; each step is over the range of the exponents that count in the one before."""
-BARE_STEPS = ((48, 1), (48, 1), (48, 1))
-"""Of laws without a floor, whose exponents the points tell apart far more finely."""
-NEGLIGIBLE = 1e-4
-"""Of the largest weight: exponents below are left out of the next step."""
-REACH = 8
-"""Standard errors of the floor, given the exponent, that its range reaches."""
+ZOOMS = (32, 24, 24)
+"""Exponents looked at to find the likeliest; each time between the neighbours of the best one before."""
+APART = np.r_[0.0, np.geomspace(5e-4, 5.0, 16)]
+"""Distances of the exponents from the likeliest, in logarithms: with few points the likeliest may be as narrow as that,
+and all others matter."""
+ERRORS = np.array([0, 0.6, 1.3, 2.2, 3.6, 6, 11, 22, 50])
+"""Distances of the floors from the best one, given the exponent, in standard errors."""
 WIDEST = 3.0
 """Standard deviations of the prior that exponents are looked for in."""
-CENTRES = 25
-SPREADS = (0.05, 0.1, 0.2, 0.4, 0.8)
+HIGHEST = 0.9999
+"""Of the least response: a floor is below."""
+CENTRES = 41
+SPREADS = (0.1, 0.2, 0.4, 0.8)
 """Of the logarithms of the exponents of one experiment, each as likely as another."""
 BARE = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of series without a floor, each as likely as another."""
 
-HEAVIEST = 160
+HEAVIEST = 320
 """Nodes that a quantile is taken of."""
 UNLIMITED = 100.0
 """In logarithms: an interval that reaches it has no end."""
-BISECTIONS = 24
+STEPS, HALVES = 16, 5
+"""Of the search for a quantile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,49 +111,66 @@ def nodes(law: Law, inputs: Mapping[str, Array], targets: Array, rss: Array | fl
     curve = Curve(law, inputs)
     offset = targets.mean(axis=1, keepdims=True)
     more, degrees = (np.broadcast_to(each, len(targets))[:, None] for each in (rss, targets.shape[1] - 1 + dof))
-    found = [_search(curve, np.exp(targets - offset), more, degrees, steps) for steps in (BARE_STEPS, STEPS)]
+    y = np.exp(targets - offset)
+    found = [_grid(curve, y, more, degrees, bare=bare) for bare in (True, False)]
     joined = {name: np.concatenate([each[name] for each in found], axis=1) for name in found[0]}
-    counts = [steps[-1] for steps in (BARE_STEPS, STEPS)]
-    return Nodes(curve=curve, offset=offset, dof=degrees, bare=np.repeat([True, False], [count for count, _ in counts]),
-                 pairs=np.repeat([floors for _, floors in counts], [count for count, _ in counts]), **joined)
+    counts = [each["size"].shape[1] for each in found]
+    return Nodes(curve=curve, offset=offset, dof=degrees, bare=np.repeat([True, False], counts),
+                 pairs=np.repeat([1, 2 * len(ERRORS) - 1], counts), **joined)
 
 
-def _search(curve: Curve, y: Array, more: Array, degrees: Array, steps: Sequence[tuple[int, int]]) -> dict[str, Array]:
-    """Nodes (exponents, floors) of the last step, over the range of those that count in the one before."""
-    centre, spread = curve.law.parameters[curve.free[0]].prior or (1.0, 1.0)
-    rows, least = np.arange(len(y)), y.min(axis=1)[:, None]
+def _grid(curve: Curve, y: Array, more: Array, degrees: Array, *, bare: bool) -> dict[str, Array]:
+    """Nodes about the likeliest exponent, with no floor or with floors about the best one of each."""
+    centre, spread = next(p.prior for p in curve.law.parameters if p.prior is not None)
     low, high = (np.full(len(y), np.log(centre) + side * WIDEST * spread) for side in (-1, 1))
-    made: dict[str, Array] = {}
-    for turn, (count, floors) in enumerate(steps):
+    ends, rows = (low, high), np.arange(len(y))
+    for count in ZOOMS:
         size = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, count)
-        part = _part(curve, size, curve.inputs)
-        part = part / part[..., -1:]
-        if floors > 1:
-            near, error = _floor(y[:, None, :], part, more)
-            first = np.clip(near - REACH * error, 0, 0.98 * least)
-            width = np.clip(near + REACH * error, first + 0.01 * least, 0.9999 * least) - first
-            floor = first[..., None] + width[..., None] * (np.arange(floors) + 0.5) / floors
-            share = width / least / floors
-        else:
-            floor, share = np.zeros((*size.shape, 1)), np.ones_like(size)
-        height = np.log(np.maximum(y[:, None, None] - floor[..., None], 1e-3 * y[:, None, None])
-                        / part[:, :, None]).mean(axis=3)
-        for _ in range(4 if floors > 1 else 1):
-            rest, slope = _residuals(y, floor, height, part)
-            height = height + np.clip((slope * rest).sum(axis=3) / np.square(slope).sum(axis=3), -2, 2)
+        best = _given_floor(curve, y, more, degrees, size, _floors(curve, y, more, size, bare=bare, spread=False))
+        top = best["evidence"].reshape(len(y), count).argmax(axis=1)
+        low, high = size[rows, np.maximum(top - 1, 0)], size[rows, np.minimum(top + 1, count - 1)]
+    # (B, A) exponents, each standing for the range to the middles between it and its neighbours
+    size = np.clip(size[rows, top][:, None] + np.r_[-APART[:0:-1], APART], ends[0][:, None], ends[1][:, None])
+    edges = np.concatenate([size[:, :1], (size[:, 1:] + size[:, :-1]) / 2, size[:, -1:]], axis=1)
+    floors = _floors(curve, y, more, size, bare=bare, spread=True)
+    made = _given_floor(curve, y, more, degrees, size, floors)
+    share = np.log(np.diff(edges, axis=1))[..., None] + np.log(floors[1])
+    return {**made, "size": size, "evidence": made["evidence"] + share.reshape(len(y), -1)}
+
+
+def _floors(curve: Curve, y: Array, more: Array, size: Array, *, bare: bool, spread: bool) -> tuple[Array, Array]:
+    """(B, A, F) floors for these exponents, relative to the least response, and the share of its range of each."""
+    if bare:
+        return np.zeros((*size.shape, 1)), np.ones((*size.shape, 1))
+    part = _part(curve, size, curve.inputs)
+    near, error = (each[..., None] / y.min(axis=1)[:, None, None]
+                   for each in _floor(y[:, None, :], part / part[..., -1:], more))
+    if not spread:
+        return np.clip(near, 0.0, HIGHEST), np.ones((*size.shape, 1))
+    at = near + error * np.r_[-ERRORS[:0:-1], ERRORS]
+    ends = (near - np.inf, (at[..., 1:] + at[..., :-1]) / 2, near + np.inf)
+    edges = np.clip(np.concatenate(ends, axis=2), 0, HIGHEST)
+    inner = np.clip(at, edges[..., :-1], edges[..., 1:])
+    return inner, np.diff(edges, axis=2)
+
+
+def _given_floor(curve: Curve, y: Array, more: Array, degrees: Array, size: Array,
+                 floors: tuple[Array, Array]) -> dict[str, Array]:
+    """What the points say of each pair, size and noise integrated out."""
+    floor = floors[0] * y.min(axis=1)[:, None, None]
+    part = _part(curve, size, curve.inputs)
+    part = part / part[..., -1:]
+    height = np.log((y[:, None, None] - floor[..., None]) / part[:, :, None]).mean(axis=3)
+    for _ in range(4):
         rest, slope = _residuals(y, floor, height, part)
-        information = np.square(slope).sum(axis=3)
-        squares = np.maximum(np.square(rest).sum(axis=3) + more[..., None], 1e-20)
-        squares = np.where(np.isfinite(squares), squares, 1e30)
-        evidence = -degrees[..., None] / 2 * np.log(squares) - np.log(information) / 2 + np.log(
-            share * ((high - low) / count)[:, None])[..., None]
-        counted = np.exp(evidence - evidence.max(axis=(1, 2), keepdims=True)).sum(axis=2)
-        able = counted > NEGLIGIBLE * counted.max(axis=1, keepdims=True)
-        if turn + 1 < len(steps):
-            low = size[rows, np.maximum(able.argmax(axis=1) - 1, 0)]
-            high = size[rows, np.minimum(count - able[:, ::-1].argmax(axis=1), count - 1)]
-        made = {"size": size, "floor": floor, "height": height, "evidence": evidence,
-                "variance": squares / degrees[..., None], "information": information}
+        height = height + np.clip((slope * rest).sum(axis=3) / np.square(slope).sum(axis=3), -2, 2)
+    rest, slope = _residuals(y, floor, height, part)
+    information = np.square(slope).sum(axis=3)
+    squares = np.maximum(np.square(rest).sum(axis=3) + more[..., None], 1e-20)
+    squares = np.where(np.isfinite(squares), squares, 1e30)
+    evidence = -degrees[..., None] / 2 * np.log(squares) - np.log(information) / 2
+    made = {"floor": floor, "height": height, "variance": squares / degrees[..., None], "information": information,
+            "evidence": np.where(np.isfinite(evidence), evidence, -1e30)}
     return {name: each.reshape(len(y), -1) for name, each in made.items()}
 
 
@@ -214,7 +233,8 @@ def _seen(each: Nodes, c: Array, s: Array, bare: Array) -> Array:
     top = each.evidence.max(axis=1, keepdims=True)
     scaled = np.add.reduceat(np.exp(each.evidence - top), np.cumsum(each.pairs) - each.pairs, axis=1)
     near = np.exp(-np.square((each.size[..., None] - c) / s) / 2) / s
-    return np.log(np.einsum("ba,bah,ah->bh", scaled, near, np.where(each.bare[:, None], bare, 1 - bare)) + 1e-300) + top
+    odds = np.where(each.bare[:, None], bare, 1 - bare)
+    return np.asarray(np.log(np.einsum("ba,bah,ah->bh", scaled, near, odds) + 1e-300) + top)
 
 
 def _given(each: Nodes, share: Array, c: Array, s: Array, bare: Array) -> tuple[Array, Array]:
@@ -251,13 +271,17 @@ def quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: S
         own = np.concatenate([np.where(weight > 0, scale.back(centre + special.stdtrit(dof, share) * spread), np.nan)
                               for (weight, centre, spread), scale in zip(parts, scales, strict=True)], axis=1)
         low, high = (np.clip(end(own, axis=1), -UNLIMITED, UNLIMITED) for end in (np.nanmin, np.nanmax))
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            below = sum((weight * special.stdtr(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
-                        for (weight, centre, spread), scale in zip(parts, scales, strict=True))
-            small = below < share * total
+        below, above = -share * total, (1 - share) * total  # at the ends, or there is none
+        for turn in range(STEPS):
+            # halves, then the line between the ends, whose weight is halved where the same end moves twice
+            part = 0.5 if turn < HALVES else np.clip(below / (below - above), 1e-3, 1 - 1e-3)
+            middle = low + part * (high - low)
+            over = sum((weight * special.stdtr(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
+                       for (weight, centre, spread), scale in zip(parts, scales, strict=True)) - share * total
+            small = over < 0
             low, high = np.where(small, middle, low), np.where(small, high, middle)
-        ends.append((low + high) / 2)
+            below, above = np.where(small, over, below / 2), np.where(small, above / 2, over)
+        ends.append(low + np.clip(below / (below - above), 0, 1) * (high - low))
     return ends
 
 

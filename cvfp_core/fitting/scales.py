@@ -52,17 +52,17 @@ def back(points: Points, scale: str) -> Callable[[Any], Any]:
 def as_loss(values: Array, law: Law, scale: Quantity) -> Array:
     """The loss of values in the space of the law's residuals, for a scale that is a loss or its perplexity."""
     if logarithmic(scale):
-        return np.exp(values) if law.space == "log" else values
-    return values if law.space == "log" else np.log(values)
+        return values if law.space == "raw" else np.asarray(np.exp(values))
+    return np.asarray(np.log(values)) if law.space == "raw" else values
 
 
 @np.errstate(all="ignore")
 def nats(fitted: Array, targets: Array, law: Law, scale: Quantity) -> Array:
     """Errors of what a law says, in the unit all scales are compared in: that of a loss, else of the logarithm."""
     if link(scale) is not None:
-        return as_loss(fitted, law, scale) - as_loss(targets, law, scale)
+        return np.asarray(as_loss(fitted, law, scale) - as_loss(targets, law, scale))
     if law.space == "log":
-        return fitted - targets
+        return np.asarray(fitted - targets)
     return np.asarray(np.log1p(np.maximum((fitted - targets) / np.abs(targets), -0.999999)))
 
 

@@ -152,7 +152,7 @@ class Candidate:
     bic: float | None = None
     """Summed over the series: what is compared where AICc does not exist for every law."""
     weight: float | None = None
-    """In the forecasts, where laws are averaged."""
+    """In the average that is forecast, over the series; None where it is not one of it."""
     backtest: float | None = None
     """Mean absolute error of the next size, as a fraction; None without a fold."""
     folds: int = 0

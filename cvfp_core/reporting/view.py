@@ -156,7 +156,8 @@ class Facts:
     @cached_property
     def choice(self) -> dict[str, Any]:
         if self.surface:
-            return Choice(law=self.law, distinguishable=False, reason="given", candidates=()).as_dict()
+            return Choice(law=self.law, scale=self.asked.y or "val_ppl", distinguishable=False, reason="given",
+                          candidates=()).as_dict()
         return choose_law(self.records, registry=self.registry, **self.asked_axes()).as_dict()
 
     @property

@@ -114,7 +114,7 @@ def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x:
             y: str | None = None, by: str | Sequence[str] | None = None, along: str | None = None,
             where: str | None = None, map: Mapping[str, str] | None = None, weights: str | None = None,
             options: Mapping[str, Scalar | None] | None = None, new: Mapping[str, float] | None = None,
-            margin: float = MARGIN) -> Forecasts:
+            margin: float = MARGIN, prior: bool = True, pool: bool = True) -> Forecasts:
     """What each series will be at other inputs, with 95 % intervals of the mean and of one new run.
 
     runs: what `read` takes or gave. at: training tokens, or values by input. law: a name, a Law, an lmfit model,
@@ -122,20 +122,25 @@ def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x:
     along: the input, or a quantity that follows from the inputs, that the back-test goes along. weights: the column of
     the runs' weights in what is minimised. new: covariates of a configuration nobody trained, such as
     `{"val_er": 0.81}`; the forecast is then of it, and `by` tells configurations apart, by default `variant`. margin:
-    change of the left-out error, as a fraction, up to which a covariate adds nothing that matters.
+    change of the left-out error, as a fraction, up to which a covariate adds nothing that matters. prior, pool: for
+    `auto`, whether what is known of published laws counts, and whether series tell of each other.
 
         cvfp.predict("runs.csv", {"flops": ["10x", 1e21]}, x="flops", y="val_loss")
     """
     question = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
-    return forecast(question, at, law, along=along, new=new, margin=margin)
+    return forecast(question, at, law, along=along, new=new, margin=margin, prior=prior, pool=pool)
 
 
 def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None,
-             new: Mapping[str, float] | None = None, margin: float = MARGIN) -> Forecasts:
+             new: Mapping[str, float] | None = None, margin: float = MARGIN, prior: bool = True,
+             pool: bool = True) -> Forecasts:
     """The forecast of what was asked, with that law or the best of these, at these points; or of a configuration.
 
     law: where several inputs are given, `auto` is the law of these that is installed, or the best of several.
     """
+    if not (prior and pool) and (law != AUTO or new is not None or (isinstance(at, Mapping) and len(at) > 1)):
+        raise UsageError(f"prior and pool are of the curves that '{AUTO}' chooses; leave them out with another law, "
+                         "with --new, or at several inputs")
     if new is not None:
         other = [f"--law {law}"] * (law not in (AUTO, NAME)) + [f"--along {along}"] * (along is not None)
         other += [f"--set {name}" for name in asked.options]
@@ -157,7 +162,8 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
-                               along=along, options=asked.options, registry=asked.runs.registry)
+                               along=along, options=asked.options, prior=prior, pool=pool,
+                               registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given)
 
 
@@ -241,20 +247,26 @@ def _of_surfaces(predictions: Sequence[Prediction], asked: Asked) -> Iterator[Bl
 
 
 def _of_choice(choice: Choice) -> Iterator[Block]:
-    yield Text.assemble("law: ", (choice.law, "bold"), f", {choice.reason}")
+    several = len({each.scale for each in choice.candidates}) > 1
+    weighs = any(each.weight is not None for each in choice.candidates)
+    yield Text.assemble("law: ", (choice.law, "bold"), f" of {choice.scale}" if several else "", f", {choice.reason}")
     if not choice.candidates:
         return
-    made = table([("law", "l"), ("parameters", "r"), ("AICc", "r"), ("back-test", "r"), ("folds", "r"),
-                  ("F test p", "r"), ("", "l")])
+    made = table([("law", "l"), *[("scale", "l")] * several, ("parameters", "r"), (choice.criterion, "r"),
+                  ("back-test", "r"), ("folds", "r"), ("F test p", "r"), *[("weight", "r")] * weighs, ("", "l")])
     for each in choice.candidates:
+        criterion = each.aicc if choice.criterion == "AICc" else each.bic
         made.add_row(
-            each.law, str(each.parameters), "-" if each.aicc is None else f"{each.aicc:.1f}",
+            each.law, *([each.scale] if several else []), str(each.parameters),
+            "-" if criterion is None else f"{criterion:.1f}",
             "-" if each.backtest is None else f"{each.backtest:.1%}", str(each.folds),
             "-" if each.p_value is None else p(each.p_value),
+            *(["-" if each.weight is None else f"{each.weight:.0%}"] if weighs else []),
             Text(each.verdict, style="bold" if each.verdict == "chosen" else "dim"),
         )
     yield made
-    yield Text("back-test: mean error of the next size when the law saw only the smaller ones", style="dim")
+    yield Text("back-test: mean error of the next size when the law saw only the smaller ones"
+               + "; weight: in the average that is forecast" * weighs, style="dim")
 
 
 def _sentence(each: Prediction) -> str:

@@ -75,7 +75,7 @@ SATURATING = Law(
     title="power law on top of a floor",
     form="PPL = E + A * tokens^alpha",
     parameters=(_FLOOR, _SIZE, Parameter(name="alpha", meaning="scaling exponent above the floor", maximum=0,
-                                         prior=(0.35, 0.8))),
+                                         prior=(0.4, 1.0))),
     function=lambda train_tokens, E, A, alpha: E + A * train_tokens**alpha,
     linear=("E", "A"),
     floor="E",
