@@ -168,7 +168,9 @@ def _given_floor(curve: Curve, y: Array, more: Array, degrees: Array, size: Arra
     information = np.square(slope).sum(axis=3)
     squares = np.maximum(np.square(rest).sum(axis=3) + more[..., None], 1e-20)
     squares = np.where(np.isfinite(squares), squares, 1e30)
-    evidence = -degrees[..., None] / 2 * np.log(squares) - np.log(information) / 2
+    # what other series tell is a prior of the variance, which is normalised as any: scales have other units
+    told = np.where(more > 0, (degrees - y.shape[1] + 1) / 2 * np.log(np.maximum(more, 1e-300)), 0.0)
+    evidence = told[..., None] - degrees[..., None] / 2 * np.log(squares) - np.log(information) / 2
     made = {"floor": floor, "height": height, "variance": squares / degrees[..., None], "information": information,
             "evidence": np.where(np.isfinite(evidence), evidence, -1e30)}
     return {name: each.reshape(len(y), -1) for name, each in made.items()}
