@@ -79,10 +79,12 @@ class Average:
             weights, evidence = weighed(own, alone=alone, prior=prior, telling=tells)
             told = [scale.log_jacobian(target) for target in targets]
             found.append([one + two for one, two in zip(evidence, told, strict=True)] if isinstance(evidence, list) else
-                         evidence + sum(float(each[tell].sum()) for each, tell in zip(told, tells, strict=True)))
+                         (evidence + sum(float(each[tell].sum()) for each, tell in zip(told, tells, strict=True)))
+                         / sum(telling))
             self.nodes.append(own)
             self.weights.append(weights)
-        # (scales, B) of each group: the odds of the scales
+        # (scales, B) of each group: the odds of the scales, as one series of these has them. The product over series
+        # would add up what no law here explains, and hold the wrong scale for certain
         self.odds = [special.softmax(np.stack([each[g] if isinstance(each, list) else np.full(len(rows), each)
                                                for each in found]), axis=0) for g, rows in enumerate(self.groups)]
 
