@@ -272,12 +272,10 @@ def _print_messages(made: Ingested) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for problem in (*made.faults, *(file.problem for file in made.files if file.problem)):
         console.print(Text(f"cvfp: {problem}", style="red"))
-    files = sorted(made.files, key=lambda file: not file.refused)
-    messages = [message for file in files for message in file.messages]
-    for message in messages[:_MESSAGES]:
+    for message in made.messages[:_MESSAGES]:
         console.print(Text(f"reported: {message}", style="yellow"))
     reported = sum(file.reported for file in made.files)
-    if len(messages) > _MESSAGES:
+    if len(made.messages) > _MESSAGES:
         console.print(f"and others: {reported:,} lines or rows were reported", style="dim")
 
 

@@ -72,12 +72,15 @@ class Rows:
         self._next += 1
         return self._next - 1
 
-    def take(self) -> pl.DataFrame:
-        """The rows in the record schema, with the columns inputs have beside it; they are handed over, not kept."""
+    def take(self) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        """The rows in the record schema, with the columns inputs have beside it, and what is said of equal figures.
+
+        They are handed over, not kept.
+        """
         frames, self._frames = self._frames, []
         if not frames:
             own = {name: dtype() for name, dtype in _OWN.items()}
-            return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
+            return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()}), ()
         records = add_identity(pl.concat(frames, how="diagonal_relaxed"))
         return told_apart(derive(records, self.declared))
 

@@ -36,7 +36,9 @@ class FileReport:
     reported: int = 0
     """Lines or rows that were not understood, contradict others, or are no record."""
     messages: tuple[str, ...] = ()
-    """The first of them: file, line, what was expected, what stands there."""
+    """The first of them, refusals first: file, line, what was expected, what stands there."""
+    refusals: tuple[str, ...] = ()
+    """Of the messages: those of rows that are no record, with the remedy."""
     refused: int = 0
     """Of the reported: rows that are no record (a value out of range, a column missing)."""
     alphas: int = 0
@@ -70,6 +72,8 @@ class Ingested:
     duplicates: tuple[Duplicate, ...]
     faults: tuple[str, ...]
     """Ingesters that failed to look at what they were asked about: what they would have read is missing."""
+    alike: tuple[str, ...]
+    """Runs with the figures of another that are kept, as their settings differ."""
     _spool: Spool
     _runs: pl.DataFrame
 
@@ -79,14 +83,20 @@ class Ingested:
         return tuple(file for file in self.files if file.problem or file.refused)
 
     @property
+    def messages(self) -> tuple[str, ...]:
+        """What was refused, of all files, then what else was not understood."""
+        return (*(message for file in self.files for message in file.refusals),
+                *(message for file in self.files for message in file.messages[len(file.refusals):]))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was read as what, one line a file; what is said of several files comes once."""
         said: dict[str, list[str]] = {}
         for file in self.files:
             if file.notes:
                 said.setdefault("; ".join(file.notes), []).append(file.name)
-        return tuple(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
-                     for text, names in said.items())
+        return (*(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
+                  for text, names in said.items()), *self.alike)
 
     @property
     def curves(self) -> pl.DataFrame:
@@ -99,9 +109,7 @@ class Ingested:
 
     def require_complete(self) -> Ingested:
         """This; raises CvfpError naming the first line or file that is not accounted for, if any is."""
-        messages = [*self.faults, *(file.problem for file in self.files if file.problem)]
-        messages += [message for file in self.files for message in file.messages]
-        messages += self.skipped
+        messages = [*self.faults, *(file.problem for file in self.files if file.problem), *self.messages, *self.skipped]
         if messages:
             count = sum(file.reported + bool(file.problem) for file in self.files) + len(self.skipped + self.faults)
             more = f" (and {count - 1} more)" if count > 1 else ""
@@ -113,9 +121,8 @@ class Ingested:
         if not self.records.is_empty():
             return self
         more = f" (and {len(self.skipped) - 1:,} more)" if len(self.skipped) > 1 else ""
-        found = f"{self.skipped[0]}{more}" if self.skipped else next(
-            (message for file in self.files for message in file.messages),
-            "nothing in it is a run; give logs, tables, or folders of them" if self.files else
+        found = f"{self.skipped[0]}{more}" if self.skipped and not self.messages else next(
+            iter(self.messages), "nothing in it is a run; give logs, tables, or folders of them" if self.files else
             "there are no files in it; give logs, tables, or folders of them")
         asked = "', '".join(map(str, paths))
         raise CvfpError(f"no runs in '{asked}': {found}")
@@ -157,15 +164,16 @@ def ingest(
             files.append(reader.read(source, source.ingester))
     if rows.seen:
         columns_mapping.require(options.mapping, rows.seen)
-    records, duplicates = merge(rows.take())
+    found, said = rows.take()
+    records, duplicates = merge(found)
+    stated = published.link(published.relabelled(reader.published, found, records), records)
     records = unique_ids(records)
-    stated = published.link(reader.published, records)
     records = published.beside(records, stated.frame).sort(_ORDER, nulls_last=True, maintain_order=True)
     for name, message in stated.unlinked:
         files = [_with_message(file, message) if file.name == name else file for file in files]
     return Ingested(
         records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
-        skipped=tuple(skipped), duplicates=duplicates, faults=tuple(faults), _spool=spool,
+        skipped=tuple(skipped), duplicates=duplicates, faults=tuple(faults), alike=said, _spool=spool,
         _runs=records.select(pl.col("_run").alias("run"), "run_id"),
     )
 
@@ -240,9 +248,10 @@ class _Reader:
         self.rows.keep(batch)
         refused = sorted(batch.refused.values(), key=lambda each: each.line)
         count = sum(each.rows for each in refused)
-        messages = (*(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN]), *report.messages)
+        refusals = tuple(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN])
         return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
-                       columns=tuple(batch.columns), reported=report.reported + count, messages=messages)
+                       columns=tuple(batch.columns), reported=report.reported + count, refusals=refusals,
+                       messages=(*refusals, *report.messages))
 
 
 def _message(name: str, item: NotUnderstood) -> str:

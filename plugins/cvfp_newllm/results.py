@@ -14,7 +14,7 @@ from cvfp_core.ingesting.lines import bad_json, shown, text_of
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_newllm import console, labels
-from cvfp_newllm.logged import fingerprint
+from cvfp_newllm.logged import final_er, fingerprint
 
 RESULTS = "detailed_results.json"
 _FILES = (RESULTS, "summary.json", "alpha_progression.json", "metadata.json")
@@ -84,7 +84,7 @@ def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
             yield NotUnderstood(
                 line=logged.line, file=log, expected=f"the figures of row {line} of {RESULTS}", found=shown(both, 100)
             )
-        yield replace(run, curves=logged.curves if logged else ())
+        yield run if logged is None else _with_checks(run, logged)
     yield from printed.values()  # runs that died before their results were written
     exact = [alpha for name in _FILES[1:3] if (path / name).is_file()
              for line, row in enumerate(_rows(path / name), 1) for alpha in _published(line, row, experiment)]
@@ -97,6 +97,13 @@ def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
             yield NotUnderstood(
                 line=1, expected="a file of a new-llm results folder", found=repr(other.name), file=other.name
             )
+
+
+def _with_checks(run: FoundRun, logged: FoundRun) -> FoundRun:
+    """The run with the curves of its log, and the last of the checks of its effective rank as the final one."""
+    checks = next((curve.values for curve in logged.curves if curve.metric == "val_er"), ())
+    return replace(run, curves=logged.curves, columns={
+        **run.columns, "val_er": final_er(run.columns.get("val_er"), checks)})
 
 
 def _has_rows(text: str, column: str) -> bool:
