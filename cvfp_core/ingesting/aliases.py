@@ -129,7 +129,7 @@ def adopt(records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, s
         taken[name], columns[name] = column if factor == 1 else f"{column} * {factor:g}", column
         left += [f"{other} is not read as {name}, as {column} is" for _, _, other in others]
         records = records.with_columns(_times(records[column], factor).alias(name))
-    made = conform(records, names.quantities, derived=False)
+    made = conform(records, names.quantities, derived=False, whole=False)
     return Adopted(records=made.records, taken=taken, left=tuple(left),
                    rejected=tuple((each, columns.get(each.column, each.column)) for each in made.rejected))
 

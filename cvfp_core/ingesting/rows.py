@@ -21,7 +21,7 @@ from cvfp_core.registry.kinds import IngestOptions, VariantFamily
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.found import FoundRun
 from cvfp_core.schema.quantities import Quantity, of
-from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive
+from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive, with_schema
 
 _BATCH = 10_000
 _SIZES = ("num_layers", "context_dim", "num_input_tokens")
@@ -81,7 +81,7 @@ class Rows:
         if not frames:
             own = {name: dtype() for name, dtype in _OWN.items()}
             return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()}), ()
-        records = add_identity(pl.concat(frames, how="diagonal_relaxed"))
+        records = add_identity(with_schema(pl.concat(frames, how="diagonal_relaxed")))
         return told_apart(derive(records, self.declared))
 
     def variant(self, name: str) -> Variant | None:
@@ -172,7 +172,7 @@ class Batch:
     def in_series(self) -> list[pl.DataFrame]:
         """The frames; in a table without variants, columns of few texts tell its series apart."""
         if not self.aliases or self.count < 2 * _RUNS_IN_A_SERIES or any(
-                each["variant"].is_not_null().any() for each in self.frames):
+                "variant" in each.columns and each["variant"].is_not_null().any() for each in self.frames):
             return self.frames
         texts = [name for name, dtype in self.frames[0].schema.items() if dtype == pl.String and name not in SCHEMA
                  and not name.startswith("_") and name != "content"
@@ -208,7 +208,7 @@ class Batch:
             self._through([row for row, is_held in zip(runs, held, strict=True) if is_held],
                           own.filter(pl.Series(held)), given)
             return
-        made = conform(loose.hstack(own), self.rows.declared, derived=False)
+        made = conform(loose.hstack(own), self.rows.declared, derived=False, whole=False)
         for each in made.rejected:
             self._refuse(own["_line"][each.row], f"{each.column} {each.reason}", _refusal(
                 each.column, each.reason, runs[each.row].get(each.column)))
