@@ -179,7 +179,7 @@ def merge(records: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Duplicate, ...]]:
     duplicates = []
     for group in several.partition_by("content", maintain_order=True):
         rows = sorted(group.to_dicts(), key=lambda row: (
-            not row["_exact"], not str(row["settings_source"]).startswith("preset"), row["_name"], row["_line"]))
+            not row["_exact"], not str(row.get("settings_source")).startswith("preset"), row["_name"], row["_line"]))
         one = {name: next((row[name] for row in rows if row[name] is not None), None) for name in group.columns}
         one["_run"] = next((row["_run"] for row in rows if row["_curves"]), rows[0]["_run"])
         one["_order"] = min(row["_order"] for row in rows)

@@ -149,7 +149,7 @@ def ingest(
                             quantities=registry.items(Quantity), take=take or Take())
     rows, spool = Rows(registry), Spool()
     reader = _Reader(registry, options, rows, spool)
-    files = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
+    read = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
     skipped, faults = [], []
     for source in sources.find(paths, registry, format_):
         if source.path.absolute() in reader.joined:
@@ -159,12 +159,13 @@ def ingest(
         elif source.ingester is None and not source.asked:
             skipped.append(f"{source.name}: {source.problem}")
         elif source.ingester is None:
-            files.append(FileReport(name=source.name, ingester=None, problem=f"{source.name}: {source.problem}"))
+            read.append(_Read(FileReport(name=source.name, ingester=None, problem=f"{source.name}: {source.problem}")))
         else:
-            files.append(reader.read(source, source.ingester))
+            read.append(reader.read(source, source.ingester))
     if rows.seen:
         columns_mapping.require(options.mapping, rows.seen)
     found, said = rows.take()
+    files = [each.whole() for each in read]
     records, duplicates = merge(found)
     stated = published.link(published.relabelled(reader.published, found, records), records)
     records = unique_ids(records)
@@ -178,6 +179,27 @@ def ingest(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What became of a file, but for what its rows said on their way through the gate."""
+
+    report: FileReport
+    batch: Batch | None = None
+    """None: nothing of it was taken."""
+
+    def whole(self) -> FileReport:
+        """All that became of it, when its rows are through."""
+        batch, report = self.batch, self.report
+        if batch is None:
+            return report
+        refused = sorted(batch.refused.values(), key=lambda each: each.line)
+        count = sum(each.rows for each in refused)
+        refusals = tuple(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN])
+        return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
+                       columns=tuple(batch.columns), reported=report.reported + count, refusals=refusals,
+                       messages=(*refusals, *report.messages))
+
+
 class _Reader:
     """Reads one source after the other into shared rows and curves."""
 
@@ -187,7 +209,7 @@ class _Reader:
         self.joined: set[Path] = set()
         """Files that were read as a part of the run beside them."""
 
-    def read(self, source: sources.Source, ingester: Ingester) -> FileReport:
+    def read(self, source: sources.Source, ingester: Ingester) -> _Read:
         owner = self.registry.owner(Ingester, ingester.name)
         place = f"{source.name} ({ingester.name}, {owner.name} {owner.version})"
         batch = self.rows.batch(source.name, place, self.options, aliases=ingester.general)
@@ -212,18 +234,20 @@ class _Reader:
                         messages.append(_message(source.name, item))
             batch.close()
         except IngestError as error:
-            return replace(report, problem=f"{source.name}{_join(str(error))}")
+            return _Read(replace(report, problem=f"{source.name}{_join(str(error))}"))
         except CvfpError as error:
-            return replace(report, problem=f"{source.name}: {error}")
+            return _Read(replace(report, problem=f"{source.name}: {error}"))
         except OSError as error:
-            return replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}")
+            return _Read(replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}"))
         except culprits.PASSING:
             raise
         except BaseException as error:  # a plugin's fault must not cost the other files
-            return replace(report, problem=f"{source.name}: {self.registry.blame(Ingester, ingester.name, error)}")
+            why = self.registry.blame(Ingester, ingester.name, error)
+            return _Read(replace(report, problem=f"{source.name}: {why}"))
         self.published += stated
-        return self._kept(batch, replace(report, alphas=len(stated), reported=reported, messages=tuple(messages),
-                                         lines=Tally(record=record, curve=curve, noise=noise)))
+        self.rows.keep(batch)
+        return _Read(replace(report, alphas=len(stated), reported=reported, messages=tuple(messages),
+                             lines=Tally(record=record, curve=curve, noise=noise)), batch)
 
     def _joined(self, ingester: Ingester, path: Path, options: IngestOptions) -> Iterator[Found]:
         """What the ingester finds, steps joined to runs and a run with what stands beside it."""
@@ -232,7 +256,7 @@ class _Reader:
             found = steps.join(found, path, options)
         return beside.join(found, path, options, self.joined)
 
-    def table(self, name: str, table: pl.DataFrame) -> FileReport:
+    def table(self, name: str, table: pl.DataFrame) -> _Read:
         """Reads a frame of one run a row, or of steps of runs."""
         batch = self.rows.batch(name, name, self.options, aliases=True)
         rows = (FoundRun(line=number, columns=row) for number, row in enumerate(table.to_dicts(), 1))
@@ -242,16 +266,8 @@ class _Reader:
             elif isinstance(item, Remark):
                 batch.remarks.append(item.text)
         batch.close()
-        return self._kept(batch, FileReport(name=name, ingester=None, lines=Tally(record=table.height)))
-
-    def _kept(self, batch: Batch, report: FileReport) -> FileReport:
         self.rows.keep(batch)
-        refused = sorted(batch.refused.values(), key=lambda each: each.line)
-        count = sum(each.rows for each in refused)
-        refusals = tuple(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN])
-        return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
-                       columns=tuple(batch.columns), reported=report.reported + count, refusals=refusals,
-                       messages=(*refusals, *report.messages))
+        return _Read(FileReport(name=name, ingester=None, lines=Tally(record=table.height)), batch)
 
 
 def _message(name: str, item: NotUnderstood) -> str:

@@ -52,13 +52,13 @@ def into(folder: Path, made: Ingested) -> Stored:
 
 def _new(records: pl.DataFrame, before: pl.DataFrame) -> _New:
     """Those of the records that are not there before; the figures of another under other settings are another run."""
-    rows = before.select(name for name in _TOLD_BY if name in before.columns).to_dicts()
+    rows = _told_by(before)
     ids = {row["run_id"]: row for row in rows}
     there = {content: row for row in rows for content in _contents(row)}
     known: dict[str, Duplicate] = {}
     renamed: dict[str, str] = {}
     contents: dict[str, str] = {}
-    for row in records.select(_TOLD_BY).to_dicts():
+    for row in _told_by(records):
         run_id = row["run_id"]
         alike = [there[content] for content in _contents(row) if content in there]
         same = next((each for each in alike if not contradicts(each, row)), None if alike else ids.get(run_id))
@@ -71,6 +71,10 @@ def _new(records: pl.DataFrame, before: pl.DataFrame) -> _New:
     return _New(known=tuple(known.values()), renamed=renamed, records=left.with_columns(
         content=pl.coalesce(pl.col("run_id").replace_strict(contents, default=None, return_dtype=pl.String), "content"),
         run_id=pl.col("run_id").replace(renamed)) if renamed else left)
+
+
+def _told_by(records: pl.DataFrame) -> list[dict[str, Any]]:
+    return records.select(name for name in _TOLD_BY if name in records.columns).to_dicts()
 
 
 def _contents(row: Mapping[str, Any]) -> tuple[str, ...]:
