@@ -247,7 +247,9 @@ def _print_account(made: Ingested, stored: Stored | None, into: Path | None) -> 
     alphas = f", {made.published.height} published exponents" if made.published.height else ""
     console.print(f"\n{_plural(runs, 'run')}{alphas} from {_plural(len(made.files), 'input')}")
     twice = (*made.duplicates, *(stored.known if stored else ()))
-    pairs = Counter((_file(each.kept), _file(each.also)) for each in twice)
+    pairs: Counter[tuple[str, str]] = Counter()
+    for each in twice:
+        pairs[_file(each.kept), _file(each.also)] += each.runs
     for (kept, also), count in pairs.items():
         console.print(Text(f"{_plural(count, 'run')} of {also} are in {kept} already: kept once", style="yellow"))
     if stored is not None:

@@ -14,12 +14,12 @@ from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import tags
 from cvfp_core.ingesting.aliases import Names, adopt
-from cvfp_core.ingesting.content import add_identity, safe, told_apart
+from cvfp_core.ingesting.content import add_identity, once, safe, told_apart
 from cvfp_core.ingesting.lines import shown
 from cvfp_core.registry import Registry, options
 from cvfp_core.registry.kinds import IngestOptions, VariantFamily
 from cvfp_core.schema.cells import Variant
-from cvfp_core.schema.found import FoundRun
+from cvfp_core.schema.found import Curve, FoundRun
 from cvfp_core.schema.quantities import Quantity, of
 from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive, with_schema
 
@@ -67,6 +67,10 @@ class _Ready:
         return (batch.aliases, frozenset(batch.known), frozenset(self.given), *columns.items())
 
 
+_SOME = Curve(phase=2, metric="", steps=(), values=())
+"""In place of the curves of a run that waits: they are kept elsewhere."""
+
+
 class Rows:
     """All rows that passed the gate, file by file; a file that failed leaves none."""
 
@@ -111,7 +115,7 @@ class Rows:
         self._waiting.clear()
         frames, self._frames = self._frames, []
         if not frames:
-            own = {name: dtype() for name, dtype in _OWN.items()}
+            own = {name: dtype() for name, dtype in _OWN.items()} | {"_times": pl.Int64()}
             return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()}), ()
         records = add_identity(with_schema(pl.concat(frames, how="diagonal_relaxed").sort("_order")))
         return told_apart(derive(records, self.declared))
@@ -165,7 +169,7 @@ class Batch:
         if found.taken:
             self.taken |= found.taken
             self.known.update(found.taken.values())
-        self._pending.append((number, found))
+        self._pending.append((number, replace(found, curves=found.curves[:1] and (_SOME,))))
         if len(self._pending) >= _BATCH:
             self.frames += _through(self.rows, [self._ready()])
         return number
@@ -283,7 +287,7 @@ def _through(rows: Rows, ready: Sequence[_Ready]) -> list[pl.DataFrame]:
         return []
     whose = {line[0]: each.batch for each in ready for line in each.own}
     own = pl.DataFrame([line for each in ready for line in each.own], schema=_OWN, orient="row").with_columns(
-        run_id=pl.lit("-"))
+        run_id=pl.lit("-"), _times=pl.lit(1, pl.Int64))
 
     def refuse(records: pl.DataFrame, row: int, reason: str, text: str) -> None:
         whose[records["_run"][row]].refuse(records["_line"][row], reason, text)
@@ -310,7 +314,7 @@ def _through(rows: Rows, ready: Sequence[_Ready]) -> list[pl.DataFrame]:
             batch.remarks += [text for text in adopted.left if text not in batch.remarks]
     for number in records["_run"]:
         whose[number].count += 1
-    return [records]
+    return [once(records) if len(ready) == 1 else records]
 
 
 def _without(ready: _Ready, numbers: set[int]) -> _Ready:
