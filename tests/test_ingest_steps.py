@@ -234,3 +234,10 @@ def test_a_configuration_beside_a_table_of_runs_is_not_passed_over_in_silence(tm
     made = read(tmp_path)
     assert made.records.height == 2
     assert [text.partition(":")[0] for text in made.skipped] == [f"{tmp_path.name}/config.yaml"]
+
+
+def test_a_size_that_is_spelt_otherwise_tells_runs_apart(tmp_path: Path) -> None:
+    """Every spelling that a table's columns are read under counts, not only names and aliases as they are declared."""
+    lines = [f"{size},{step},{4 - step / 10}" for size, steps in ((1, (1, 2, 3)), (2, (4, 5, 6))) for step in steps]
+    made = read(write(tmp_path, "\n".join(["Params (M),step,val_loss", *lines]), "a.csv"))
+    assert sorted(made.records.select("params", "val_loss").rows()) == [(1e6, 3.7), (2e6, 3.4)]

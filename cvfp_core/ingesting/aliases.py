@@ -99,6 +99,16 @@ class Names:
         return made[0] if made else None
 
 
+def names_of(declared: Mapping[str, Quantity]) -> Names:
+    """What columns are called where plugins declare these quantities beside those there are."""
+    return _names_of(tuple(declared.items()))
+
+
+@cache
+def _names_of(declared: tuple[tuple[str, Quantity], ...]) -> Names:
+    return Names(dict(declared))
+
+
 def adopt(records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, str], names: Names,
           known: Collection[str] = ()) -> Adopted:
     """The records with quantities that the table has under other names set beside, through the gate.

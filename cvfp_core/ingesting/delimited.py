@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.aliases import Names
+from cvfp_core.ingesting.aliases import Names, names_of
 from cvfp_core.ingesting.lines import encoding, shown, text_of
 from cvfp_core.schema.found import NotUnderstood
 from cvfp_core.schema.quantities import Quantity
@@ -76,7 +76,7 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | NotUnderstood]]:
 
     Raises IngestError where the table cannot be read on.
     """
-    return ((line, row) for line, row in lines(path, Names({}), {}) if row is not None)
+    return ((line, row) for line, row in lines(path, names_of({}), {}) if row is not None)
 
 
 def lines(path: Path, names: Names, mapping: Mapping[str, str]

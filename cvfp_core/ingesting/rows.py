@@ -13,7 +13,7 @@ import polars as pl
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import tags
-from cvfp_core.ingesting.aliases import Names, adopt
+from cvfp_core.ingesting.aliases import adopt, names_of
 from cvfp_core.ingesting.content import add_identity, once, safe, told_apart
 from cvfp_core.ingesting.lines import shown
 from cvfp_core.registry import Registry, options
@@ -77,7 +77,7 @@ class Rows:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.declared = registry.items(Quantity)
-        self.names = Names(self.declared)
+        self.names = names_of(self.declared)
         self.seen: set[str] = set()
         """Columns as the inputs call them."""
         self._frames: list[pl.DataFrame] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.ingesting.aliases import Names
+from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.ingesting.delimited import (
     LONGEST,
     cells_of,
@@ -57,7 +57,7 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     wide = sizes if len(sizes) >= _WIDE else []
     yield from _remarks(heading, names, wide)
     count, noise, label = 0, 0, path.stem
-    for line, row in lines(path, Names(options.quantities), options.mapping):
+    for line, row in lines(path, names_of(options.quantities), options.mapping):
         if row is None:
             noise += 1
         elif isinstance(row, NotUnderstood):
