@@ -135,11 +135,18 @@ def test_a_train_loss_many_times_the_validation_loss_is_remarked(tmp_path: Path)
     assert any("8.0 times its validation loss: probably summed" in note for note in read(tmp_path).notes)
 
 
-def test_damaged_weights_and_arguments_say_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [
+    b"\xff" * 40, b"\x02", struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 17) + b'{"a":{"shape":-1}}'[:17],
+    struct.pack("<Q", 20) + b'{"a":{"shape":[-7]}}',
+])
+def test_damaged_weights_and_arguments_give_no_number_and_it_is_said(tmp_path: Path, damaged: bytes) -> None:
     _state(tmp_path / "tiny", 200)
-    write(tmp_path / "tiny", b"\xff" * 40, "model.safetensors")
+    _tensors(tmp_path / "tiny", "model-00001-of-00002.safetensors", a=[2, 3])
+    write(tmp_path / "tiny", damaged, "model-00002-of-00002.safetensors")
     write(tmp_path / "tiny", b"PK\x03\x04broken", "training_args.bin")
-    assert rows(read(tmp_path))[0]["params"] is None
+    made = read(tmp_path)
+    assert rows(made)[0]["params"] is None
+    assert "the header of model-00002-of-00002.safetensors is damaged" in made.notes[0]
 
 
 # Weights & Biases
