@@ -221,7 +221,9 @@ def test_last_values_beside_the_steps_are_of_the_same_run(tmp_path: Path) -> Non
     write(tmp_path, "step,train_loss\n1,5.0\n2,4.0\n", "exp/tiny/metrics.csv")
     write(tmp_path, '{"val_loss": 4.5, "train_loss": 9.0, "tokens": 640}', "exp/tiny/summary.json")
     write(tmp_path, '{"n_params": 7}', "exp/tiny/config.json")
-    (row,) = rows(read(tmp_path / "exp"))
+    made = read(tmp_path / "exp")
+    (row,) = rows(made)
+    assert "summary.json says train_loss 9.0, not 4.0: what the steps say counts" in made.files[0].remarks
     assert [row[name] for name in ("run_id", "val_loss", "train_loss", "tokens_seen", "train_tokens", "params")] == [
         "tiny", 4.5, 4.0, 640, 640, 7]
     (first,) = _take("step=1", tmp_path / "exp")

@@ -22,6 +22,7 @@ from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping, packed, reading
 from ingesting import DATA, lines_of, read, rows, write
+from made_formats import write_events
 
 CSV = DATA / "tables" / "runs.csv"
 MAP = {"variant": "model", "num_samples": "samples", "train_tokens": "tokens", "val_ppl": "exp(eval_loss)",
@@ -163,33 +164,13 @@ def test_an_event_file_becomes_a_record_with_curves(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     path = tmp_path / "lab" / "small" / "events.out.tfevents.1.host"
     path.parent.mkdir(parents=True)
-    _write_events(path, [("eval/loss", 10, 4.0), ("eval/loss", 20, 3.0), ("train/tokens", 20, 5000.0)])
+    write_events(path, [("eval/loss", 10, 4.0), ("eval/loss", 20, 3.0), ("train/tokens", 20, 5000.0)])
     made = read(path)
     assert [file.problem for file in made.files] == [None]
     (row,) = rows(made)
     assert (row["run_id"], row["experiment"], row["train_tokens"]) == ("small", "lab", 5000)
     assert row["val_ppl"] == pytest.approx(math.exp(3.0))
     assert made.curves.filter(metric="eval/loss")["value"].to_list() == [4.0, 3.0]
-
-
-def _write_events(path: Path, scalars: list[tuple[str, int, float]]) -> None:
-    """An event file as TensorBoard reads it: records framed by length and checksums."""
-    import struct
-
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-    events = [Event(wall_time=0.0, file_version="brain.Event:2")] + [
-        Event(wall_time=1.0, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
-        for tag, step, value in scalars
-    ]
-    with path.open("wb") as file:
-        for event in events:
-            data = event.SerializeToString()
-            header = struct.pack("<Q", len(data))
-            checks = [struct.pack("<I", masked_crc32c(part)) for part in (header, data)]
-            file.write(header + checks[0] + data + checks[1])
 
 
 ND = """n_params,n_tokens,flops,val_loss

@@ -13,12 +13,13 @@ from cvfp_core.ingesting.delimited import (
     cells_of,
     column_names,
     delimiter_of,
+    first_lines,
     header,
     is_comment,
     lines,
     value,
 )
-from cvfp_core.ingesting.lines import encoding, text_of
+from cvfp_core.ingesting.lines import encoding
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
 from cvfp_core.schema.quantities import QUANTITIES
@@ -36,7 +37,7 @@ def matches(path: Path, head: bytes | None) -> bool:
     """
     if head is None or (b"\x00" in head[:1000] and encoding(head) == "utf-8"):
         return False
-    first = [line for line in text_of(head).lstrip("\ufeff").splitlines() if not is_comment(line)]
+    first = [line for line in first_lines(head) if not is_comment(line)]
     if not first or len(first[0]) > LONGEST or first[0].lstrip()[0] in "[{<":
         return False
     delimiter = delimiter_of(first[0])

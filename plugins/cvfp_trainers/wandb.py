@@ -27,8 +27,7 @@ _EXTREMES = re.compile(r"__(?:MIN|MAX)$")
 
 
 def _names(head: bytes | None) -> list[str]:
-    lines = text_of(head or b"").lstrip("\ufeff").splitlines()
-    return delimited.cells_of(lines[0], ",") if lines else []
+    return delimited.cells_of(delimited.first_lines(head or b"")[0], ",")
 
 
 def matches_runs(path: Path, head: bytes | None) -> bool:

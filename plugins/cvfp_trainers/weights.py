@@ -41,7 +41,7 @@ def _elements(file: Path) -> dict[str, int] | None:
     try:
         with file.open("rb") as opened:
             (size,) = struct.unpack("<Q", opened.read(8))
-            header = json.loads(opened.read(size)) if size <= _HEADER else "too long"
+            header: Any = json.loads(opened.read(size)) if size <= _HEADER else None
         shapes = {name: each["shape"] for name, each in header.items() if name != "__metadata__"}
         sound = all(type(side) is int and 0 <= side <= _LONGEST for shape in shapes.values() for side in shape)
         return {name: math.prod(shape) for name, shape in shapes.items()} if sound else None
