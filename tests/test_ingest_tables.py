@@ -641,3 +641,12 @@ def test_every_published_sweep_is_read_whole_without_a_mapping(name: str, runs: 
 def test_a_table_of_any_length_is_read_by_the_same_names_throughout(tmp_path: Path) -> None:
     made = read(write(tmp_path, "N,loss\n" + "".join(f"{i},2\n" for i in range(1, 25_001)), "a.csv"))
     assert made.records.select(pl.col("params").sum(), pl.col("val_loss").sum()).row(0) == (25_000 * 25_001 / 2, 50_000)
+
+
+def test_a_file_that_is_packed_over_and_over_is_named(tmp_path: Path) -> None:
+    content = ND.encode()
+    for _ in range(3):
+        content = gzip.compress(content)
+    assert read(write(tmp_path, content, "three.gz")).records.height == 4
+    made = read(write(tmp_path, gzip.compress(content), "four.gz"))
+    assert [file.problem for file in made.files] == ["four.gz: packed more than 3 times over; unpack it first"]

@@ -14,6 +14,8 @@ from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
 
 HEAD = 1 << 16
+_DEEPEST = 3
+"""Packed files within one another: one can be made that holds itself."""
 _HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
@@ -94,7 +96,8 @@ class _Search:
                 continue
             yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
 
-    def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
+    def _file(self, path: Path, name: str, *, asked: bool, within: int = 0) -> Iterator[Source]:
+        """within: how many packed files it was in."""
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD)
@@ -102,10 +105,14 @@ class _Search:
             yield Source(path=path, name=name, ingester=None, problem=_why(error), asked=asked)
             return
         if (packing := packed.form(path, head)) is not None:
+            if within == _DEEPEST:
+                yield Source(path=path, name=name, ingester=None, asked=asked,
+                             problem=f"packed more than {_DEEPEST} times over; unpack it first")
+                return
             try:
                 with packed.unpacked(path, packing) as parts:
                     for part, more in parts:
-                        for source in self._file(part, name + more, asked=asked):
+                        for source in self._file(part, name + more, asked=asked, within=within + 1):
                             yield replace(source, root=part.parent)
             except CvfpError as error:
                 yield Source(path=path, name=name, ingester=None, problem=str(error), asked=asked)

@@ -87,6 +87,8 @@ class _Table:
     runs_by_key: dict[tuple[Any, ...], _Run] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     rows: int = 0
+    metrics: dict[str, bool] = field(default_factory=dict)
+    """Columns, and whether they are metrics, which are numbers."""
 
     def add(self, found: FoundRun) -> NotUnderstood | None:
         """Takes a row; what is wrong with it, if its step is no step."""
@@ -96,6 +98,9 @@ class _Table:
         if step is None and self.step in row:
             return NotUnderstood(line=found.line, expected=f"a whole number in '{self.step}'",
                                  found=shown(str(row[self.step])))
+        words = next((name for name, value in row.items() if isinstance(value, str) and self._is_metric(name)), None)
+        if words is not None and step is not None:
+            return NotUnderstood(line=found.line, expected=f"a number in '{words}'", found=shown(row[words]))
         run = self.runs_by_key.setdefault(_values(self.at, self.key), _Run(line=found.line))
         if step is None:
             run.constants |= row
@@ -110,6 +115,11 @@ class _Table:
         run.history.add(step, values)
         run.constants |= {name: value for name, value in values.items() if isinstance(value, bool | str)} | self.at
         return None
+
+    def _is_metric(self, name: str) -> bool:
+        if name not in self.metrics:
+            self.metrics[name] = bool(tags.quantities((name,))) or names_of(self.options.quantities).is_metric(name)
+        return self.metrics[name]
 
     def found(self) -> Iterator[Found]:
         """The runs, each with its curves and the values asked for."""
