@@ -650,3 +650,14 @@ def test_a_file_that_is_packed_over_and_over_is_named(tmp_path: Path) -> None:
     assert read(write(tmp_path, content, "three.gz")).records.height == 4
     made = read(write(tmp_path, gzip.compress(content), "four.gz"))
     assert [file.problem for file in made.files] == ["four.gz: packed more than 3 times over; unpack it first"]
+
+
+def test_no_character_of_an_input_commands_a_terminal_or_breaks_a_line(tmp_path: Path) -> None:
+    text = "variant,params,val_loss,note\n\x1b[31mred\x07,1,3,\"a\nb\"\n\x1b[31mred\x07,2,2,\u202edc\n"
+    made = read(write(tmp_path, text, "a\n\x1b]0;b.csv"))
+    printed = CliRunner().invoke(app, ["ingest", str(tmp_path)])
+    assert made.records.select("variant", "note").rows() == [
+        ("\ufffd[31mred\ufffd", "a b"), ("\ufffd[31mred\ufffd", "\ufffddc")]
+    assert made.records["experiment"][0].isprintable()
+    assert all(line.isprintable() for line in printed.output.splitlines())
+    assert "a\ufffd\ufffd]0;b.csv" in printed.output

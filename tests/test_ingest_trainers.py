@@ -195,6 +195,15 @@ def test_the_log_of_a_run_on_disk_has_its_curves_its_name_and_its_configuration(
     assert 0 < read(run).curves.filter(metric="val/loss").height < 1000
 
 
+def test_words_in_the_place_of_figures_of_an_export_are_named(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "Name,State,val/loss\na,finished,40%\nb,finished,3\n", "runs.csv"))
+    assert made.messages == ("runs.csv:2: 'val_loss' is not a finite number, found '40%'",)
+    assert made.records["run_id"].to_list() == ["b"]
+    made = read(write(tmp_path, '"Step","a - val/loss"\n"1","bad"\n"2","3"\n', "chart.csv"))
+    assert made.messages == ("chart.csv:2: expected a number in 'a - val/loss', found 'bad'",)
+    assert made.records["val_loss"].to_list() == [3.0]
+
+
 # TensorBoard
 
 

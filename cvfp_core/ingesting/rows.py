@@ -29,6 +29,8 @@ _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 _DERIVED_FROM = {"variant", "settings", *_SIZES}
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
         "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
+_BLANKS, _CONTROLS = r"[\t\n\r\u2028\u2029]+", r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+"""Characters that would break a line or command a terminal wherever a text is printed."""
 _SHOWN_COLUMNS = 12
 _RUNS_IN_A_SERIES = 3
 """On average at least, for a column of texts to tell series apart."""
@@ -353,7 +355,8 @@ def _frame(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, dict[int, tuple[st
                 made = pl.Series(name, values, dtype=number)
             else:
                 made = pl.Series(name, [None if value is None else _text(value) for value in values], dtype=pl.String)
-        series.append(made)
+        series.append(made if made.dtype != pl.String else made.str.replace_all(_BLANKS, " ").str.replace_all(
+            _CONTROLS, "\N{REPLACEMENT CHARACTER}"))
     return pl.DataFrame(series), unheld
 
 
