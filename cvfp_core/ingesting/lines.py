@@ -110,6 +110,12 @@ def shown(text: str, width: int = 70) -> str:
     return repr(flat if len(flat) <= width else flat[: width - 1] + "…")
 
 
+def shown_name(name: str) -> str:
+    """The name of a file as messages and records call it: what is no printable character is replaced."""
+    return name if name.isprintable() else "".join(
+        sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
+
+
 def bad_json(error: json.JSONDecodeError, file: str = "") -> IngestError:
     """The error as a user needs it: the line, what was expected, what stands there."""
     lines = error.doc.splitlines() or [""]

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from cvfp_core.errors import CvfpError, PluginError
 from cvfp_core.ingesting import configs, mapping, packed
+from cvfp_core.ingesting.lines import shown_name
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
 
 HEAD = 1 << 16
+_DEEPEST = 3
+"""Packed files within one another: one can be made that holds itself."""
 _HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
@@ -37,10 +40,10 @@ class Source:
 def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) -> Iterator[Source]:
     """Everything to be read under the paths, in order of name; each file once, however often it is reached."""
     search = _Search(registry, registry.get(Ingester, format_) if format_ else None)
-    names = [path.name or path.absolute().name or "." for path in paths]
+    names = [shown_name(path.name or path.absolute().name or ".") for path in paths]
     for path, name in zip(paths, names, strict=True):
         if names.count(name) > 1 and path.absolute().parent.name:
-            name = f"{path.absolute().parent.name}/{name}"
+            name = f"{shown_name(path.absolute().parent.name)}/{name}"
         for source in search.walk(path, name, asked=True):
             beside = source.root is not None or (source.path == path and path.is_file())
             yield source if beside else replace(source, root=path)
@@ -92,9 +95,10 @@ class _Search:
         for entry in sorted(entries, key=lambda entry: configs.rank(entry.name)):
             if entry.name.startswith(_HIDDEN) or _links_to_folder(entry) or not left_to_others(path / entry.name):
                 continue
-            yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
+            yield from self.walk(path / entry.name, f"{name}/{shown_name(entry.name)}", asked=False)
 
-    def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
+    def _file(self, path: Path, name: str, *, asked: bool, within: int = 0) -> Iterator[Source]:
+        """within: how many packed files it was in."""
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD)
@@ -102,10 +106,14 @@ class _Search:
             yield Source(path=path, name=name, ingester=None, problem=_why(error), asked=asked)
             return
         if (packing := packed.form(path, head)) is not None:
+            if within == _DEEPEST:
+                yield Source(path=path, name=name, ingester=None, asked=asked,
+                             problem=f"packed more than {_DEEPEST} times over; unpack it first")
+                return
             try:
                 with packed.unpacked(path, packing) as parts:
                     for part, more in parts:
-                        for source in self._file(part, name + more, asked=asked):
+                        for source in self._file(part, name + shown_name(more), asked=asked, within=within + 1):
                             yield replace(source, root=part.parent)
             except CvfpError as error:
                 yield Source(path=path, name=name, ingester=None, problem=str(error), asked=asked)

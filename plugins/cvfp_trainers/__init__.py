@@ -31,6 +31,7 @@ def cvfp_ingesters() -> tuple[Ingester, ...]:
         Ingester(
             name="mlflow", title="MLflow's folder of a run, or its SQLite database",
             matches=lazy("cvfp_trainers.mlflow:matches"), read=lazy("cvfp_trainers.mlflow:read"),
+            parts=lazy("cvfp_trainers.mlflow:parts"),
         ),
         Ingester(
             name="trackio", title="Trackio's SQLite database of a project",
