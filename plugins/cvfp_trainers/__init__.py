@@ -5,11 +5,13 @@ from __future__ import annotations
 from cvfp_core import hookimpl
 from cvfp_core.registry.kinds import Ingester
 from cvfp_core.registry.lazy import lazy
+from cvfp_trainers.grammars import GRAMMARS
 
 
 @hookimpl
 def cvfp_ingesters() -> tuple[Ingester, ...]:
     return (
+        *(grammar.ingester() for grammar in GRAMMARS),
         Ingester(
             name="trainer-state", title="trainer_state.json of Hugging Face Trainer, its folder one run",
             matches=lazy("cvfp_trainers.trainer_state:matches"), read=lazy("cvfp_trainers.trainer_state:read"),
