@@ -48,6 +48,8 @@ class _Pattern:
     groups: tuple[str, ...]
     """What its groups are kept as, in order."""
     at_start: bool
+    words: tuple[str, ...]
+    """Text without which there is no match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,8 @@ def _pattern(text: str) -> _Pattern:
         else:
             regex += re.escape(part["text"])
         after_blank = part["blank"] is not None
-    return _Pattern(text=text, regex=regex, groups=tuple(groups), at_start=at_start)
+    words = re.sub(r"\{[^}]*\}|\.\.\.", " ", text.removeprefix("^")).split()
+    return _Pattern(text=text, regex=regex, groups=tuple(groups), at_start=at_start, words=tuple(words))
 
 
 def _start(text: str) -> str | None:
@@ -127,12 +130,13 @@ def _stands_alone(match: re.Match[str], pattern: _Pattern) -> bool:
 
 def _number(text: str) -> float | int:
     """The number as printed."""
+    if text.isdigit():
+        return int(text)
     factor = _FACTORS.get(text[-1])
-    text = (text[:-1] if factor else text).replace(",", "")
-    if factor:
-        value = float(text) * factor
-        return round(value) if isfinite(value) and value == round(value, 3) else value
-    return int(text) if text.lstrip("+-").isdigit() else float(text)
+    if factor is None and "," not in text:
+        return float(text)
+    value = float(text.replace(",", "").rstrip("KMBT")) * (factor or 1.0)
+    return round(value) if isfinite(value) and abs(value) < 2**53 and value == round(value, 3) else value
 
 
 @cache
@@ -153,7 +157,7 @@ def matches(grammar: Grammar, path: Path, head: bytes | None) -> bool:
     """Whether the first or the last 64 KiB of a file hold a line that only this program prints."""
     return head is not None and any(
         _stands_alone(match, pattern) for text in _ends(path, head) for pattern, search in _signs(grammar)
-        for match in search.finditer(text))
+        if all(word in text for word in pattern.words) for match in search.finditer(text))
 
 
 def near(grammar: Grammar, path: Path, head: bytes) -> Declined | None:
@@ -340,6 +344,8 @@ class _Reader:
     def _run(self, line: int, step: int | None) -> _Run:
         """The run that a point is of, with the facts printed before it. A log may hold several, one after the other."""
         run = self.runs[-1] if self.runs else None
+        if run is not None and not self.facts and (step is None or run.first is None or step > run.first):
+            return run
         again = run is not None and not self.facts.keys().isdisjoint(run.facts)
         if run is not None and step is not None:
             anew = run.first is not None and step <= run.first and step < run.last
