@@ -241,6 +241,21 @@ def test_a_grammar_that_cannot_work_is_refused_when_it_is_made() -> None:
         Grammar(name="mine", title="mine", points=("[{step}]", "loss {loss}"))
 
 
+# tables that come with a console log
+
+
+def test_a_table_of_a_sweep_of_nanochat_is_read_without_a_map(tmp_path: Path) -> None:
+    path = write(tmp_path, """\
+flops_budget,depth,model_dim,params_wte,params_lm_head,params_transformer,params_total,num_iterations,tokens_trained,\
+val_bpb,core_score,train_time_sec
+1e18,10,640,20971520,20971520,49152000,112066580,3010,1578106880,0.9101,0.1102,310
+2.15e18,12,768,25165824,25165824,84934656,160432152,4001,2097676288,0.8722,0.1402,650
+""", "results.csv")
+    made = read(path).records.sort("params")
+    assert made.select("params", "train_tokens", "flops", "val_bpb", "num_layers", "context_dim").rows() == [
+        (112_066_580, 1_578_106_880, 1e18, 0.9101, 10, 640), (160_432_152, 2_097_676_288, 2.15e18, 0.8722, 12, 768)]
+
+
 # files that nobody knows
 
 

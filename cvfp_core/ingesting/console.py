@@ -71,6 +71,7 @@ class _Compiled:
     """By the number of the empty group that ends each pattern."""
 
 
+@cache
 def _pattern(text: str) -> _Pattern:
     regex, groups, after_blank = "", [], True
     at_start = text.startswith("^")
@@ -155,25 +156,23 @@ def _kept_as(grammar: Grammar, key: str) -> str:
 
 def matches(grammar: Grammar, path: Path, head: bytes | None) -> bool:
     """Whether the first or the last 64 KiB of a file hold a line that only this program prints."""
-    return head is not None and any(
-        _stands_alone(match, pattern) for text in _ends(path, head) for pattern, search in _signs(grammar)
-        if all(word in text for word in pattern.words) for match in search.finditer(text))
+    return head is not None and any(_stands_in(_ends(path, head), text) for text in grammar.recognised_by)
 
 
 def near(grammar: Grammar, path: Path, head: bytes) -> Declined | None:
     """What of the grammar's lines is in a file that is none of its logs."""
-    there = [text for text in dict.fromkeys((*grammar.facts, *grammar.points))
-             if any(re.search(_pattern(text).regex, part, re.ASCII) for part in _ends(path, head))]
+    there = [text for text in dict.fromkeys((*grammar.facts, *grammar.points)) if _stands_in(_ends(path, head), text)]
     if not there:
         return None
     lacks = " or ".join(f"'{text}'" for text in grammar.recognised_by[:2])
     return Declined(known=len(there), why=f"it has '{there[0]}', but no line {lacks}")
 
 
-@cache
-def _signs(grammar: Grammar) -> tuple[tuple[_Pattern, re.Pattern[str]], ...]:
-    patterns = map(_pattern, grammar.recognised_by)
-    return tuple((pattern, re.compile(pattern.regex, re.ASCII)) for pattern in patterns)
+def _stands_in(texts: tuple[str, ...], pattern: str) -> bool:
+    """Whether one of the texts holds the pattern."""
+    made = _pattern(pattern)
+    return any(_stands_alone(match, made) for text in texts if all(word in text for word in made.words)
+               for match in re.finditer(made.regex, text, re.ASCII))
 
 
 @lru_cache(maxsize=2)

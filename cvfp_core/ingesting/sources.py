@@ -14,6 +14,8 @@ from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Declined, Ingester
 
 HEAD = 1 << 16
+_LISTED = 3
+"""Ingesters that a message names one by one."""
 _HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
@@ -121,6 +123,7 @@ class _Search:
                              problem=_several(knowing) if len(knowing) > 1 else None)
                 return
         known = ", ".join(sorted(each.name for each in self.candidates)) or "none installed"
+        known = known if len(self.candidates) <= _LISTED else f"all {len(self.candidates)} of `cvfp plugins`"
         yield Source(path=path, name=name, ingester=None, asked=asked, problem="the file is empty" if not head else
                      f"no ingester knows its content (asked: {known}){self._nearest(path, head)}; choose one with "
                      "--format, or write one: cvfp plugin new NAME --kind ingester")
