@@ -28,7 +28,7 @@ _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 """What a two-phase variant is named by."""
 _DERIVED_FROM = {"variant", "settings", *_SIZES}
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
-        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
+        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64, "_joins": pl.Boolean}
 _SHOWN_COLUMNS = 12
 _RUNS_IN_A_SERIES = 3
 """On average at least, for a column of texts to tell series apart."""
@@ -156,7 +156,8 @@ class Batch:
             "_given_id": [safe(str(given)) if given else None for given in ids], "_run": numbers, "_order": numbers,
             "_exact": [each.exact for each in found], "_curves": [bool(each.curves) for each in found],
             "_fingerprint": [each.fingerprint for each in found], "_name": [self.name] * len(rows),
-            "_line": [each.line for each in found], "run_id": ["-"] * len(rows),
+            "_line": [each.line for each in found], "_joins": [each.joins for each in found],
+            "run_id": ["-"] * len(rows),
         }, schema_overrides=_OWN)
         good = self._are_runs(rows, ids)
         given = {"run_id", *chain.from_iterable(rows)}

@@ -31,6 +31,10 @@ def cvfp_ingesters() -> tuple[Ingester, ...]:
             parts=lazy("cvfp_trainers.wandb:parts"),
         ),
         Ingester(
+            name="lm-eval", title="results of lm-evaluation-harness, which join the run of that name",
+            matches=lazy("cvfp_trainers.lm_eval:matches"), read=lazy("cvfp_trainers.lm_eval:read"),
+        ),
+        Ingester(
             name="mlflow", title="MLflow's folder of a run, or its SQLite database",
             matches=lazy("cvfp_trainers.mlflow:matches"), read=lazy("cvfp_trainers.mlflow:read"),
         ),
