@@ -129,6 +129,7 @@ def test_words_that_resemble_a_pattern_are_none(tmp_path: Path) -> None:
                       "step 5: train loss 2.0, val loss 40%\nstep 6: train loss 2.0, val loss 3.1.4\n"
                       "step 7: train loss 3.0, val loss 3.5e\n"))
     assert [row["step"] for row in rows(made)] == [0]
+    assert "loss" not in made.curves["metric"]
     assert made.files[0].reported == 3  # they begin like a point; `my_iter` does not
     assert "log.txt:3: expected 'step {step}: train loss {train_loss},' and a number, found 'step 5: train" \
         in made.files[0].messages[0]
