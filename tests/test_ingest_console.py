@@ -210,6 +210,17 @@ def test_a_log_that_goes_on_from_a_checkpoint_is_one_run(tmp_path: Path) -> None
     assert "steps go back to 250: read as a run that was resumed" in _notes(path)
 
 
+def test_steps_that_begin_anew_with_every_epoch_go_on(tmp_path: Path) -> None:
+    text = "".join(f"[epoch={epoch}][batch={batch}/5]:\n\t Train time/token: {(5 * epoch + batch - 6) * 100}\n"
+                   f"\t Train metrics/train/LanguageCrossEntropy: {9 - epoch - batch / 10}\n"
+                   for epoch in (1, 2, 3) for batch in range(1, 6))
+    made = read(write(tmp_path, text + "\t Eval metrics/eval/LanguageCrossEntropy: 5.75\n"))
+    (row,) = rows(made)
+    assert (row["step"], row["val_loss"], row["epochs"], row["tokens_seen"]) == (15, 5.75, 3, 1400)
+    assert row["train_tokens"] == pytest.approx(1400 / 3)
+    assert made.curves.filter(metric="train_loss")["step"].to_list() == list(range(1, 16))
+
+
 # a grammar
 
 

@@ -215,6 +215,16 @@ class _Line:
 
 
 @dataclass(slots=True)
+class _Epoch:
+    """An epoch that counts its steps from its beginning."""
+
+    number: float
+    before: int = 0
+    """Steps of the epochs before it."""
+    steps: int = 0
+
+
+@dataclass(slots=True)
 class _Run:
     line: int
     facts: dict[str, Any]
@@ -243,6 +253,7 @@ class _Reader:
         self.axis: list[float] = []
         """The first and the last value that counts points, where no step does."""
         self.numbered = 0
+        self.epoch: _Epoch | None = None
 
     def read(self) -> Iterator[Found]:
         record = curve = total = 0
@@ -327,6 +338,8 @@ class _Reader:
             begins = not self.axis or axis <= self.axis[0] < self.axis[1]
             self.numbered = 1 if begins else self.numbered + (axis != self.axis[1])
             self.axis, step = [axis if begins else self.axis[0], axis], self.numbered
+        if step is not None and "epoch" in values:
+            step = self._beyond(step, values["epoch"])
         run = self._run(line, step)
         if step is not None:
             if run.step is not None and step < run.step and run.resumed is None:
@@ -339,6 +352,16 @@ class _Reader:
             at = step if step is not None else 0 if run.step is None else run.step + grammar.ahead
             run.history.add(at, values)
         return True
+
+    def _beyond(self, step: int, epoch: float) -> int:
+        """The step of the run, where every epoch counts from its beginning."""
+        last = self.epoch
+        if last is None or epoch < last.number:
+            self.epoch = last = _Epoch(number=epoch)
+        elif epoch > last.number:
+            self.epoch = last = _Epoch(number=epoch, before=last.before + (last.steps if step <= last.steps else 0))
+        last.steps = max(last.steps, step)
+        return last.before + step
 
     def _run(self, line: int, step: int | None) -> _Run:
         """The run that a point is of, with the facts printed before it. A log may hold several, one after the other."""
@@ -369,15 +392,12 @@ class _Reader:
         yield from self._without_parts(run.facts)
         take, said = self._take(run.history)
         columns = run.facts | called | self._peak(run)
-        found = histories.run(run.history, take, columns, line=run.line)
+        found = histories.run(run.history, take, columns, line=run.line, derive=self._derived)
         if isinstance(found, NotUnderstood):
             yield found
             return
-        row = dict(found.columns) | ({"taken_at": said} if said else {})
-        self._follow(row)
-        row = tags.with_train_tokens(row)
-        yield from (Remark(text=text) for text in self._remarks(run, row, found.taken))
-        yield replace(found, columns=row, exact=False)
+        yield from (Remark(text=text) for text in self._remarks(run, found.columns, found.taken))
+        yield replace(found, columns=dict(found.columns) | ({"taken_at": said} if said else {}), exact=False)
 
     def _without_parts(self, facts: dict[str, Any]) -> Iterator[Remark]:
         """Takes out sums over fewer lines than there are parts."""
@@ -403,13 +423,15 @@ class _Reader:
         rates = rates[np.isfinite(rates)]
         return {"learning_rate": float(rates.max())} if rates.size else {}
 
-    def _follow(self, row: dict[str, Any]) -> None:
+    def _derived(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The columns with those that follow by the grammar, and the tokens of the corpus."""
         for text in self.grammar.follows:
             quantity, _, expression = text.partition(" = ")
             if row.get(quantity) is None:
                 mapping.apply({quantity: expression}, [row])
                 if row.get(quantity) is not None:
                     row["derived"] = "; ".join(filter(None, (row.get("derived"), text)))
+        return tags.with_train_tokens(row)
 
     def _remarks(self, run: _Run, row: Mapping[str, Any], taken: Mapping[str, str]) -> Iterator[str]:
         names = run.history.names

@@ -29,8 +29,9 @@ class Grammar:
     points: tuple[str, ...]
     """What is printed again and again: `{step}`, and values there. A line without `{step}` is of the step before it.
 
-    `{steps}` is how many there will be. `{key}` with `{value}` keeps a number under the name printed before it;
-    `{key:eval/}` keeps those that begin so. Values of names like `val_loss`, `eval/loss`, `loss` are read as metrics.
+    `{steps}` is how many there will be; beside an `{epoch}` steps may begin anew with it. `{key}` with `{value}` keeps
+    a number under the name printed before it, `{key:eval/}` if it begins so. Values of names like `val_loss`,
+    `eval/loss`, `loss` are read as metrics.
     """
     facts: tuple[str, ...] = ()
     """What is printed once: sizes and settings. `{+name}` is added up over lines that differ in their `{}`."""

@@ -131,7 +131,8 @@ GRAMMARS = (
     ),
     Grammar(
         name="composer", title="console log of Composer or LLM Foundry",
-        points=("[batch={step}/{steps}]", "Train {key}: {value}", "Eval {key}: {value}"),
+        points=("[epoch={epoch}][batch={step}/{epoch_steps}]", "[batch={step}/{steps}]", "Train {key}: {value}",
+                "Eval {key}: {value}"),
         facts=("^n_params: {params}", "^global_train_batch_size: {batch_size}", "^max_seq_len: {seq_length}",
                "^d_model: {context_dim}", "^n_layers: {num_layers}", "^vocab_size: {vocab_size}"),
         names={
@@ -140,7 +141,7 @@ GRAMMARS = (
             "metrics/train/LanguagePerplexity": "train_ppl", "Perplexity": "train_ppl", "lr-*": "learning_rate",
             "time/token": "tokens_seen",
         },
-        follows=("tokens_seen = step * batch_size * seq_length",),
+        follows=("tokens_seen = step * batch_size * seq_length", "epochs = step / epoch_steps"),
         signs=("Train loss/train/total: {}", "Train LanguageCrossEntropy: {}",
                "Train metrics/train/LanguageCrossEntropy: {}"),
     ),
