@@ -41,7 +41,7 @@ READ = {
                      {"num_layers": 12, "context_dim": 768, "vocab_size": 50_368, "learning_rate": 6e-4}),
     "hf_console.log": (None, None, "val_loss", 3.1512, 3.1023, 3, "last, step 3",
                        {"epochs": 1.0, "learning_rate": 4.9e-5, "train_loss_of_all_steps": 3.3}),
-    "hf_console_5.log": (None, 59_350, "val_loss", 1.498, 1.431, 2, "last, step 2",
+    "hf_console_5.log": (124_439_808, 59_350, "val_loss", 1.498, 1.431, 2, "last, step 2",
                          {"epochs": 2, "tokens_seen": 118_700}),
 }
 

@@ -119,7 +119,7 @@ GRAMMARS = (
         points=("[step={step}/", "{key:train/}={value}", "{key:eval/}={value}", "{key:optim/}={value}",
                 "{key:throughput/total}={value}"),
         facts=("Total number of parameters: {params}", "Number of non-embedding parameters: {params_non_embedding}",
-               "{params} total params", "{params_non_embedding} non-embedding params"),
+               "with {params} total params, {params_non_embedding} non-embedding params"),
         names={
             "train/CE loss": "train_loss", "train/CrossEntropyLoss": "train_loss", "train/PPL": "train_ppl",
             "train/Perplexity": "train_ppl", "throughput/total tokens": "tokens_seen",
@@ -148,6 +148,7 @@ GRAMMARS = (
     Grammar(
         name="hf-console", title="printed dictionaries of Hugging Face Trainer",
         points=("'{key}': {value}", "'{key}': '{value}'"),
+        facts=("Number of trainable parameters = {params}",),
         names={"train_loss": "train_loss_of_all_steps", "epoch": "epochs"},
         signs=("{'loss': ...'epoch': ", "{'eval_loss': ...'epoch': "),
         counted_by="epochs",
