@@ -187,6 +187,14 @@ def test_losses_of_preferences_are_no_cross_entropy(tmp_path: Path) -> None:
     assert "no cross-entropy" in _notes(path)
 
 
+def test_a_run_that_has_just_begun_has_seen_no_tokens_yet(tmp_path: Path) -> None:
+    log = (CONSOLE / "nanogpt.log").read_text()
+    made = read(write(tmp_path, log[:log.index("iter 0:")]))
+    (row,) = rows(made)
+    assert (row["val_loss"], row["tokens_seen"], row["train_tokens"]) == (4.2818, None, None)
+    assert made.failed == ()
+
+
 # several runs in a log
 
 

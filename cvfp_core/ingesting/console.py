@@ -21,6 +21,7 @@ from cvfp_core.ingesting.histories import History, whole
 from cvfp_core.ingesting.lines import plain_text, read_lines, shown
 from cvfp_core.registry.kinds import Declined, IngestOptions
 from cvfp_core.schema.found import Found, NotUnderstood, Remark, Take, Tally
+from cvfp_core.schema.quantities import QUANTITIES
 
 _HEAD = 1 << 16
 _NUMBER = (r"([-+]?(?:(?:\d{1,3}(?:,\d{3}){1,12}(?!\d)|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,4})?"
@@ -424,13 +425,20 @@ class _Reader:
         return {"learning_rate": float(rates.max())} if rates.size else {}
 
     def _derived(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The columns with those that follow by the grammar, and the tokens of the corpus."""
+        """The columns with those that follow by the grammar, and the tokens of the corpus.
+
+        A count of 0, of a run that has just begun, stands for "not counted".
+        """
+        row = {name: value for name, value in row.items() if _counted(name, value)}
         for text in self.grammar.follows:
             quantity, _, expression = text.partition(" = ")
-            if row.get(quantity) is None:
-                mapping.apply({quantity: expression}, [row])
-                if row.get(quantity) is not None:
-                    row["derived"] = "; ".join(filter(None, (row.get("derived"), text)))
+            if row.get(quantity) is not None:
+                continue
+            mapping.apply({quantity: expression}, [row])
+            if row.get(quantity) is not None and _counted(quantity, row[quantity]):
+                row["derived"] = "; ".join(filter(None, (row.get("derived"), text)))
+            else:
+                row.pop(quantity, None)
         return tags.with_train_tokens(row)
 
     def _remarks(self, run: _Run, row: Mapping[str, Any], taken: Mapping[str, str]) -> Iterator[str]:
@@ -456,3 +464,7 @@ class _Reader:
             yield (f"steps go back to {run.resumed}: read as a run that was resumed; of a step that is there twice the "
                    "later counts")
 
+
+def _counted(name: str, value: object) -> bool:
+    """Whether a value is one that its quantity can have, if it is 0."""
+    return value != 0 or name not in QUANTITIES or not QUANTITIES[name].exclusive
