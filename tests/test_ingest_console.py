@@ -204,6 +204,9 @@ def test_a_log_that_begins_anew_holds_several_runs(tmp_path: Path) -> None:
     made = rows(read(write(tmp_path, log + second, "both.log")))
     assert [(row["run_id"], row["num_layers"], row["val_loss"]) for row in made] == [
         ("both", 12, 3.283377), ("both-2", 24, 3.1)]
+    begun = second[:second.index("val loss")]
+    (only,) = rows(read(write(tmp_path, log + begun, "begun.log")))
+    assert (only["num_layers"], only["val_loss"]) == (12, 3.283377)
     bare = "".join(f"step:{step}/20 val_loss:{5 - step / 10 - run:.2f} train_time:1ms\n"
                    for run in range(2) for step in (0, 10, 20))
     assert [row["val_loss"] for row in rows(read(write(tmp_path, bare, "bare.log")))] == [3.0, 2.0]

@@ -275,7 +275,7 @@ class _Reader:
             total += len(lines)
         yield Tally(record=record, curve=curve, noise=total - record - curve)
         if self.runs:
-            self.runs[-1].facts |= self.facts
+            self.runs[-1].facts = self.facts | self.runs[-1].facts
         elif record or curve:
             yield NotUnderstood(line=1, expected=f"'{self.grammar.recognised_by[0]}'", found="no such line")
         for number, run in enumerate(self.runs, 1):
