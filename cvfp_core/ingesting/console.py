@@ -172,8 +172,10 @@ def near(grammar: Grammar, path: Path, head: bytes) -> Declined | None:
 def _stands_in(texts: tuple[str, ...], pattern: str) -> bool:
     """Whether one of the texts holds the pattern."""
     made = _pattern(pattern)
-    return any(_stands_alone(match, made) for text in texts if all(word in text for word in made.words)
-               for match in re.finditer(made.regex, text, re.ASCII))
+    held = (text for text in texts if all(word in text for word in made.words))
+    if made.at_start:
+        return any(re.search(rf"^[ \t]*{made.regex}", text, re.ASCII | re.MULTILINE) for text in held)
+    return any(_stands_alone(match, made) for text in held for match in re.finditer(made.regex, text, re.ASCII))
 
 
 @lru_cache(maxsize=2)
