@@ -1,6 +1,8 @@
 """Console-log lines per second, and peak memory at ten times the lines; a table of many rows, folders of a run each,
 one log repeated, a Parquet file of many equal rows.
 
+Console logs are those of new-llm and, each line a point, of trainers that are read by grammars.
+
     python benchmarks/ingest.py [--lines 200000] [--count 100000] [--megabytes 300]
 
 Every measurement is a process of its own, so that its peak memory is its own.
@@ -60,6 +62,24 @@ def write_log(path: Path, lines: int, longer: int = 1) -> int:
             file.write(block)
             written += block.count("\n")
     return written + 2
+
+
+POINTS = {
+    "nanogpt": "iter {step}: loss {loss:.4f}, time 301.{more:02d}ms, mfu 40.{more:02d}%\n",
+    "megatron": " [2026-01-02 03:04:05] iteration {step:8d}/ 1000000 | consumed samples: {samples:12d} | elapsed time "
+                "per iteration (ms): 837.6 | learning rate: 1.500000E-04 | global batch size:   512 | lm loss: "
+                "{loss:.6E} | loss scale: 1.0 | grad norm: 0.{more:02d} | number of skipped iterations:   0 |\n",
+    "torchtitan": "[rank0]:[titan] 2026-01-02 03:04:05,678 - root - INFO - step: {step:2}  loss: {loss:8.5f}  "
+                  "grad_norm:  1.{more:02d}  memory:  1.21GiB(0.86%)  tps: 5,756  tflops: 0.41  mfu: 0.04%\n",
+}
+"""A point as each of three trainers prints it."""
+
+
+def write_points(path: Path, point: str, lines: int) -> None:
+    """Writes a run of so many points."""
+    with path.open("w", encoding="utf-8") as file:
+        for step in range(1, lines + 1):
+            file.write(point.format(step=step, loss=3 + 100 / (step + 20), samples=512 * step, more=step % 100))
 
 
 def write_table(path: Path, rows: int, seed: int = 0) -> None:
@@ -155,6 +175,12 @@ def main() -> None:
             print(f"{each['lines']:>10,.0f} lines {size:8.1f} MB {each['runs']:>8,.0f} runs {each['seconds']:7.2f} s "
                   f"{each['lines'] / each['seconds']:>8,.0f} lines/s "
                   f"({each['lines'] / each['cpu']:,.0f} a CPU second), peak {each['peak_mb']:.0f} MB{ratio}")
+        for name, point in POINTS.items():
+            path = Path(folder) / f"{name}.log"
+            write_points(path, point, asked.lines)
+            size, each = path.stat().st_size / 1e6, alone(path)
+            print(f"{each['lines']:>10,.0f} lines {size:8.1f} MB of {name}: {each['lines'] / each['cpu']:,.0f} lines, "
+                  f"{size / each['cpu']:.1f} MB a CPU second, peak {each['peak_mb']:.0f} MB")
         write_table(Path(folder) / "table.csv", asked.count)
         write_folders(Path(folder) / "folders", asked.count // 10)
         write_repeated(Path(folder) / "tenth.txt", asked.megabytes // 10)

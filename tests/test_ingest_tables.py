@@ -487,7 +487,7 @@ def test_explain_says_what_every_file_and_column_was_taken_for(tmp_path: Path) -
     assert first.startswith("logs/a.csv: CSV or TSV, one row a run (csv; a general form")
     assert lines == ["  N (M): by its name, params = N (M) * 1e+06", "  lab: kept under its own name",
                      "  val_loss: a quantity of this name", "  x: kept under its own name", "  seed: mapped, x"]
-    assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: csv, ")
+    assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: all ")
     assert cli("ingest", str(tmp_path), "--explain", "--json").exit_code == 2
 
 

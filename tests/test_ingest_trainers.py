@@ -364,3 +364,60 @@ def test_event_files_of_an_interrupted_run_are_one_run(tmp_path: Path, monkeypat
     (resumed,), (tagged,) = rows(read(tmp_path / "resumed")), rows(read(tmp_path / "tags"))
     assert (resumed["train_tokens"], resumed["val_loss"]) == (2e6, pytest.approx(3.1))
     assert tagged["val_loss"] == pytest.approx(3.5)
+
+
+# lm-evaluation-harness
+
+HARNESS = Path(__file__).parent / "data" / "trackers" / "results_2026-01-05T10-00-00.json"
+
+
+def _harness(folder: Path, **said: str) -> Path:
+    results = json.loads(HARNESS.read_text())
+    results["config"]["model_args"] = ",".join(f"{name}={value}" for name, value in said.items())
+    return write(folder, json.dumps(results), f"results_{len(list(folder.glob('*')))}.json")
+
+
+def test_scores_of_the_harness_join_the_run_of_their_model(tmp_path: Path) -> None:
+    for steps in (200, 400):
+        _state(tmp_path / "tiny" / f"checkpoint-{steps}", steps, global_step=steps)
+    _harness(tmp_path / "evals", pretrained="out/tiny/checkpoint-400", dtype="bfloat16")
+    made = read(tmp_path)
+    (row,) = rows(made)
+    assert (row["run_id"], row["val_loss"], row["step"]) == ("tiny", 1.5, None)
+    assert {name: row[name] for name in row if "/" in name} == {
+        "hellaswag/acc": 0.2901, "hellaswag/acc_stderr": 0.0045, "hellaswag/acc_norm": 0.3012,
+        "hellaswag/acc_norm_stderr": 0.0046, "gsm8k/exact_match/strict-match": 0.011,
+        "wikitext/word_perplexity": 33.41, "wikitext/bits_per_byte": 0.946}
+    assert str(row["source"]).count("; also ") == 1
+    assert made.curves["metric"].n_unique() > 1
+    assert made.duplicates == ()
+
+
+def test_scores_of_another_step_or_of_no_run_are_kept_apart_and_said(tmp_path: Path) -> None:
+    _state(tmp_path / "tiny" / "checkpoint-400", 400, global_step=400)
+    _harness(tmp_path / "evals", pretrained="out/tiny/checkpoint-200")
+    _harness(tmp_path / "evals", pretrained="EleutherAI/pythia-160m", revision="step3000")
+    made = read(tmp_path)
+    assert sorted((str(row["run_id"])[:4], str(row["hellaswag/acc"])) for row in rows(made)) == [
+        ("pyth", "0.2901"), ("tiny", "0.2901"), ("tiny", "None")]
+    said = "; ".join(made.notes)
+    assert "of step 200 of 'tiny', whose record is of step 400: kept as a run of its own; --take step=200" in said
+    assert "its run 'pythia-160m-step3000' is not read beside it" in said
+    taken = read(tmp_path, take=Take.read("step=200"))
+    assert sorted(str(row["run_id"]) for row in rows(taken)) == ["pythia-160m-step3000", "tiny"]
+
+
+def test_a_table_of_runs_takes_the_scores_of_each(tmp_path: Path) -> None:
+    write(tmp_path, "name,params,train_tokens,val_loss\na,1e6,1e8,4.0\nb,2e6,1e8,3.8\n", "runs.csv")
+    _harness(tmp_path / "evals", pretrained="me/b")
+    made = read(tmp_path, mapping={"run_id": "name"})
+    assert {row["run_id"]: row["hellaswag/acc"] for row in rows(made)} == {"a": None, "b": 0.2901}
+
+
+def test_what_is_no_result_of_the_harness_is_refused_in_a_line(tmp_path: Path) -> None:
+    for text, problem in (('{"results": [], "a": {"acc,none": 1}}', "expected an object 'results', found list"),
+                          ('{"results": {}, "a": {"acc,none": 1}}', "expected scores under 'results', found '{}'"),
+                          ('{"results": {"a": {"acc,none": 0.5}', "expected JSON (")):
+        (file,) = read(write(tmp_path, text, "results_1.json")).files
+        assert file.ingester == "lm-eval"
+        assert problem in str(file.problem)

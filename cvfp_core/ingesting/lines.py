@@ -49,6 +49,11 @@ def text_of(head: bytes) -> str:
     return codecs.getincrementaldecoder(encoding(head))("replace").decode(head)
 
 
+def plain_text(head: bytes) -> str:
+    """The first bytes of a file as text without terminal control sequences; overwritten parts on lines of their own."""
+    return _ESCAPES.sub("", text_of(head)).replace("\r", "\n")
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, int, list[str]]]:
     """Batches of (number of the first line, step, lines): line i of a batch has the number first + i * step.
 

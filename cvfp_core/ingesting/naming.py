@@ -12,7 +12,8 @@ from cvfp_core.schema.quantities import QUANTITIES
 _PART = re.compile(r"checkpoint-\d+|version_\d+|logs?|files|runs|events?|metrics|tensorboard|tb|train|val(?:idation)?|"
                    r"eval|csv_logs|lightning_logs|\.hydra|wandb", re.IGNORECASE)
 """Folders that are a part of a run's folder and do not name the run."""
-_ROLE = re.compile(r"metrics|history|progress|summary|results?|stats|logs?|train|training|val|eval|evals|final|output|"
+_ROLE = re.compile(r"metrics|history|progress|summary|results?|stats|logs?|train|training|val|eval|evals|final|"
+                   r"output|out|stdout|stderr|console|nohup|"
                    r"events\.out\.tfevents.*|all_results|eval_results|trainer_state|wandb-summary", re.IGNORECASE)
 """File names that say what is in a file and do not name the run."""
 _SAID = re.compile(r"(?<![A-Za-z0-9.])([A-Za-z][A-Za-z_]*?)_?=?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kKmMbBgGtT]?)"

@@ -28,7 +28,7 @@ _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 """What a two-phase variant is named by."""
 _DERIVED_FROM = {"variant", "settings", *_SIZES}
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
-        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
+        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64, "_joins": pl.Boolean}
 _BLANKS, _CONTROLS = r"[\t\n\r\u2028\u2029]+", r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 """Characters that would break a line or command a terminal wherever a text is printed."""
 _SHOWN_COLUMNS = 12
@@ -201,7 +201,7 @@ class Batch:
             row["source"] = row.get("source") or self.source
         ids = [row.pop("run_id", None) for row in rows]
         own = [(number, number, found.exact, bool(found.curves), found.fingerprint, safe(str(given)) if given else None,
-                self.name, found.line) for (number, found), given in zip(pending, ids, strict=True)]
+                self.name, found.line, found.joins) for (number, found), given in zip(pending, ids, strict=True)]
         good = self._are_runs(rows, ids)
         given = {"run_id", *chain.from_iterable(rows)}
         if not all(good):

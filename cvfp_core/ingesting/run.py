@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from cvfp_core.errors import CvfpError, IngestError
-from cvfp_core.ingesting import beside, published, sources, steps
+from cvfp_core.ingesting import beside, joining, published, sources, steps
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
 from cvfp_core.ingesting.rows import Batch, Rows
@@ -165,13 +165,16 @@ def ingest(
     if rows.seen:
         columns_mapping.require(options.mapping, rows.seen)
     found, said = rows.take()
+    joined = joining.by_name(found)
     files = [each.whole() for each in read]
-    records, duplicates = merge(found)
-    stated = published.link(published.relabelled(reader.published, found, records), records)
+    records, duplicates = merge(joined.records)
+    stated = published.link(published.relabelled(reader.published, joined.records, records), records)
     records = unique_ids(records)
     records = published.beside(records, stated.frame).sort(_ORDER, nulls_last=True, maintain_order=True)
     for name, message in stated.unlinked:
         files = [_with_message(file, message) if file.name == name else file for file in files]
+    for name, remark in joined.alone:
+        files = [replace(file, remarks=(*file.remarks, remark)) if file.name == name else file for file in files]
     return Ingested(
         records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
         skipped=tuple(skipped), duplicates=duplicates, faults=tuple(faults), alike=said, _spool=spool,

@@ -12,11 +12,13 @@ from cvfp_core.errors import CvfpError, PluginError
 from cvfp_core.ingesting import configs, mapping, packed
 from cvfp_core.ingesting.lines import shown_name
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Ingester
+from cvfp_core.registry.kinds import Declined, Ingester
 
 HEAD = 1 << 16
 _DEEPEST = 3
 """Packed files within one another: one can be made that holds itself."""
+_LISTED = 3
+"""Ingesters that a message names one by one."""
 _HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
@@ -129,8 +131,23 @@ class _Search:
                              problem=_several(knowing) if len(knowing) > 1 else None)
                 return
         known = ", ".join(sorted(each.name for each in self.candidates)) or "none installed"
+        known = known if len(self.candidates) <= _LISTED else f"all {len(self.candidates)} of `cvfp plugins`"
         yield Source(path=path, name=name, ingester=None, asked=asked, problem="the file is empty" if not head else
-                     f"no ingester knows its content (asked: {known}); choose one with --format")
+                     f"no ingester knows its content (asked: {known}){self._nearest(path, head)}; choose one with "
+                     "--format, or write one: cvfp plugin new NAME --kind ingester")
+
+    def _nearest(self, path: Path, head: bytes) -> str:
+        """Which ingester reads what is most like a file that none knows, and why it does not read this one."""
+        found: dict[str, Declined] = {}
+        for each in self.candidates:
+            try:
+                with self.registry.blaming(Ingester, each.name, asked=False):
+                    declined = each.near(path, head) if each.near is not None else None
+            except PluginError as error:
+                return f"; {error}"
+            found |= {each.name: declined} if declined else {}
+        best = max(found, key=lambda name: found[name].known, default=None)
+        return "" if best is None else f"; nearest: '{best}', which declined it: {found[best].why}"
 
     def _knowing(
         self, path: Path, name: str, head: bytes | None, asked: Sequence[Ingester]
