@@ -58,7 +58,7 @@ def test_the_robust_scale_is_the_noise_and_a_bad_run_does_not_move_it():
         bad = rng.integers(16)
         loss[bad] *= 1.2
         made = points(n, d, loss)
-        held = for_intervals(solve_points(LAW, made), made)
+        (held,) = for_intervals([solve_points(LAW, made)], made)
         left_out += held.weights[0, bad] == 0
         scales.append(np.sqrt(held.variance.new_run))
     assert left_out == 12
@@ -105,9 +105,9 @@ def test_intervals_are_stretched_where_the_law_misses_larger_runs_and_only_there
     n, d = grid(6)
     sound = losses(n, d, 0.002, 2)
     made = points(n, d, sound)
-    assert stretch(for_intervals(solve_points(LAW, made), made), made) == 1.0
+    assert stretch(for_intervals([solve_points(LAW, made)], made), made)[0] == 1.0
     made = points(n, d, sound * (1 + 0.05 * np.maximum(0, np.log10(n * d / 3e19))))
-    factor = stretch(for_intervals(solve_points(LAW, made), made), made)
+    factor = stretch(for_intervals([solve_points(LAW, made)], made), made)[0]
     assert factor > 1.2
     (ahead,) = cvfp.predict(frame(n, d, made.response), {"params": 3e10, "train_tokens": 6e11}, LAW)
     assert any("times wider, as the back-test missed" in warning for warning in ahead.warnings)

@@ -21,6 +21,8 @@ REFINEMENTS = 30
 ROUNDS = 4
 JUMP = 1.1
 """A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller."""
+SLACK = 100.0
+"""What a soft goal's own residual may be, in what is allowed, before it counts: the law cannot follow it further."""
 PRECISION = 1e-8
 """Of sums of squares; the ends of an interval move by half of it."""
 
@@ -28,15 +30,20 @@ PRECISION = 1e-8
 @np.errstate(all="ignore")
 def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, goal: Goal, *, step: Array,
                  allowed: Array, sign: Array, limit: Array, tolerance: float = 1e-4,
-                 delta: Array | None = None) -> Array:
+                 delta: Array | None = None, soft: Array | None = None) -> Array:
     """(B,) the value where the sum of squares is `allowed` above its minimum; infinite if it never gets there.
 
     goal: of each row, its target is not used. step: first guess at the distance. sign: -1 for lower, +1 for upper ends.
     limit: values beyond which the quantity cannot go. tolerance: of the end, as a fraction of its distance.
+    soft: (B,) whether a goal at an input only pulls at the law: its residual does not count, and the end is what the
+    law comes to. The fits are those of a constraint, of which none is stiff.
     """
     centre = goal.quantity(curve, optimum.parameters)
     batch = len(centre)
+    soft = np.zeros(batch, dtype=bool) if soft is None else soft
     inside, outside = centre.copy(), sign * np.inf
+    end = sign * np.inf
+    reached = centre.copy()  # what the quantity came to at the last trial
     at_inside, at_outside = np.zeros(batch), np.full(batch, np.inf)
     path = np.repeat(optimum.parameters[None], 2, axis=0)  # the last two points of the valley the parameters follow
     at = np.repeat(centre[None], 2, axis=0)
@@ -48,7 +55,11 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
                      near=near, tries=tries, precision=PRECISION,
                      delta=None if delta is None else delta[rows])
-        ratio = np.maximum(some.rss - optimum.rss[rows], 0.0) / allowed[rows]
+        value = goal.rows(rows).quantity(curve, some.parameters)
+        reached[rows] = np.where(soft[rows], value, values)
+        pull = np.where(soft[rows], np.square(goal.weight[rows] * (values - value)), 0.0)
+        own = np.where(np.isfinite(pull), some.rss - pull + np.maximum(pull - SLACK * allowed[rows], 0.0), np.inf)
+        ratio = np.maximum(own - optimum.rss[rows], 0.0) / allowed[rows]
         good = ratio < 1.5  # a search that failed outside is no place to start from
         kept = rows[good]
         path[0, kept], at[0, kept] = path[1, kept], at[1, kept]
@@ -57,6 +68,7 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
 
     def note(rows: Array, trial: Array, ratio: Array) -> Array:
         over = ratio > 1
+        end[rows] = np.where(over, reached[rows], end[rows])
         outside[rows], at_outside[rows] = np.where(over, trial, outside[rows]), np.where(over, ratio, at_outside[rows])
         inside[rows], at_inside[rows] = np.where(over, inside[rows], trial), np.where(over, at_inside[rows], ratio)
         return over
@@ -68,11 +80,12 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             if not len(todo):
                 break
             trial = inside[todo] + sign[todo] * reach[todo]
-            trial = np.where(sign[todo] < 0, np.maximum(trial, limit[todo]), np.minimum(trial, limit[todo]))
+            trial = np.where(soft[todo], trial, np.where(
+                sign[todo] < 0, np.maximum(trial, limit[todo]), np.minimum(trial, limit[todo])))
             ratio = excess(todo, trial, tries=2)
             over = note(todo, trial, ratio)
             reach[todo] *= np.clip(1.2 / np.sqrt(np.maximum(ratio, 1e-3)), 1.5, 6.0)
-            closed[todo] = ~over & (trial == limit[todo])
+            closed[todo] = ~over & (sign[todo] * (reached[todo] - limit[todo]) >= 0)
             todo = todo[~over & ~closed[todo]]
         found = np.isfinite(outside)
         todo = now[found[now]]
@@ -95,7 +108,8 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         outside[todo], at_outside[todo] = sign[todo] * np.inf, np.inf
         reach[todo] = 0.1 * np.abs(inside[todo] - centre[todo])
     with np.errstate(invalid="ignore"):
-        return np.where(found, outside, np.where(closed, limit, sign * np.inf))
+        return np.where(found, np.where(sign < 0, np.maximum(end, limit), np.minimum(end, limit)),
+                        np.where(closed, limit, sign * np.inf))
 
 
 def _ahead(curve: Curve, before: Array, last: Array, share: Array) -> Array:
