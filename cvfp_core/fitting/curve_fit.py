@@ -83,7 +83,8 @@ def limits(each: Sequence[Solved], goal: Goal, *, run: Array, low: Array, high: 
     ends = profile_ends(
         curve, targets[both], weights[both], optimum.rows(both), replace(goal, weight=weight).rows(both),
         step=(t * error)[both], allowed=(t**2 * sigma**2)[both], sign=np.repeat([-1.0, 1.0], count),
-        limit=np.concatenate([low, high]), soft=~run[both], delta=np.array([solved.delta for solved in each])[both],
+        limit=np.concatenate([low, high]), soft=(~run & (goal.parameter < 0))[both],
+        delta=np.array([solved.delta for solved in each])[both],
     )
     return list(zip(ends[:count].tolist(), ends[count:].tolist(), strict=True))
 

@@ -89,17 +89,21 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             todo = todo[~over & ~closed[todo]]
         found = np.isfinite(outside)
         todo = now[found[now]]
+        spans = [np.full(batch, np.inf)] * 2
         for _ in range(REFINEMENTS):
-            todo = todo[np.abs(outside[todo] - inside[todo]) > tolerance * np.abs(outside[todo] - centre[todo])]
+            span, distance = np.abs(outside - inside), np.abs(outside - centre)
+            rough = 1e-2 if turn < ROUNDS - 1 else tolerance  # where a jump is, before the search is tried anew
+            near = span > np.where(at_outside - at_inside > 0.5, rough, tolerance) * distance
+            todo = todo[near[todo]]
             if not len(todo):
                 break
             # the root of the ratio is nearly straight: regula falsi on it, pushed past the end so that both sides
-            # close in
+            # close in; the middle where two trials did not halve what is left
             a, b = np.sqrt(at_inside[todo]), np.sqrt(np.minimum(at_outside[todo], 1e6))
             share = (1 - a) / np.maximum(b - a, 1e-12)
             share = np.where(share < 0.5, share * 1.02 + 1e-6, 1 - (1 - share) * 1.02 - 1e-6)
-            keep_off = np.where(at_outside[todo] > 9, 0.1, 1e-3)
-            share = np.clip(share, keep_off, 1 - keep_off)
+            share = np.where(span[todo] > 0.5 * spans[0][todo], 0.5, np.clip(share, 1e-3, 1 - 1e-3))
+            spans = [spans[1], span]
             trial = inside[todo] + share * (outside[todo] - inside[todo])
             note(todo, trial, excess(todo, trial, tries=1))
         todo = np.flatnonzero(found & (at_outside > JUMP) & (outside != limit))
