@@ -91,7 +91,8 @@ def grids(count: int) -> None:
         without = f" ({lost} without an end)" if lost else ""
         half = np.expm1(np.median(width) / 2)
         print(f"| {name} | {noise:.1%} | {'yes' if bad else 'no'} | {held.mean():.1%}{without} | {half:.2%} | "
-              f"{np.median(width) / np.median(least):.2f} | {known.mean():.1%} | {1 - settled.mean():.1%} |", flush=True)
+              f"{np.median(width) / np.median(least):.2f} | {known.mean():.1%} | {1 - settled.mean():.1%} |",
+              flush=True)
         print(f"  {time.process_time() - start:.0f} s", file=sys.stderr)
 
 

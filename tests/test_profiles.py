@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from cvfp_core.fitting.curve_fit import limits, solve_points
+from cvfp_core.fitting.curve_fit import fit_curves, limits, solve_points
 from cvfp_core.fitting.curves import Goal
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.registry import installed
@@ -87,3 +87,17 @@ def test_an_end_is_where_the_law_cannot_go_further_or_where_the_quantity_ends() 
     assert low < 86
     assert high > 93
     assert ends(88.0, np.full(1, np.log(92.0))) == pytest.approx([88.0, 92.0], rel=1e-4)
+
+
+def test_a_ceiling_has_no_upper_end_where_a_straight_line_in_log_tokens_is_within_what_is_allowed() -> None:
+    """That line is what the law comes to as its ceiling rises, so its sum of squares says where there is no end."""
+    sizes = SIZES[:4]
+    law, rng = installed().get(Law, "ceiling"), np.random.default_rng(0)
+    every = [Points(inputs={"train_tokens": sizes}, response=0.9 - 30 * sizes**-0.5 + 0.003 * rng.standard_normal(4),
+                    name="val_acc", series=np.full(4, "e", dtype=object)) for _ in range(20)]
+    open_ended = []
+    for made, fit in zip(every, fit_curves(law, every), strict=True):
+        line = np.polyfit(np.log(sizes), made.response, 1, full=True)[1][0]
+        open_ended.append(line - fit.rss < t_quantile(fit.dof) ** 2 * fit.rss / fit.dof)
+        assert (fit.estimate("E").high is None) == open_ended[-1]
+    assert 2 < sum(open_ended) < 18

@@ -19,8 +19,16 @@ from cvfp_core.schema.fits import Array
 EXPANSIONS = 14
 REFINEMENTS = 30
 ROUNDS = 4
-JUMP = 1.1
-"""A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller."""
+JUMP, LEAP = 1.1, 0.5
+"""A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller. What
+still leaps by so much in the end has no end that can be told."""
+FAR = 9.0
+"""Times what is allowed beyond which the profile tells little of where its end is."""
+FADING, LEFT, FADES = 0.75, 6.0, 3
+"""A profile has no end if a step longer than the one before raised it by less than this share of what that one did, so
+often in a row, and this many times as much again would leave it below what is allowed."""
+UNBOUNDED = 690.0
+"""A logarithm beyond this is that of no bound."""
 SLACK = 100.0
 """What a soft goal's own residual may be, in what is allowed, before it counts: the law cannot follow it further."""
 PRECISION = 1e-8
@@ -53,13 +61,12 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         share = np.where(way == 0, 0.0, (values - at[1, rows]) / np.where(way == 0, 1.0, way))
         near = np.stack([path[1, rows], _ahead(curve, path[0, rows], path[1, rows], share[:, None])], axis=1)
         some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
-                     near=near, tries=tries, precision=PRECISION,
-                     delta=None if delta is None else delta[rows])
+                     near=near, tries=tries, precision=PRECISION, delta=None if delta is None else delta[rows])
         value = goal.rows(rows).quantity(curve, some.parameters)
         reached[rows] = np.where(soft[rows], value, values)
         pull = np.where(soft[rows], np.square(goal.weight[rows] * (values - value)), 0.0)
         own = np.where(np.isfinite(pull), some.rss - pull + np.maximum(pull - SLACK * allowed[rows], 0.0), np.inf)
-        ratio = np.maximum(own - optimum.rss[rows], 0.0) / allowed[rows]
+        ratio = (own - optimum.rss[rows]) / allowed[rows]
         good = ratio < 1.5  # a search that failed outside is no place to start from
         kept = rows[good]
         path[0, kept], at[0, kept] = path[1, kept], at[1, kept]
@@ -73,9 +80,10 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         inside[rows], at_inside[rows] = np.where(over, inside[rows], trial), np.where(over, at_inside[rows], ratio)
         return over
 
+    endless = np.isinf(limit) | (goal.log & (np.abs(limit) > UNBOUNDED))
     reach, closed, todo = step.copy(), np.zeros(batch, dtype=bool), np.arange(batch)
     for turn in range(ROUNDS):
-        now = todo
+        now, last, gain, faded = todo, at_inside.copy(), np.zeros(batch), np.zeros(batch, dtype=int)
         for _ in range(EXPANSIONS):
             if not len(todo):
                 break
@@ -84,8 +92,13 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
                 sign[todo] < 0, np.maximum(trial, limit[todo]), np.minimum(trial, limit[todo])))
             ratio = excess(todo, trial, tries=2)
             over = note(todo, trial, ratio)
+            rise = np.abs(ratio - last[todo])
+            fading = (rise < FADING * gain[todo]) & (ratio + LEFT * rise < 1)
+            last[todo], gain[todo], faded[todo] = ratio, rise, np.where(fading, faded[todo] + 1, 0)
+            flat = faded[todo] >= FADES
             reach[todo] *= np.clip(1.2 / np.sqrt(np.maximum(ratio, 1e-3)), 1.5, 6.0)
-            closed[todo] = ~over & (sign[todo] * (reached[todo] - limit[todo]) >= 0)
+            reach[todo] = np.where(flat, np.abs(limit[todo] - trial), reach[todo])
+            closed[todo] = ~over & ((sign[todo] * (reached[todo] - limit[todo]) >= 0) | (flat & (endless | soft)[todo]))
             todo = todo[~over & ~closed[todo]]
         found = np.isfinite(outside)
         todo = now[found[now]]
@@ -93,16 +106,17 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         for _ in range(REFINEMENTS):
             span, distance = np.abs(outside - inside), np.abs(outside - centre)
             rough = 1e-2 if turn < ROUNDS - 1 else tolerance  # where a jump is, before the search is tried anew
-            near = span > np.where(at_outside - at_inside > 0.5, rough, tolerance) * distance
+            near = span > np.where(at_outside - at_inside > LEAP, rough, tolerance) * distance
             todo = todo[near[todo]]
             if not len(todo):
                 break
             # the root of the ratio is nearly straight: regula falsi on it, pushed past the end so that both sides
-            # close in; the middle where two trials did not halve what is left
-            a, b = np.sqrt(at_inside[todo]), np.sqrt(np.minimum(at_outside[todo], 1e6))
+            # close in; the middle where it is not, and where two trials did not halve what is left
+            a, b = np.sqrt(np.maximum(at_inside[todo], 0.0)), np.sqrt(np.minimum(at_outside[todo], 1e6))
             share = (1 - a) / np.maximum(b - a, 1e-12)
             share = np.where(share < 0.5, share * 1.02 + 1e-6, 1 - (1 - share) * 1.02 - 1e-6)
-            share = np.where(span[todo] > 0.5 * spans[0][todo], 0.5, np.clip(share, 1e-3, 1 - 1e-3))
+            far = (span[todo] > 0.5 * spans[0][todo]) | (at_outside[todo] > FAR)
+            share = np.where(far, 0.5, np.clip(share, 1e-3, 1 - 1e-3))
             spans = [spans[1], span]
             trial = inside[todo] + share * (outside[todo] - inside[todo])
             note(todo, trial, excess(todo, trial, tries=1))
@@ -111,6 +125,8 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             break
         outside[todo], at_outside[todo] = sign[todo] * np.inf, np.inf
         reach[todo] = 0.1 * np.abs(inside[todo] - centre[todo])
+    # where the search gives out is no end; where the law is not defined any more is one
+    found &= (at_outside - at_inside < LEAP) | np.isinf(at_outside) | (outside == limit)
     with np.errstate(invalid="ignore"):
         return np.where(found, np.where(sign < 0, np.maximum(end, limit), np.minimum(end, limit)),
                         np.where(closed, limit, sign * np.inf))
