@@ -78,7 +78,7 @@ def _value(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
     if fit.status == "not identifiable" and fit.points is not None and not fit.usable \
             and (line := ray(fit.points)) is not None:
-        return _along(line, blank, law, fit.points)
+        return _along(line, blank, law, fit)
     if fit.points is None or not fit.usable or law.function is None or fit.status in ("rises", "falls"):
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
     points = fit.points
@@ -144,9 +144,9 @@ def _stretched(bare: Prediction, law: Law, factor: float, ends: Sequence[tuple[f
     return replace(bare, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
 
 
-def _along(line: Ray, blank: Prediction, law: Law, points: Points) -> Prediction:
+def _along(line: Ray, blank: Prediction, law: Law, refused: Fit) -> Prediction:
     """What the curve along the line says there; no value beside it."""
-    fit, at = line.fit(law, points, intervals=False), blank.inputs
+    fit, points, at = refused.basis, cast(Points, refused.points), blank.inputs
     if fit is None:
         return blank
     if not line.holds(at):
