@@ -9,7 +9,7 @@ import pytest
 import cvfp_core as cvfp
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.bootstrap import resampled
-from cvfp_core.fitting.curve_fit import for_intervals, solve_points
+from cvfp_core.fitting.curve_fit import fit_curve, for_intervals, solve_points
 from cvfp_core.fitting.ray import ray
 from cvfp_core.fitting.rolling import stretch
 from cvfp_core.fitting.selection import score, walked
@@ -138,6 +138,19 @@ def test_along_the_ray_there_is_a_forecast_and_beside_it_none():
     assert on.inputs == {"params": 3e10, "train_tokens": 6e11}
     assert (off.value, off.run_low, off.run_high) == (None, None, None)
     assert "is off the line train_tokens = 20 x params that all runs lie on" in off.reason
+
+
+def test_the_curve_along_a_ray_is_fitted_once_for_all_that_is_said_of_it(monkeypatch):
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return fit_curve(*arguments, **options)
+
+    monkeypatch.setattr("cvfp_core.fitting.ray.fit_curve", counted)
+    ahead = cvfp.predict(frame(*along(1.0)), {"params": [3e10, 6e10], "train_tokens": [6e11, 12e11]}, LAW)
+    assert sum(each.run_high is not None for each in ahead) == 2
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("design", [grid(3), grid(5)])
