@@ -1,6 +1,7 @@
 """Surfaces: intervals on a robust scale, inputs that vary together, weights, the lower envelope, bad input."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -10,8 +11,10 @@ import cvfp_core as cvfp
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.bootstrap import resampled
 from cvfp_core.fitting.curve_fit import fit_curve, for_intervals, solve_points
+from cvfp_core.fitting.predict import predict
 from cvfp_core.fitting.ray import ray
 from cvfp_core.fitting.rolling import stretch
+from cvfp_core.fitting.run import fit_each
 from cvfp_core.fitting.selection import score, walked
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Huber, Law, LeastSquares
@@ -279,3 +282,22 @@ def test_bad_input_has_a_status_and_a_remedy_and_no_number_is_made_up(name, stat
     elif name != "constant":
         assert ahead.value is None
         assert ahead.reason
+
+
+RUNS = Points(inputs=dict(zip(("params", "train_tokens"), grid(3), strict=True)), response=losses(*grid(3), 0.02),
+              name="val_loss", series=np.full(9, "e", dtype=object))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1.0, 1e30])
+def test_seven_runs_of_a_grid_are_fitted_or_refused_in_words(factor):
+    """Some leave a size out or an input at two values; none ends in an error of linear algebra or a warning."""
+    registry = installed()
+    seven = [RUNS.take(np.array(chosen)) for chosen in list(combinations(range(9), 7))[::4]]
+    seven = [replace(each, response=factor * each.response) for each in seven]
+    for (fit,) in fit_each(LAW, seven, {}, registry, intervals=False):
+        assert "rror" not in fit.reason
+        assert fit.status == "converged" or ";" in fit.reason
+        ahead = predict(fit, LAW, {"params": 3e10, "train_tokens": 6e11})
+        assert all(value is None or np.isfinite(value) for value in (ahead.value, ahead.run_low, ahead.run_high))
+        assert ahead.value is not None or ahead.reason
