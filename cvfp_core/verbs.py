@@ -1,4 +1,4 @@
-"""The verbs of the package, as `import cvfp_core as cvfp` gives them: read fit predict write_report run plot."""
+"""The verbs of the package, as `import cvfp_core as cvfp` gives them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvfp_core.results.fits import Fits, fit
 from cvfp_core.results.forecasts import Forecasts, predict
+from cvfp_core.results.optima import Optima, optimum
 from cvfp_core.results.reports import Report, refuse_unwritable, report
 from cvfp_core.results.runs import Readable, Runs, ask, read
 from cvfp_core.schema.settings import Scalar
@@ -17,7 +18,7 @@ from cvfp_core.schema.settings import Scalar
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["fit", "plot", "predict", "read", "run", "write_report"]
+__all__ = ["fit", "optimum", "plot", "predict", "read", "run", "write_report"]
 
 
 def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None = None, *, set: Sequence[str] = (),
@@ -38,8 +39,8 @@ def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None 
     return replace(made, inputs=replace(made.inputs, records=outcome.records))
 
 
-def plot(result: Fits | Forecasts, path: str | Path | None = None) -> Figure:
-    """The result as a figure of matplotlib: points, laws, forecasts. path: a file to write it to as well."""
+def plot(result: Fits | Forecasts | Optima, path: str | Path | None = None) -> Figure:
+    """The result as a figure of matplotlib: points, laws, forecasts, optima. path: a file to write it to as well."""
     return result.plot(path)
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
+from cvfp_core.deciding.optimum import Optimum
 from cvfp_core.fitting import Candidate, Choice, Estimate, Fit
 from cvfp_core.ingesting.reading import InputFile, InputSource
 from cvfp_core.schema.claims import Caveat, Finding, Table
 
-VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource)
+VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum)
 """Values that a template gets as dictionaries of their fields."""
 
 
@@ -123,6 +124,16 @@ class ComparisonView(TypedDict):
                                                        "Phase 2; none: there are no such runs"]
 
 
+class OptimumView(TypedDict):
+    """The compute-optimal model of each series for some budgets, by three approaches."""
+
+    flops: Annotated[list[float], "the budgets: `--set flops=1e21`, or ten times the largest run's"]
+    law: Annotated[str, "the law of both sizes: `--law`, or chinchilla"]
+    sweeps: Annotated[list[dict[str, Any]], "by series: `series`, `runs`, `cost` (`form`, `convention`), `optima` "
+                                            "(`Optimum`, with `why`), `isoflops` (`budgets`, `minima`, `degree`, "
+                                            "`p_value`), `notes` (messages); none where sizes were not measured"]
+
+
 class DecisionsView(TypedDict):
     """What the thresholds say before Phase 2 is paid for."""
 
@@ -148,7 +159,7 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, matched, convergence; of a law of several inputs `surface-LAW`"]
+    name: Annotated[str, "scaling, alpha, matched, convergence, isoflops; of a law of several inputs `surface-LAW`"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
     values: Annotated[dict[str, Any], "for the names"]
@@ -212,6 +223,7 @@ class View(TypedDict, total=False):
     decisions: Annotated[DecisionsView, "thresholds, lights of every run, and their back-tests"]
     stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
+    optimum: Annotated[OptimumView, "compute-optimal models"]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]
