@@ -1,7 +1,8 @@
 """What to do next, in simulation and on published runs: `python benchmarks/deciding.py [--count N] [PART...]`.
 
 Parts: optimum (intervals of the best size and its loss in sweeps with known truth), isoflops (the largest budget held
-out, against plain parabolas), chinchilla (the rule of 20 tokens a parameter). The truth is close to the published fit
+out, against plain parabolas), chinchilla (the rule of 20 tokens a parameter), multiplier (its intervals, and false
+positives), chances (how often an arm is the best where that is said). The truth is close to the published fit
 of arXiv:2404.10102; noise is normal in log loss. Published runs are looked for in $CVFP_SHARED/data/anchors.
 """
 
@@ -18,7 +19,9 @@ import numpy as np
 import polars as pl
 
 import cvfp_core as cvfp
+from cvfp_core.deciding.comparison import compare
 from cvfp_core.deciding.optimum import optima
+from cvfp_core.fitting.axes import on_axes
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array
@@ -56,9 +59,9 @@ def sweep(rng: np.random.Generator, off: float = 1.0, budgets: int = 6, sizes: i
 
 
 def optimum(count: int) -> None:
-    for off in (1.0, 2.0):
+    for off, number in ((1.0, count), (2.0, count // 5)):
         held: dict[str, list[tuple[bool, bool, bool, float]]] = defaultdict(list)
-        for seed in range(count):
+        for seed in range(number):
             rng = np.random.default_rng(seed)
             (made,) = optima(sweep(rng, off), [1e22], REGISTRY.get(Law, "chinchilla"), registry=REGISTRY)
             params, truth = best(1e22)
@@ -74,7 +77,63 @@ def optimum(count: int) -> None:
             told = np.array(rows, dtype=float)
             size, mean, run = told[:, :3].mean(axis=0)
             print(f"optimum, sweeps {off:g} times off centre, {name}: {len(told)} sweeps; held: params {size:.1%}, "
-                  f"loss {mean:.1%}, new run {run:.1%}; log N off by {told[:, 3].mean():+.3f} (sd {told[:, 3].std():.3f})")
+                  f"loss {mean:.1%}, new run {run:.1%}; log N off by {told[:, 3].mean():+.3f} "
+                  f"(sd {told[:, 3].std():.3f})", flush=True)
+
+
+def arms(rng: np.random.Generator, factor: float, floor: float, *, sizes: int = 6, seeds: int = 3) -> pl.DataFrame:
+    """Runs of two arms, the second worth `factor` times the data; a third of the noise's variance is of the pair."""
+    rows = []
+    for tokens in np.geomspace(1e7, 1e9, sizes):
+        for seed in range(seeds):
+            common = NOISE * np.sqrt(1 / 3) * rng.standard_normal()
+            for name, times in (("a", 1.0), ("b", factor)):
+                own = NOISE * np.sqrt(2 / 3) * rng.standard_normal()
+                value = (floor + 100 * (times * tokens) ** -0.2) * np.exp(common + own)
+                rows.append(Record(run_id=f"{name}{tokens:.0f}-{seed}", experiment=name, variant="v", seed=seed,
+                                   train_tokens=float(tokens), val_loss=float(value)))
+    return frame(rows)
+
+
+def multiplier(count: int) -> None:
+    """Intervals of a multiplier of 1.25, and false positives at 1.0, of four times as many."""
+    law = on_axes(REGISTRY.get(Law, "saturating"), None, "val_loss")
+    for floor in (2.0, 0.0):
+        for factor, number in ((1.25, count), (1.0, 4 * count)):
+            held, ratios, free, start = [], [], [], time.process_time()
+            for seed in range(number):
+                runs = arms(np.random.default_rng(seed), factor, floor)
+                (made,), _ = compare({name: runs.filter(experiment=name) for name in "ab"}, law, registry=REGISTRY,
+                                     x="train_tokens", y="val_loss")
+                if made.multiplier is not None:
+                    held.append(inside(factor, made.multiplier.low, made.multiplier.high))
+                if made.free is not None:
+                    free.append(inside(factor, made.free.low, made.free.high))
+                ratios.append(made.ratio is not None and (made.ratio.p_value or 0) < 0.05)
+            print(f"multiplier {factor:g}, floor {floor:g}: {len(held)} of {number} sweeps; held by the shared law "
+                  f"{np.mean(held):.1%}, by a law for each {np.mean(free):.1%} ({len(free)}); ratio told from 1 in "
+                  f"{np.mean(ratios):.1%}; {(time.process_time() - start) / number:.3f} s CPU each", flush=True)
+
+
+def chances(count: int) -> None:
+    """How often the second arm is the better where it is said to be so with a chance; multipliers at random."""
+    law = on_axes(REGISTRY.get(Law, "saturating"), None, "val_loss")
+    said, true = [], []
+    for seed in range(20 * count):
+        rng = np.random.default_rng(seed)
+        factor = float(np.exp(0.1 * rng.standard_normal()))
+        runs = arms(rng, factor, 2.0, sizes=4, seeds=2)
+        _, (made,) = compare({name: runs.filter(experiment=name) for name in "ab"}, law, registry=REGISTRY,
+                             x="train_tokens", y="val_loss")
+        if made.best:
+            said.append(made.best["b"])
+            true.append(factor > 1)
+    bins = np.minimum((np.array(said) * 10).astype(int), 9)
+    for index in range(10):
+        mine = bins == index
+        if mine.any():
+            print(f"chances: said {np.array(said)[mine].mean():.1%}, true {np.array(true)[mine].mean():.1%} of "
+                  f"{mine.sum()}")
 
 
 def inside(value: float, low: float | None, high: float | None) -> bool:
@@ -138,7 +197,7 @@ def chinchilla(_: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = {each.__name__: each for each in (optimum, isoflops, chinchilla)}
+    parts = {each.__name__: each for each in (optimum, isoflops, chinchilla, multiplier, chances)}
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--count", type=int, default=100)
     given = parser.parse_args()

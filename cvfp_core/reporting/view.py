@@ -237,7 +237,7 @@ class Facts:
         if not a or not b:
             raise UsageError("two groups are compared: give --set a=NAME --set b=NAME, where a name is an experiment, "
                              "a variant, experiment:variant or, of a control, experiment:variant:control")
-        return compare(self.records, str(a), str(b))
+        return compare(self.records, str(a), str(b), self.registry)
 
     @cached_property
     def sweeps(self) -> tuple[Sweep, ...]:
