@@ -21,6 +21,7 @@ import polars as pl
 import cvfp_core as cvfp
 from cvfp_core.deciding.comparison import compare
 from cvfp_core.deciding.optimum import optima
+from cvfp_core.fitting import fit_all
 from cvfp_core.fitting.axes import on_axes
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Law
@@ -193,6 +194,12 @@ def chinchilla(_: int) -> None:
     for each in made.optima:
         print(f"  {each.flops:.3g} FLOPs, {each.approach}: {each.tokens_per_param:.1f} tokens a parameter "
               f"[{each.tokens_per_param_low:.1f}, {each.tokens_per_param_high:.1f}], {each.params:.3g} params")
+    (fit,) = fit_all(data.records, [LAW], registry=REGISTRY)
+    _, a, alpha, b, beta = fit.draws.T  # the published procedure: resamples of the same Huber fit
+    for flops in (1e21, 5.76e23):
+        n = (alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (flops / 6) ** (beta / (alpha + beta))
+        low, high = np.quantile(flops / (6 * n**2), [0.025, 0.975])
+        print(f"  {flops:.3g} FLOPs, {len(n)} bootstraps of the published fit: [{low:.1f}, {high:.1f}]")
 
 
 def main() -> None:

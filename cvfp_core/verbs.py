@@ -56,8 +56,8 @@ def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw 
     return compared(runs, by=by, law=law, x=x, y=y, at=sizes, margin=margin, names=arms, where=where, map=map)
 
 
-def plot(result: Fits | Forecasts | Optima, path: str | Path | None = None) -> Figure:
-    """The result as a figure of matplotlib: points, laws, forecasts, optima. path: a file to write it to as well."""
+def plot(result: Fits | Forecasts | Optima | Comparisons, path: str | Path | None = None) -> Figure:
+    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms. path: a file to write it to."""
     return result.plot(path)
 
 

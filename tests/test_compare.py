@@ -246,7 +246,18 @@ def test_runs_that_are_not_used_are_counted():
     made = one(cvfp.compare(runs, by="optimizer", y="val_loss"))
     assert made.unmatched == (6, 0)
     assert "6 of 18 runs and 0 of 12 have no partner of their size and seed" in made.notes
-    assert "6 of 18 runs of b are not used: not finished, without train_tokens or val_loss, or another's copy" in made.notes
+    said = "6 of 18 runs of b are not used: not finished, without train_tokens or val_loss, or another's copy"
+    assert said in made.notes
+
+
+def test_a_multiplier_is_of_compute_where_compute_is_the_size(tmp_path):
+    runs = arms({"a": 1.0, "b": 1.25}, noise=1e-5).with_columns(flops=6e8 * pl.col("train_tokens"))
+    made = cvfp.compare(runs, by="optimizer", x="flops", y="val_loss")
+    assert one(made).multiplier.value == pytest.approx(1.25, rel=2e-3)
+    assert one(made).free_at == pytest.approx(6e17)
+    figure = made.plot(tmp_path / "arms.svg")
+    assert [line.get_label() for line in figure.axes[0].lines if line.get_label()[0] != "_"] == ["a", "b"]
+    assert (tmp_path / "arms.svg").is_file()
 
 
 def test_two_sizes_give_a_ratio_and_no_multiplier():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cvfp_core.deciding.comparison import MARGIN, Against, Chance, Span, arms_of, compare
 from cvfp_core.errors import UsageError
+from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import on_axes
 from cvfp_core.fitting.points import require
 from cvfp_core.fitting.run import find
@@ -19,6 +20,11 @@ from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table
 from cvfp_core.results.runs import AnyLaw, Readable, Runs, read
 from cvfp_core.schema import series
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -29,6 +35,8 @@ class Comparisons(Listed[Against]):
     chances: tuple[Chance, ...]
     law: str
     """The curve that multipliers are by."""
+    fits: tuple[Fit, ...]
+    """That law for each arm, by which `plot` draws it."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -53,6 +61,12 @@ class Comparisons(Listed[Against]):
             f"{_ends(each.ratio)}, {each.x} {_value(each.multiplier)}x {_ends(each.multiplier)}, {each.pairs} pairs, "
             f"{each.units} {each.level}"
             for each in self.items)
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """The runs of every arm with its own curve; see `cvfp.plot`."""
+        from cvfp_core.results.plots import draw
+
+        return draw(self.fits, (), path)
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """The table, the chance of each arm to be the best, what would settle it, and what else differs."""
@@ -96,7 +110,9 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
     size, response = curve.inputs[0], curve.response
     require(records, [size, response])
     made, chances = compare(arms, curve, registry=registry, x=size, y=response, at=at, margin=margin, by=columns)
-    return Comparisons(items=made, chances=chances, law=curve.name)
+    fits = [fit for name, each in arms.items() for fit in fit_all(
+        each.with_columns(_arm=pl.lit(name)), [law], by=["_arm"], x=x, y=y, registry=registry)]
+    return Comparisons(items=made, chances=chances, law=curve.name, fits=tuple(fits))
 
 
 def _names(runs: Sequence[Readable], read: Sequence[Runs]) -> list[str]:
