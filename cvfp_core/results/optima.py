@@ -113,6 +113,10 @@ def _ends(low: float | None, high: float | None, value: float | None) -> str:
     return "fixed" if low == high == value else interval(low, high, method="", value=value)
 
 
+def _budget(flops: float) -> str:
+    return f"{flops:.3g}".replace("e+", "e")
+
+
 def _row(each: Optimum) -> list[tuple[str, str]]:
     """Value and interval of params, tokens, their ratio and the response."""
     sizes = ("params", "train_tokens", "tokens_per_param")
@@ -129,7 +133,7 @@ def _table(items: Sequence[Optimum], several: bool) -> Table:
     made = table([*([("series", "l")] if several else []), ("FLOPs", "r"), ("approach", "l"), *head,
                   (items[0].response, "r"), ("95 % mean", "l"), ("95 % new run", "l")])
     for each in items:
-        made.add_row(*([each.series] if several else []), short(each.flops), each.approach,
+        made.add_row(*([each.series] if several else []), _budget(each.flops), each.approach,
                      *(part for pair in _row(each) for part in pair), short(each.value), *_of_loss(each))
     for column in made.columns:
         column.no_wrap = True
@@ -141,7 +145,7 @@ def _stacked(sweep: Sweep, several: bool) -> Table:
     made = table([("FLOPs", "r"), ("approach", "l"), *((name, "l") for name in _SIZES),
                   (sweep.optima[0].response, "l")], title=Text(sweep.series) if several else None, gap=1)
     for each in sweep.optima:
-        made.add_row(short(each.flops), each.approach, *("\n".join(pair) for pair in _row(each)),
+        made.add_row(_budget(each.flops), each.approach, *("\n".join(pair) for pair in _row(each)),
                      "\n".join((short(each.value), *_of_loss(each))))
     for column in made.columns:
         column.no_wrap = True
@@ -157,7 +161,7 @@ def _minima(sweep: Sweep, several: bool) -> Table:
     made = table([("FLOPs", "r"), ("runs", "r"), ("best params", "r"), ("95 %", "l"), ("loss", "r"), ("place", "r")],
                  title=Text(f"{f'{sweep.series}: ' if several else ''}isoFLOP minima, {degree} in log params"))
     for each in sweep.isoflops.minima:
-        made.add_row(short(each.flops), str(each.n), short(each.params), _ends(each.low, each.high, each.params),
+        made.add_row(_budget(each.flops), str(each.n), short(each.params), _ends(each.low, each.high, each.params),
                      short(each.loss), "-" if each.place is None else f"{each.place:.0%}")
     return made
 
