@@ -19,6 +19,7 @@ import polars as pl
 from ingesting import DATA, write
 
 FORMATS = DATA / "formats"
+CONSOLE = {path.name: path for path in sorted((DATA / "console").iterdir())}
 MLFLOW = (FORMATS / "mlflow.sql").read_text()
 TRACKIO = (FORMATS / "trackio.sql").read_text()
 
@@ -124,6 +125,11 @@ def _hugging_face(folder: Path) -> None:
     tensors(folder / "tiny-gpt" / "checkpoint-20", wte=[100, 8], head=[8])
 
 
+def _scores(folder: Path) -> None:
+    shutil.copy(DATA / "trackers" / "results_2026-01-05T10-00-00.json", folder)
+    write(folder, "run_id,params,train_tokens,val_loss\ntiny,1e6,2e7,4.6\n", "runs.csv")
+
+
 MADE: dict[str, Callable[[Path], object]] = {
     **{name: _copied(FORMATS / name) for name in (
         "table.csv", "table.tsv", "wide.csv", "history.csv", "list.json", "nested.json", "lines.jsonl", "lightning",
@@ -134,11 +140,14 @@ MADE: dict[str, Callable[[Path], object]] = {
     "hugging-face": _hugging_face,
     "wandb-runs": _copied(DATA / "tables" / "wandb_runs.csv"),
     "wandb-chart": _copied(DATA / "tables" / "wandb_history.csv"),
-    "wandb-folder": _copied(DATA / "trackers"), "wandb-log": _wandb_log, "tensorboard": _events,
+    "wandb-folder": _copied(DATA / "trackers" / "run-20260102_030405-ab12cd34"),
+    "wandb-log": _wandb_log, "tensorboard": _events,
     "mlflow.db": lambda folder: database(folder / "mlflow.db", MLFLOW),
     "trackio.db": lambda folder: database(folder / "trackio.db", TRACKIO),
     "newllm-log": _copied(DATA / "newllm" / "0101_v9" / "output.txt"),
     "newllm-folder": _copied(DATA / "newllm" / "0101_v9"),
     "newllm-json": _copied(DATA / "newllm" / "0101_v9" / "detailed_results.json"),
+    "lm-eval": _scores,
+    **{name: _copied(path) for name, path in CONSOLE.items()},
 }
 """By name: what puts the input into a folder."""

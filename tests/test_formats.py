@@ -45,6 +45,22 @@ EXPECTED = {
     "newllm-log": ("newllm-log", 2, {"num_samples": 5, "train_tokens": 6001, "val_ppl": 600.3}),
     "newllm-folder": ("newllm-folder", 2, {"num_samples": 5, "train_tokens": 6001, "val_ppl": 600.3125}),
     "newllm-json": ("newllm-json", 2, {"num_samples": 5, "train_tokens": 6001, "val_ppl": 600.3125}),
+    "lm-eval": ("lm-eval", 1, {"run_id": "tiny", "val_loss": 4.6, "hellaswag/acc": 0.2901}),
+    "nanogpt.log": ("nanogpt", 1, {"params": 1.065e7, "train_tokens": 500 * 16_384, "val_loss": 1.7249}),
+    "build_nanogpt.log": ("build-nanogpt", 1, {"params": 124_475_904, "val_loss": 5.9002}),
+    "build_nanogpt_log.txt": ("build-nanogpt-log", 1, {"step": 250, "val_loss": 5.9002}),
+    "modded_nanogpt.txt": ("modded-nanogpt", 1, {"step": 1770, "val_loss": 3.2798}),
+    "nanochat.log": ("nanochat", 1, {"params": 135_267_480, "train_tokens": 2520 * 524_288, "val_bpb": 0.860123}),
+    "llm_c.log": ("llm-c", 1, {"params": 124_475_904, "train_tokens": 18_865 * 524_288, "val_loss": 3.283377}),
+    "llm_c_main.log": ("llm-c-log", 1, {"step": 18_865, "val_loss": 3.2834}),
+    "megatron.log": ("megatron", 1, {"params": 4.11e8, "train_tokens": 512_000 * 1024, "val_loss": 3.409587}),
+    "gpt_neox.log": ("megatron", 1, {"params": 162_322_944, "train_tokens": 1000 * 32 * 2048, "val_loss": 3.601234}),
+    "torchtitan.log": ("torchtitan", 1, {"params": 6_163_712, "train_tokens": 10 * 64 * 2048, "val_loss": 4.2345}),
+    "olmo.log": ("olmo", 1, {"params": 1_176_764_416, "train_tokens": 8_388_608, "train_loss": 10.73}),
+    "olmo_core.log": ("olmo", 1, {"params": 190_354_176, "train_tokens": 524_288_000, "val_loss": 3.512}),
+    "composer.log": ("composer", 1, {"params": 125_311_488, "train_tokens": 261_619_712, "val_loss": 4.0512}),
+    "hf_console.log": ("hf-console", 1, {"step": 3, "val_loss": 3.1512}),
+    "hf_console_5.log": ("hf-console", 1, {"params": 124_439_808, "tokens_seen": 118_700, "val_loss": 1.498}),
 }
 """Input -> what reads it, how many runs there are, and what one of them says."""
 
@@ -69,7 +85,7 @@ def test_every_ingester_stands_on_the_page_and_has_a_small_input() -> None:
     assert EXPECTED.keys() == made_formats.MADE.keys()
     for name in registry().items(Ingester):
         assert f"`{name}`" in PAGE, name
-    assert {ingester for ingester, *_ in EXPECTED.values()} <= set(registry().items(Ingester))
+    assert {ingester for ingester, *_ in EXPECTED.values()} == set(registry().items(Ingester))
     for path in (DATA / "formats").rglob("*"):
         assert path.is_dir() or len(path.read_text().splitlines()) <= 30, path
 

@@ -314,9 +314,9 @@ class _Surface:
         self.fit: Fit = fit_points(law, points, {}, registry, intervals=False)[0]
         self.held, self.factor = None, 1.0
         if self.fit.usable:
-            self.held = for_intervals(solve_points(law, points), points)
+            (self.held,) = for_intervals([solve_points(law, points)], points)
             self.fit = replace(self.fit, basis=self.held)
-            self.factor = stretch(self.held, points) if self.held.variance.value is not None else 1.0
+            self.factor = float(stretch([self.held], points)[0]) if self.held.variance.value is not None else 1.0
 
     def at(self, budget: float, ends: tuple[float, float]) -> Optimum:
         """The optimum for the budget between these log N."""
