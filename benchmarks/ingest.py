@@ -1,6 +1,9 @@
-"""Console-log lines per second, and peak memory at ten times the lines; a table of many rows, folders of one each.
+"""Console-log lines per second, and peak memory at ten times the lines; a table of many rows, folders of a run each,
+one log repeated, a Parquet file of many equal rows.
 
-    python benchmarks/ingest.py [--lines 200000] [--count 100000]
+Console logs are those of new-llm and, each line a point, of trainers that are read by grammars.
+
+    python benchmarks/ingest.py [--lines 200000] [--count 100000] [--megabytes 300]
 
 Every measurement is a process of its own, so that its peak memory is its own.
 """
@@ -61,6 +64,24 @@ def write_log(path: Path, lines: int, longer: int = 1) -> int:
     return written + 2
 
 
+POINTS = {
+    "nanogpt": "iter {step}: loss {loss:.4f}, time 301.{more:02d}ms, mfu 40.{more:02d}%\n",
+    "megatron": " [2026-01-02 03:04:05] iteration {step:8d}/ 1000000 | consumed samples: {samples:12d} | elapsed time "
+                "per iteration (ms): 837.6 | learning rate: 1.500000E-04 | global batch size:   512 | lm loss: "
+                "{loss:.6E} | loss scale: 1.0 | grad norm: 0.{more:02d} | number of skipped iterations:   0 |\n",
+    "torchtitan": "[rank0]:[titan] 2026-01-02 03:04:05,678 - root - INFO - step: {step:2}  loss: {loss:8.5f}  "
+                  "grad_norm:  1.{more:02d}  memory:  1.21GiB(0.86%)  tps: 5,756  tflops: 0.41  mfu: 0.04%\n",
+}
+"""A point as each of three trainers prints it."""
+
+
+def write_points(path: Path, point: str, lines: int) -> None:
+    """Writes a run of so many points."""
+    with path.open("w", encoding="utf-8") as file:
+        for step in range(1, lines + 1):
+            file.write(point.format(step=step, loss=3 + 100 / (step + 20), samples=512 * step, more=step % 100))
+
+
 def write_table(path: Path, rows: int, seed: int = 0) -> None:
     """Writes a table of made-up runs, its columns under other names than the quantities they hold."""
     rng = random.Random(seed)
@@ -70,6 +91,27 @@ def write_table(path: Path, rows: int, seed: int = 0) -> None:
             n, d = 10 ** rng.uniform(6, 9), 10 ** rng.uniform(8, 11)
             file.write(f"{n:.0f},{d:.0f},{6 * n * d:.6e},{10 ** rng.uniform(-4, -2):.3g},{rng.choice(['adam', 'sgd'])},"
                        f"{1.8 + 400 / n**0.34 + 2000 / d**0.36 + rng.gauss(0, 0.01):.5f}\n")
+
+
+def write_folders(path: Path, count: int) -> None:
+    """Writes folders of a run each: its history and its configuration."""
+    for number in range(count):
+        folder = path / f"run{number}"
+        folder.mkdir(parents=True)
+        steps = "".join(f"{step},{5 - step / 100:.3f},{5.1 - step / 100 - number * 1e-5:.5f},{step * 1000}\n"
+                        for step in range(10, 60, 10))
+        (folder / "metrics.csv").write_text(f"step,loss,val_loss,tokens\n{steps}", encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps({"model": {"n_layer": 4, "n_embd": 256 + number}, "lr": 6e-4}),
+                                            encoding="utf-8")
+
+
+def write_repeated(path: Path, megabytes: int) -> None:
+    """Writes one log of a few runs again and again, until it is as large."""
+    write_log(path, 400)
+    content = path.read_bytes()
+    with path.open("wb") as file:
+        for _ in range(megabytes * 1_000_000 // len(content)):
+            file.write(content)
 
 
 def measure(path: Path) -> dict[str, float]:
@@ -98,10 +140,24 @@ def alone(path: Path) -> dict[str, float]:
     return made
 
 
+def refusal(path: Path, rows: int) -> str:
+    """How a Parquet file of so many equal rows ends, and after how many seconds."""
+    import polars as pl
+
+    from cvfp_core.ingesting.run import ingest
+    from cvfp_core.registry import installed
+
+    pl.select(params=pl.repeat(1e6, rows), val_loss=pl.repeat(3.0, rows)).write_parquet(path)
+    registry, start = installed(), time.perf_counter()
+    problem = ingest([path], registry).files[0].problem
+    return f"{problem} ({path.stat().st_size / 1e3:.0f} kB) after {time.perf_counter() - start:.2f} s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=200_000)
     parser.add_argument("--count", type=int, default=100_000, help="rows of the table; a tenth as many folders")
+    parser.add_argument("--megabytes", type=int, default=300, help="of one log, repeated")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -119,14 +175,23 @@ def main() -> None:
             print(f"{each['lines']:>10,.0f} lines {size:8.1f} MB {each['runs']:>8,.0f} runs {each['seconds']:7.2f} s "
                   f"{each['lines'] / each['seconds']:>8,.0f} lines/s "
                   f"({each['lines'] / each['cpu']:,.0f} a CPU second), peak {each['peak_mb']:.0f} MB{ratio}")
+        for name, point in POINTS.items():
+            path = Path(folder) / f"{name}.log"
+            write_points(path, point, asked.lines)
+            size, each = path.stat().st_size / 1e6, alone(path)
+            print(f"{each['lines']:>10,.0f} lines {size:8.1f} MB of {name}: {each['lines'] / each['cpu']:,.0f} lines, "
+                  f"{size / each['cpu']:.1f} MB a CPU second, peak {each['peak_mb']:.0f} MB")
         write_table(Path(folder) / "table.csv", asked.count)
-        for number in range(asked.count // 10):
-            (Path(folder) / "folders" / f"run{number}").mkdir(parents=True)
-            write_table(Path(folder) / "folders" / f"run{number}" / "results.csv", 1, number)
-        for what, path in (("rows", Path(folder) / "table.csv"), ("folders", Path(folder) / "folders")):
-            each = alone(path)
+        write_folders(Path(folder) / "folders", asked.count // 10)
+        write_repeated(Path(folder) / "tenth.txt", asked.megabytes // 10)
+        write_repeated(Path(folder) / "repeated.txt", asked.megabytes)
+        for what, name in (("rows of a table", "table.csv"), ("folders", "folders"),
+                           (f"{asked.megabytes // 10} MB of one log", "tenth.txt"),
+                           (f"{asked.megabytes} MB of one log", "repeated.txt")):
+            each = alone(Path(folder) / name)
             print(f"{each['runs']:>10,.0f} runs of {what} {each['seconds']:.2f} s ({each['cpu']:.2f} CPU), "
                   f"peak {each['peak_mb']:.0f} MB")
+        print(refusal(Path(folder) / "many.parquet", 200 * asked.count))
 
 
 if __name__ == "__main__":

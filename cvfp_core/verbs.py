@@ -1,4 +1,4 @@
-"""The verbs of the package, as `import cvfp_core as cvfp` gives them: read fit predict write_report run plot."""
+"""The verbs of the package, as `import cvfp_core as cvfp` gives them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cvfp_core.deciding.comparison import MARGIN
+from cvfp_core.results.comparisons import Comparisons, compared
 from cvfp_core.results.fits import Fits, fit
 from cvfp_core.results.forecasts import Forecasts, predict
+from cvfp_core.results.optima import Optima, optimum
 from cvfp_core.results.reports import Report, refuse_unwritable, report
-from cvfp_core.results.runs import Readable, Runs, ask, read
+from cvfp_core.results.runs import AnyLaw, Readable, Runs, ask, read
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["fit", "plot", "predict", "read", "run", "write_report"]
+__all__ = ["compare", "fit", "optimum", "plot", "predict", "read", "run", "write_report"]
 
 
 def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None = None, *, set: Sequence[str] = (),
@@ -38,8 +41,23 @@ def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None 
     return replace(made, inputs=replace(made.inputs, records=outcome.records))
 
 
-def plot(result: Fits | Forecasts, path: str | Path | None = None) -> Figure:
-    """The result as a figure of matplotlib: points, laws, forecasts. path: a file to write it to as well."""
+def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw = "saturating", x: str | None = None,
+            y: str | None = None, at: float | Sequence[float] = (), margin: float = MARGIN, arms: Sequence[str] = (),
+            where: str | None = None, map: Mapping[str, str] | None = None) -> Comparisons:
+    """Arms at equal size and seed: ratio of the metric, data or compute multiplier, chance of being best, verdict.
+
+    runs: one for each arm, the first being the baseline; or one with several, told apart by the columns `by`, or by
+    series. law: the curve that multipliers are by. at: sizes at which the chance of being best is told; by default ten
+    times the largest. margin: ratio that does not matter. arms: those of several to compare, the baseline first.
+
+        cvfp.compare("sweep.csv", by="optimizer", x="flops", y="val_loss", arms=["adam", "muon"])
+    """
+    sizes = [at] if isinstance(at, int | float) else at
+    return compared(runs, by=by, law=law, x=x, y=y, at=sizes, margin=margin, names=arms, where=where, map=map)
+
+
+def plot(result: Fits | Forecasts | Optima | Comparisons, path: str | Path | None = None) -> Figure:
+    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms. path: a file to write it to."""
     return result.plot(path)
 
 

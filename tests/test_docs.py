@@ -122,6 +122,7 @@ def test_every_command_of_the_readme_runs_and_every_run_can_be_planned(tmp_path)
         (tmp_path / "notes" / f"{i}.txt").write_text(text)
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     shutil.copytree(tmp_path / "logs" / "1130_v3", tmp_path / "runs" / "default")
+    shutil.copytree(ROOT / "examples" / "others-runs", tmp_path / "examples" / "others-runs")
     env = made_environments.make(tmp_path)
     blocks = made_docs.blocks(PAGE_TEXT)
     (tmp_path / "my.toml").write_text(next(block.text for block in blocks if block.language == "toml"))
@@ -130,6 +131,17 @@ def test_every_command_of_the_readme_runs_and_every_run_can_be_planned(tmp_path)
     made_docs.step(made_docs.Block(line=0, language="sh", text=f"{script}\n", file=None), tmp_path, env, "README.md")
     (python,) = [block for block in blocks if block.language == "python"]
     made_docs.step(python, tmp_path, env, "README.md")
+
+
+def test_forecasts_from_runs_of_others_take_one_command_and_print_what_the_readme_shows(tmp_path):
+    shutil.copytree(ROOT / "examples" / "others-runs", tmp_path / "examples" / "others-runs")
+    (block,) = (block for block in made_docs.blocks(PAGE_TEXT) if "examples/others-runs" in block.text)
+    shown = block.text.split("$ ")[1:]
+    assert len(shown) == 3
+    env = made_environments.make(tmp_path)
+    for command, _, printed in (each.partition("\n") for each in shown):
+        line = made_docs.Block(line=block.line, language="sh", text=f"{command}\n", file=None)
+        made_docs.assert_printed(printed, made_docs.step(line, tmp_path, env, "README.md")[0], command)
 
 
 def test_the_page_of_hooks_is_what_the_program_gives():

@@ -14,7 +14,7 @@ from cvfp_core.schema.records import SCHEMA
 from ingesting import DATA, read
 
 LOGS = [path.read_bytes() for path in sorted((DATA / "newllm").rglob("*.txt"))]
-OTHERS = [path for folder in ("tables", "trainers", "trackers", "newllm")
+OTHERS = [path for folder in ("tables", "trainers", "trackers", "newllm", "console")
           for path in sorted((DATA / folder).rglob("*.*")) if path.is_file()]
 WRONG = ["0", "-1", "nan", "inf", "1e999", "9" * 30, "٣", "1,2,3", "5.5.5", "²", "%", ""]
 _quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -221,7 +221,9 @@ def test_last_values_beside_the_steps_are_of_the_same_run(tmp_path: Path) -> Non
     write(tmp_path, "step,train_loss\n1,5.0\n2,4.0\n", "exp/tiny/metrics.csv")
     write(tmp_path, '{"val_loss": 4.5, "train_loss": 9.0, "tokens": 640}', "exp/tiny/summary.json")
     write(tmp_path, '{"n_params": 7}', "exp/tiny/config.json")
-    (row,) = rows(read(tmp_path / "exp"))
+    made = read(tmp_path / "exp")
+    (row,) = rows(made)
+    assert "summary.json says train_loss 9.0, not 4: what the steps say counts" in made.files[0].remarks
     assert [row[name] for name in ("run_id", "val_loss", "train_loss", "tokens_seen", "train_tokens", "params")] == [
         "tiny", 4.5, 4.0, 640, 640, 7]
     (first,) = _take("step=1", tmp_path / "exp")
@@ -234,3 +236,17 @@ def test_a_configuration_beside_a_table_of_runs_is_not_passed_over_in_silence(tm
     made = read(tmp_path)
     assert made.records.height == 2
     assert [text.partition(":")[0] for text in made.skipped] == [f"{tmp_path.name}/config.yaml"]
+
+
+def test_a_metric_of_a_step_that_is_no_number_is_named_and_costs_its_step(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "step,note,val_loss\n1,a,4.5\n2,b,4.0\n3,c,3.x\n4,d,1e999\n", "a.csv"))
+    assert made.records.select("val_loss", "taken_at").rows() == [(4.0, "last, step 2")]
+    assert made.messages == ("a.csv:4: expected a number in 'val_loss', found '3.x'",
+                             "a.csv:5: expected a number in 'val_loss', found '1e999'")
+
+
+def test_a_size_that_is_spelt_otherwise_tells_runs_apart(tmp_path: Path) -> None:
+    """Every spelling that a table's columns are read under counts, not only names and aliases as they are declared."""
+    lines = [f"{size},{step},{4 - step / 10}" for size, steps in ((1, (1, 2, 3)), (2, (4, 5, 6))) for step in steps]
+    made = read(write(tmp_path, "\n".join(["Params (M),step,val_loss", *lines]), "a.csv"))
+    assert sorted(made.records.select("params", "val_loss").rows()) == [(1e6, 3.7), (2e6, 3.4)]

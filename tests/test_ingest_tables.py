@@ -22,6 +22,7 @@ from cvfp_core.cli.app import app
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping, packed, reading
 from ingesting import DATA, lines_of, read, rows, write
+from made_formats import write_events
 
 CSV = DATA / "tables" / "runs.csv"
 MAP = {"variant": "model", "num_samples": "samples", "train_tokens": "tokens", "val_ppl": "exp(eval_loss)",
@@ -163,33 +164,13 @@ def test_an_event_file_becomes_a_record_with_curves(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     path = tmp_path / "lab" / "small" / "events.out.tfevents.1.host"
     path.parent.mkdir(parents=True)
-    _write_events(path, [("eval/loss", 10, 4.0), ("eval/loss", 20, 3.0), ("train/tokens", 20, 5000.0)])
+    write_events(path, [("eval/loss", 10, 4.0), ("eval/loss", 20, 3.0), ("train/tokens", 20, 5000.0)])
     made = read(path)
     assert [file.problem for file in made.files] == [None]
     (row,) = rows(made)
     assert (row["run_id"], row["experiment"], row["train_tokens"]) == ("small", "lab", 5000)
     assert row["val_ppl"] == pytest.approx(math.exp(3.0))
     assert made.curves.filter(metric="eval/loss")["value"].to_list() == [4.0, 3.0]
-
-
-def _write_events(path: Path, scalars: list[tuple[str, int, float]]) -> None:
-    """An event file as TensorBoard reads it: records framed by length and checksums."""
-    import struct
-
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-    events = [Event(wall_time=0.0, file_version="brain.Event:2")] + [
-        Event(wall_time=1.0, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
-        for tag, step, value in scalars
-    ]
-    with path.open("wb") as file:
-        for event in events:
-            data = event.SerializeToString()
-            header = struct.pack("<Q", len(data))
-            checks = [struct.pack("<I", masked_crc32c(part)) for part in (header, data)]
-            file.write(header + checks[0] + data + checks[1])
 
 
 ND = """n_params,n_tokens,flops,val_loss
@@ -506,7 +487,7 @@ def test_explain_says_what_every_file_and_column_was_taken_for(tmp_path: Path) -
     assert first.startswith("logs/a.csv: CSV or TSV, one row a run (csv; a general form")
     assert lines == ["  N (M): by its name, params = N (M) * 1e+06", "  lab: kept under its own name",
                      "  val_loss: a quantity of this name", "  x: kept under its own name", "  seed: mapped, x"]
-    assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: csv, ")
+    assert last.startswith("skipped: logs/b.md: no ingester knows its content (asked: all ")
     assert cli("ingest", str(tmp_path), "--explain", "--json").exit_code == 2
 
 
@@ -660,3 +641,23 @@ def test_every_published_sweep_is_read_whole_without_a_mapping(name: str, runs: 
 def test_a_table_of_any_length_is_read_by_the_same_names_throughout(tmp_path: Path) -> None:
     made = read(write(tmp_path, "N,loss\n" + "".join(f"{i},2\n" for i in range(1, 25_001)), "a.csv"))
     assert made.records.select(pl.col("params").sum(), pl.col("val_loss").sum()).row(0) == (25_000 * 25_001 / 2, 50_000)
+
+
+def test_a_file_that_is_packed_over_and_over_is_named(tmp_path: Path) -> None:
+    content = ND.encode()
+    for _ in range(3):
+        content = gzip.compress(content)
+    assert read(write(tmp_path, content, "three.gz")).records.height == 4
+    made = read(write(tmp_path, gzip.compress(content), "four.gz"))
+    assert [file.problem for file in made.files] == ["four.gz: packed more than 3 times over; unpack it first"]
+
+
+def test_no_character_of_an_input_commands_a_terminal_or_breaks_a_line(tmp_path: Path) -> None:
+    text = "variant,params,val_loss,note\n\x1b[31mred\x07,1,3,\"a\nb\"\n\x1b[31mred\x07,2,2,\u202edc\n"
+    made = read(write(tmp_path, text, "a\n\x1b]0;b.csv"))
+    printed = CliRunner().invoke(app, ["ingest", str(tmp_path)])
+    assert made.records.select("variant", "note").rows() == [
+        ("\ufffd[31mred\ufffd", "a b"), ("\ufffd[31mred\ufffd", "\ufffddc")]
+    assert made.records["experiment"][0].isprintable()
+    assert all(line.isprintable() for line in printed.output.splitlines())
+    assert "a\ufffd\ufffd]0;b.csv" in printed.output

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import math
 import pickle
-import sqlite3
 import struct
 import zipfile
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ import pytest
 from cvfp_core.ingesting import tags
 from cvfp_core.schema.found import Take
 from ingesting import SHARED, read, rows, write
-from test_ingest_tables import _write_events
+from made_formats import MLFLOW, TRACKIO, database, frames, items, message, tensors, write_events
 
 CASES = SHARED.parent.parent / "cases" / "ingest"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the small inputs of other trainers are not here")
@@ -32,12 +30,6 @@ def _state(folder: Path, steps: int, *, name: str = "trainer_state.json", **more
     state = {"epoch": steps / 200, "global_step": steps, "num_input_tokens_seen": 0, "total_flos": 1e12 * steps,
              "train_batch_size": 4, "log_history": history, **more}
     return write(folder, json.dumps(state), name)
-
-
-def _tensors(folder: Path, name: str = "model.safetensors", **shapes: list[int]) -> None:
-    header = json.dumps({key: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
-                         for key, shape in shapes.items()} | {"__metadata__": {"format": "pt"}}).encode()
-    write(folder, struct.pack("<Q", len(header)) + header, name)
 
 
 # Hugging Face
@@ -60,7 +52,7 @@ def test_a_folder_of_checkpoints_is_one_run_of_its_last_state(tmp_path: Path) ->
 def test_runs_of_a_folder_are_of_one_series_and_what_is_not_theirs_is_looked_at(tmp_path: Path) -> None:
     for size in (1, 2):
         _state(tmp_path / f"n{size}", 400, num_input_tokens_seen=1000 * size)
-        _tensors(tmp_path / f"n{size}", wte=[100, size], head=[size])
+        tensors(tmp_path / f"n{size}", wte=[100, size], head=[size])
     write(tmp_path / "n1", "Notes.", "README.md")
     made = read(tmp_path)
     assert made.records.select("run_id", "experiment", "params", "tokens_seen", "train_tokens", "epochs").rows() == [
@@ -135,11 +127,18 @@ def test_a_train_loss_many_times_the_validation_loss_is_remarked(tmp_path: Path)
     assert any("8.0 times its validation loss: probably summed" in note for note in read(tmp_path).notes)
 
 
-def test_damaged_weights_and_arguments_say_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [
+    b"\xff" * 40, b"\x02", struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 17) + b'{"a":{"shape":-1}}'[:17],
+    struct.pack("<Q", 20) + b'{"a":{"shape":[-7]}}',
+])
+def test_damaged_weights_and_arguments_give_no_number_and_it_is_said(tmp_path: Path, damaged: bytes) -> None:
     _state(tmp_path / "tiny", 200)
-    write(tmp_path / "tiny", b"\xff" * 40, "model.safetensors")
+    tensors(tmp_path / "tiny", "model-00001-of-00002.safetensors", a=[2, 3])
+    write(tmp_path / "tiny", damaged, "model-00002-of-00002.safetensors")
     write(tmp_path / "tiny", b"PK\x03\x04broken", "training_args.bin")
-    assert rows(read(tmp_path))[0]["params"] is None
+    made = read(tmp_path)
+    assert rows(made)[0]["params"] is None
+    assert "the header of model-00002-of-00002.safetensors is damaged" in made.notes[0]
 
 
 # Weights & Biases
@@ -177,43 +176,11 @@ def test_a_run_on_disk_is_its_summary_and_its_configuration(tmp_path: Path) -> N
     assert made.skipped == ()
 
 
-def _message(*fields: tuple[int, bytes]) -> bytes:
-    """A message in protocol buffers, of fields that have a length below 128."""
-    return b"".join(_key(number) + bytes([len(content)]) + content for number, content in fields)
-
-
-def _key(number: int) -> bytes:
-    key = number << 3 | 2
-    return bytes([key]) if key < 128 else bytes([key & 127 | 128, key >> 7])
-
-
-def _items(**values: object) -> bytes:
-    return b"".join(_message((1, _message((2, name.replace("__", "/").encode()), (16, json.dumps(value).encode()))))
-                    for name, value in values.items())
-
-
-def _frames(*records: bytes, block: int = 32768) -> bytes:
-    """Records as LevelDB frames them, cut where a block ends."""
-    data = b":W&B\xe1\xbe\x00"
-    for record in records:
-        first = True
-        while first or record:
-            room = block - len(data) % block
-            if room < 7:
-                data += bytes(room)
-                continue
-            part, record = record[:room - 7], record[room - 7:]
-            kind = (1 if first else 4) if not record else (2 if first else 3)
-            data += bytes(4) + len(part).to_bytes(2, "little") + bytes([kind]) + part
-            first = False
-    return data
-
-
 def test_the_log_of_a_run_on_disk_has_its_curves_its_name_and_its_configuration(tmp_path: Path) -> None:
     run = tmp_path / "wandb" / "offline-run-20260102_030405-ab12cd34"
-    about = _message((1, b"ab12cd34"), (4, _items(n_params=1000, lr=0.1)), (8, b"tiny"), (13, b"box"))
-    steps = [_message((2, _items(_step=step, val__loss=5 - step / 1000, tokens=step * 10))) for step in range(1, 1001)]
-    content = _frames(_message((17, about)), *steps)
+    about = message((1, b"ab12cd34"), (4, items(n_params=1000, lr=0.1)), (8, b"tiny"), (13, b"box"))
+    steps = [message((2, items(_step=step, val__loss=5 - step / 1000, tokens=step * 10))) for step in range(1, 1001)]
+    content = frames(message((17, about)), *steps)
     assert len(content) > 32768
     write(run, content, "run-ab12cd34.wandb")
     write(run.parent, '{"level": "INFO"}\n', "debug-internal.log")
@@ -228,6 +195,15 @@ def test_the_log_of_a_run_on_disk_has_its_curves_its_name_and_its_configuration(
     assert 0 < read(run).curves.filter(metric="val/loss").height < 1000
 
 
+def test_words_in_the_place_of_figures_of_an_export_are_named(tmp_path: Path) -> None:
+    made = read(write(tmp_path, "Name,State,val/loss\na,finished,40%\nb,finished,3\n", "runs.csv"))
+    assert made.messages == ("runs.csv:2: 'val_loss' is not a finite number, found '40%'",)
+    assert made.records["run_id"].to_list() == ["b"]
+    made = read(write(tmp_path, '"Step","a - val/loss"\n"1","bad"\n"2","3"\n', "chart.csv"))
+    assert made.messages == ("chart.csv:2: expected a number in 'a - val/loss', found 'bad'",)
+    assert made.records["val_loss"].to_list() == [3.0]
+
+
 # TensorBoard
 
 
@@ -235,8 +211,8 @@ def test_a_folder_of_event_files_is_one_run(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     run = tmp_path / "lab" / "tiny"
     run.mkdir(parents=True)
-    _write_events(run / "events.out.tfevents.1.h.1.0", [("Loss/val", 100, 3.9), ("tokens", 100, 1e6)])
-    _write_events(run / "events.out.tfevents.2.h.2.0", [("Loss/val", 200, 3.1), ("tokens", 200, 2e6)])
+    write_events(run / "events.out.tfevents.1.h.1.0", [("Loss/val", 100, 3.9), ("tokens", 100, 1e6)])
+    write_events(run / "events.out.tfevents.2.h.2.0", [("Loss/val", 200, 3.1), ("tokens", 200, 2e6)])
     write(run, "lr: 0.1\n", "config.yaml")
     made = read(tmp_path / "lab")
     (row,) = rows(made)
@@ -249,11 +225,11 @@ def test_folders_of_training_and_validation_are_one_run_and_unknown_tags_are_lis
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     for split, loss in (("train", 2.0), ("validation", 2.5)):
         (tmp_path / "keras" / split).mkdir(parents=True)
-        _write_events(tmp_path / "keras" / split / "events.out.tfevents.1.h", [("epoch_loss", 3, loss)])
+        write_events(tmp_path / "keras" / split / "events.out.tfevents.1.h", [("epoch_loss", 3, loss)])
     (row,) = rows(read(tmp_path))
     assert (row["run_id"], row["train_loss"], row["val_loss"]) == ("keras", 2.0, 2.5)
     (tmp_path / "other").mkdir()
-    _write_events(tmp_path / "other" / "events.out.tfevents.1.h", [("bleu", 3, 2.0), ("score", 3, 1.0)])
+    write_events(tmp_path / "other" / "events.out.tfevents.1.h", [("bleu", 3, 2.0), ("score", 3, 1.0)])
     made = read(tmp_path / "other")
     assert any("there are: bleu, score; say what one is: --map val_loss=bleu" in note for note in made.notes)
 
@@ -267,7 +243,7 @@ def test_hyperparameters_in_event_files_are_of_the_run_above(tmp_path: Path) -> 
 
     run = tmp_path / "tiny"
     (run / "1795660178.05").mkdir(parents=True)
-    _write_events(run / "events.out.tfevents.1.h", [("val/loss", 3, 2.0)])
+    write_events(run / "events.out.tfevents.1.h", [("val/loss", 3, 2.0)])
     said = HParamsPluginData()
     said.session_start_info.hparams["lr"].number_value = 0.5
     said.session_start_info.hparams["optimizer"].string_value = "adam"
@@ -296,42 +272,14 @@ def test_a_folder_of_mlflow_is_a_run_with_its_parameters(tmp_path: Path) -> None
     assert (row["run_id"], row["experiment"], row["status"]) == ("tiny", "sweep", "failed")
     assert (row["val_loss"], row["train_tokens"], row["num_layers"]) == (3.0, 2048, 4)
     assert "me" not in row.values()
-    assert made.files[0].messages == (
+    assert made.skipped == ()
+    assert made.files[-1].messages == (
         "mlruns/12/0a1b/metrics/val_loss:3: expected time, value and step, found '1702 torn'",)
-
-
-def _database(path: Path, script: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(script)
-    return path
-
-
-MLFLOW = """
-CREATE TABLE experiments (experiment_id INTEGER, name TEXT);
-CREATE TABLE runs (run_uuid TEXT, name TEXT, status TEXT, start_time INT, lifecycle_stage TEXT, experiment_id INTEGER);
-CREATE TABLE metrics (key TEXT, value REAL, timestamp INT, run_uuid TEXT, step INT, is_nan BOOLEAN);
-CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);
-INSERT INTO experiments VALUES (1, 'sweep');
-INSERT INTO runs VALUES ('a', 'tiny', 'FINISHED', 1, 'active', 1), ('b', 'small', 'RUNNING', 2, 'active', 1),
-  ('c', 'gone', 'FINISHED', 3, 'deleted', 1);
-INSERT INTO metrics VALUES ('val_loss', 4.0, 1, 'a', 1, 0), ('val_loss', 3.0, 2, 'a', 2, 0),
-  ('val_loss', 2.0, 2, 'b', 2, 0);
-INSERT INTO params VALUES ('n_params', '1000', 'a'), ('n_params', '2000', 'b');
-"""
-TRACKIO = """
-CREATE TABLE metrics (id INTEGER PRIMARY KEY, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT);
-CREATE TABLE configs (id INTEGER PRIMARY KEY, run_name TEXT, config TEXT, created_at TEXT);
-INSERT INTO metrics VALUES (1, 't', 'tiny', 1, '{"val": {"loss": 4.0}}'), (2, 't', 'tiny', 2, '{"val": {"loss": 3.0}}'),
-  (3, 't', 'small', 2, '{"val": {"loss": 2.0}}'), (4, 't', 'small', 3, '{"val":');
-INSERT INTO configs VALUES (1, 'tiny', '{"n_params": 1000, "_Username": "me"}', 't'),
-  (2, 'small', '{"n_params": 2000}', 't');
-"""
 
 
 @pytest.mark.parametrize(("script", "name", "group"), [(MLFLOW, "mlflow", "sweep"), (TRACKIO, "trackio", "mine")])
 def test_the_database_of_a_tracker_holds_runs(tmp_path: Path, script: str, name: str, group: str) -> None:
-    made = read(_database(tmp_path / "mine.db", script))
+    made = read(database(tmp_path / "mine.db", script))
     assert made.files[0].ingester == name
     found = made.records.sort("run_id", descending=True)
     assert found.select("run_id", "experiment", "params", "val_loss").rows() == [
@@ -349,13 +297,13 @@ def test_an_integer_of_hundreds_of_digits_in_a_configuration_costs_itself_alone(
 
 
 def test_a_damaged_database_is_a_named_failure(tmp_path: Path) -> None:
-    path = _database(tmp_path / "mine.db", MLFLOW)
+    path = database(tmp_path / "mine.db", MLFLOW)
     path.write_bytes(path.read_bytes()[:5000] + b"\0" * 3000)
     assert read(path, format_="mlflow").files[0].problem
-    names = _database(tmp_path / "named.db", TRACKIO)
+    names = database(tmp_path / "named.db", TRACKIO)
     names.write_bytes(names.read_bytes().replace(b"run_name TEXT", b"run_\xf9\xf9me TEXT"))
     assert " failed: " not in str(read(names, format_="trackio").files[0].problem)
-    path = _database(tmp_path / "other.db", "CREATE TABLE a (b TEXT)")
+    path = database(tmp_path / "other.db", "CREATE TABLE a (b TEXT)")
     assert "no ingester knows its content" in str(read(path).files[0].problem)
 
 
@@ -416,3 +364,60 @@ def test_event_files_of_an_interrupted_run_are_one_run(tmp_path: Path, monkeypat
     (resumed,), (tagged,) = rows(read(tmp_path / "resumed")), rows(read(tmp_path / "tags"))
     assert (resumed["train_tokens"], resumed["val_loss"]) == (2e6, pytest.approx(3.1))
     assert tagged["val_loss"] == pytest.approx(3.5)
+
+
+# lm-evaluation-harness
+
+HARNESS = Path(__file__).parent / "data" / "trackers" / "results_2026-01-05T10-00-00.json"
+
+
+def _harness(folder: Path, **said: str) -> Path:
+    results = json.loads(HARNESS.read_text())
+    results["config"]["model_args"] = ",".join(f"{name}={value}" for name, value in said.items())
+    return write(folder, json.dumps(results), f"results_{len(list(folder.glob('*')))}.json")
+
+
+def test_scores_of_the_harness_join_the_run_of_their_model(tmp_path: Path) -> None:
+    for steps in (200, 400):
+        _state(tmp_path / "tiny" / f"checkpoint-{steps}", steps, global_step=steps)
+    _harness(tmp_path / "evals", pretrained="out/tiny/checkpoint-400", dtype="bfloat16")
+    made = read(tmp_path)
+    (row,) = rows(made)
+    assert (row["run_id"], row["val_loss"], row["step"]) == ("tiny", 1.5, None)
+    assert {name: row[name] for name in row if "/" in name} == {
+        "hellaswag/acc": 0.2901, "hellaswag/acc_stderr": 0.0045, "hellaswag/acc_norm": 0.3012,
+        "hellaswag/acc_norm_stderr": 0.0046, "gsm8k/exact_match/strict-match": 0.011,
+        "wikitext/word_perplexity": 33.41, "wikitext/bits_per_byte": 0.946}
+    assert str(row["source"]).count("; also ") == 1
+    assert made.curves["metric"].n_unique() > 1
+    assert made.duplicates == ()
+
+
+def test_scores_of_another_step_or_of_no_run_are_kept_apart_and_said(tmp_path: Path) -> None:
+    _state(tmp_path / "tiny" / "checkpoint-400", 400, global_step=400)
+    _harness(tmp_path / "evals", pretrained="out/tiny/checkpoint-200")
+    _harness(tmp_path / "evals", pretrained="EleutherAI/pythia-160m", revision="step3000")
+    made = read(tmp_path)
+    assert sorted((str(row["run_id"])[:4], str(row["hellaswag/acc"])) for row in rows(made)) == [
+        ("pyth", "0.2901"), ("tiny", "0.2901"), ("tiny", "None")]
+    said = "; ".join(made.notes)
+    assert "of step 200 of 'tiny', whose record is of step 400: kept as a run of its own; --take step=200" in said
+    assert "its run 'pythia-160m-step3000' is not read beside it" in said
+    taken = read(tmp_path, take=Take.read("step=200"))
+    assert sorted(str(row["run_id"]) for row in rows(taken)) == ["pythia-160m-step3000", "tiny"]
+
+
+def test_a_table_of_runs_takes_the_scores_of_each(tmp_path: Path) -> None:
+    write(tmp_path, "name,params,train_tokens,val_loss\na,1e6,1e8,4.0\nb,2e6,1e8,3.8\n", "runs.csv")
+    _harness(tmp_path / "evals", pretrained="me/b")
+    made = read(tmp_path, mapping={"run_id": "name"})
+    assert {row["run_id"]: row["hellaswag/acc"] for row in rows(made)} == {"a": None, "b": 0.2901}
+
+
+def test_what_is_no_result_of_the_harness_is_refused_in_a_line(tmp_path: Path) -> None:
+    for text, problem in (('{"results": [], "a": {"acc,none": 1}}', "expected an object 'results', found list"),
+                          ('{"results": {}, "a": {"acc,none": 1}}', "expected scores under 'results', found '{}'"),
+                          ('{"results": {"a": {"acc,none": 0.5}', "expected JSON (")):
+        (file,) = read(write(tmp_path, text, "results_1.json")).files
+        assert file.ingester == "lm-eval"
+        assert problem in str(file.problem)

@@ -520,6 +520,14 @@ INPUTS = {
     "trainer-state": Input("trainers/tiny-gpt/checkpoint-20/trainer_state.json", 1),
     "mlflow": Input("made.mlflow", 2), "trackio": Input("made.trackio", 2),
     "wandb-folder": Input("trackers/run-20260102_030405-ab12cd34", 1),
+    "lm-eval": Input("trackers/results_2026-01-05T10-00-00.json", 1),
+    "nanogpt": Input("console/nanogpt.log", 1), "build-nanogpt": Input("console/build_nanogpt.log", 1),
+    "build-nanogpt-log": Input("console/build_nanogpt_log.txt", 1),
+    "modded-nanogpt": Input("console/modded_nanogpt.txt", 1), "nanochat": Input("console/nanochat.log", 1),
+    "llm-c": Input("console/llm_c.log", 1), "llm-c-log": Input("console/llm_c_main.log", 1),
+    "megatron": Input("console/megatron.log", 1), "torchtitan": Input("console/torchtitan.log", 1),
+    "olmo": Input("console/olmo_core.log", 1), "composer": Input("console/composer.log", 1),
+    "hf-console": Input("console/hf_console.log", 1),
 }
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
+from cvfp_core.errors import CvfpError
+from cvfp_core.ingesting.storing import into
+from cvfp_core.schema import store
 from ingesting import DATA, LOG, lines_of, read, rows, write
 
+STATED = """\
+RESULTS SUMMARY
+1L_64d_2tok        -0.5   1.2e+05   0.99   700.4
+"""
 RUN = """\
 --- Experiment: 5 samples, 1L, 64d, 2tok ---
 [Phase 1] Train: 6,001 tokens, 30 iterations
@@ -144,11 +152,92 @@ def test_a_table_that_contradicts_its_run_is_reported(tmp_path: Path) -> None:
     assert "expected Val PPL 600.3 of 1L_64d_2tok at 5 samples" in made.files[0].messages[0]
 
 
-def test_a_preset_is_not_used_where_the_log_contradicts_it(tmp_path: Path) -> None:
-    made = read(write(tmp_path, RUN, "1130_v3.txt"))
-    assert made.records["experiment"][0] == "v3"
+def test_a_file_that_contradicts_the_preset_of_its_name_is_not_that_experiment(tmp_path: Path) -> None:
+    made = read(write(tmp_path, RUN + RUN.replace("5 samples", "9 samples") + STATED, "1130_v3.txt"))
+    assert made.records["experiment"].to_list() == ["1130_v3", "1130_v3"]
     assert made.records["settings_source"][0] == "log: phase1.max_iterations, phase2.epochs"
-    assert "expected max_iterations = 60 as in preset 'v3', which is not used, found 30" in made.files[0].messages[0]
+    assert made.records["published_alpha"].to_list() == [-0.5, -0.5]
+    assert made.files[0].messages == (
+        "1130_v3.txt:2: expected max_iterations = 60 as in preset 'v3', which is not used for runs of '1130_v3', "
+        "found 30",)
+    asked = read(write(tmp_path, RUN, "1130_v3.txt"), experiment="v3")
+    assert asked.records.select("experiment", "settings_source").rows() == [
+        ("v3", "log: phase1.max_iterations, phase2.epochs")]
+
+
+def test_the_effective_rank_of_a_run_with_checks_is_the_last_and_not_the_best(tmp_path: Path) -> None:
+    made = read(DATA / "newllm" / "algorithms.txt")
+    assert made.records["val_er"].to_list() == [0.817, 0.725]  # 83.9%/82.5% says the first run's summary
+    better = (DATA / "newllm" / "algorithms.txt").read_text(encoding="utf-8").replace("ER: 81.7%", "ER: 82.9%")
+    measured = read(write(tmp_path, better))  # then 82.5 % is no best check: the log measured it itself
+    assert measured.records["val_er"].to_list() == [0.825, 0.725]
+
+
+def test_equal_figures_under_different_settings_are_two_runs_and_it_is_said(tmp_path: Path) -> None:
+    text = (DATA / "newllm" / "algorithms.txt").read_text(encoding="utf-8")
+    half = write(tmp_path, text, "weight_050.txt")
+    nine = write(tmp_path, text.replace("dist_reg_weight: 0.5", "dist_reg_weight: 0.9"), "weight_090.txt")
+    for paths in ((half, nine), (nine, half)):
+        made = read(*paths)
+        assert sorted(made.records["experiment"]) == [
+            "weight_050-AAA", "weight_050-BBB", "weight_090-AAA", "weight_090-BBB"]
+        assert made.records["content"].n_unique() == made.records["run_id"].n_unique() == 4
+        assert made.notes == made.alike
+        assert len(made.alike) == 2
+        assert "have the same figures under phase1.dist_reg_weight" in made.alike[0]
+    copy = write(tmp_path, text, "copy.txt")
+    assert read(half, copy).records.height == 2
+    assert read(half, copy).alike == ()
+
+
+def test_a_store_keeps_equal_figures_under_different_settings_apart(tmp_path: Path) -> None:
+    text = (DATA / "newllm" / "algorithms.txt").read_text(encoding="utf-8")
+    half = write(tmp_path, text, "weight_050.txt")
+    nine = write(tmp_path, text.replace("dist_reg_weight: 0.5", "dist_reg_weight: 0.9"), "weight_090.txt")
+    folder = tmp_path / "store"
+    assert [into(folder, read(path, experiment="same")).written for path in (half, nine, half, nine)] == [2, 2, 0, 0]
+    assert into(folder, read(half, nine, experiment="same")).written == 0
+    weights = [json.loads(text)["phase1"]["dist_reg_weight"] for text in store.read(folder)["settings"]]
+    assert sorted(weights) == [0.5, 0.5, 0.9, 0.9]
+    curves = store.read_curves(folder)
+    assert curves["run_id"].n_unique() == 4
+    assert curves.height == 2 * read(half).curves.height
+
+
+@pytest.mark.parametrize("label", [None, "mine"])
+def test_labels_and_stated_exponents_do_not_depend_on_the_order_of_files(tmp_path: Path, label: str | None) -> None:
+    text = LOG.read_text(encoding="utf-8")
+    paths = [write(tmp_path, text, "saved.txt"), write(tmp_path, text, "0102_other.txt"), LOG.parent]
+    seen = set()
+    for order in permutations(paths):
+        made = read(*order, experiment=label)
+        seen.add((tuple(made.records.select("experiment", "variant", "run_id", "val_ppl", "published_alpha",
+                                            "published_windows").rows()), tuple(made.published.rows())))
+    ((records, published),) = seen
+    assert {row[0] for row in records} == {label or "v9"}
+    assert [row[2] for row in published] == [-0.41505, -0.41505] or len(published) == 2
+
+
+def test_exponents_that_contradict_each_other_are_named_whatever_the_order(tmp_path: Path) -> None:
+    first, other = (write(tmp_path, RUN + STATED.replace("-0.5", alpha), f"{name}/output.txt")
+                    for name, alpha in (("a", "-0.5"), ("b", "-0.7")))
+    for paths in ((first, other), (other, first)):
+        made = read(*paths)
+        assert made.records["published_alpha"].to_list() == [-0.5]
+        (message,) = (message for file in made.files for message in file.messages)
+        assert message.endswith(": expected the alpha of a 1L_64d_2tok that a/output.txt states, -0.5, found -0.7")
+
+
+def test_refusals_come_before_what_was_not_understood_in_any_file(tmp_path: Path) -> None:
+    write(tmp_path, RUN + "what is this?\n" * 30, "a.txt")
+    write(tmp_path, RUN.split("\n", 1)[1] + "what is this?\n" * 30, "b.txt")
+    write(tmp_path, RUN.split("\n", 1)[1].replace("575", "576"), "c.txt")
+    made = read(tmp_path)
+    files = [message.partition(":")[0].rpartition("/")[2] for message in made.messages]
+    assert files[:3] == ["b.txt", "c.txt", "a.txt"]
+    assert "--map context_dim=768" in made.messages[0]
+    with pytest.raises(CvfpError, match=r"b\.txt:1: 'variant' is missing"):
+        made.require_complete()
 
 
 def test_a_preset_gives_the_settings_a_log_does_not_print(tmp_path: Path) -> None:
@@ -161,7 +250,7 @@ def test_a_preset_gives_the_settings_a_log_does_not_print(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("name", "label"), [
-    ("1130_v3/output.txt", "v3"), ("1201_wide.txt", "wide"), ("plain.txt", "plain"), ("20991231_v12/log.txt", "v12"),
+    ("1130_v12/output.txt", "v12"), ("1201_wide.txt", "wide"), ("plain.txt", "plain"), ("20991231_v12/log.txt", "v12"),
 ])
 def test_runs_are_labelled_by_their_folder_or_file(tmp_path: Path, name: str, label: str) -> None:
     assert read(write(tmp_path, RUN, name)).records["experiment"][0] == label

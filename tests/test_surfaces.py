@@ -1,6 +1,7 @@
 """Surfaces: intervals on a robust scale, inputs that vary together, weights, the lower envelope, bad input."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -9,9 +10,11 @@ import pytest
 import cvfp_core as cvfp
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.bootstrap import resampled
-from cvfp_core.fitting.curve_fit import for_intervals, solve_points
+from cvfp_core.fitting.curve_fit import fit_curve, for_intervals, solve_points
+from cvfp_core.fitting.predict import predict
 from cvfp_core.fitting.ray import ray
 from cvfp_core.fitting.rolling import stretch
+from cvfp_core.fitting.run import fit_each
 from cvfp_core.fitting.selection import score, walked
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Huber, Law, LeastSquares
@@ -58,7 +61,7 @@ def test_the_robust_scale_is_the_noise_and_a_bad_run_does_not_move_it():
         bad = rng.integers(16)
         loss[bad] *= 1.2
         made = points(n, d, loss)
-        held = for_intervals(solve_points(LAW, made), made)
+        (held,) = for_intervals([solve_points(LAW, made)], made)
         left_out += held.weights[0, bad] == 0
         scales.append(np.sqrt(held.variance.new_run))
     assert left_out == 12
@@ -105,9 +108,9 @@ def test_intervals_are_stretched_where_the_law_misses_larger_runs_and_only_there
     n, d = grid(6)
     sound = losses(n, d, 0.002, 2)
     made = points(n, d, sound)
-    assert stretch(for_intervals(solve_points(LAW, made), made), made) == 1.0
+    assert stretch(for_intervals([solve_points(LAW, made)], made), made)[0] == 1.0
     made = points(n, d, sound * (1 + 0.05 * np.maximum(0, np.log10(n * d / 3e19))))
-    factor = stretch(for_intervals(solve_points(LAW, made), made), made)
+    factor = stretch(for_intervals([solve_points(LAW, made)], made), made)[0]
     assert factor > 1.2
     (ahead,) = cvfp.predict(frame(n, d, made.response), {"params": 3e10, "train_tokens": 6e11}, LAW)
     assert any("times wider, as the back-test missed" in warning for warning in ahead.warnings)
@@ -138,6 +141,19 @@ def test_along_the_ray_there_is_a_forecast_and_beside_it_none():
     assert on.inputs == {"params": 3e10, "train_tokens": 6e11}
     assert (off.value, off.run_low, off.run_high) == (None, None, None)
     assert "is off the line train_tokens = 20 x params that all runs lie on" in off.reason
+
+
+def test_the_curve_along_a_ray_is_fitted_once_for_all_that_is_said_of_it(monkeypatch):
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return fit_curve(*arguments, **options)
+
+    monkeypatch.setattr("cvfp_core.fitting.ray.fit_curve", counted)
+    ahead = cvfp.predict(frame(*along(1.0)), {"params": [3e10, 6e10], "train_tokens": [6e11, 12e11]}, LAW)
+    assert sum(each.run_high is not None for each in ahead) == 2
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("design", [grid(3), grid(5)])
@@ -266,3 +282,22 @@ def test_bad_input_has_a_status_and_a_remedy_and_no_number_is_made_up(name, stat
     elif name != "constant":
         assert ahead.value is None
         assert ahead.reason
+
+
+RUNS = Points(inputs=dict(zip(("params", "train_tokens"), grid(3), strict=True)), response=losses(*grid(3), 0.02),
+              name="val_loss", series=np.full(9, "e", dtype=object))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1.0, 1e30])
+def test_seven_runs_of_a_grid_are_fitted_or_refused_in_words(factor):
+    """Some leave a size out or an input at two values; none ends in an error of linear algebra or a warning."""
+    registry = installed()
+    seven = [RUNS.take(np.array(chosen)) for chosen in list(combinations(range(9), 7))[::4]]
+    seven = [replace(each, response=factor * each.response) for each in seven]
+    for (fit,) in fit_each(LAW, seven, {}, registry, intervals=False):
+        assert "rror" not in fit.reason
+        assert fit.status == "converged" or ";" in fit.reason
+        ahead = predict(fit, LAW, {"params": 3e10, "train_tokens": 6e11})
+        assert all(value is None or np.isfinite(value) for value in (ahead.value, ahead.run_low, ahead.run_high))
+        assert ahead.value is not None or ahead.reason

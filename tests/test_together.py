@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -47,6 +49,29 @@ def test_forecasts_of_many_series_have_the_bits_of_each_forecast_alone() -> None
              for each in predict_all(series, {"train_tokens": ["10x", 5e7]}, "saturating").predictions]
     assert [each.as_dict() for each in many] == [each.as_dict() for each in alone]
     assert sum(each.run_high is not None for each in many) >= 10
+
+
+def test_surfaces_of_many_experiments_have_the_bits_of_each_alone() -> None:
+    """The second has two runs off the law, the third bends away from it; the last is at other sizes."""
+    frames = []
+    for index, k in enumerate((6, 6, 6, 4)):
+        n, d = (each.ravel() for each in np.meshgrid(np.geomspace(1e8, 1e10, k), np.geomspace(2e9, 2e11, k)))
+        loss = (1.82 + 478 * n**-0.347 + 2143 * d**-0.367) * np.exp(
+            0.002 * np.random.default_rng(2 + index).standard_normal(k * k))
+        loss[[3, 11]] *= 1.2 if index == 1 else 1.0
+        loss *= 1 + (0.05 * np.maximum(0, np.log10(n * d / 3e19)) if index == 2 else 0)
+        frames.append(pl.DataFrame({"experiment": f"e{index}", "variant": "v", "params": n, "train_tokens": d,
+                                    "val_loss": loss, "status": "ok"}))
+    at = {"params": 3e10, "train_tokens": 6e11}
+
+    def forecasts(records: pl.DataFrame) -> list[dict[str, Any]]:
+        return [each.as_dict() for each in predict_all(records, at, "chinchilla", by=["experiment"]).predictions]
+
+    many = forecasts(pl.concat(frames))
+    assert many == [each for frame in frames for each in forecasts(frame)]
+    said = [" ".join(each["warnings"]) for each in many]
+    assert ["2 of 36 runs lie off" in words for words in said] == [False, True, False, False]
+    assert ["times wider" in words for words in said] == [False, False, True, False]
 
 
 def test_weights_marks_and_cautions_of_many_series_are_those_of_each_alone() -> None:

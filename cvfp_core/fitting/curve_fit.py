@@ -20,8 +20,8 @@ from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
 
 PROFILES = ("profile F", "robust profile")
 """Methods whose intervals say that they have no end."""
-CONSTRAINT = 3e3
-"""How much stiffer than the points a constraint is; the profile is off by its inverse square."""
+CONSTRAINT = 10.0
+"""How much stiffer than the points what pulls at a law is, whose profile is traced."""
 SINGULAR = 1e-9
 """Smallest over largest singular value of the derivatives, in local coordinates, below which nothing is told apart."""
 
@@ -71,7 +71,7 @@ def limits(each: Sequence[Solved], goal: Goal, *, run: Array, low: Array, high: 
     The solutions are of one curve; all limits are traced at once.
     """
     count, curve = len(run), each[0].curve
-    optimum, weights = _optima(each), np.concatenate([solved.weights for solved in each])
+    optimum, weights = optima(each), np.concatenate([solved.weights for solved in each])
     sigma = np.array([solved.sigma for solved in each])
     error = standard_errors(each, goal)
     scatter = np.sqrt(np.maximum([solved.variance.new_run or 0.0 for solved in each], 1e-20))
@@ -83,14 +83,15 @@ def limits(each: Sequence[Solved], goal: Goal, *, run: Array, low: Array, high: 
     ends = profile_ends(
         curve, targets[both], weights[both], optimum.rows(both), replace(goal, weight=weight).rows(both),
         step=(t * error)[both], allowed=(t**2 * sigma**2)[both], sign=np.repeat([-1.0, 1.0], count),
-        limit=np.concatenate([low, high]), delta=np.array([solved.delta for solved in each])[both],
+        limit=np.concatenate([low, high]), soft=(~run & (goal.parameter < 0))[both],
+        delta=np.array([solved.delta for solved in each])[both],
     )
     return list(zip(ends[:count].tolist(), ends[count:].tolist(), strict=True))
 
 
 def standard_errors(each: Sequence[Solved], goal: Goal) -> Array:
     """(B,) of each goal's quantity, from the curvature at the optimum beside it; a guess where there is none."""
-    curve, optimum = each[0].curve, _optima(each)
+    curve, optimum = each[0].curve, optima(each)
     sigma, weights = np.array([solved.sigma for solved in each]), np.concatenate([solved.weights for solved in each])
     law, slope = sensitivities(curve, optimum.parameters, goal)
     value = np.abs(goal.quantity(curve, optimum.parameters))
@@ -102,7 +103,8 @@ def standard_errors(each: Sequence[Solved], goal: Goal) -> Array:
     return np.asarray(np.where(error > 1e-12 * np.maximum(value, 1e-300), np.minimum(error, ceiling), guess))
 
 
-def _optima(each: Sequence[Solved]) -> Solution:
+def optima(each: Sequence[Solved]) -> Solution:
+    """The optima of solutions of one curve, as one."""
     return Solution(parameters=np.concatenate([solved.optimum.parameters for solved in each]),
                     rss=np.concatenate([solved.optimum.rss for solved in each]),
                     converged=np.concatenate([solved.optimum.converged for solved in each]))
@@ -141,15 +143,18 @@ def root_weights(points: Points) -> Array:
     return np.ones(points.n) if points.weights is None else np.sqrt(points.weights)
 
 
-def for_intervals(solved: Solved, points: Points) -> Solved:
-    """What intervals are profiles of: the solution itself, or for a loss that is not squares its robust one."""
-    loss = solved.curve.law.loss
-    if loss == LeastSquares() or solved.variance.value is None:
-        return solved
-    made = robust(solved.curve, solved.target, solved.weights, solved.optimum, _cells(points))
-    if made is None:
-        return solved
-    return replace(solved, optimum=made.optimum, weights=made.weights, variance=made.variance, corner=made.corner)
+def for_intervals(alike: Sequence[Solved], points: Points) -> list[Solved]:
+    """What intervals are profiles of: each solution itself, or for a loss that is not squares its robust one.
+
+    The solutions are of one curve; points: those of any, for their inputs.
+    """
+    curve = alike[0].curve
+    if curve.law.loss == LeastSquares() or alike[0].variance.value is None:
+        return list(alike)
+    targets, weights = (np.concatenate(each) for each in zip(*((s.target, s.weights) for s in alike), strict=True))
+    return [solved if made is None else
+            replace(solved, optimum=made.optimum, weights=made.weights, variance=made.variance, corner=made.corner)
+            for solved, made in zip(alike, robust(curve, targets, weights, optima(alike), _cells(points)), strict=True)]
 
 
 def fit_curve(law: Law, points: Points, *, given: Mapping[str, float] | None = None, intervals: bool = True) -> Fit:
@@ -168,10 +173,11 @@ def fit_curves(law: Law, every: Sequence[Points], *, given: Mapping[str, float] 
 
     def fit_alike(alike: list[Points]) -> list[Fit]:
         solved = solve_alike(free, alike)
-        held = [for_intervals(each, points) if intervals and each.found else None
-                for each, points in zip(solved, alike, strict=True)]
-        return [_fit(law, points, each, own, fitted, given or {})
-                for points, each, own, fitted in zip(alike, solved, held, _estimates(solved, held), strict=True)]
+        found = [each for each in solved if each.found] if intervals else []
+        own = iter(for_intervals(found, alike[0]) if found else [])
+        held = [next(own) if intervals and each.found else None for each in solved]
+        return [_fit(law, points, each, basis, fitted, given or {})
+                for points, each, basis, fitted in zip(alike, solved, held, _estimates(solved, held), strict=True)]
 
     return by_group(every, place, fit_alike)
 

@@ -82,7 +82,7 @@ def _value(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
     blank = Prediction(series=fit.series, law=fit.law, inputs=dict(at), response=fit.response, reason=fit.reason)
     if fit.status == "not identifiable" and fit.points is not None and not fit.usable \
             and (line := ray(fit.points)) is not None:
-        return _along(line, blank, law, fit.points)
+        return _along(line, blank, law, fit)
     if fit.points is None or not fit.usable or law.function is None or fit.status in ("rises", "falls"):
         return replace(blank, reason=fit.reason or f"law '{fit.law}' does not predict")
     points = fit.points
@@ -111,8 +111,7 @@ def _value(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
 def _with_limits(bare: Sequence[Prediction], fits: Sequence[Fit], law: Law) -> list[Prediction]:
     """The predictions at one place with the limits of the law there, of fits to points at the same inputs."""
     every = [cast(Points, fit.points) for fit in fits]
-    held = [fit.basis for fit in fits if fit.basis is not None] or [
-        for_intervals(solved, points) for solved, points in zip(solve_alike(law, every), every, strict=True)]
+    held = [fit.basis for fit in fits if fit.basis is not None] or for_intervals(solve_alike(law, every), every[0])
     if held[0].variance.value is None:
         return [replace(each, reason=Reason("{n} sizes for {parameters} parameters: no interval", n=fit.sizes,
                                             parameters=len(law.parameters)))
@@ -127,9 +126,9 @@ def _with_limits(bare: Sequence[Prediction], fits: Sequence[Fit], law: Law) -> l
                  for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
     ends = limits([solved for solved in held for _ in range(2)], goal, run=np.tile([False, True], count), low=low,
                   high=high)
-    return [_stretched(each, law, stretch(solved, points) if len(law.inputs) > 1 else 1.0, (mean, run),
-                       (float(low[0]), float(high[0])))
-            for each, solved, points, mean, run in zip(bare, held, every, ends[::2], ends[1::2], strict=True)]
+    factors = stretch(held, every[0]) if len(law.inputs) > 1 else np.ones(count)
+    return [_stretched(each, law, float(factor), (mean, run), (float(low[0]), float(high[0])))
+            for each, factor, mean, run in zip(bare, factors, ends[::2], ends[1::2], strict=True)]
 
 
 def _stretched(bare: Prediction, law: Law, factor: float, ends: Sequence[tuple[float, float]],
@@ -149,9 +148,9 @@ def _stretched(bare: Prediction, law: Law, factor: float, ends: Sequence[tuple[f
     return replace(bare, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
 
 
-def _along(line: Ray, blank: Prediction, law: Law, points: Points) -> Prediction:
+def _along(line: Ray, blank: Prediction, law: Law, refused: Fit) -> Prediction:
     """What the curve along the line says there; no value beside it."""
-    fit, at = line.fit(law, points, intervals=False), blank.inputs
+    fit, points, at = refused.basis, cast(Points, refused.points), blank.inputs
     if fit is None:
         return blank
     if not line.holds(at):

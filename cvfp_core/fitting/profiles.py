@@ -19,8 +19,18 @@ from cvfp_core.schema.fits import Array
 EXPANSIONS = 14
 REFINEMENTS = 30
 ROUNDS = 4
-JUMP = 1.1
-"""A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller."""
+JUMP, LEAP = 1.1, 0.5
+"""A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller. What
+still leaps by so much in the end has no end that can be told."""
+FAR = 9.0
+"""Times what is allowed beyond which the profile tells little of where its end is."""
+FADING, LEFT, FADES = 0.75, 6.0, 3
+"""A profile has no end if a step longer than the one before raised it by less than this share of what that one did, so
+often in a row, and this many times as much again would leave it below what is allowed."""
+UNBOUNDED = 690.0
+"""A logarithm beyond this is that of no bound."""
+SLACK = 100.0
+"""What a soft goal's own residual may be, in what is allowed, before it counts: the law cannot follow it further."""
 PRECISION = 1e-8
 """Of sums of squares; the ends of an interval move by half of it."""
 
@@ -28,15 +38,20 @@ PRECISION = 1e-8
 @np.errstate(all="ignore")
 def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, goal: Goal, *, step: Array,
                  allowed: Array, sign: Array, limit: Array, tolerance: float = 1e-4,
-                 delta: Array | None = None) -> Array:
+                 delta: Array | None = None, soft: Array | None = None) -> Array:
     """(B,) the value where the sum of squares is `allowed` above its minimum; infinite if it never gets there.
 
     goal: of each row, its target is not used. step: first guess at the distance. sign: -1 for lower, +1 for upper ends.
     limit: values beyond which the quantity cannot go. tolerance: of the end, as a fraction of its distance.
+    soft: (B,) whether a goal at an input only pulls at the law: its residual does not count, and the end is what the
+    law comes to. The fits are those of a constraint, of which none is stiff.
     """
     centre = goal.quantity(curve, optimum.parameters)
     batch = len(centre)
+    soft = np.zeros(batch, dtype=bool) if soft is None else soft
     inside, outside = centre.copy(), sign * np.inf
+    end = sign * np.inf
+    reached = centre.copy()  # what the quantity came to at the last trial
     at_inside, at_outside = np.zeros(batch), np.full(batch, np.inf)
     path = np.repeat(optimum.parameters[None], 2, axis=0)  # the last two points of the valley the parameters follow
     at = np.repeat(centre[None], 2, axis=0)
@@ -46,9 +61,12 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         share = np.where(way == 0, 0.0, (values - at[1, rows]) / np.where(way == 0, 1.0, way))
         near = np.stack([path[1, rows], _ahead(curve, path[0, rows], path[1, rows], share[:, None])], axis=1)
         some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
-                     near=near, tries=tries, precision=PRECISION,
-                     delta=None if delta is None else delta[rows])
-        ratio = np.maximum(some.rss - optimum.rss[rows], 0.0) / allowed[rows]
+                     near=near, tries=tries, precision=PRECISION, delta=None if delta is None else delta[rows])
+        value = goal.rows(rows).quantity(curve, some.parameters)
+        reached[rows] = np.where(soft[rows], value, values)
+        pull = np.where(soft[rows], np.square(goal.weight[rows] * (values - value)), 0.0)
+        own = np.where(np.isfinite(pull), some.rss - pull + np.maximum(pull - SLACK * allowed[rows], 0.0), np.inf)
+        ratio = (own - optimum.rss[rows]) / allowed[rows]
         good = ratio < 1.5  # a search that failed outside is no place to start from
         kept = rows[good]
         path[0, kept], at[0, kept] = path[1, kept], at[1, kept]
@@ -57,36 +75,49 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
 
     def note(rows: Array, trial: Array, ratio: Array) -> Array:
         over = ratio > 1
+        end[rows] = np.where(over, reached[rows], end[rows])
         outside[rows], at_outside[rows] = np.where(over, trial, outside[rows]), np.where(over, ratio, at_outside[rows])
         inside[rows], at_inside[rows] = np.where(over, inside[rows], trial), np.where(over, at_inside[rows], ratio)
         return over
 
+    endless = np.isinf(limit) | (goal.log & (np.abs(limit) > UNBOUNDED))
     reach, closed, todo = step.copy(), np.zeros(batch, dtype=bool), np.arange(batch)
     for turn in range(ROUNDS):
-        now = todo
+        now, last, gain, faded = todo, at_inside.copy(), np.zeros(batch), np.zeros(batch, dtype=int)
         for _ in range(EXPANSIONS):
             if not len(todo):
                 break
             trial = inside[todo] + sign[todo] * reach[todo]
-            trial = np.where(sign[todo] < 0, np.maximum(trial, limit[todo]), np.minimum(trial, limit[todo]))
+            trial = np.where(soft[todo], trial, np.where(
+                sign[todo] < 0, np.maximum(trial, limit[todo]), np.minimum(trial, limit[todo])))
             ratio = excess(todo, trial, tries=2)
             over = note(todo, trial, ratio)
+            rise = np.abs(ratio - last[todo])
+            fading = (rise < FADING * gain[todo]) & (ratio + LEFT * rise < 1)
+            last[todo], gain[todo], faded[todo] = ratio, rise, np.where(fading, faded[todo] + 1, 0)
+            flat = faded[todo] >= FADES
             reach[todo] *= np.clip(1.2 / np.sqrt(np.maximum(ratio, 1e-3)), 1.5, 6.0)
-            closed[todo] = ~over & (trial == limit[todo])
+            reach[todo] = np.where(flat, np.abs(limit[todo] - trial), reach[todo])
+            closed[todo] = ~over & ((sign[todo] * (reached[todo] - limit[todo]) >= 0) | (flat & (endless | soft)[todo]))
             todo = todo[~over & ~closed[todo]]
         found = np.isfinite(outside)
         todo = now[found[now]]
+        spans = [np.full(batch, np.inf)] * 2
         for _ in range(REFINEMENTS):
-            todo = todo[np.abs(outside[todo] - inside[todo]) > tolerance * np.abs(outside[todo] - centre[todo])]
+            span, distance = np.abs(outside - inside), np.abs(outside - centre)
+            rough = 1e-2 if turn < ROUNDS - 1 else tolerance  # where a jump is, before the search is tried anew
+            near = span > np.where(at_outside - at_inside > LEAP, rough, tolerance) * distance
+            todo = todo[near[todo]]
             if not len(todo):
                 break
             # the root of the ratio is nearly straight: regula falsi on it, pushed past the end so that both sides
-            # close in
-            a, b = np.sqrt(at_inside[todo]), np.sqrt(np.minimum(at_outside[todo], 1e6))
+            # close in; the middle where it is not, and where two trials did not halve what is left
+            a, b = np.sqrt(np.maximum(at_inside[todo], 0.0)), np.sqrt(np.minimum(at_outside[todo], 1e6))
             share = (1 - a) / np.maximum(b - a, 1e-12)
             share = np.where(share < 0.5, share * 1.02 + 1e-6, 1 - (1 - share) * 1.02 - 1e-6)
-            keep_off = np.where(at_outside[todo] > 9, 0.1, 1e-3)
-            share = np.clip(share, keep_off, 1 - keep_off)
+            far = (span[todo] > 0.5 * spans[0][todo]) | (at_outside[todo] > FAR)
+            share = np.where(far, 0.5, np.clip(share, 1e-3, 1 - 1e-3))
+            spans = [spans[1], span]
             trial = inside[todo] + share * (outside[todo] - inside[todo])
             note(todo, trial, excess(todo, trial, tries=1))
         todo = np.flatnonzero(found & (at_outside > JUMP) & (outside != limit))
@@ -94,8 +125,11 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             break
         outside[todo], at_outside[todo] = sign[todo] * np.inf, np.inf
         reach[todo] = 0.1 * np.abs(inside[todo] - centre[todo])
+    # where the search gives out is no end; where the law is not defined any more is one
+    found &= (at_outside - at_inside < LEAP) | np.isinf(at_outside) | (outside == limit)
     with np.errstate(invalid="ignore"):
-        return np.where(found, outside, np.where(closed, limit, sign * np.inf))
+        return np.where(found, np.where(sign < 0, np.maximum(end, limit), np.minimum(end, limit)),
+                        np.where(closed, limit, sign * np.inf))
 
 
 def _ahead(curve: Curve, before: Array, last: Array, share: Array) -> Array:

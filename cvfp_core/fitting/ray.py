@@ -54,27 +54,30 @@ class Ray:
             parameters=(Parameter(name="E", minimum=0 if law.space == "log" else -np.inf),
                         Parameter(name="C", minimum=0), Parameter(name="gamma", minimum=0)))
 
-    def fit(self, law: Law, points: Points, *, intervals: bool = True) -> Fit | None:
+    def fit(self, law: Law, points: Points) -> Fit | None:
         """The curve fitted along the line; None where there is none, as the law has further inputs or one falls."""
         if len(law.inputs) > 2 or self.power < 0:
             return None
-        made = fit_curve(self.curve(law), points.over([self.one]), intervals=intervals)
+        made = fit_curve(self.curve(law), points.over([self.one]))
         return made if made.status in ("converged", "at a bound") else None
 
 
-def together(law: Law, points: Points) -> str | None:
-    """Why the terms of a surface cannot be told apart, and what can be known; None if its inputs vary by themselves."""
+def together(law: Law, points: Points) -> tuple[str, Fit | None] | None:
+    """Why the terms of a surface cannot be told apart, and the curve along its inputs, which can be known.
+
+    None if its inputs vary by themselves.
+    """
     line = ray(points)
     if line is None:
         return None
     made = line.fit(law, points)
     if made is None:
-        return Reason("{relation} in all runs; vary one", relation=line.words)
+        return Reason("{relation} in all runs; vary one", relation=line.words), None
     gamma, values = made.estimate("gamma"), {each.name: float(each.value or 0.0) for each in made.estimates}
     return Reason("{relation} in all runs; vary one; known is the curve along it: {name} = {E:.4g} + {C:.4g} / "
                   "{one}^{gamma:.3g}, gamma {low:.3g} to {high:.3g}",
                   relation=line.words, name=law.response, one=line.one, **values, low=gamma.low or 0.0,
-                  high=np.inf if gamma.high is None else gamma.high)
+                  high=np.inf if gamma.high is None else gamma.high), made
 
 
 def ray(points: Points) -> Ray | None:

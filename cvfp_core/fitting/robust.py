@@ -35,6 +35,7 @@ class Robust:
     """An optimum with the scale about it."""
 
     optimum: Solution
+    """Of one row."""
     weights: Array
     """(1, n) that multiply residuals; 0 of a run left out."""
     corner: Array
@@ -42,60 +43,78 @@ class Robust:
     variance: Variance
 
 
-def robust(curve: Curve, target: Array, weights: Array, optimum: Solution, cells: Array) -> Robust | None:
-    """The scale of (1, n) targets about the curve, and the optimum by it; None without a degree of freedom.
+def robust(curve: Curve, targets: Array, weights: Array, optimum: Solution, cells: Array) -> list[Robust | None]:
+    """The scale of each row of (B, n) targets about the curve, and the optimum by it; None without a degree of freedom.
 
     cells: (n,) label of each run's inputs. Of a loss that counts runs above the law less, a new run is one that counts
     in full.
     """
     k = len(curve.law.parameters)
-    weights = weights * kept(curve, target, weights, optimum)
-    count = (weights[0] > 0).sum()
-    if count <= k:
-        return None
-    fit = solve(curve, target, weights=weights, near=optimum.parameters[:, None, :], tries=1, delta=np.full(1, np.inf))
-    scale = np.sqrt(fit.rss / (count - k))
+    weights = weights * kept(curve, targets, weights, optimum)
+    count = (weights > 0).sum(axis=1)
+    rows = np.flatnonzero(count > k)
+    made: list[Robust | None] = [None] * len(targets)
+    if not len(rows):
+        return made
+    targets, weights, dof = targets[rows], weights[rows], count[rows] - k
+    fit = solve(curve, targets, weights=weights, near=optimum.parameters[rows, None], tries=1,
+                delta=np.full(len(rows), np.inf))
+    scale = np.sqrt(fit.rss / dof)
     for _ in range(ROUNDS + 2):
-        size = np.abs(curve.fitted(fit.parameters) - target)
+        size = np.abs(curve.fitted(fit.parameters) - targets)
         for _ in range(30):
-            cut = weights * np.minimum(size, CORNER * scale)
-            scale = np.sqrt(np.square(cut).sum(axis=1) / (count - k) / CLIPPED)
+            cut = weights * np.minimum(size, CORNER * scale[:, None])
+            scale = np.sqrt(np.square(cut).sum(axis=1) / dof / CLIPPED)
         scale = np.maximum(scale, 1e-10)
-        fit = solve(curve, target, weights=weights, near=fit.parameters[:, None, :], tries=0, delta=CORNER * scale,
+        fit = solve(curve, targets, weights=weights, near=fit.parameters[:, None], tries=0, delta=CORNER * scale,
                     precision=PRECISION)
-    residual = (curve.fitted(fit.parameters) - target)[0]
-    use = weights[0] > 0
-    share = np.where(residual < 0, curve.law.loss.above, 1.0)[use]
-    clipped = (weights[0] * np.clip(residual, -CORNER * scale, CORNER * scale))[use]
+    residuals = curve.fitted(fit.parameters) - targets
+    for i, row in enumerate(rows):
+        variance = _variance(residuals[i], weights[i], float(scale[i]), curve.law.loss.above, k, cells)
+        made[row] = Robust(optimum=fit.rows(np.array([i])), weights=weights[[i]], corner=CORNER * scale[[i]],
+                           variance=variance)
+    return made
+
+
+def _variance(residual: Array, weights: Array, scale: float, above: float, k: int, cells: Array) -> Variance:
+    """Of what parameters vary with, and of a new run, from (n,) residuals cut off at the corner."""
+    use = weights > 0
+    share = np.where(residual < 0, above, 1.0)[use]
+    clipped = (weights * np.clip(residual, -CORNER * scale, CORNER * scale))[use]
     own = pooled_variance(clipped * np.sqrt(share / share.mean() / CLIPPED), k, cells[use])
     assert own.value is not None
     bend = np.square(share * clipped).sum() / max(np.square(clipped) @ share, 1e-300) * CLIPPED / INNER
-    return Robust(optimum=fit, weights=weights, corner=CORNER * scale, variance=replace(own, value=own.value * bend))
+    return replace(own, value=own.value * bend)
 
 
-def kept(curve: Curve, target: Array, weights: Array, optimum: Solution) -> Array:
-    """(1, n) 0 for runs that lie off the law through the others, 1 for the rest.
+def kept(curve: Curve, targets: Array, weights: Array, optimum: Solution) -> Array:
+    """(B, n) 0 for runs that lie off the law through the others of their row, 1 for the rest.
 
     The F test of a shift of that run alone, corrected for the number of runs (Cook & Weisberg 1982, section 2.2).
     """
-    n, k = target.shape[1], len(curve.law.parameters)
-    use = weights > 0
-    squares = np.full(1, np.inf)
-    whole = solve(curve, target, weights=weights * use, near=optimum.parameters[:, None, :], tries=1, delta=squares)
+    k, use = len(curve.law.parameters), weights > 0
+    whole = solve(curve, targets, weights=weights * use, near=optimum.parameters[:, None], tries=1,
+                  delta=np.full(len(targets), np.inf))
+    todo = np.arange(len(targets))
     for _ in range(ROUNDS):
-        rows = np.flatnonzero(use[0])
-        dof = len(rows) - k - 1
-        if dof < 1:
+        dof = use.sum(axis=1) - k - 1
+        todo = todo[dof[todo] >= 1]
+        pairs = np.argwhere(use[todo])
+        if not len(pairs):
             break
-        without = np.repeat(weights * use, len(rows), axis=0)
-        without[np.arange(len(rows)), rows] = 0.0
-        near = np.repeat(np.stack([whole.parameters, optimum.parameters], axis=1), len(rows), axis=0)
-        rss = solve(curve, np.repeat(target, len(rows), axis=0), weights=without, near=near, tries=0,
-                    precision=PRECISION, delta=np.repeat(squares, len(rows))).rss
-        ratio = np.maximum(whole.rss - rss, 0.0) / np.maximum(rss / dof, 1e-24)
-        far = special.fdtrc(1, dof, ratio) * len(rows) < OUTLYING
-        if not far.any():
+        row, run = todo[pairs[:, 0]], pairs[:, 1]
+        without = weights[row] * use[row]
+        without[np.arange(len(row)), run] = 0.0
+        near = np.stack([whole.parameters, optimum.parameters], axis=1)
+        rss = solve(curve, targets[row], weights=without, near=near[row], tries=0, precision=PRECISION,
+                    delta=np.full(len(row), np.inf)).rss
+        ratio = np.maximum(whole.rss[row] - rss, 0.0) / np.maximum(rss / dof[row], 1e-24)
+        far = special.fdtrc(1, dof[row], ratio) * use.sum(axis=1)[row] < OUTLYING
+        use[row[far], run[far]] = False
+        todo = np.unique(row[far])
+        if not len(todo):
             break
-        use[0, rows[far]] = False
-        whole = solve(curve, target, weights=weights * use, near=near[:1], tries=1, delta=squares)
-    return use.astype(float).reshape(1, n)
+        again = solve(curve, targets[todo], weights=weights[todo] * use[todo], near=near[todo, :1], tries=1,
+                      delta=np.full(len(todo), np.inf))
+        whole.parameters[todo], whole.rss[todo] = again.parameters, again.rss
+    return use.astype(float)

@@ -130,16 +130,18 @@ def _blank(law: Law, points: Points) -> Fit:
 def _refused(law: Law, points: Points) -> Fit | None:
     """The fit that says why the law cannot be fitted to the points; None if it can."""
     curve = len(law.inputs) == 1
-    refused = refusal(points, least=law.least_points, what="sizes" if law.scope == "series" and curve else "runs",
-                      log=law.space == "log", zero=law.zero)
+    basis, what = None, "sizes" if law.scope == "series" and curve else "runs"
+    refused = refusal(points, least=law.least_points, what=what, log=law.space == "log", zero=law.zero)
     if refused is None and law.fit is None:
         if curve:
             refused = wrong_way(points)
-        elif (reason := unvaried(points) or together(law, points)) is not None:
+        elif (reason := unvaried(points)) is not None:
             refused = "not identifiable", reason
+        elif (known := together(law, points)) is not None:
+            refused, basis = ("not identifiable", known[0]), known[1]
     if points.weights is not None and law.fit is not None and (law.function is None or law.options):
         refused = "failed", "its own code takes no weights of runs; fit it without"
-    return None if refused is None else replace(_blank(law, points), status=refused[0], reason=refused[1])
+    return None if refused is None else replace(_blank(law, points), status=refused[0], reason=refused[1], basis=basis)
 
 
 def _fitted(law: Law, every: Sequence[Points], options: Mapping[str, Scalar | None], registry: Registry,

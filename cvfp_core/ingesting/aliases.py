@@ -99,6 +99,16 @@ class Names:
         return made[0] if made else None
 
 
+def names_of(declared: Mapping[str, Quantity]) -> Names:
+    """What columns are called where plugins declare these quantities beside those there are."""
+    return _names_of(tuple(declared.items()))
+
+
+@cache
+def _names_of(declared: tuple[tuple[str, Quantity], ...]) -> Names:
+    return Names(dict(declared))
+
+
 def adopt(records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, str], names: Names,
           known: Collection[str] = ()) -> Adopted:
     """The records with quantities that the table has under other names set beside, through the gate.
@@ -129,7 +139,7 @@ def adopt(records: pl.DataFrame, given: Collection[str], mapping: Mapping[str, s
         taken[name], columns[name] = column if factor == 1 else f"{column} * {factor:g}", column
         left += [f"{other} is not read as {name}, as {column} is" for _, _, other in others]
         records = records.with_columns(_times(records[column], factor).alias(name))
-    made = conform(records, names.quantities, derived=False)
+    made = conform(records, names.quantities, derived=False, whole=False)
     return Adopted(records=made.records, taken=taken, left=tuple(left),
                    rejected=tuple((each, columns.get(each.column, each.column)) for each in made.rejected))
 

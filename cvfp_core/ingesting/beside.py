@@ -11,6 +11,7 @@ from cvfp_core.errors import CvfpError
 from cvfp_core.ingesting import configs, naming, tags
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, Remark
+from cvfp_core.schema.quantities import QUANTITIES
 from cvfp_core.schema.records import PHASES
 
 _MOST_SAID = 6
@@ -57,6 +58,12 @@ def _joined(run: FoundRun, path: Path, options: IngestOptions, used: set[Path]) 
         except CvfpError as error:
             yield Remark(text=f"{error}: not joined")
             continue
+        others, _ = tags.columns(said)
+        others |= {name: said[name] for name in QUANTITIES if name in said}
+        differing = [f"{name} {value}, not {columns[name]}" for name, value in others.items()
+                     if columns.get(name) not in (None, value)]
+        if differing:
+            yield Remark(text=f"{file.name} says {', '.join(differing)}: what the steps say counts")
         figures, names = tags.columns({name: value for name, value in said.items() if name not in columns})
         new = {name: value for name, value in figures.items() if name not in columns}
         columns = tags.with_train_tokens(said | new | columns)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def beside(path: Path, root: Path | None = None) -> tuple[Path, ...]:
     at = at.parent if at.is_file() else at
     found = []
     while True:
-        found += [at / name for name in NAMES if (at / name).is_file() and at / name != path.absolute()]
+        found += [each for each in _files(at, NAMES) if each != path.absolute()]
         if at in (home, root and root.absolute()):
             return tuple(found)
         at = at.parent
@@ -51,8 +52,13 @@ def rank(name: str) -> int:
 
 def results(path: Path) -> tuple[Path, ...]:
     """Files of last values beside a file of steps, which is none of them itself."""
-    found = [path.absolute().parent / name for name in RESULTS] if path.is_file() and not rank(path.name) else []
-    return tuple(file for file in found if file.is_file())
+    return tuple(_files(path.absolute().parent, RESULTS) if path.is_file() and not rank(path.name) else ())
+
+
+def _files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """The files of the folder that have one of the names, in order of the names."""
+    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    return (folder / name for name in names if name.partition("/")[0] in there and (folder / name).is_file())
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cvfp_core.errors import IngestError
-from cvfp_core.ingesting.aliases import Names
+from cvfp_core.ingesting.aliases import Names, names_of
 from cvfp_core.ingesting.lines import encoding, shown, text_of
 from cvfp_core.schema.found import NotUnderstood
 from cvfp_core.schema.quantities import Quantity
@@ -37,10 +37,29 @@ def delimiter_of(line: str) -> str:
 
 def header(path: Path) -> list[str]:
     """The names in the first line of a table that is no comment."""
+    with _opened(path) as file:
+        _, first = _heading(file)
+    return cells_of(first.rstrip("\r\n"), delimiter_of(first))
+
+
+def _opened(path: Path) -> TextIO:
     with path.open("rb") as file:
-        lines = text_of(file.read(1 << 16)).lstrip("\ufeff").splitlines()
-    first = next((line for line in lines if not is_comment(line)), "")
-    return cells_of(first, delimiter_of(first))
+        head = file.read(4096)
+    return path.open(encoding=encoding(head).replace("utf-8", "utf-8-sig").replace("-sig-sig", "-sig"),
+                     errors="replace", newline="")
+
+
+def _heading(file: TextIO) -> tuple[int, str]:
+    """The first line that is no comment, and its number."""
+    number = 1
+    while is_comment(first := file.readline(LONGEST)) and first:
+        number += 1
+    return number, first
+
+
+def first_lines(head: bytes) -> list[str]:
+    """The lines that a file begins with, as a table has them: at line feeds and carriage returns alone."""
+    return re.split(r"\r\n|\r|\n", text_of(head).lstrip("\ufeff").rstrip("\r\n"))
 
 
 def is_comment(line: str) -> bool:
@@ -76,7 +95,7 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | NotUnderstood]]:
 
     Raises IngestError where the table cannot be read on.
     """
-    return ((line, row) for line, row in lines(path, Names({}), {}) if row is not None)
+    return ((line, row) for line, row in lines(path, names_of({}), {}) if row is not None)
 
 
 def lines(path: Path, names: Names, mapping: Mapping[str, str]
@@ -85,15 +104,10 @@ def lines(path: Path, names: Names, mapping: Mapping[str, str]
 
     names, mapping: what columns are, as cells of a size may say `7B` and those of a fraction `40%`.
     """
-    with path.open("rb") as file:
-        head = file.read(4096)
-    with path.open(encoding=encoding(head).replace("utf-8", "utf-8-sig").replace("-sig-sig", "-sig"), errors="replace",
-                   newline="") as file:
+    with _opened(path) as file:
         csv.field_size_limit(LONGEST)
-        number = 1
-        while is_comment(first := file.readline(LONGEST)) and first:
-            yield number, None
-            number += 1
+        number, first = _heading(file)
+        yield from ((comment, None) for comment in range(1, number))
         delimiter = delimiter_of(first)
         heading = cells_of(first.rstrip("\r\n"), delimiter)
         if not any(heading):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,11 +101,12 @@ class History:
         return Taken(step=at, values=values, said=said) if values else None
 
 
-def run(history: History, asked: Take, columns: Mapping[str, Any], *, line: int = 1, step: str = "step"
-        ) -> FoundRun | NotUnderstood:
+def run(history: History, asked: Take, columns: Mapping[str, Any], *, line: int = 1, step: str = "step",
+        derive: Callable[[dict[str, Any]], dict[str, Any]] = tags.with_train_tokens) -> FoundRun | NotUnderstood:
     """The run of a history: its curves, its values at the point asked for, and the columns it has beside.
 
-    step: what the column is called that says which step that is. NotUnderstood where the history has no such point.
+    step: what the column is called that says which step that is. derive: adds what follows from the columns.
+    NotUnderstood where the history has no such point.
     """
     taken = history.take(asked) if history else None
     if taken is None:
@@ -113,7 +114,7 @@ def run(history: History, asked: Take, columns: Mapping[str, Any], *, line: int 
         return NotUnderstood(line=line, expected=f"values for --take {asked}",
                              found=f"steps up to {history.last} of {said}" if history else said)
     figures, names = tags.columns({**columns, **taken.values})
-    return FoundRun(line=line, taken=names, curves=history.curves(), columns=tags.with_train_tokens(
+    return FoundRun(line=line, taken=names, curves=history.curves(), columns=derive(
         {**taken.values, **figures, **columns, step: taken.step, "taken_at": taken.said}))
 
 

@@ -49,6 +49,11 @@ def text_of(head: bytes) -> str:
     return codecs.getincrementaldecoder(encoding(head))("replace").decode(head)
 
 
+def plain_text(head: bytes) -> str:
+    """The first bytes of a file as text without terminal control sequences; overwritten parts on lines of their own."""
+    return _ESCAPES.sub("", text_of(head)).replace("\r", "\n")
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, int, list[str]]]:
     """Batches of (number of the first line, step, lines): line i of a batch has the number first + i * step.
 
@@ -108,6 +113,12 @@ def shown(text: str, width: int = 70) -> str:
     flat = _OTHER_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
     flat = flat.encode("utf-8", "replace").decode()
     return repr(flat if len(flat) <= width else flat[: width - 1] + "…")
+
+
+def shown_name(name: str) -> str:
+    """The name of a file as messages and records call it: what is no printable character is replaced."""
+    return name if name.isprintable() else "".join(
+        sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
 
 
 def bad_json(error: json.JSONDecodeError, file: str = "") -> IngestError:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import Path
 
+from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.quantities import QUANTITIES
 
 _PART = re.compile(r"checkpoint-\d+|version_\d+|logs?|files|runs|events?|metrics|tensorboard|tb|train|val(?:idation)?|"
                    r"eval|csv_logs|lightning_logs|\.hydra|wandb", re.IGNORECASE)
 """Folders that are a part of a run's folder and do not name the run."""
-_ROLE = re.compile(r"metrics|history|progress|summary|results?|stats|logs?|train|training|val|eval|evals|final|output|"
+_ROLE = re.compile(r"metrics|history|progress|summary|results?|stats|logs?|train|training|val|eval|evals|final|"
+                   r"output|out|stdout|stderr|console|nohup|"
                    r"events\.out\.tfevents.*|all_results|eval_results|trainer_state|wandb-summary", re.IGNORECASE)
 """File names that say what is in a file and do not name the run."""
 _SAID = re.compile(r"(?<![A-Za-z0-9.])([A-Za-z][A-Za-z_]*?)_?=?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kKmMbBgGtT]?)"
@@ -64,10 +65,10 @@ def said(path: Path, options: IngestOptions) -> dict[str, float]:
     return made
 
 
-@cache
 def sized(name: str) -> str | None:
-    """The size or setting of that name or alias; capitals do not count in names of two letters or more."""
-    plain = name.lower() if len(name) > 1 else name
-    return next((quantity.name for quantity in QUANTITIES.values()
-                 if (quantity.kind in ("size", "setting") or quantity.name == "seed") and plain in (
-                     quantity.name, *(alias.lower() if len(alias) > 1 else alias for alias in quantity.aliases))), None)
+    """The size or setting that is called so, in its own unit."""
+    meaning = names_of({}).meaning(name)
+    if meaning is None or meaning.factor != 1:
+        return None
+    quantity = meaning.quantity
+    return quantity.name if quantity.kind in ("size", "setting") or quantity.name == "seed" else None

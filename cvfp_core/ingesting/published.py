@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -27,16 +27,35 @@ class Linked:
     unlinked: tuple[tuple[str, str], ...]
 
 
+def relabelled(stated: Sequence[tuple[str, PublishedAlpha]], found: pl.DataFrame, kept: pl.DataFrame
+               ) -> list[tuple[str, PublishedAlpha]]:
+    """The stated exponents under the labels that their runs were kept under, where a file's runs are another's too."""
+    columns = ["_name", "experiment", "variant"]
+    again = found.filter(pl.col("content").is_duplicated()).select(*columns, "content").join(
+        kept.select("content", pl.col("experiment").alias("label")), on="content")
+    labels = {key: set(group["label"]) for key, group in again.with_columns(pl.col("_name").cast(pl.String)).group_by(
+        columns)}
+    return [(file, replace(alpha, experiment=next(iter(label))) if len(label) == 1 else alpha)
+            for file, alpha in stated for label in [labels.get((file, alpha.experiment, alpha.variant), set())]]
+
+
 def link(stated: Sequence[tuple[str, PublishedAlpha]], records: pl.DataFrame) -> Linked:
-    """Each exponent once, the one with more digits; those without an experiment get that of the runs they are about."""
+    """Each exponent once, the one with more digits; those without an experiment get that of the runs they are about.
+
+    Of several of one kind that of the first file in order of name counts; one that differs from it is named.
+    """
     known = set(records.select("experiment", "variant").iter_rows())
+    stated = sorted(stated, key=lambda each: (not each[1].exact, each[0], each[1].line))
     found: dict[tuple[str, str, int | None, int | None], tuple[str, PublishedAlpha]] = {}
-    for file, alpha in stated:
-        if alpha.experiment is not None:
-            key = (alpha.experiment, alpha.variant, alpha.first_samples, alpha.last_samples)
-            if key not in found or (alpha.exact and not found[key][1].exact):
-                found[key] = (file, alpha)
     unlinked = []
+    for file, alpha in stated:
+        if alpha.experiment is None:
+            continue
+        key = (alpha.experiment, alpha.variant, alpha.first_samples, alpha.last_samples)
+        other, first = found.setdefault(key, (file, alpha))
+        if round(first.alpha - alpha.alpha, _DIGITS - 1):
+            unlinked.append((file, f"{file}:{alpha.line}: expected the alpha of {alpha.experiment} {alpha.variant} "
+                                   f"that {other} states, {first.alpha:.4g}, found {alpha.alpha:.4g}"))
     for file, alpha in stated:
         if alpha.experiment is not None:
             continue

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, compress
 from typing import Any
 
 import polars as pl
@@ -13,25 +13,29 @@ import polars as pl
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import tags
-from cvfp_core.ingesting.aliases import Names, adopt
-from cvfp_core.ingesting.content import add_identity, safe, told_apart
+from cvfp_core.ingesting.aliases import adopt, names_of
+from cvfp_core.ingesting.content import add_identity, once, safe, told_apart
 from cvfp_core.ingesting.lines import shown
 from cvfp_core.registry import Registry, options
 from cvfp_core.registry.kinds import IngestOptions, VariantFamily
 from cvfp_core.schema.cells import Variant
-from cvfp_core.schema.found import FoundRun
+from cvfp_core.schema.found import Curve, FoundRun
 from cvfp_core.schema.quantities import Quantity, of
-from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive
+from cvfp_core.schema.records import PHASES, SCHEMA, conform, derive, with_schema
 
 _BATCH = 10_000
 _SIZES = ("num_layers", "context_dim", "num_input_tokens")
 """What a two-phase variant is named by."""
 _DERIVED_FROM = {"variant", "settings", *_SIZES}
 _OWN = {"_run": pl.UInt64, "_order": pl.UInt64, "_exact": pl.Boolean, "_curves": pl.Boolean, "_fingerprint": pl.String,
-        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64}
+        "_given_id": pl.String, "_name": pl.Categorical, "_line": pl.Int64, "_joins": pl.Boolean}
+_BLANKS, _CONTROLS = r"[\t\n\r\u2028\u2029]+", r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+"""Characters that would break a line or command a terminal wherever a text is printed."""
 _SHOWN_COLUMNS = 12
 _RUNS_IN_A_SERIES = 3
 """On average at least, for a column of texts to tell series apart."""
+_SEVERAL = 2 * _RUNS_IN_A_SERIES
+"""Runs of a table that may be of several series."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,16 +51,40 @@ class Refusal:
         return self.text if self.rows == 1 else f"{self.text} (and {more})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """Rows of one file that may go through the gate."""
+
+    batch: Batch
+    rows: list[dict[str, Any]]
+    own: list[tuple[Any, ...]]
+    """What is known of each beside its columns, as `_OWN` lists it."""
+    given: set[str]
+    """The columns."""
+
+    def form(self) -> tuple[Any, ...]:
+        """What rows of several files must have in common to be taken for rows of one."""
+        batch = self.batch
+        columns = {name: frozenset(type(row.get(name)) for row in self.rows) for name in chain.from_iterable(self.rows)}
+        return (batch.aliases, frozenset(batch.known), frozenset(self.given), *columns.items())
+
+
+_SOME = Curve(phase=2, metric="", steps=(), values=())
+"""In place of the curves of a run that waits: they are kept elsewhere."""
+
+
 class Rows:
     """All rows that passed the gate, file by file; a file that failed leaves none."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.declared = registry.items(Quantity)
-        self.names = Names(self.declared)
+        self.names = names_of(self.declared)
         self.seen: set[str] = set()
         """Columns as the inputs call them."""
         self._frames: list[pl.DataFrame] = []
+        self._waiting: dict[tuple[Any, ...], list[_Ready]] = {}
+        """The rows of small files, by their form: a call of polars costs more than a row."""
         self._next = 0
         self._variants: dict[str, Variant | None] = {}
         self._settings: dict[tuple[str, str], str] = {}
@@ -66,19 +94,32 @@ class Rows:
         return Batch(self, name, source, asked, aliases=aliases)
 
     def keep(self, batch: Batch) -> None:
+        """Takes over the rows of a file; what is refused of a few is known when all are taken."""
+        if batch.few is not None:
+            waiting = self._waiting.setdefault(batch.few.form(), [])
+            waiting.append(batch.few)
+            if len(waiting) == _BATCH:
+                self._frames += _through(self, waiting)
+                waiting.clear()
         self._frames += batch.in_series()
 
     def number(self) -> int:
         self._next += 1
         return self._next - 1
 
-    def take(self) -> pl.DataFrame:
-        """The rows in the record schema, with the columns inputs have beside it; they are handed over, not kept."""
+    def take(self) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        """The rows in the record schema, with the columns inputs have beside it, and what is said of equal figures.
+
+        They are handed over, not kept.
+        """
+        for waiting in self._waiting.values():
+            self._frames += _through(self, waiting)
+        self._waiting.clear()
         frames, self._frames = self._frames, []
         if not frames:
-            own = {name: dtype() for name, dtype in _OWN.items()}
-            return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()})
-        records = add_identity(pl.concat(frames, how="diagonal_relaxed"))
+            own = {name: dtype() for name, dtype in _OWN.items()} | {"_times": pl.Int64()}
+            return pl.DataFrame(schema=SCHEMA | own | {"content": pl.String()}), ()
+        records = add_identity(with_schema(pl.concat(frames, how="diagonal_relaxed").sort("_order")))
         return told_apart(derive(records, self.declared))
 
     def variant(self, name: str) -> Variant | None:
@@ -118,8 +159,10 @@ class Batch:
         self.columns: dict[str, None] = {}
         """All it has, in order."""
         self.count = 0
-        self._known: set[str] = set()
+        self.known: set[str] = set()
         """Columns whose meaning the ingester knows already."""
+        self.few: _Ready | None = None
+        """All its rows, if they are few: they go through the gate together with those of other files."""
         self._pending: list[tuple[int, FoundRun]] = []
 
     def add(self, found: FoundRun) -> int:
@@ -127,16 +170,23 @@ class Batch:
         number = self.rows.number()
         if found.taken:
             self.taken |= found.taken
-            self._known.update(found.taken.values())
-        self._pending.append((number, found))
+            self.known.update(found.taken.values())
+        self._pending.append((number, replace(found, curves=found.curves[:1] and (_SOME,))))
         if len(self._pending) >= _BATCH:
-            self.close()
+            self.frames += _through(self.rows, [self._ready()])
         return number
 
     def close(self) -> None:
-        """Sends what waits through the gate."""
-        if not self._pending:
-            return
+        """Sends what waits through the gate; a few rows wait for those of other files."""
+        if self._pending:
+            ready = self._ready()
+            if self.frames or len(ready.rows) >= _SEVERAL:
+                self.frames += _through(self.rows, [ready])
+            else:
+                self.few = ready
+
+    def _ready(self) -> _Ready:
+        """What waits, with what follows from it; rows that are no runs are refused."""
         pending, self._pending = self._pending, []
         rows = _well_named([dict(found.columns) for _, found in pending])
         self.columns |= dict.fromkeys(chain.from_iterable(rows))
@@ -150,26 +200,20 @@ class Batch:
             row.setdefault("experiment", experiment)
             row["source"] = row.get("source") or self.source
         ids = [row.pop("run_id", None) for row in rows]
-        numbers = [number for number, _ in pending]
-        found = [each for _, each in pending]
-        own = pl.DataFrame({
-            "_given_id": [safe(str(given)) if given else None for given in ids], "_run": numbers, "_order": numbers,
-            "_exact": [each.exact for each in found], "_curves": [bool(each.curves) for each in found],
-            "_fingerprint": [each.fingerprint for each in found], "_name": [self.name] * len(rows),
-            "_line": [each.line for each in found], "run_id": ["-"] * len(rows),
-        }, schema_overrides=_OWN)
+        own = [(number, number, found.exact, bool(found.curves), found.fingerprint, safe(str(given)) if given else None,
+                self.name, found.line, found.joins) for (number, found), given in zip(pending, ids, strict=True)]
         good = self._are_runs(rows, ids)
         given = {"run_id", *chain.from_iterable(rows)}
         if not all(good):
             for index in (index for index, is_run in enumerate(good) if not is_run):
-                self._refuse(found[index].line, text := self._no_run(rows[index]), text)
-            rows, own = [row for row, is_run in zip(rows, good, strict=True) if is_run], own.filter(pl.Series(good))
-        self._through(rows, own, given)
+                self.refuse(pending[index][1].line, text := self._no_run(rows[index]), text)
+            rows, own = list(compress(rows, good)), list(compress(own, good))
+        return _Ready(batch=self, rows=rows, own=own, given=given)
 
     def in_series(self) -> list[pl.DataFrame]:
         """The frames; in a table without variants, columns of few texts tell its series apart."""
-        if not self.aliases or self.count < 2 * _RUNS_IN_A_SERIES or any(
-                each["variant"].is_not_null().any() for each in self.frames):
+        if not self.aliases or self.count < _SEVERAL or any(
+                "variant" in each.columns and each["variant"].is_not_null().any() for each in self.frames):
             return self.frames
         texts = [name for name, dtype in self.frames[0].schema.items() if dtype == pl.String and name not in SCHEMA
                  and not name.startswith("_") and name != "content"
@@ -186,41 +230,11 @@ class Batch:
         return [each.with_columns(variant=pl.concat_str(chosen, separator=" ", ignore_nulls=True))
                 for each in self.frames]
 
-    def _refuse(self, line: int, reason: str, text: str) -> None:
+    def refuse(self, line: int, reason: str, text: str) -> None:
         if reason in self.refused:
             self.refused[reason].rows += 1
         else:
             self.refused[reason] = Refusal(line=line, text=text)
-
-    def _through(self, runs: list[dict[str, Any]], own: pl.DataFrame, given: set[str]) -> None:
-        """Sends the runs through the gate. own: what is known of each beside its columns. given: the columns."""
-        if not runs:
-            return
-        loose, unheld = _frame(runs)
-        for index, (column, value) in unheld.items():
-            self._refuse(own["_line"][index], f"{column} held", f"'{column}' is no value that can be kept, found "
-                         f"{ascii(value)[:60]}")
-        if unheld:
-            held = [index not in unheld for index in range(len(runs))]
-            self._through([row for row, is_held in zip(runs, held, strict=True) if is_held],
-                          own.filter(pl.Series(held)), given)
-            return
-        made = conform(loose.hstack(own), self.rows.declared, derived=False)
-        for each in made.rejected:
-            self._refuse(own["_line"][each.row], f"{each.column} {each.reason}", _refusal(
-                each.column, each.reason, runs[each.row].get(each.column)))
-        records = made.records
-        if self.aliases:
-            adopted = adopt(records, given, self.asked.mapping, self.rows.names,
-                            self._known | tags.no_cross_entropy(given))
-            for each, column in adopted.rejected:
-                self._refuse(records["_line"][each.row], f"{column} {each.reason}", _refusal(
-                    column, f"(read as {each.column}) {each.reason}", each.value))
-            records = adopted.records
-            self.taken |= adopted.taken
-            self.remarks += [text for text in adopted.left if text not in self.remarks]
-        self.frames.append(records)
-        self.count += records.height
 
     def _are_runs(self, rows: list[dict[str, Any]], ids: list[Any]) -> list[bool]:
         """Which rows are runs: a run has a variant or a run id, or is a row of a table with a size and a metric.
@@ -268,6 +282,49 @@ class Batch:
             row["settings"] = self.rows.with_model(settings, str(row.get("family")))
 
 
+def _through(rows: Rows, ready: Sequence[_Ready]) -> list[pl.DataFrame]:
+    """The rows that pass the gate, which have one form; every file is told what of it was refused and what was read."""
+    runs = [row for each in ready for row in each.rows]
+    if not runs:
+        return []
+    whose = {line[0]: each.batch for each in ready for line in each.own}
+    own = pl.DataFrame([line for each in ready for line in each.own], schema=_OWN, orient="row").with_columns(
+        run_id=pl.lit("-"), _times=pl.lit(1, pl.Int64))
+
+    def refuse(records: pl.DataFrame, row: int, reason: str, text: str) -> None:
+        whose[records["_run"][row]].refuse(records["_line"][row], reason, text)
+
+    loose, unheld = _frame(runs)
+    for row, (column, value) in unheld.items():
+        refuse(own, row, f"{column} held", f"'{column}' is no value that can be kept, found {ascii(value)[:60]}")
+    if unheld:
+        numbers = {own["_run"][row] for row in unheld}
+        return _through(rows, [_without(each, numbers) for each in ready])
+    made = conform(loose.hstack(own), rows.declared, derived=False, whole=False)
+    for each in made.rejected:
+        refuse(own, each.row, f"{each.column} {each.reason}", _refusal(
+            each.column, each.reason, runs[each.row].get(each.column)))
+    records, batch, given = made.records, ready[0].batch, ready[0].given
+    if batch.aliases:
+        adopted = adopt(records, given, batch.asked.mapping, rows.names, batch.known | tags.no_cross_entropy(given))
+        for each, column in adopted.rejected:
+            refuse(records, each.row, f"{column} {each.reason}", _refusal(
+                column, f"(read as {each.column}) {each.reason}", each.value))
+        records = adopted.records
+        for batch in dict.fromkeys(each.batch for each in ready):
+            batch.taken |= adopted.taken
+            batch.remarks += [text for text in adopted.left if text not in batch.remarks]
+    for number in records["_run"]:
+        whose[number].count += 1
+    return [once(records) if len(ready) == 1 else records]
+
+
+def _without(ready: _Ready, numbers: set[int]) -> _Ready:
+    """The rows without those of the numbers."""
+    held = [line[0] not in numbers for line in ready.own]
+    return replace(ready, rows=list(compress(ready.rows, held)), own=list(compress(ready.own, held)))
+
+
 def _well_named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with column names of one printable line, as quantities have."""
     odd = {name: shown(name)[1:-1].strip() or "column" for name in dict.fromkeys(chain.from_iterable(rows))
@@ -298,7 +355,8 @@ def _frame(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, dict[int, tuple[st
                 made = pl.Series(name, values, dtype=number)
             else:
                 made = pl.Series(name, [None if value is None else _text(value) for value in values], dtype=pl.String)
-        series.append(made)
+        series.append(made if made.dtype != pl.String else made.str.replace_all(_BLANKS, " ").str.replace_all(
+            _CONTROLS, "\N{REPLACEMENT CHARACTER}"))
     return pl.DataFrame(series), unheld
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from cvfp_core.errors import CvfpError, IngestError
-from cvfp_core.ingesting import beside, published, sources, steps
+from cvfp_core.ingesting import beside, joining, published, sources, steps
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
 from cvfp_core.ingesting.rows import Batch, Rows
@@ -36,7 +36,9 @@ class FileReport:
     reported: int = 0
     """Lines or rows that were not understood, contradict others, or are no record."""
     messages: tuple[str, ...] = ()
-    """The first of them: file, line, what was expected, what stands there."""
+    """The first of them, refusals first: file, line, what was expected, what stands there."""
+    refusals: tuple[str, ...] = ()
+    """Of the messages: those of rows that are no record, with the remedy."""
     refused: int = 0
     """Of the reported: rows that are no record (a value out of range, a column missing)."""
     alphas: int = 0
@@ -70,6 +72,8 @@ class Ingested:
     duplicates: tuple[Duplicate, ...]
     faults: tuple[str, ...]
     """Ingesters that failed to look at what they were asked about: what they would have read is missing."""
+    alike: tuple[str, ...]
+    """Runs with the figures of another that are kept, as their settings differ."""
     _spool: Spool
     _runs: pl.DataFrame
 
@@ -79,14 +83,20 @@ class Ingested:
         return tuple(file for file in self.files if file.problem or file.refused)
 
     @property
+    def messages(self) -> tuple[str, ...]:
+        """What was refused, of all files, then what else was not understood."""
+        return (*(message for file in self.files for message in file.refusals),
+                *(message for file in self.files for message in file.messages[len(file.refusals):]))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was read as what, one line a file; what is said of several files comes once."""
         said: dict[str, list[str]] = {}
         for file in self.files:
             if file.notes:
                 said.setdefault("; ".join(file.notes), []).append(file.name)
-        return tuple(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
-                     for text, names in said.items())
+        return (*(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
+                  for text, names in said.items()), *self.alike)
 
     @property
     def curves(self) -> pl.DataFrame:
@@ -99,9 +109,7 @@ class Ingested:
 
     def require_complete(self) -> Ingested:
         """This; raises CvfpError naming the first line or file that is not accounted for, if any is."""
-        messages = [*self.faults, *(file.problem for file in self.files if file.problem)]
-        messages += [message for file in self.files for message in file.messages]
-        messages += self.skipped
+        messages = [*self.faults, *(file.problem for file in self.files if file.problem), *self.messages, *self.skipped]
         if messages:
             count = sum(file.reported + bool(file.problem) for file in self.files) + len(self.skipped + self.faults)
             more = f" (and {count - 1} more)" if count > 1 else ""
@@ -113,9 +121,8 @@ class Ingested:
         if not self.records.is_empty():
             return self
         more = f" (and {len(self.skipped) - 1:,} more)" if len(self.skipped) > 1 else ""
-        found = f"{self.skipped[0]}{more}" if self.skipped else next(
-            (message for file in self.files for message in file.messages),
-            "nothing in it is a run; give logs, tables, or folders of them" if self.files else
+        found = f"{self.skipped[0]}{more}" if self.skipped and not self.messages else next(
+            iter(self.messages), "nothing in it is a run; give logs, tables, or folders of them" if self.files else
             "there are no files in it; give logs, tables, or folders of them")
         asked = "', '".join(map(str, paths))
         raise CvfpError(f"no runs in '{asked}': {found}")
@@ -142,7 +149,7 @@ def ingest(
                             quantities=registry.items(Quantity), take=take or Take())
     rows, spool = Rows(registry), Spool()
     reader = _Reader(registry, options, rows, spool)
-    files = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
+    read = [reader.table(f"frame {number}", table) for number, table in enumerate(tables, 1)]
     skipped, faults = [], []
     for source in sources.find(paths, registry, format_):
         if source.path.absolute() in reader.joined:
@@ -152,22 +159,48 @@ def ingest(
         elif source.ingester is None and not source.asked:
             skipped.append(f"{source.name}: {source.problem}")
         elif source.ingester is None:
-            files.append(FileReport(name=source.name, ingester=None, problem=f"{source.name}: {source.problem}"))
+            read.append(_Read(FileReport(name=source.name, ingester=None, problem=f"{source.name}: {source.problem}")))
         else:
-            files.append(reader.read(source, source.ingester))
+            read.append(reader.read(source, source.ingester))
     if rows.seen:
         columns_mapping.require(options.mapping, rows.seen)
-    records, duplicates = merge(rows.take())
+    found, said = rows.take()
+    joined = joining.by_name(found)
+    files = [each.whole() for each in read]
+    records, duplicates = merge(joined.records)
+    stated = published.link(published.relabelled(reader.published, joined.records, records), records)
     records = unique_ids(records)
-    stated = published.link(reader.published, records)
     records = published.beside(records, stated.frame).sort(_ORDER, nulls_last=True, maintain_order=True)
     for name, message in stated.unlinked:
         files = [_with_message(file, message) if file.name == name else file for file in files]
+    for name, remark in joined.alone:
+        files = [replace(file, remarks=(*file.remarks, remark)) if file.name == name else file for file in files]
     return Ingested(
         records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
-        skipped=tuple(skipped), duplicates=duplicates, faults=tuple(faults), _spool=spool,
+        skipped=tuple(skipped), duplicates=duplicates, faults=tuple(faults), alike=said, _spool=spool,
         _runs=records.select(pl.col("_run").alias("run"), "run_id"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What became of a file, but for what its rows said on their way through the gate."""
+
+    report: FileReport
+    batch: Batch | None = None
+    """None: nothing of it was taken."""
+
+    def whole(self) -> FileReport:
+        """All that became of it, when its rows are through."""
+        batch, report = self.batch, self.report
+        if batch is None:
+            return report
+        refused = sorted(batch.refused.values(), key=lambda each: each.line)
+        count = sum(each.rows for each in refused)
+        refusals = tuple(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN])
+        return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
+                       columns=tuple(batch.columns), reported=report.reported + count, refusals=refusals,
+                       messages=(*refusals, *report.messages))
 
 
 class _Reader:
@@ -179,7 +212,7 @@ class _Reader:
         self.joined: set[Path] = set()
         """Files that were read as a part of the run beside them."""
 
-    def read(self, source: sources.Source, ingester: Ingester) -> FileReport:
+    def read(self, source: sources.Source, ingester: Ingester) -> _Read:
         owner = self.registry.owner(Ingester, ingester.name)
         place = f"{source.name} ({ingester.name}, {owner.name} {owner.version})"
         batch = self.rows.batch(source.name, place, self.options, aliases=ingester.general)
@@ -204,18 +237,20 @@ class _Reader:
                         messages.append(_message(source.name, item))
             batch.close()
         except IngestError as error:
-            return replace(report, problem=f"{source.name}{_join(str(error))}")
+            return _Read(replace(report, problem=f"{source.name}{_join(str(error))}"))
         except CvfpError as error:
-            return replace(report, problem=f"{source.name}: {error}")
+            return _Read(replace(report, problem=f"{source.name}: {error}"))
         except OSError as error:
-            return replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}")
+            return _Read(replace(report, problem=f"{source.name}: {(error.strerror or str(error)).lower()}"))
         except culprits.PASSING:
             raise
         except BaseException as error:  # a plugin's fault must not cost the other files
-            return replace(report, problem=f"{source.name}: {self.registry.blame(Ingester, ingester.name, error)}")
+            why = self.registry.blame(Ingester, ingester.name, error)
+            return _Read(replace(report, problem=f"{source.name}: {why}"))
         self.published += stated
-        return self._kept(batch, replace(report, alphas=len(stated), reported=reported, messages=tuple(messages),
-                                         lines=Tally(record=record, curve=curve, noise=noise)))
+        self.rows.keep(batch)
+        return _Read(replace(report, alphas=len(stated), reported=reported, messages=tuple(messages),
+                             lines=Tally(record=record, curve=curve, noise=noise)), batch)
 
     def _joined(self, ingester: Ingester, path: Path, options: IngestOptions) -> Iterator[Found]:
         """What the ingester finds, steps joined to runs and a run with what stands beside it."""
@@ -224,7 +259,7 @@ class _Reader:
             found = steps.join(found, path, options)
         return beside.join(found, path, options, self.joined)
 
-    def table(self, name: str, table: pl.DataFrame) -> FileReport:
+    def table(self, name: str, table: pl.DataFrame) -> _Read:
         """Reads a frame of one run a row, or of steps of runs."""
         batch = self.rows.batch(name, name, self.options, aliases=True)
         rows = (FoundRun(line=number, columns=row) for number, row in enumerate(table.to_dicts(), 1))
@@ -234,15 +269,8 @@ class _Reader:
             elif isinstance(item, Remark):
                 batch.remarks.append(item.text)
         batch.close()
-        return self._kept(batch, FileReport(name=name, ingester=None, lines=Tally(record=table.height)))
-
-    def _kept(self, batch: Batch, report: FileReport) -> FileReport:
         self.rows.keep(batch)
-        refused = sorted(batch.refused.values(), key=lambda each: each.line)
-        count = sum(each.rows for each in refused)
-        messages = (*(f"{report.name}:{each.line}: {each}" for each in refused[:_SHOWN]), *report.messages)
-        return replace(report, runs=batch.count, refused=count, taken=batch.taken, remarks=tuple(batch.remarks),
-                       columns=tuple(batch.columns), reported=report.reported + count, messages=messages)
+        return _Read(FileReport(name=name, ingester=None, lines=Tally(record=table.height)), batch)
 
 
 def _message(name: str, item: NotUnderstood) -> str:

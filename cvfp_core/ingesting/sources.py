@@ -10,10 +10,15 @@ from pathlib import Path
 
 from cvfp_core.errors import CvfpError, PluginError
 from cvfp_core.ingesting import configs, mapping, packed
+from cvfp_core.ingesting.lines import shown_name
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Ingester
+from cvfp_core.registry.kinds import Declined, Ingester
 
 HEAD = 1 << 16
+_DEEPEST = 3
+"""Packed files within one another: one can be made that holds itself."""
+_LISTED = 3
+"""Ingesters that a message names one by one."""
 _HIDDEN = (".", "__pycache__", "~", mapping.FILE)
 
 
@@ -37,10 +42,10 @@ class Source:
 def find(paths: Sequence[Path], registry: Registry, format_: str | None = None) -> Iterator[Source]:
     """Everything to be read under the paths, in order of name; each file once, however often it is reached."""
     search = _Search(registry, registry.get(Ingester, format_) if format_ else None)
-    names = [path.name or path.absolute().name or "." for path in paths]
+    names = [shown_name(path.name or path.absolute().name or ".") for path in paths]
     for path, name in zip(paths, names, strict=True):
         if names.count(name) > 1 and path.absolute().parent.name:
-            name = f"{path.absolute().parent.name}/{name}"
+            name = f"{shown_name(path.absolute().parent.name)}/{name}"
         for source in search.walk(path, name, asked=True):
             beside = source.root is not None or (source.path == path and path.is_file())
             yield source if beside else replace(source, root=path)
@@ -92,9 +97,10 @@ class _Search:
         for entry in sorted(entries, key=lambda entry: configs.rank(entry.name)):
             if entry.name.startswith(_HIDDEN) or _links_to_folder(entry) or not left_to_others(path / entry.name):
                 continue
-            yield from self.walk(path / entry.name, f"{name}/{entry.name}", asked=False)
+            yield from self.walk(path / entry.name, f"{name}/{shown_name(entry.name)}", asked=False)
 
-    def _file(self, path: Path, name: str, *, asked: bool) -> Iterator[Source]:
+    def _file(self, path: Path, name: str, *, asked: bool, within: int = 0) -> Iterator[Source]:
+        """within: how many packed files it was in."""
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD)
@@ -102,10 +108,14 @@ class _Search:
             yield Source(path=path, name=name, ingester=None, problem=_why(error), asked=asked)
             return
         if (packing := packed.form(path, head)) is not None:
+            if within == _DEEPEST:
+                yield Source(path=path, name=name, ingester=None, asked=asked,
+                             problem=f"packed more than {_DEEPEST} times over; unpack it first")
+                return
             try:
                 with packed.unpacked(path, packing) as parts:
                     for part, more in parts:
-                        for source in self._file(part, name + more, asked=asked):
+                        for source in self._file(part, name + shown_name(more), asked=asked, within=within + 1):
                             yield replace(source, root=part.parent)
             except CvfpError as error:
                 yield Source(path=path, name=name, ingester=None, problem=str(error), asked=asked)
@@ -121,8 +131,23 @@ class _Search:
                              problem=_several(knowing) if len(knowing) > 1 else None)
                 return
         known = ", ".join(sorted(each.name for each in self.candidates)) or "none installed"
+        known = known if len(self.candidates) <= _LISTED else f"all {len(self.candidates)} of `cvfp plugins`"
         yield Source(path=path, name=name, ingester=None, asked=asked, problem="the file is empty" if not head else
-                     f"no ingester knows its content (asked: {known}); choose one with --format")
+                     f"no ingester knows its content (asked: {known}){self._nearest(path, head)}; choose one with "
+                     "--format, or write one: cvfp plugin new NAME --kind ingester")
+
+    def _nearest(self, path: Path, head: bytes) -> str:
+        """Which ingester reads what is most like a file that none knows, and why it does not read this one."""
+        found: dict[str, Declined] = {}
+        for each in self.candidates:
+            try:
+                with self.registry.blaming(Ingester, each.name, asked=False):
+                    declined = each.near(path, head) if each.near is not None else None
+            except PluginError as error:
+                return f"; {error}"
+            found |= {each.name: declined} if declined else {}
+        best = max(found, key=lambda name: found[name].known, default=None)
+        return "" if best is None else f"; nearest: '{best}', which declined it: {found[best].why}"
 
     def _knowing(
         self, path: Path, name: str, head: bytes | None, asked: Sequence[Ingester]

@@ -11,11 +11,11 @@ from typing import Any
 from cvfp_core.errors import IngestError
 from cvfp_core.ingesting import histories, naming, tags
 from cvfp_core.ingesting import mapping as columns_mapping
+from cvfp_core.ingesting.aliases import Names, names_of
 from cvfp_core.ingesting.histories import History, whole
 from cvfp_core.ingesting.lines import shown
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
-from cvfp_core.schema.quantities import QUANTITIES
 
 STEPS = ("step", "_step", "global_step", "trainer/global_step", "train/global_step", "train_step", "trainer_step",
          "iteration", "iter", "iter_num", "it", "update", "epoch", "train/epoch")
@@ -87,6 +87,8 @@ class _Table:
     runs_by_key: dict[tuple[Any, ...], _Run] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     rows: int = 0
+    metrics: dict[str, bool] = field(default_factory=dict)
+    """Columns, and whether they are metrics, which are numbers."""
 
     def add(self, found: FoundRun) -> NotUnderstood | None:
         """Takes a row; what is wrong with it, if its step is no step."""
@@ -96,6 +98,9 @@ class _Table:
         if step is None and self.step in row:
             return NotUnderstood(line=found.line, expected=f"a whole number in '{self.step}'",
                                  found=shown(str(row[self.step])))
+        words = next((name for name, value in row.items() if isinstance(value, str) and self._is_metric(name)), None)
+        if words is not None and step is not None:
+            return NotUnderstood(line=found.line, expected=f"a number in '{words}'", found=shown(row[words]))
         run = self.runs_by_key.setdefault(_values(self.at, self.key), _Run(line=found.line))
         if step is None:
             run.constants |= row
@@ -110,6 +115,11 @@ class _Table:
         run.history.add(step, values)
         run.constants |= {name: value for name, value in values.items() if isinstance(value, bool | str)} | self.at
         return None
+
+    def _is_metric(self, name: str) -> bool:
+        if name not in self.metrics:
+            self.metrics[name] = bool(tags.quantities((name,))) or names_of(self.options.quantities).is_metric(name)
+        return self.metrics[name]
 
     def found(self) -> Iterator[Found]:
         """The runs, each with its curves and the values asked for."""
@@ -143,7 +153,8 @@ def _table(rows: Sequence[FoundRun], options: IngestOptions, path: Path) -> _Tab
     if not mapped:
         return None
     names = dict.fromkeys(name for row in mapped for name in row)
-    key = [name for name in names if _tells_apart(name)]
+    called = names_of(options.quantities)
+    key = [name for name in names if _tells_apart(name, called)]
     key = _without_contradictions(mapped, step, key, [name for name in names if name not in key and name != step])
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for row in mapped:
@@ -220,14 +231,11 @@ def _repeated_in_place(rows: Sequence[Mapping[str, Any]], step: str, key: Sequen
         before[run] = row
 
 
-def _tells_apart(name: str) -> bool:
+def _tells_apart(name: str, names: Names) -> bool:
     """Whether a column says which run a row is of: it names runs, or is a size or setting that stays as it is."""
-    if name.lower() in _IDS:
-        return True
-    for quantity in QUANTITIES.values():
-        if name == quantity.name or (name in quantity.aliases if len(name) == 1 else name.lower() in quantity.aliases):
-            return quantity.kind in ("identity", "size", "setting") and quantity.name not in _COUNTED
-    return False
+    quantity = names.quantity(name, {})
+    return name.lower() in _IDS or (quantity is not None and quantity.name not in _COUNTED
+                                    and quantity.kind in ("identity", "size", "setting"))
 
 
 def _split(row: Mapping[str, Any]) -> str:

@@ -402,6 +402,16 @@ class IngestOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """Why an ingester does not read a file that resembles what it reads."""
+
+    why: str
+    """What of its form is there, and what is not."""
+    known: int
+    """How many different things it knows in it; the ingester that knows most is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ingester:
     """A way to read runs that were made elsewhere.
 
@@ -418,3 +428,5 @@ class Ingester:
     """True: reads anything of a general form (a table); asked only where no other ingester knows the content."""
     parts: Callable[[Path], Collection[Path]] | None = None
     """Of a folder that it knows, the entries it reads; the others are looked at as ever. None: it reads all."""
+    near: Callable[[Path, bytes], Declined | None] | None = None
+    """Of a file that no ingester knows, by its first 64 KiB: what it lacks; None: it is like nothing it reads."""

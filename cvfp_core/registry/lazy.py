@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -28,7 +29,7 @@ class lazy:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         path, _, name = self.target.partition(":")
-        module = import_module(path)
+        module = sys.modules.get(path) or import_module(path)
         if not hasattr(module, name):
             raise AttributeError(f"lazy('{self.target}'): module '{path}' has no '{name}'"
                                  f"{suggestion(name, vars(module))}")

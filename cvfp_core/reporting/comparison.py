@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from cvfp_core.claims import inference, matched
+from cvfp_core.claims import matched
+from cvfp_core.deciding.multiplier import shared
+from cvfp_core.deciding.pairs import Pairs, log_ratios, paired, ratio, usable
 from cvfp_core.errors import UsageError, suggestion
-from cvfp_core.reporting.series import usable
+from cvfp_core.fitting.points import gather
+from cvfp_core.registry import Registry
+from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import records as schema
 from cvfp_core.schema import series
 from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.fits import Estimate
 from cvfp_core.schema.plain import plain
 
+LAW = "saturating"
+"""Of the multiplier."""
 
-def compare(records: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
+
+def compare(records: pl.DataFrame, a: str, b: str, registry: Registry) -> dict[str, Any]:
     """The `ComparisonView` of the groups named a and b. Raises UsageError for a name that `--set a` may not give.
 
-    A name is an experiment, a variant, experiment:variant, all without controls, or experiment:variant:control. Runs
-    pair if they share their training tokens and whatever of experiment and variant the names leave open.
+    A name is an experiment, a variant, experiment:variant, all without controls, or experiment:variant:control. Pairs
+    and intervals are those of `cvfp compare`.
     """
-    left, right = _group(records, a), _group(records, b)
-    open_ = [name for name in ("experiment", "variant")
-             if left[name].n_unique() > 1 or right[name].n_unique() > 1 or left[name][0] == right[name][0]]
-    by = [*open_, "train_tokens"]
-    pairs = _pairs(left, right, by)
-    ratio = _ratio(pairs)
+    left, right = (usable(_group(records, name), "train_tokens", "val_ppl") for name in (a, b))
+    pairs = paired(left, right)
+    mean = ratio(pairs, log_ratios(pairs.items, left, right, "val_ppl"))
     whole = [runs.filter(pl.col("phase2_censored").ne_missing(True)) for runs in (left, right)]
-    cut_short = sum(each.height for each in whole) < left.height + right.height
-    kept = _ratio(_pairs(whole[0], whole[1], by)) if cut_short else None
-    ranks = [pair["b"]["val_er"] - pair["a"]["val_er"] for pair in pairs
-             if pair["a"]["val_er"] is not None and pair["b"]["val_er"] is not None]
+    kept = None
+    if sum(each.height for each in whole) < left.height + right.height:
+        rest = paired(whole[0], whole[1])
+        kept = {"n": len(rest.items), **_said(ratio(rest, log_ratios(rest.items, whole[0], whole[1], "val_ppl")), rest)}
+    rows = _rows(pairs, left, right)
+    ranked = [pair for pair, row in zip(pairs.items, rows, strict=True)
+              if row["a"]["val_er"] is not None and row["b"]["val_er"] is not None]
+    ranks = np.array([row["b"]["val_er"] - row["a"]["val_er"] for pair, row in zip(pairs.items, rows, strict=True)
+                      if pair in ranked], dtype=float)
     groups = (matched.group(runs.with_columns(series=pl.concat_str("experiment", pl.lit(":"), "variant")))
               for runs in (left, right))
     return {
-        "a": a, "b": b, "matched_by": by, "pairs": pairs, **_said(ratio),
-        "without_censored": None if kept is None else {"n": kept.n, **_said(kept)},
-        "er_difference": _estimate("val_er", inference.mean(np.asarray(ranks)), float),
+        "a": a, "b": b, "matched_by": list(pairs.matched_by), "pairs": rows, **_said(mean, pairs),
+        "level": pairs.level, "units": mean.n, "without_censored": kept,
+        "er_difference": _estimate("val_er", ratio(replace(pairs, items=tuple(ranked)), ranks), float, pairs),
         "differences": [{"name": each.name, "a": each.left, "b": each.right, "assumed": each.assumed}
                         for each in matched.differences(*groups)],
         "settings_known": left["settings"].null_count() + right["settings"].null_count() == 0,
-        "unmatched": left.height + right.height - 2 * len(pairs),
+        "unmatched": sum(pairs.unmatched), "multiplier": _multiplier(left, right, pairs, registry),
     }
 
 
@@ -59,43 +68,47 @@ def _group(records: pl.DataFrame, name: str) -> pl.DataFrame:
     return chosen
 
 
-def _pairs(left: pl.DataFrame, right: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
-    """One pair a key; of several runs of one key, such as seeds, the geometric mean counts and the first is shown."""
-    sides: list[dict[tuple[Any, ...], list[dict[str, Any]]]] = [{}, {}]
-    for runs, side in zip((left, right), sides, strict=True):
-        for run in filter(usable, schema.plain(runs)):
-            side.setdefault(tuple(run[name] for name in by), []).append(run)
-    pairs = []
-    for key, own in sides[0].items():
-        others = sides[1].get(key)
-        if others is None or any(part is None for part in key):
-            continue
-        first, second = own[0], others[0]
-        pairs.append({"variant": first["variant"] if first["variant"] == second["variant"] else None,
-                      "num_samples": first["num_samples"], "train_tokens": first["train_tokens"],
-                      "a": first, "b": second, "ratio": _level(others) / _level(own)})
-    return pairs
+def _rows(pairs: Pairs, left: pl.DataFrame, right: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each pair; where a side has several runs of no common seed, their geometric mean and no seed."""
+    made = []
+    logs = log_ratios(pairs.items, left, right, "val_ppl")
+    for pair, log in zip(pairs.items, logs, strict=True):
+        first, second = (_run(runs, list(rows)) for runs, rows in ((left, pair.left), (right, pair.right)))
+        made.append({"variant": first["variant"] if first["variant"] == second["variant"] else None,
+                     "num_samples": first["num_samples"], "train_tokens": first["train_tokens"], "seed": pair.seed,
+                     "a": first, "b": second, "ratio": float(np.exp(log))})
+    return made
 
 
-def _ratio(pairs: Sequence[Mapping[str, Any]]) -> Measured:
-    """The mean logarithm of the pairs' ratios."""
-    return inference.mean(np.log([pair["ratio"] for pair in pairs]))
+def _run(runs: pl.DataFrame, rows: list[int]) -> dict[str, Any]:
+    own = schema.plain(runs[rows])
+    if len(own) == 1:
+        return own[0]
+    ranks = [run["val_er"] for run in own if run["val_er"] is not None]
+    return own[0] | {"seed": None, "val_ppl": float(np.exp(np.mean(np.log([run["val_ppl"] for run in own])))),
+                     "val_er": float(np.mean(ranks)) if len(ranks) == len(own) else None}
 
 
-def _said(ratio: Measured) -> dict[str, Any]:
-    return {"ratio": _estimate("ratio", ratio, np.exp), "p_value": ratio.p_value if ratio.stderr else None}
+def _multiplier(left: pl.DataFrame, right: pl.DataFrame, pairs: Pairs, registry: Registry) -> dict[str, Any] | None:
+    """How many times the tokens the second group is worth to the first, by a law both share; None: not to be said."""
+    law = registry.items(Law).get(LAW)
+    if law is None or not pairs.items:
+        return None
+    a, b = (gather(runs, ("train_tokens",), "val_ppl", ("experiment",)) for runs in (left, right))
+    made = shared(law, a, b, pairs, log_ratios(pairs.items, left, right, "val_ppl"))
+    return None if made is None else _estimate("multiplier", made.measured, np.exp, pairs)
 
 
-def _level(runs: list[dict[str, Any]]) -> float:
-    return float(np.exp(np.mean(np.log([run["val_ppl"] for run in runs]))))
+def _said(mean: Measured, pairs: Pairs) -> dict[str, Any]:
+    return {"ratio": _estimate("ratio", mean, np.exp, pairs), "p_value": mean.p_value if mean.stderr else None}
 
 
-def _estimate(name: str, measured: Measured, scale: Any) -> dict[str, Any] | None:
+def _estimate(name: str, measured: Measured, scale: Any, pairs: Pairs) -> dict[str, Any] | None:
     if measured.estimate is None:
         return None
     value, low, high = (None if end is None else float(scale(end))
                         for end in (measured.estimate, measured.low, measured.high))
     made: dict[str, Any] = plain(Estimate(
         name=name, value=value, low=low, high=high, stderr=measured.stderr if scale is float else None,
-        method="t" if measured.n > 1 else None, note=f"over {measured.n} pairs"))
+        method="t" if low is not None else None, note=f"{len(pairs.items)} pairs, over {measured.n} {pairs.level}"))
     return made

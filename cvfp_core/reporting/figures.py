@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from cvfp_core.deciding.optimum import Sweep
 from cvfp_core.reporting.measures import size
 from cvfp_core.reporting.view import POWER_LAW, Facts
 from cvfp_core.schema.fits import Array, Fit
@@ -29,6 +30,7 @@ TITLES = {
     "alpha": "Exponents with 95 % intervals",
     "matched": "Effective rank and perplexity at matched sizes",
     "convergence": "Convergence of Phase 1",
+    "isoflops": "Loss over params at equal compute, and the compute-optimal sizes",
 }
 OTHER_AXES = "{y} against {x}, with fitted laws and forecasts"
 SURFACE = "{y} by {law}: slices along each input, and observed against predicted"
@@ -36,6 +38,9 @@ CAPTIONS = {
     "scaling": "Points: runs. Line: power law with its 95 % band, dashed beyond the runs. Open mark: forecast by the "
                "law that the points call for, with the 95 % interval of one run.",
     "convergence": "Largest run of each configuration that has a curve.",
+    "isoflops": "Points: runs, a colour a budget, with the curve fitted to them and its minimum (ring). Dashed: the "
+                "sizes that are best by the minima. Stars: what is asked for, with the 95 % intervals of the best size "
+                "and of a new run.",
 }
 OTHER_LAW = "Points: runs. Line: fitted law, dashed beyond. Open mark: forecast with the 95 % interval of one run."
 SLICES = "Points: runs, by another input in groups of equally many. Lines: the fitted law at the median of each group."
@@ -66,10 +71,11 @@ def missing() -> str | None:
 Series = Mapping[str, Any]
 
 
-def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool) -> tuple[dict[str, Any], dict[str, str]]:
+def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, sweeps: bool = False
+         ) -> tuple[dict[str, Any], dict[str, str]]:
     """The `FigureView` of each figure by name, and SVG by path of those there is data for.
 
-    surfaces: whether laws of several inputs are drawn too.
+    surfaces: whether laws of several inputs are drawn too. sweeps: whether compute-optimal sizes are.
     """
     import matplotlib
 
@@ -81,6 +87,8 @@ def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool) -> t
         "matched": lambda: _matched(facts.series, say),
         "convergence": lambda: _convergence(facts.series, facts.given.curves(), say),
     }
+    if sweeps:
+        makers["isoflops"] = lambda: _isoflops(facts.sweeps, say)
     for name, fits in facts.every_fit.items() if surfaces else ():
         fit = next((fit for fit in fits if len(fit.inputs) > 1 and function_of(fit) is not None), None)
         if fit is not None and fit.points is not None:
@@ -365,6 +373,51 @@ def _convergence(series: Sequence[Series], curves: pl.DataFrame, say: Callable[[
         axis.legend(loc="best", handlelength=1.2, labelspacing=0.25)
     _named(figure, say("iteration of Phase 1"), say("tokens converged (%)"))
     return figure
+
+
+def _isoflops(sweeps: Sequence[Sweep], say: Callable[[str], str]) -> Figure:
+    figure, axes = _panels(len(sweeps), sharex=False, sharey=False)
+    for axis, sweep in zip(axes, sweeps, strict=True):
+        isoflop_panel(axis, sweep)
+        axis.set_title(text_of(sweep.series), loc="left", fontsize=9, fontweight="bold")
+        axis.legend(loc="best", handlelength=1.2, labelspacing=0.25, fontsize=7)
+    _named(figure, _label(of("params"), say), _label(of(sweeps[0].optima[0].response), say))
+    return figure
+
+
+def isoflop_panel(axis: Axes, sweep: Sweep) -> None:
+    """Loss over params: a colour a budget, its curve and minimum, the line through the minima, the optima asked for."""
+    minima = sweep.isoflops.minima
+    shown = minima or tuple(each for each in sweep.isoflops.budgets if each.n > 3)
+    for index, budget in enumerate(shown):
+        colour = _COLOURS[index % len(_COLOURS)]
+        params = sweep.params[budget.rows]
+        label = f"{budget.flops:.2g} FLOPs" if len(shown) <= 8 or index in (0, len(shown) - 1) else None
+        axis.plot(params, sweep.response[budget.rows], _MARKERS[index % len(_MARKERS)], color=colour, markersize=3.5,
+                  label=label)
+        if budget.params is not None and budget.loss is not None:
+            along = np.geomspace(params.min(), params.max(), 60)
+            axis.plot(along, budget.loss_at(along), color=colour, linewidth=1)
+            axis.plot([budget.params], [budget.loss], "o", color=colour, markersize=8, markerfacecolor="none")
+    if not shown:
+        axis.plot(sweep.params, sweep.response, "o", color=_COLOURS[0], markersize=3.5)
+    for index, approach in enumerate(dict.fromkeys(each.approach for each in sweep.optima)):
+        best = [each for each in sweep.optima if each.approach == approach and each.params and each.value]
+        colour = ("#000000", "#777777", "#a00000")[index % 3]
+        if approach == "isoFLOP" and best and minima:
+            line = [(one.flops, one.params or 0.0, one.loss or 0.0) for one in minima]
+            line += [(each.flops, each.params or 0.0, each.value or 0.0) for each in best]
+            axis.plot(*list(zip(*sorted(line), strict=True))[1:], linestyle=(0, (4, 3)), color=colour, linewidth=0.9)
+        for number, each in enumerate(best):
+            assert each.params is not None
+            assert each.value is not None
+            axis.plot([each.params], [each.value], "*", color=colour, markersize=9, zorder=4,
+                      label=approach if number == 0 else None)
+            if each.params_low is not None and each.params_high is not None:
+                axis.plot([each.params_low, each.params_high], [each.value] * 2, color=colour, linewidth=1)
+            if each.run_low is not None and each.run_high is not None:
+                axis.plot([each.params] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
+    scale(axis, of("params"), of(sweep.optima[0].response))
 
 
 def scale(axis: Axes, x: Quantity | None, y: Quantity) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
+from cvfp_core.deciding.optimum import Optimum
 from cvfp_core.fitting import Candidate, Choice, Estimate, Fit
 from cvfp_core.ingesting.reading import InputFile, InputSource
 from cvfp_core.schema.claims import Caveat, Finding, Table
 
-VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource)
+VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum)
 """Values that a template gets as dictionaries of their fields."""
 
 
@@ -112,15 +113,29 @@ class ComparisonView(TypedDict):
     a: Annotated[str, "the first group: an experiment, a variant, or experiment:variant"]
     b: Annotated[str, "the second group"]
     matched_by: Annotated[list[str], "columns that the two runs of a pair share"]
-    pairs: Annotated[list[dict[str, Any]], "`variant`, `num_samples`, `train_tokens`, `a`, `b` (records), `ratio`"]
-    ratio: Annotated[Estimate | None, "geometric mean of val_ppl of b over a, t interval over the pairs"]
+    pairs: Annotated[list[dict[str, Any]], "`variant`, `num_samples`, `train_tokens`, `seed`, `a`, `b` (records), "
+                                           "`ratio`; one a size and seed"]
+    ratio: Annotated[Estimate | None, "geometric mean of val_ppl of b over a, t interval over the units"]
     p_value: Annotated[float | None, "of the ratio being 1, paired t test on logarithms"]
+    level: Annotated[str, "what the intervals are over: configurations, seeds, or sizes, which are no replicates"]
+    units: Annotated[int, "how many of these"]
+    multiplier: Annotated[Estimate | None, "tokens a needs for as much, as a multiple of those of b"]
     er_difference: Annotated[Estimate | None, "mean of val_er of b minus a"]
     differences: Annotated[list[dict[str, Any]], "what differs: `name`, `a`, `b` (none: not known), `assumed`"]
     settings_known: Annotated[bool, "whether both groups state their settings"]
     unmatched: Annotated[int, "runs of either group without a partner"]
     without_censored: Annotated[dict[str, Any] | None, "`n`, `ratio`, `p_value` of the pairs without runs cut short in "
                                                        "Phase 2; none: there are no such runs"]
+
+
+class OptimumView(TypedDict):
+    """The compute-optimal model of each series for some budgets, by three approaches."""
+
+    flops: Annotated[list[float], "the budgets: `--set flops=1e21`, or ten times the largest run's"]
+    law: Annotated[str, "the law of both sizes: `--law`, or chinchilla"]
+    sweeps: Annotated[list[dict[str, Any]], "by series: `series`, `runs`, `cost` (`form`, `convention`), `optima` "
+                                            "(`Optimum`, with `why`), `isoflops` (`budgets`, `minima`, `degree`, "
+                                            "`p_value`), `notes` (messages); none where sizes were not measured"]
 
 
 class DecisionsView(TypedDict):
@@ -148,7 +163,7 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, matched, convergence; of a law of several inputs `surface-LAW`"]
+    name: Annotated[str, "scaling, alpha, matched, convergence, isoflops; of a law of several inputs `surface-LAW`"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
     values: Annotated[dict[str, Any], "for the names"]
@@ -212,6 +227,7 @@ class View(TypedDict, total=False):
     decisions: Annotated[DecisionsView, "thresholds, lights of every run, and their back-tests"]
     stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
+    optimum: Annotated[OptimumView, "compute-optimal models"]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]

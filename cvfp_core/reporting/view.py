@@ -14,6 +14,7 @@ from typing import Any, cast, get_type_hints
 
 import polars as pl
 
+from cvfp_core.deciding.optimum import Sweep
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Fit, choose_law, fit_all, predict_all
 from cvfp_core.fitting.points import require
@@ -32,6 +33,7 @@ from cvfp_core.version import __version__
 POWER_LAW, WINDOWS, LINEAR, LOG_LINEAR = "power-law", "sliding-window", "linear-er", "log-linear-er"
 USUAL = ("train_tokens", "val_ppl")
 """What a report is about, unless other axes are asked for."""
+OPTIMUM_LAW = "chinchilla"
 AHEAD = 10
 """Forecasts are made for so many times the largest size of all series."""
 PROPOSED = {"a": ("intercept", 500.0), "b": ("slope", -4.0)}
@@ -236,7 +238,44 @@ class Facts:
         if not a or not b:
             raise UsageError("two groups are compared: give --set a=NAME --set b=NAME, where a name is an experiment, "
                              "a variant, experiment:variant or, of a control, experiment:variant:control")
-        return compare(self.records, str(a), str(b))
+        return compare(self.records, str(a), str(b), self.registry)
+
+    @cached_property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """What the compute-optimal models are made from; none where no run has the sizes and the response."""
+        from cvfp_core.deciding.budgets import SIX_N_D, constraint
+        from cvfp_core.deciding.optimum import optima
+
+        given = self.options
+        needs = ("params", "train_tokens", self.asked.y or "val_loss")
+        if any(name not in self.records.columns or self.records[name].is_null().all() for name in needs):
+            return ()
+        limits = [constraint(each) for each in str(given.get("constraint") or "").split(",") if each]
+        return optima(self.records, self.budgets, self.asked.law or OPTIMUM_LAW, registry=self.registry, y=self.asked.y,
+                      by=self.asked.by, convention=str(given.get("convention") or SIX_N_D), constraints=limits,
+                      inference_tokens=float(given.get("inference_tokens") or 0.0))
+
+    @property
+    def budgets(self) -> list[float]:
+        """FLOPs that the compute-optimal models are asked for."""
+        given = self.options.get("flops")
+        if given is None:
+            spent = 6 * self.records["params"].cast(float) * self.records["train_tokens"].cast(float)
+            return [AHEAD * float(spent.max() or 0.0)]  # type: ignore[arg-type]
+        try:
+            return [float(each) for each in str(given).split(",")]
+        except ValueError:
+            raise UsageError(f"--set flops takes budgets such as 1e21 or '1e21,1e22', not '{given}'") from None
+
+    @property
+    def optimum(self) -> dict[str, Any]:
+        made = [each.as_dict() | {
+            "cost": each.cost.as_dict() | {"form": each.cost.form},
+            "optima": [one.as_dict() | {"why": [message_of(text) for text in (one.reason, *one.warnings) if text]}
+                       for one in each.optima],
+            "isoflops": each.isoflops.as_dict() | {"minima": [one.as_dict() for one in each.isoflops.minima]},
+            "notes": [message_of(note) for note in each.notes]} for each in self.sweeps]
+        return {"flops": self.budgets if made else [], "law": self.asked.law or OPTIMUM_LAW, "sweeps": made}
 
     @property
     def decisions(self) -> dict[str, Any]:

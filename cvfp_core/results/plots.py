@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cvfp_core.deciding.optimum import Sweep
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import Fit, Prediction
-from cvfp_core.reporting.figures import function_of, scale, text_of
+from cvfp_core.reporting.figures import function_of, isoflop_panel, scale, text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,14 +23,10 @@ def draw(fits: Sequence[Fit], predictions: Sequence[Prediction] = (), path: str 
 
     path: a file to write it to; its ending says the format. Raises CvfpError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise CvfpError("figures need matplotlib, which is not installed; pip install 'cvfp[figures]'") from None
     laws = list(dict.fromkeys(fit.law for fit in fits if fit.points is not None and fit.points.n))
     if not laws:
         raise UsageError("nothing to plot: no series has a usable run")
-    figure = Figure(figsize=(5.2 * len(laws), 4), layout="constrained")
+    figure = _figure(len(laws))
     for axes, law in zip(figure.subplots(1, len(laws), squeeze=False)[0], laws, strict=True):
         mine = [fit for fit in fits if fit.law == law and fit.points is not None and fit.points.n]
         if len(mine[0].inputs) == 1:
@@ -38,6 +35,18 @@ def draw(fits: Sequence[Fit], predictions: Sequence[Prediction] = (), path: str 
             _surface(axes, mine)
         axes.set_title(law, loc="left")
         axes.legend()
+    return _written(figure, path)
+
+
+def _figure(panels: int) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise CvfpError("figures need matplotlib, which is not installed; pip install 'cvfp[figures]'") from None
+    return Figure(figsize=(5.2 * panels, 4), layout="constrained")
+
+
+def _written(figure: Figure, path: str | Path | None) -> Figure:
     if path is not None:
         try:
             figure.savefig(path)
@@ -74,3 +83,14 @@ def _surface(axes: Axes, fits: Sequence[Fit]) -> None:
     ends = [*axes.get_xlim(), *axes.get_ylim()]
     axes.axline((min(ends), min(ends)), slope=1, color="grey", linewidth=1)
     axes.set(xlabel=f"{fits[0].response}, fitted", ylabel=f"{fits[0].response}, measured")
+
+
+def draw_optima(sweeps: Sequence[Sweep], path: str | Path | None = None) -> Figure:
+    """A panel a series: loss over params by budget, minima, the frontier, and the optima for the budgets asked for."""
+    figure = _figure(len(sweeps))
+    for axes, sweep in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps, strict=True):
+        isoflop_panel(axes, sweep)
+        axes.set_title(text_of(sweep.series), loc="left")
+        axes.set(xlabel="params", ylabel=sweep.optima[0].response)
+        axes.legend(fontsize=7)
+    return _written(figure, path)

@@ -45,10 +45,9 @@ PARTS: Mapping[str, Part] = {
     ),
     "ingester": Part(
         hooks=("cvfp_ingesters",),
-        adds="ingester `$short-log`: a text file with one run a line",
+        adds="ingester `$short-log`: a console log, declared by the lines it prints",
         item="$short-log",
-        files=("log.py",),
-        imports=_LAZY | {PATHLIB: ("Path",), KINDS: ("Ingester",)},
+        imports={ABC: ("Iterable",), "cvfp_core.ingesting.grammars": ("Grammar",), KINDS: ("Ingester",)},
     ),
     "preset": Part(
         hooks=("cvfp_presets",),

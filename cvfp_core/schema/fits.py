@@ -213,7 +213,8 @@ class Fit(AsDict):
     draws: Array | None = field(default=None, repr=False)
     """(resamples, parameters) of the bootstrap, where standard errors come from one."""
     basis: Any = field(default=None, repr=False)
-    """What its intervals were made from, so that a forecast's are made from the same."""
+    """What its intervals were made from, so that a forecast's are made from the same. Of a surface whose inputs vary
+    together: the fit of the curve along them."""
     solver: Solver | None = field(default=None, repr=False)
 
     def estimate(self, name: str) -> Estimate:

@@ -60,6 +60,8 @@ class FoundRun:
     """Equal for two records of one run, whatever they were read from; by default made from all its figures."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Columns that the ingester set under the name of a quantity, and what the input calls them: quantity -> name."""
+    joins: bool = False
+    """True: figures of a run that stands elsewhere; they join the run of this `run_id`, if it is read beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,8 +157,9 @@ class Record:
     variant: str | None = identity("configuration, such as 1L_768d_2tok; null: the experiment says it all")
     family: str | None = identity("model family")
     num_layers: int | None = size("layers of the context block and of the token block", label="layers",
-                                  aliases=("n_layers", "n_layer"))
-    context_dim: int | None = size("width of a context vector; of a model without contexts, its own")
+                                  aliases=("n_layers", "n_layer", "depth"))
+    context_dim: int | None = size("width of a context vector; of a model without contexts, its own",
+                                   aliases=("model_dim", "d_model", "n_embd"))
     embed_dim: int | None = size("width of a token embedding")
     num_input_tokens: int | None = size("tokens in the input window")
     num_experts: int | None = size("experts of a mixture; 1: dense", aliases=("n_experts", "experts"))
@@ -174,7 +175,8 @@ class Record:
     num_samples: float | None = size("training documents; 0: not tuned", "documents", label="samples", exclusive=False)
     train_tokens: float | None = size(
         "tokens of the training corpus, each counted once however often it is seen; the D of laws", "tokens",
-        label="train tokens", aliases=("n_tokens", "num_tokens", "training_tokens", "tokens", "D"), follows=(
+        label="train tokens", aliases=(
+            "n_tokens", "num_tokens", "training_tokens", "tokens_trained", "tokens", "D"), follows=(
             Follows(expression="flops / (6 * params)", convention=SIX_N_D, phases=False),))
     tokens_seen: float | None = size(
         "tokens trained on, repetitions counted", "tokens", label="tokens seen",
@@ -239,7 +241,8 @@ class Record:
     flops: float | None = size(
         "estimate: 6 per trained parameter and token, 2 forward only, plus the head; each parameter once a token, also "
         "of a model that takes its window position by position", "FLOP", exclusive=False, label="FLOPs",
-        aliases=("flop", "training_flops", "total_flops", "compute", "train_compute", "C"), follows=(
+        aliases=("flop", "training_flops", "total_flops", "compute", "train_compute", "flops_budget", "C"),
+        follows=(
             Follows(expression="6 * params * tokens_seen", convention=SIX_N_D, phases=False),
             Follows(expression="6 * params * train_tokens", convention=SIX_N_D, phases=False)))
     flops_convention: str | None = provenance(

@@ -22,7 +22,7 @@ from cvfp_core.schema.series import control, label, series, without_controls
 
 __all__ = ["CURVE_SCHEMA", "PHASES", "REQUIRED", "SCHEMA", "Conformed", "CurvePoint", "Record", "Rejection",
            "RunResult", "Status", "conform", "conform_rows", "control", "derive", "frame", "label", "plain", "series",
-           "without_controls"]
+           "with_schema", "without_controls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +99,14 @@ def plain(records: pl.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None, *, derived: bool = True) -> Conformed:
+def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None, *, derived: bool = True,
+            whole: bool = True) -> Conformed:
     """The loose frame's rows in the record schema; the one gate for rows made elsewhere.
 
     Missing columns become null; a value that is not of its column's type or out of its range, and a missing required
     one, reject the row. A loss or perplexity that is NaN or infinite makes the row a diverged record without it. What
-    follows from the rest is filled in. declared: what plugins declare. derived: whether to fill in.
+    follows from the rest is filled in. declared: what plugins declare. derived: whether to fill in. whole: whether to
+    add columns that are missing; `with_schema` does for many frames at once.
     """
     height = loose.height
     rejected: dict[int, Rejection] = {}
@@ -128,10 +130,9 @@ def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None,
         reject(given["status"].is_in(strange), "status", f"is not one of {', '.join(get_args(Status))}")
     made: dict[str, pl.Series] = {}
     for name, quantity in known.items():
-        dtype = _DTYPES[quantity.dtype]
         if name not in given:
-            made[name] = pl.Series(name, [None] * height, dtype=dtype)
             continue
+        dtype = _DTYPES[quantity.dtype]
         cast = _cast(given[name], dtype)
         if cast.null_count() > given[name].null_count():
             reject(given[name].is_not_null() & cast.is_null(), name, f"is not {_WANTED[quantity.dtype]}")
@@ -140,11 +141,19 @@ def conform(loose: pl.DataFrame, declared: Mapping[str, Quantity] | None = None,
         made[name] = cast.alias(name)
     made |= {name: values for name, values in given.items() if name not in known}
     records = pl.DataFrame(list(made.values()))
+    if whole:
+        records = with_schema(records)
     if rejected:
         records = records.filter(~pl.Series(range(height), dtype=pl.Int64).is_in(list(rejected)))
     if derived:
         records = derive(records, declared)
     return Conformed(records=records, rejected=tuple(rejected[row] for row in sorted(rejected)))
+
+
+def with_schema(records: pl.DataFrame) -> pl.DataFrame:
+    """The records with every column of the schema first; those that are missing are null."""
+    nothing = [pl.lit(None, dtype).alias(name) for name, dtype in SCHEMA.items() if name not in records.columns]
+    return records.with_columns(nothing).select(*SCHEMA, pl.exclude(*SCHEMA))
 
 
 def _outside(values: pl.Series, quantity: Quantity) -> pl.Series:

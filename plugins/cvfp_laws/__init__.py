@@ -44,7 +44,7 @@ def _exp_decay_starts(train_tokens: Any) -> Mapping[str, Any]:
     import numpy as np
 
     power = np.geomspace(0.02, 3.0, 14)
-    centre = np.exp(np.log(train_tokens).mean() * power)
+    centre = np.exp(np.minimum(np.log(train_tokens).mean() * power, 600))
     return {"b": np.geomspace(0.01 / centre.max(), 30 / centre.min(), 120), "c": power}
 
 

@@ -49,6 +49,8 @@ class _Reader:
         self.grammar = Grammar()
         self.labels: dict[str | None, str] = {}
         self.facts: dict[tuple[Any, ...], tuple[dict[str, Any], str | None]] = {}
+        self.contradicted: dict[str | None, str] = {}
+        """By variant: what contradicts the settings of the experiment that the file is called by."""
 
     def read(self) -> Iterator[Found]:
         grammar = self.grammar
@@ -116,14 +118,18 @@ class _Reader:
         experiment = self._experiment()
         facts, contradiction = self._provenance(experiment, run.setting.printed)
         if contradiction:
-            yield NotUnderstood(line=run.line, expected=contradiction.rpartition(": ")[0],
-                                found=contradiction.rpartition(": ")[2])
+            experiment = self.options.experiment or labels.name_of(self.path)
+            if contradiction not in self.contradicted.values():
+                expected, _, found = contradiction.rpartition(": ")
+                yield NotUnderstood(line=run.line, expected=f"{expected} for runs of '{experiment}'", found=found)
+            self.contradicted[run.variant] = contradiction
         for name, value in facts.items():
             if columns.get(name) is None:
                 columns[name] = value
         columns["experiment"] = labels.experiment_of(experiment, run.variant, run.setting.tag)
         yield FoundRun(
-            line=run.line, columns=columns, curves=run.curves(), exact=False, fingerprint=fingerprint(columns)
+            line=run.line, columns=columns, curves=run.curves(), exact=False,
+            fingerprint=fingerprint({**columns, "val_er": run.val_er}),
         )
 
     def _experiment(self) -> str:
@@ -139,7 +145,8 @@ class _Reader:
         return self.facts[key]
 
     def _labelled(self, alpha: PublishedAlpha) -> PublishedAlpha:
-        experiment = self._experiment()
+        named = alpha.variant in self.contradicted and not self.options.experiment
+        experiment = labels.name_of(self.path) if named else self._experiment()
         return PublishedAlpha(
             line=alpha.line, variant=alpha.variant, alpha=alpha.alpha, exact=False,
             experiment=labels.experiment_of(experiment, alpha.variant, None),

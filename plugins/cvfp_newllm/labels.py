@@ -32,9 +32,7 @@ def label(path: Path, output: str | None, options: IngestOptions) -> str:
     """The experiment's name: given, or of a published one, or from the folder: `1130_v3` is `v3`."""
     if options.experiment:
         return options.experiment
-    name = path.name if path.is_dir() else path.stem
-    if name.lower() in _SAYS_NOTHING:
-        name = path.absolute().parent.name
+    name = name_of(path)
     printed = Path(output).name if output else ""
     for each in (printed, name):
         if each in _PUBLISHED:
@@ -44,6 +42,12 @@ def label(path: Path, output: str | None, options: IngestOptions) -> str:
             return match[1]
     match = re.fullmatch(r"\d{4,8}[_-](.+)", name)
     return match[1] if match else name or "newllm"
+
+
+def name_of(path: Path) -> str:
+    """The name of a folder or file, or of a file's folder where the file's name says nothing."""
+    name = path.name if path.is_dir() else path.stem
+    return path.absolute().parent.name if name.lower() in _SAYS_NOTHING else name
 
 
 def experiment_of(experiment: str, variant: str | None, tag: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, isnan, nan
 from typing import Any
@@ -68,6 +68,7 @@ class LoggedRun:
     rate: float | None = None
     train_er: float | None = None
     val_er: float | None = None
+    """As the log sums up: of a run with checks the best of them."""
     phase1_only: bool = False
     """Its results were printed right after Phase 1: the script has no Phase 2."""
     best: tuple[int, float, float] | None = None
@@ -133,7 +134,8 @@ class LoggedRun:
             "num_samples": at.num_samples, "train_tokens": at.train_tokens, "val_tokens": at.val_tokens,
             "phase1_iterations": last, "phase1_censored": censored,
             "phase1_stop": self.stop or ("maximum" if censored else None),
-            "convergence_rate": self._rate(), "train_er": self.train_er, "val_er": self.val_er,
+            "convergence_rate": self._rate(), "train_er": self.train_er,
+            "val_er": final_er(self.val_er, self.er_values),
             "epochs": self.epochs[-1] if self.epochs else None, "best_epoch": best_epoch,
             "train_ppl": train_ppl, "val_ppl": val_ppl, "val_acc": val_acc,
             **self._parameters(),
@@ -190,6 +192,12 @@ def _total(stated: float | None, steps: Iterable[float], beside: float = 0.0) ->
     """The seconds of a phase: as the log states them, or of its steps as far as they were measured, and beside them."""
     measured = [value for value in steps if not isnan(value)]
     return round(sum(measured) + beside, 1) if stated is None and measured else stated
+
+
+def final_er(stated: Any, checks: Sequence[float | None]) -> Any:
+    """The last of the checks where a log sums up with the best of them, to the digits it prints; else what it says."""
+    is_best = isinstance(stated, float) and round(stated, 3) == max((each for each in checks if each), default=None)
+    return checks[-1] if is_best else stated
 
 
 def fingerprint(columns: dict[str, Any]) -> str | None:

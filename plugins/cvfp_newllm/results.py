@@ -14,7 +14,7 @@ from cvfp_core.ingesting.lines import bad_json, shown, text_of
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Tally
 from cvfp_newllm import console, labels
-from cvfp_newllm.logged import fingerprint
+from cvfp_newllm.logged import final_er, fingerprint
 
 RESULTS = "detailed_results.json"
 _FILES = (RESULTS, "summary.json", "alpha_progression.json", "metadata.json")
@@ -59,7 +59,11 @@ def read_file(path: Path, options: IngestOptions) -> Iterator[Found]:
 
 def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
     """Records with the exact figures of the results file; settings, device, costs and curves from the console log."""
-    log = _log_of(path)
+    log, metadata = _log_of(path), path / "metadata.json"
+    facts = _object(metadata) if metadata.is_file() else {}
+    if facts is None:
+        yield NotUnderstood(line=1, expected="an object", found="JSON that is none", file=metadata.name)
+    created = (facts or {}).get("timestamp")
     printed: dict[tuple[str | None, int | None], FoundRun] = {}
     rounded: list[PublishedAlpha] = []
     for item in console.read(path / log, options) if log else ():
@@ -73,18 +77,18 @@ def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
             yield item
     experiment = next((str(run.columns["experiment"]) for run in printed.values()), labels.label(path, None, options))
     rows = _rows(path / RESULTS)
-    created = _created(path)
     for line, row in enumerate(rows, 1):
         config, samples = row.get("config_name"), row.get("num_samples")
         same = isinstance(config, str) and isinstance(samples, int)
         logged = printed.pop((config, samples), None) if same else None
-        run = _run(line, row, logged.columns if logged else {}, experiment, options, created)
+        run = _run(line, row, logged.columns if logged else {}, experiment, options,
+                   created if isinstance(created, str) else None)
         if logged and logged.fingerprint != run.fingerprint:
             both = f"{logged.columns.get('val_ppl')} for val_ppl {row.get('val_ppl')}, or another figure that differs"
             yield NotUnderstood(
                 line=logged.line, file=log, expected=f"the figures of row {line} of {RESULTS}", found=shown(both, 100)
             )
-        yield replace(run, curves=logged.curves if logged else ())
+        yield run if logged is None else _with_checks(run, logged)
     yield from printed.values()  # runs that died before their results were written
     exact = [alpha for name in _FILES[1:3] if (path / name).is_file()
              for line, row in enumerate(_rows(path / name), 1) for alpha in _published(line, row, experiment)]
@@ -97,6 +101,13 @@ def read_folder(path: Path, options: IngestOptions) -> Iterator[Found]:
             yield NotUnderstood(
                 line=1, expected="a file of a new-llm results folder", found=repr(other.name), file=other.name
             )
+
+
+def _with_checks(run: FoundRun, logged: FoundRun) -> FoundRun:
+    """The run with the curves of its log, and the last of the checks of its effective rank as the final one."""
+    checks = next((curve.values for curve in logged.curves if curve.metric == "val_er"), ())
+    return replace(run, curves=logged.curves, columns={
+        **run.columns, "val_er": final_er(run.columns.get("val_er"), checks)})
 
 
 def _has_rows(text: str, column: str) -> bool:
@@ -176,11 +187,10 @@ def _log_of(path: Path) -> str:
     return ""
 
 
-def _created(path: Path) -> str | None:
-    """When the results were written, as the folder's metadata says."""
+def _object(path: Path) -> dict[str, Any] | None:
+    """The file's JSON object; None if it holds none."""
     try:
-        metadata = json.loads((path / "metadata.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        made = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    value = metadata.get("timestamp") if isinstance(metadata, dict) else None
-    return value if isinstance(value, str) else None
+    return made if isinstance(made, dict) else None

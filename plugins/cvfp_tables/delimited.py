@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.ingesting.aliases import Names
+from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.ingesting.delimited import (
     LONGEST,
     cells_of,
     column_names,
     delimiter_of,
+    first_lines,
     header,
     is_comment,
     lines,
     value,
 )
-from cvfp_core.ingesting.lines import encoding, text_of
+from cvfp_core.ingesting.lines import encoding
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
 from cvfp_core.schema.quantities import QUANTITIES
@@ -36,7 +37,7 @@ def matches(path: Path, head: bytes | None) -> bool:
     """
     if head is None or (b"\x00" in head[:1000] and encoding(head) == "utf-8"):
         return False
-    first = [line for line in text_of(head).lstrip("\ufeff").splitlines() if not is_comment(line)]
+    first = [line for line in first_lines(head) if not is_comment(line)]
     if not first or len(first[0]) > LONGEST or first[0].lstrip()[0] in "[{<":
         return False
     delimiter = delimiter_of(first[0])
@@ -57,7 +58,7 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     wide = sizes if len(sizes) >= _WIDE else []
     yield from _remarks(heading, names, wide)
     count, noise, label = 0, 0, path.stem
-    for line, row in lines(path, Names(options.quantities), options.mapping):
+    for line, row in lines(path, names_of(options.quantities), options.mapping):
         if row is None:
             noise += 1
         elif isinstance(row, NotUnderstood):

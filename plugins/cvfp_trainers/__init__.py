@@ -5,11 +5,13 @@ from __future__ import annotations
 from cvfp_core import hookimpl
 from cvfp_core.registry.kinds import Ingester
 from cvfp_core.registry.lazy import lazy
+from cvfp_trainers.grammars import GRAMMARS
 
 
 @hookimpl
 def cvfp_ingesters() -> tuple[Ingester, ...]:
     return (
+        *(grammar.ingester() for grammar in GRAMMARS),
         Ingester(
             name="trainer-state", title="trainer_state.json of Hugging Face Trainer, its folder one run",
             matches=lazy("cvfp_trainers.trainer_state:matches"), read=lazy("cvfp_trainers.trainer_state:read"),
@@ -29,8 +31,13 @@ def cvfp_ingesters() -> tuple[Ingester, ...]:
             parts=lazy("cvfp_trainers.wandb:parts"),
         ),
         Ingester(
+            name="lm-eval", title="results of lm-evaluation-harness, which join the run of that name",
+            matches=lazy("cvfp_trainers.lm_eval:matches"), read=lazy("cvfp_trainers.lm_eval:read"),
+        ),
+        Ingester(
             name="mlflow", title="MLflow's folder of a run, or its SQLite database",
             matches=lazy("cvfp_trainers.mlflow:matches"), read=lazy("cvfp_trainers.mlflow:read"),
+            parts=lazy("cvfp_trainers.mlflow:parts"),
         ),
         Ingester(
             name="trackio", title="Trackio's SQLite database of a project",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,26 @@ _STATES = {"FAILED": "failed", "KILLED": "interrupted", "RUNNING": "interrupted"
 
 
 def matches(path: Path, head: bytes | None) -> bool:
-    """Whether a folder is that of a run, or a file the database."""
+    """Whether a folder is that of a run or of an experiment, or a file the database."""
     if head is None:
-        return (path / "meta.yaml").is_file() and (path / "metrics").is_dir()
+        return (path / "meta.yaml").is_file() and ((path / "metrics").is_dir() or _is_experiment(path))
     return sqlite.has_tables(path, head, "runs", "metrics", "params", "experiments")
+
+
+def parts(path: Path) -> Collection[Path]:
+    """All of a run's folder; of an experiment's what describes it, which its runs read."""
+    return [path / "meta.yaml", path / "tags"] if _is_experiment(path) else list(path.iterdir())
+
+
+def _is_experiment(path: Path) -> bool:
+    return not (path / "metrics").is_dir() and next(path.glob("*/metrics"), None) is not None
 
 
 def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     """The run of a folder, or those of a database that were not deleted; parameters are its configuration."""
+    if path.is_dir() and _is_experiment(path):
+        yield Tally(noise=1)
+        return
     yield from _folder(path, options) if path.is_dir() else _database(path, options)
 
 

@@ -67,10 +67,11 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     done = int(_count(state, "global_step")) or last
     at = done if options.take.how == "last" else taken.step
     figures, names = tags.columns(taken.values)
-    facts = {"trainer_steps": at, "taken_at": taken.said} | weights.params(home, file.parent)
+    params = weights.params(home, file.parent)
+    facts = {"trainer_steps": at, "taken_at": taken.said} | ({"params": params} if isinstance(params, int) else {})
     epochs = _epochs(state, at / done if done else 1.0)
     counted = _tokens(state, home, file.parent, at, done)
-    yield from (Remark(text=text) for text in _remarks(figures, counted, history.names, facts))
+    yield from (Remark(text=text) for text in _remarks(figures, counted, history.names, params))
     counted.pop("how", None)
     yield FoundRun(line=1, taken=names, curves=history.curves(), columns=tags.with_train_tokens(
         {**taken.values, **figures, **epochs, **_flops(state, at, done), **facts, **counted,
@@ -151,15 +152,16 @@ def _flops(state: Mapping[str, Any], at: int, done: int) -> dict[str, float]:
     return {"flops": flops if at == done else flops * at / done} if flops > 0 else {}
 
 
-def _remarks(figures: Mapping[str, Any], counted: Mapping[str, Any], names: tuple[str, ...], facts: Mapping[str, Any]
-             ) -> Iterator[str]:
+def _remarks(figures: Mapping[str, Any], counted: Mapping[str, Any], names: tuple[str, ...],
+             params: int | str | None) -> Iterator[str]:
     if "how" in counted:
         yield str(counted["how"])
     elif not counted and "tokens_seen" not in figures:
         yield ("tokens are not known: the trainer counts them with include_num_input_tokens_seen=True; give them with "
                "--map train_tokens='trainer_steps * TOKENS_PER_STEP'")
-    if "params" not in facts:
-        yield "params are not known: no model.safetensors is there; give them with --map params=N"
+    if not isinstance(params, int):
+        why = "no model.safetensors is there" if params is None else f"the header of {params} is damaged"
+        yield f"params are not known: {why}; give them with --map params=N"
     if tags.rewarded(names):
         yield "its loss is one of preferences or rewards, no cross-entropy: no perplexity follows from it"
     sets = tags.sets(names)

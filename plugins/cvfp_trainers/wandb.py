@@ -27,8 +27,7 @@ _EXTREMES = re.compile(r"__(?:MIN|MAX)$")
 
 
 def _names(head: bytes | None) -> list[str]:
-    lines = text_of(head or b"").lstrip("\ufeff").splitlines()
-    return delimited.cells_of(lines[0], ",") if lines else []
+    return delimited.cells_of(delimited.first_lines(head or b"")[0], ",")
 
 
 def matches_runs(path: Path, head: bytes | None) -> bool:
@@ -77,6 +76,8 @@ def read_runs(path: Path, options: IngestOptions) -> Iterator[Found]:
         row = {name: value for name, value in row.items() if name.lower() not in _NOBODYS}
         state = str(row.pop("State", None) or "").lower()
         figures, names = tags.columns(row)
+        figures |= {quantity: row[name] for name, quantity in tags.quantities(tuple(row)).items()
+                    if isinstance(row[name], str)}  # for the gate to refuse
         made: dict[str, Any] = {"run_id": row.get("ID") or row.get("Name"), **row, **figures}
         made["experiment"] = options.experiment or row.get("experiment") or row.get("Group") or path.stem
         made["status"] = _STATES.get(state, "ok")
@@ -110,6 +111,9 @@ def read_history(path: Path, options: IngestOptions) -> Iterator[Found]:
             yield NotUnderstood(line=line, expected=f"a whole number in '{axis}'", found=shown(str(row.get(axis))))
             continue
         count += 1
+        words = next((name for name, value in row.items() if " - " in name and isinstance(value, str)), None)
+        if words is not None:
+            yield NotUnderstood(line=line, expected=f"a number in '{words}'", found=shown(row[words]))
         for name, value in row.items():
             run, dash, metric = name.rpartition(" - ")
             if dash and metric not in _STEPS and not _EXTREMES.search(name) and value is not None:

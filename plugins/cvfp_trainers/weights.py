@@ -12,31 +12,41 @@ from typing import Any
 
 _HEADER = 64 << 20
 """Bytes of a header of safetensors, at most."""
+_LONGEST = 1 << 40
+"""Elements along one side of a tensor, at most."""
 _ARGUMENTS = 1 << 20
 _VALUES = {"BININT", "BININT1", "BININT2", "INT", "LONG1", "BINFLOAT", "NEWTRUE", "NEWFALSE"}
 _MEMO = {"BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT"}
 
 
-def params(*folders: Path) -> dict[str, int]:
-    """`params`: the elements of all tensors in the first folder that holds safetensors, each name counted once."""
+def params(*folders: Path) -> int | str | None:
+    """The elements of all tensors in the first folder that holds safetensors, each name counted once.
+
+    The name of a file whose header is damaged, if one is; None if there are no files.
+    """
     for folder in folders:
         shapes: dict[str, int] = {}
         for file in sorted(folder.glob("model*.safetensors")):
-            shapes |= _elements(file)
+            elements = _elements(file)
+            if elements is None:
+                return file.name
+            shapes |= elements
         if shapes:
-            return {"params": sum(shapes.values())}
-    return {}
+            return sum(shapes.values())
+    return None
 
 
-def _elements(file: Path) -> dict[str, int]:
-    """Elements by tensor, from the header of a safetensors file; none if it is damaged."""
+def _elements(file: Path) -> dict[str, int] | None:
+    """Elements by tensor, from the header of a safetensors file; None if it is damaged."""
     try:
         with file.open("rb") as opened:
             (size,) = struct.unpack("<Q", opened.read(8))
-            header = json.loads(opened.read(size)) if size <= _HEADER else {}
-        return {name: math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__"}
+            header: Any = json.loads(opened.read(size)) if size <= _HEADER else None
+        shapes = {name: each["shape"] for name, each in header.items() if name != "__metadata__"}
+        sound = all(type(side) is int and 0 <= side <= _LONGEST for shape in shapes.values() for side in shape)
+        return {name: math.prod(shape) for name, shape in shapes.items()} if sound else None
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+        return None
 
 
 def arguments(file: Path) -> dict[str, Any]:

@@ -40,5 +40,17 @@ def cvfp_templates() -> Iterable[Template]:
                 Option(name="b", default=None, help="the other; required"),
             ),
         ),
+        _template(
+            "optimum", "the compute-optimal model for a budget, by three approaches",
+            needs=("params", "train_tokens", "val_loss"),
+            options=(
+                Option(name="flops", default=None, help="budgets, such as 1e21 or '1e21,1e22' [default: ten times the "
+                                                        "largest run's]"),
+                Option(name="convention", default="6ND",
+                       help="how FLOPs are counted: 6ND, 6ND-non-embedding or a column"),
+                Option(name="constraint", default=None, help="limits, such as 'params<=3e9,train_tokens<=2e11'"),
+                Option(name="inference_tokens", default=None, help="tokens that will be served", minimum=0),
+            ),
+        ),
         _template("fits", "every law and its checks", needs=("val_ppl", "train_tokens")),
     ]

@@ -1,0 +1,218 @@
+"""What to do next, in simulation and on published runs: `python benchmarks/deciding.py [--count N] [PART...]`.
+
+Parts: optimum (intervals of the best size and its loss in sweeps with known truth), isoflops (the largest budget held
+out, against plain parabolas), chinchilla (the rule of 20 tokens a parameter), multiplier (its intervals, and false
+positives), chances (how often an arm is the best where that is said). The truth is close to the published fit
+of arXiv:2404.10102; noise is normal in log loss. Published runs are looked for in $CVFP_SHARED/data/anchors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import cvfp_core as cvfp
+from cvfp_core.deciding.comparison import compare
+from cvfp_core.deciding.optimum import optima
+from cvfp_core.fitting import fit_all
+from cvfp_core.fitting.axes import on_axes
+from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Law
+from cvfp_core.schema.fits import Array
+from cvfp_core.schema.records import Record, frame
+
+REGISTRY = installed()
+LAW = REGISTRY.get(Law, "chinchilla")
+TRUTH = {"E": 1.82, "A": 478.0, "alpha": 0.347, "B": 2143.0, "beta": 0.367}
+ANCHORS = Path(os.environ.get("CVFP_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "anchors"
+NOISE = 0.005
+
+
+def best(flops: float) -> tuple[float, float]:
+    """Params and loss of the true optimum (arXiv:2203.15556, equation 4)."""
+    a, b = TRUTH["alpha"], TRUTH["beta"]
+    params = (a * TRUTH["A"] / (b * TRUTH["B"])) ** (1 / (a + b)) * (flops / 6) ** (b / (a + b))
+    return params, loss(params, flops / (6 * params))
+
+
+def loss(n: Array | float, d: Array | float) -> Array | float:
+    assert LAW.function is not None
+    made: Array | float = LAW.function(params=n, train_tokens=d, **TRUTH)
+    return made
+
+
+def sweep(rng: np.random.Generator, off: float = 1.0, budgets: int = 6, sizes: int = 9) -> pl.DataFrame:
+    """Runs at equal compute over sizes within a factor of eight about `off` times the best."""
+    flops = np.repeat(np.geomspace(1e18, 1e21, budgets), sizes)
+    centre = np.array([best(each)[0] for each in flops])
+    n = off * centre * np.tile(np.geomspace(1 / 8, 8, sizes), budgets)
+    d = flops / (6 * n)
+    noisy = loss(n, d) * np.exp(NOISE * rng.standard_normal(len(n)))
+    return frame(Record(run_id=str(i), experiment="sweep", params=float(a), train_tokens=float(b), val_loss=float(c))
+                 for i, (a, b, c) in enumerate(zip(n, d, noisy, strict=True)))
+
+
+def optimum(count: int) -> None:
+    for off, number in ((1.0, count), (2.0, count // 5)):
+        held: dict[str, list[tuple[bool, bool, bool, float]]] = defaultdict(list)
+        for seed in range(number):
+            rng = np.random.default_rng(seed)
+            (made,) = optima(sweep(rng, off), [1e22], REGISTRY.get(Law, "chinchilla"), registry=REGISTRY)
+            params, truth = best(1e22)
+            run = truth * np.exp(NOISE * rng.standard_normal())
+            for each in made.optima:
+                if each.params is None:
+                    held[f"{each.approach}: none"].append((False, False, False, np.nan))
+                    continue
+                held[each.approach].append((
+                    inside(params, each.params_low, each.params_high), inside(truth, each.mean_low, each.mean_high),
+                    inside(run, each.run_low, each.run_high), np.log(each.params / params)))
+        for name, rows in held.items():
+            told = np.array(rows, dtype=float)
+            size, mean, run = told[:, :3].mean(axis=0)
+            print(f"optimum, sweeps {off:g} times off centre, {name}: {len(told)} sweeps; held: params {size:.1%}, "
+                  f"loss {mean:.1%}, new run {run:.1%}; log N off by {told[:, 3].mean():+.3f} "
+                  f"(sd {told[:, 3].std():.3f})", flush=True)
+
+
+def arms(rng: np.random.Generator, factor: float, floor: float, *, sizes: int = 6, seeds: int = 3) -> pl.DataFrame:
+    """Runs of two arms, the second worth `factor` times the data; a third of the noise's variance is of the pair."""
+    rows = []
+    for tokens in np.geomspace(1e7, 1e9, sizes):
+        for seed in range(seeds):
+            common = NOISE * np.sqrt(1 / 3) * rng.standard_normal()
+            for name, times in (("a", 1.0), ("b", factor)):
+                own = NOISE * np.sqrt(2 / 3) * rng.standard_normal()
+                value = (floor + 100 * (times * tokens) ** -0.2) * np.exp(common + own)
+                rows.append(Record(run_id=f"{name}{tokens:.0f}-{seed}", experiment=name, variant="v", seed=seed,
+                                   train_tokens=float(tokens), val_loss=float(value)))
+    return frame(rows)
+
+
+def multiplier(count: int) -> None:
+    """Intervals of a multiplier of 1.25, and false positives at 1.0, of four times as many."""
+    law = on_axes(REGISTRY.get(Law, "saturating"), None, "val_loss")
+    for floor in (2.0, 0.0):
+        for factor, number in ((1.25, count), (1.0, 4 * count)):
+            held, ratios, free, start = [], [], [], time.process_time()
+            for seed in range(number):
+                runs = arms(np.random.default_rng(seed), factor, floor)
+                (made,), _ = compare({name: runs.filter(experiment=name) for name in "ab"}, law, registry=REGISTRY,
+                                     x="train_tokens", y="val_loss")
+                if made.multiplier is not None:
+                    held.append(inside(factor, made.multiplier.low, made.multiplier.high))
+                if made.free is not None:
+                    free.append(inside(factor, made.free.low, made.free.high))
+                ratios.append(made.ratio is not None and (made.ratio.p_value or 0) < 0.05)
+            print(f"multiplier {factor:g}, floor {floor:g}: {len(held)} of {number} sweeps; held by the shared law "
+                  f"{np.mean(held):.1%}, by a law for each {np.mean(free):.1%} ({len(free)}); ratio told from 1 in "
+                  f"{np.mean(ratios):.1%}; {(time.process_time() - start) / number:.3f} s CPU each", flush=True)
+
+
+def chances(count: int) -> None:
+    """How often the second arm is the better where it is said to be so with a chance; multipliers at random."""
+    law = on_axes(REGISTRY.get(Law, "saturating"), None, "val_loss")
+    said, true = [], []
+    for seed in range(20 * count):
+        rng = np.random.default_rng(seed)
+        factor = float(np.exp(0.1 * rng.standard_normal()))
+        runs = arms(rng, factor, 2.0, sizes=4, seeds=2)
+        _, (made,) = compare({name: runs.filter(experiment=name) for name in "ab"}, law, registry=REGISTRY,
+                             x="train_tokens", y="val_loss")
+        if made.best:
+            said.append(made.best["b"])
+            true.append(factor > 1)
+    bins = np.minimum((np.array(said) * 10).astype(int), 9)
+    for index in range(10):
+        mine = bins == index
+        if mine.any():
+            print(f"chances: said {np.array(said)[mine].mean():.1%}, true {np.array(true)[mine].mean():.1%} of "
+                  f"{mine.sum()}")
+
+
+def inside(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or low <= value) and (high is None or value <= high)
+
+
+def isoflops(_: int) -> None:
+    """The largest budget with five unflagged runs or more about a minimum is held out."""
+    table = pl.read_csv(ANCHORS / "isoflops.csv").filter(~pl.col("outlier"))
+    for (name,), runs in table.group_by("experiment", maintain_order=True):
+        tops = [(flops, n, low) for (flops,), each in sorted(runs.group_by("budget")) for n, low in [_lowest(each)]
+                if n is not None and each.height >= 5]
+        top = tops[-1][0]
+        params, low = _lowest(_nearest(runs.filter(pl.col("budget") == top)))
+        seen = runs.filter(pl.col("budget") < top)
+        plain = [(flops, *_lowest(each)) for (flops,), each in sorted(seen.group_by("budget"))]
+        x, n, minima = (np.log(np.array(each)) for each in zip(*(row for row in plain if row[1]), strict=True))
+        at = np.log(top)
+        ahead = {"plain parabolas": (np.polyval(np.polyfit(x, n, 1), at), np.polyval(np.polyfit(x, minima, 1), at))}
+        data = cvfp.read(seen, map={"flops": "budget", "val_loss": "loss"})
+        (made,) = optima(data.records, [top], registry=REGISTRY, convention="flops")
+        ahead |= {each.approach: (np.log(each.params), np.log(each.value)) for each in made.optima
+                  if each.params and each.value}
+        for approach, (size, value) in ahead.items():
+            print(f"{name}, {top:.3g} FLOPs held out (minimum {params:.3g} params, {low:.4f}), {approach}: log N off "
+                  f"by {size - np.log(params):+.3f}, loss {np.expm1(value - np.log(low)):+.2%}")
+        for each in made.optima:
+            print(f"  {each.approach}: {each.params or 0:.3g} [{each.params_low or 0:.3g}, {each.params_high or 0:.3g}]"
+                  f", new run [{each.run_low or 0:.4f}, {each.run_high or 0:.4f}] {each.reason}")
+
+
+def _nearest(runs: pl.DataFrame, count: int = 5) -> pl.DataFrame:
+    """The runs nearest to the lowest in log N: so narrow a parabola has next to no bias."""
+    lowest = runs.sort("loss")["params"].log()[0]
+    return runs.sort((pl.col("params").log() - lowest).abs()).head(count)
+
+
+def _lowest(runs: pl.DataFrame) -> tuple[float | None, float | None]:
+    """Params and loss of the minimum of a plain parabola of loss over log N; none outside of the sizes."""
+    if runs.height < 4:
+        return None, None
+    x, y = np.log(runs["params"].to_numpy()), runs["loss"].to_numpy()
+    fit = np.polyfit(x - x.mean(), y, 2)
+    at = -fit[1] / (2 * fit[0])
+    if fit[0] <= 0 or not x.min() < at + x.mean() < x.max():
+        return None, None
+    return float(np.exp(at + x.mean())), float(np.polyval(fit, at))
+
+
+def chinchilla(_: int) -> None:
+    table = pl.read_csv(ANCHORS / "chinchilla.csv").sort("loss").head(-5)
+    data = cvfp.read(table, map={"params": "`Model Size`", "flops": "`Training FLOP`", "val_loss": "loss",
+                                 "train_tokens": "`Training FLOP` / (6 * `Model Size`)"})
+    start = time.process_time()
+    (made,) = optima(data.records, [1e21, 5.76e23], registry=REGISTRY)
+    print(f"chinchilla: {made.runs} runs, {time.process_time() - start:.2f} s CPU")
+    for each in made.optima:
+        print(f"  {each.flops:.3g} FLOPs, {each.approach}: {each.tokens_per_param:.1f} tokens a parameter "
+              f"[{each.tokens_per_param_low:.1f}, {each.tokens_per_param_high:.1f}], {each.params:.3g} params")
+    (fit,) = fit_all(data.records, [LAW], registry=REGISTRY)
+    _, a, alpha, b, beta = fit.draws.T  # the published procedure: resamples of the same Huber fit
+    for flops in (1e21, 5.76e23):
+        n = (alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (flops / 6) ** (beta / (alpha + beta))
+        low, high = np.quantile(flops / (6 * n**2), [0.025, 0.975])
+        print(f"  {flops:.3g} FLOPs, {len(n)} bootstraps of the published fit: [{low:.1f}, {high:.1f}]")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parts = {each.__name__: each for each in (optimum, isoflops, chinchilla, multiplier, chances)}
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
+    parser.add_argument("--count", type=int, default=100)
+    given = parser.parse_args()
+    if strange := set(given.parts) - set(parts):
+        sys.exit(f"no part {', '.join(strange)}; there are: {', '.join(parts)}")
+    for name in given.parts or parts:
+        parts[name](given.count)
+
+
+if __name__ == "__main__":
+    main()
