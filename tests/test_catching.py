@@ -22,9 +22,9 @@ from cvfp_core.fitting.predict import Prediction, inside_hull, predict
 from cvfp_core.fitting.ray import ray
 from cvfp_core.fitting.rolling import stretch
 from cvfp_core.fitting.search import solve
-from cvfp_core.fitting.selection import Total, decide, score, steps, walked, widening
+from cvfp_core.fitting.selection import Total, choose, decide, score, steps, walked, widening
 from cvfp_core.registry import installed
-from cvfp_core.registry.kinds import Huber, Law, Parameter
+from cvfp_core.registry.kinds import Huber, Law, LeastSquares, Parameter
 from cvfp_core.schema.fits import Points
 from cvfp_core.schema.quantities import QUANTITIES
 from cvfp_core.schema.records import Record, frame
@@ -218,6 +218,40 @@ def test_repeats_that_agree_to_the_last_digit_leave_all_misfit_to_the_law():
     assert none.lack_of_fit_p == 1.0
 
 
+def test_the_interval_of_a_floor_that_is_not_called_for_begins_at_zero():
+    tokens = 6e4 * 2.0 ** np.arange(6)
+    fit = fit_all(made(tokens, power(tokens, floor=15, noise=0.02, seed=3)), ["saturating"])[0]
+    floor, others = fit.estimate("E"), [each for each in fit.estimates if each.name != "E"]
+    assert (floor.low, fit.status) == (0.0, "converged")
+    assert 0 < floor.value < floor.high
+    assert all(each.low < each.value < each.high and each.low * each.high > 0 for each in others)
+
+
+def test_a_whole_weight_of_a_curve_counts_a_run_as_often():
+    """Also where the law has code of its own, which takes no weights; against polyfit."""
+    tokens = 6e4 * 2.0 ** np.arange(5)
+    ppl = power(tokens, noise=0.1, seed=2)
+    records = made(tokens, ppl).with_columns(w=pl.Series([3.0, 1.0, 1.0, 1.0, 2.0]))
+    (fit,) = cvfp.fit(records, "power-law", weights="w")
+    slope, level = np.polyfit(np.log(tokens), np.log(ppl), 1, w=np.sqrt([3.0, 1.0, 1.0, 1.0, 2.0]))
+    assert fit.value("alpha") == pytest.approx(slope)
+    assert fit.value("A") == pytest.approx(np.exp(level), rel=1e-5)
+
+
+def test_a_law_that_the_f_test_does_not_rule_out_is_not_called_ruled_out():
+    """With one degree of freedom the back-test may prefer a richer law, and the simpler one is still possible."""
+    tokens, seen = 6e4 * 4.0 ** np.arange(4), 0
+    laws = [installed().get(Law, name) for name in ("power-law", "saturating")]
+    for seed in range(6):
+        choice = choose(laws, [points(power(tokens, floor=60, noise=0.02, seed=seed), "val_ppl", train_tokens=tokens)])
+        (simple,) = (each for each in choice.candidates if each.law == "power-law")
+        if choice.law == "saturating" and simple.p_value > 0.05:
+            seen += 1
+            assert simple.verdict == "not distinguishable"
+            assert not choice.distinguishable
+    assert seen
+
+
 def test_the_back_test_of_a_power_law_is_that_of_straight_lines_through_logarithms():
     tokens = 6e4 * 2.0 ** np.arange(7)
     log = np.log(power(tokens, noise=0.05, seed=1))
@@ -311,6 +345,30 @@ def test_a_law_s_optimum_is_found_from_its_bounds_alone(box):
     x = np.linspace(0.2, 4, 9)
     fit = fit_curve(law, points(2.0 - 0.5 * np.exp(truth * x), train_tokens=1e5 * x), intervals=False)
     assert [each.value for each in fit.estimates] == pytest.approx([2.0, -0.5, truth], rel=1e-5)
+
+
+def test_newton_s_gradient_and_curvature_are_those_of_differences():
+    """Of half a sum of squares of E + A x^-alpha by the local coordinates that steps are taken in."""
+    law = Law(name="bend", form="E + A x^-alpha", space="raw", linear=("E", "A"), response="val_loss",
+              parameters=tuple(Parameter(name=name, minimum=0) for name in ("E", "A", "alpha")),
+              function=lambda train_tokens, E, A, alpha: E + A * train_tokens**-alpha)
+    curve = Curve(law, {"train_tokens": np.array([1.0, 2.0, 5.0, 9.0, 30.0])})
+    target, at = np.array([3.0, 2.2, 1.9, 1.0, 0.9]), np.array([[0.5, 2.0, 0.6]])
+    about = curve.expand(at)
+    miss = about.fitted[0] - target
+    bend = np.zeros((1, 3, 3))
+    for (i, j), part in about.second.items():
+        bend[0, i, j] = bend[0, j, i] = (miss * part).sum()
+    slope = about.slope[0]
+    _, gradient, curvature = curve.local(about.frame, (miss @ slope)[None], slope.T @ slope + bend)
+    u, step = curve.position(about.frame)[0], 1e-4 * np.eye(3)
+
+    def half(change):
+        return np.square(curve.fitted(curve.moved(about.frame, u + change)) - target).sum() / 2
+
+    assert gradient[0] == pytest.approx([(half(each) - half(-each)) / 2e-4 for each in step], rel=1e-6)
+    expected = [[(half(a + b) - half(a - b) - half(b - a) + half(-a - b)) / 4e-8 for a in step] for b in step]
+    assert curvature[0] == pytest.approx(np.array(expected), rel=1e-5)
 
 
 def test_a_linear_parameter_held_at_a_bound_that_is_not_zero_says_so():
@@ -507,6 +565,17 @@ def test_where_one_input_falls_as_the_other_rises_there_is_a_tie_and_no_curve():
     assert told.value is None
 
 
+def test_along_a_tie_a_law_of_plain_residuals_has_a_curve_too():
+    n = np.geomspace(1e8, 1e10, 8)
+    data = pl.DataFrame({"params": n, "train_tokens": 20 * n,
+                         "val_loss": 2 + 400 / n**0.34 + 0.001 * np.cos(np.arange(8))})
+    law = replace(installed().get(Law, "chinchilla"), space="raw", loss=LeastSquares())
+    (fit,) = cvfp.fit(data, law)
+    assert "known is the curve along it: val_loss = 2" in fit.reason
+    (told,) = cvfp.predict(data, {"params": 3e10, "train_tokens": 6e11}, law)
+    assert told.value == pytest.approx(2 + 400 / 3e10**0.34, rel=0.005)
+
+
 def test_the_clipped_normal_has_the_variance_that_integration_gives():
     inside = integrate.quad(lambda z: z**2 * stats.norm.pdf(z), -robust.CORNER, robust.CORNER)[0]
     beyond = robust.CORNER**2 * 2 * stats.norm.sf(robust.CORNER)
@@ -532,6 +601,9 @@ def test_the_robust_scale_is_huber_s_proposal_2():
     root = optimize.fsolve(equations, [*np.linalg.lstsq(design, y)[0], 0.01], xtol=1e-12)
     assert held.corner[0] / robust.CORNER == pytest.approx(root[3], rel=1e-4)
     assert held.curve.fitted(held.optimum.parameters)[0] == pytest.approx(design @ root[:3], abs=1e-6)
+    # the parameters vary by E psi^2 / (E psi')^2, section 7.6, and the loss that is profiled bends by E psi'
+    assert held.variance.new_run == pytest.approx(root[3] ** 2, rel=1e-3)
+    assert held.variance.value == pytest.approx(root[3] ** 2 * robust.CLIPPED / robust.INNER, rel=1e-3)
 
 
 @pytest.mark.parametrize(("p", "left_out"), [(1.5e-2 / 16, True), (2.5e-2 / 16, False)])
