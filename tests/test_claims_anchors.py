@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from cvfp_core.claims import inference, matched, verdicts
+from cvfp_core.claims import decisions, inference, matched, verdicts
+from cvfp_core.registry.kinds import Light
 from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.records import Record, frame
 
@@ -167,9 +168,8 @@ def test_two_groups_differ_in_as_many_traits_as_are_counted():
     runs = sweep().head(1)
 
     def group(one_phase=False, **traits):
-        made_of = matched.Group(label="g", runs=runs, traits=traits, assumed=frozenset())
-        made_of.__dict__["one_phase"] = one_phase
-        return made_of
+        return matched.Group(label="g", runs=runs.with_columns(phases=pl.lit(1 if one_phase else 2)), traits=traits,
+                             assumed=frozenset())
 
     name = sorted(matched.DATA)[0]
     every = [
@@ -188,10 +188,36 @@ def test_two_groups_differ_in_as_many_traits_as_are_counted():
     assert {each.name for each in matched.differences(every[3], every[4])} == {"phase2.lr", name}
 
 
+def test_what_varies_within_a_group_is_a_trait_of_all_its_values():
+    texts = ['{"phase2": {"lr": 0.1, "epochs": 3}}', '{"phase2": {"lr": 0.2, "epochs": 3}}', None]
+    runs = sweep().head(3).with_columns(settings=pl.Series(texts), num_layers=pl.Series([2, 1, 2]))
+    two = matched.group(runs.with_columns(series=pl.Series(["a", "b", "b"])))
+    assert {name: two.traits[name] for name in ("phase2.lr", "phase2.epochs", "num_layers")} == {
+        "phase2.lr": "0.1 / 0.2", "phase2.epochs": 3, "num_layers": "1 / 2"}
+    assert two.label == "2 series"
+    one = matched.group(runs.head(1))
+    assert (one.traits["phase2.lr"], one.traits["num_layers"], one.label) == (0.1, 2, runs["series"][0])
+
+
 def test_strata_differ_within_in_nothing_but_the_factor():
     runs = sweep().head(1)
     every = [matched.Group(label=label, runs=runs, assumed=frozenset(), traits=traits) for label, traits in (
         ("a", {"width": 1, "depth": 1, "val_tokens": 5}), ("b", {"width": 2, "depth": 1, "val_tokens": 6}),
-        ("c", {"width": 1, "depth": 2}), ("d", {"width": 1, "depth": 2}), ("e", {"width": 3, "depth": 1}))]
+        ("c", {"width": 1, "depth": 2}), ("d", {"depth": 2, "width": 1}), ("e", {"depth": 1, "width": 3}))]
     assert [[each.label for each in stratum] for stratum in matched.strata(every, "width")] == [["a", "b", "e"]]
     assert [[each.label for each in stratum] for stratum in matched.strata(every, "depth")] == [["a", "c", "d"]]
+
+
+@pytest.mark.parametrize(("better", "censored", "colours"), [
+    # at 1, the end of green or red; 2; 3, the other end; 4
+    ("lower", False, ["green", "yellow", "yellow", "red"]), ("lower", True, [None, None, None, "red"]),
+    ("higher", False, ["yellow", "yellow", "yellow", "green"]), ("higher", True, [None, None, None, "green"]),
+])
+def test_a_light_changes_at_its_thresholds_and_a_lower_bound_lights_only_what_any_larger_value_would(
+        better, censored, colours):
+    green, red = (1.0, 3.0) if better == "lower" else (3.0, 1.0)
+    light = Light(name="l", title="l", metric="val_er", better=better, green=green, red=red)
+    assert [decisions.colour(light, value, censored=censored) for value in (1.0, 2.0, 3.0, 4.0)] == colours
+    if not censored:
+        assert decisions.colour(light, 0.5) == ("green" if better == "lower" else "red")
+    assert decisions.colour(light, None, censored=censored) is None
