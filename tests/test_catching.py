@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import lmfit
 import numpy as np
 import polars as pl
 import pytest
@@ -25,7 +26,7 @@ from cvfp_core.fitting.search import solve
 from cvfp_core.fitting.selection import Total, choose, decide, score, steps, walked, widening
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Huber, Law, LeastSquares, Parameter
-from cvfp_core.schema.fits import Points
+from cvfp_core.schema.fits import Fit, Points
 from cvfp_core.schema.quantities import QUANTITIES
 from cvfp_core.schema.records import Record, frame
 from laws_data import made, power
@@ -332,13 +333,14 @@ def test_a_column_of_three_that_is_zero_everywhere_is_held_at_zero():
 
 
 BOXES = {"no bounds": {}, "an upper bound": {"maximum": 0.0}, "a lower bound": {"minimum": -5.0},
-         "a box": {"minimum": -3.0, "maximum": 2.0}, "decades": {"minimum": 1e-3, "maximum": 1e3}}
+         "a box": {"minimum": -3.0, "maximum": 2.0}, "a box from zero": {"minimum": 0.0, "maximum": 2.0},
+         "decades": {"minimum": 1e-3, "maximum": 1e3}}
 
 
 @pytest.mark.parametrize("box", BOXES)
 def test_a_law_s_optimum_is_found_from_its_bounds_alone(box):
     """y = E + C exp(-k x), with k where the bounds let it be."""
-    truth = 0.7 if box == "decades" else -0.7
+    truth = 0.7 if box in ("decades", "a box from zero") else -0.7
     law = Law(name="bend", form="E + C exp(k x)", space="raw", linear=("E", "C"), response="val_loss",
               parameters=(Parameter(name="E"), Parameter(name="C"), Parameter(name="k", **BOXES[box])),
               function=lambda train_tokens, E, C, k: E + C * np.exp(k * train_tokens / 1e5))
@@ -618,6 +620,12 @@ def test_a_run_is_left_out_if_one_of_all_is_as_far_off_less_than_2_times_in_100(
     made_of = points(y, params=params, train_tokens=tokens)
     held = for_intervals(solve_points(replace(PLANE, loss=Huber(1e-3)), made_of), made_of)
     assert np.flatnonzero(held.weights[0] == 0).tolist() == ([6] if left_out else [])
+    rest = points(y[others], params=params[others], train_tokens=tokens[others])
+    alone = for_intervals(solve_points(replace(PLANE, loss=Huber(1e-3)), rest), rest).variance
+    same = [a == pytest.approx(b, rel=1e-4) for a, b in ((held.variance.value, alone.value),
+                                                         (held.variance.new_run, alone.new_run))]
+    assert same == [left_out, left_out]
+    assert (held.variance.dof == alone.dof) == left_out
 
 
 @pytest.mark.parametrize(("count", "bins"), [(10, 10), (11, 11), (12, 11), (40, 11)])
@@ -628,6 +636,50 @@ def test_the_many_sizes_of_a_surface_are_walked_in_at_most_eight_folds(count, bi
     assert runs.max() - runs.min() <= 1
     assert len(np.unique(steps({"params": np.arange(1.0, count + 1)}, None, surface=False))) == count
     assert walked({"params": sizes}, "params") is sizes
+
+
+def test_a_surface_is_fitted_to_all_records_or_to_each_group_asked_for():
+    params, tokens = (each.ravel() for each in np.meshgrid(1e7 * 3.0 ** np.arange(3), 1e9 * 5.0 ** np.arange(3)))
+    data = pl.concat([pl.DataFrame({
+        "experiment": name, "variant": "v", "params": params, "train_tokens": tokens,
+        "val_loss": level - 0.1 * np.log(params) - 0.05 * np.log(tokens)}) for name, level in (("a", 6.0), ("b", 7.0))])
+    (every,) = cvfp.fit(data, PLANE)
+    assert (every.n, every.value("a")) == (18, pytest.approx(6.5))
+    assert [(each.n, each.value("a")) for each in cvfp.fit(data, PLANE, by=["experiment"])] == [
+        (9, pytest.approx(6.0)), (9, pytest.approx(7.0))]
+
+
+def test_what_a_law_s_own_code_does_not_say_of_its_fit_is_filled_in():
+    law = Law(name="own", form="f", fit=lambda *_: [Fit(law="own", form="", series="", status="converged")])
+    records = made([1e5, 2e5, 4e5, 4e5], [9.0, 8.0, 7.0, 7.1]).with_columns(
+        status=pl.Series(["ok", "ok", "ok", "failed"]))
+    (fit,) = fit_all(records, [law])
+    assert (fit.n, fit.sizes, fit.form, fit.series, fit.left_out) == (3, 3, "f", "e:1L_64d_1tok", ("1 failed",))
+    assert (fit.fitted_range, fit.solver) == ((1e5, 4e5), None)
+    (told,) = cvfp.predict(records.head(2), 1e6, "saturating")
+    assert (told.value, told.reason) == (None, "2 sizes, needs 3; add 1")
+    (able,) = fit_all(records.head(3), ["power-law"])
+    (same,) = cvfp.predict(records.head(3), 1e6, "power-law")
+    assert able.solver.predict(able, {"train_tokens": 1e6}).value == pytest.approx(same.value)
+
+
+def test_a_curve_is_compared_on_its_sizes_however_many_runs_there_are():
+    tokens = np.repeat(6e4 * 2.0 ** np.arange(3), 3)
+    laws = [installed().get(Law, name) for name in ("power-law", "saturating")]
+    choice = choose(laws, [points(power(tokens, noise=0.02), "val_ppl", train_tokens=tokens)])
+    assert {each.law: each.verdict for each in choice.candidates} == {
+        "power-law": "chosen", "saturating": "too few sizes"}
+
+
+def test_a_model_of_lmfit_is_a_law_of_the_inputs_that_the_law_states():
+    model = lmfit.Model(lambda x, a, b: a + b * x)
+    model.set_param_hint("a", min=0, max=10)
+    model.set_param_hint("b", min=-1, max=1)
+    law = Law(name="theirs", form="a + b x", model=lambda: model, inputs=("epochs",), response="val_loss")
+    data = pl.DataFrame({"experiment": "e", "variant": "v", "epochs": [1, 2, 4, 5],
+                         "val_loss": [3.9, 3.8, 3.6, 3.5]})
+    (fit,) = cvfp.fit(data, law)
+    assert (fit.inputs, fit.value("a"), fit.value("b")) == (("epochs",), pytest.approx(4), pytest.approx(-0.1))
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
