@@ -15,7 +15,7 @@ from cvfp_core.fitting import fit_all, robust
 from cvfp_core.fitting.auto import interval_laws, widen
 from cvfp_core.fitting.bounded import bounded_least_squares
 from cvfp_core.fitting.chained import chained
-from cvfp_core.fitting.curve_fit import fit_curve, for_intervals, solve_points
+from cvfp_core.fitting.curve_fit import fit_curve, fit_curves, for_intervals, solve_points
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc, pooled_variance
 from cvfp_core.fitting.points import refusal
@@ -190,6 +190,7 @@ def test_of_a_linear_law_every_interval_is_student_s():
         for scatter, low, high in ((0.0, told.mean_low, told.mean_high), (1.0, told.run_low, told.run_high)):
             value, half = of_student(design, y, np.array([1.0, place]), scatter)
             assert (told.value, low, high) == pytest.approx((value, value - half, value + half), abs=2e-3 * half)
+    assert fit_curves(LINE, [made_of])[0].estimates == fit.estimates
     bare = fit_curve(LINE, made_of, intervals=False)
     assert [each.method for each in bare.estimates] == [None, None]
 
@@ -386,14 +387,14 @@ def test_a_linear_parameter_held_at_a_bound_that_is_not_zero_says_so():
 
 
 def test_fits_of_many_series_are_those_of_each_alone():
-    """More numbers than one part of the batch holds, so that the parts are put together again."""
+    """With twice the numbers that one part of the batch holds, so that two are put together again."""
     law = installed().get(Law, "saturating")
     tokens = np.geomspace(6e4, 6e6, 2000)
-    targets = np.log(np.stack([power(tokens, floor=20 + 10 * i, a=1e5, alpha=-0.4 - 0.02 * i, noise=0.01, seed=i)
-                               for i in range(8)]))
+    targets = np.log(np.stack([power(tokens, floor=20 + 10 * i, a=1e5, alpha=-0.4 - 0.01 * i, noise=0.01, seed=i)
+                               for i in range(16)]))
     curve = Curve(law, {"train_tokens": tokens})
     together = solve(curve, targets)
-    for row in (0, 3, 7):
+    for row in (0, 7, 15):
         assert together.parameters[row] == pytest.approx(solve(curve, targets[[row]]).parameters[0], rel=1e-6)
 
 
