@@ -72,6 +72,16 @@ def test_a_light_that_is_always_right_loses_nothing_and_saves_phase_2_of_what_it
     assert made.series == 6
 
 
+def test_of_several_lights_any_red_one_stops_a_run():
+    """Ranks rise with the series: val_er stops the first three; train_er - val_er is 0.08 too high for the last two."""
+    rows = runs().with_columns(train_er=pl.col("val_er") + pl.when(pl.col("variant").is_in(["v4", "v5"]))
+                               .then(0.08).otherwise(0.0))
+    rank, gap, both = decisions.backtest(rows, [BY_NAME["val_er"], BY_NAME["er_gap"]])
+    assert (rank.stopped, gap.stopped, both.stopped) == (6, 4, 10)
+    assert (both.rule, both.judged, both.worse, both.lost) == ("any", 12, 6, 4)
+    assert both.seconds_saved == 10 * 30
+
+
 def test_a_light_that_is_always_wrong_loses_what_is_good():
     (made,) = decisions.backtest(runs(ppl=lambda i: 100.0 + i), [BY_NAME["val_er"]])
     assert (made.worse, made.lost) == (0, 6)
