@@ -374,16 +374,20 @@ def test_newton_s_gradient_and_curvature_are_those_of_differences():
     assert curvature[0] == pytest.approx(np.array(expected), rel=1e-5)
 
 
-def test_a_linear_parameter_held_at_a_bound_that_is_not_zero_says_so():
-    floor = replace(LINE, parameters=(Parameter(name="a", minimum=3.0), Parameter(name="b")), name="floored")
+@pytest.mark.parametrize(("name", "bound"), [("a", 3.0), ("b", -0.05)])
+def test_a_linear_parameter_held_at_a_bound_that_is_not_zero_says_so(name, bound):
     x = np.arange(1.0, 7.0)
-    fit = fit_curve(floor, points(2 - 0.1 * x + 0.01 * (-1) ** x, train_tokens=1e5 * x))
+    y = 2 - 0.1 * x + 0.01 * (-1) ** x
+    lows = [bound if name == each else -np.inf for each in "ab"]
+    bounded = replace(LINE, parameters=tuple(Parameter(name=each, minimum=low) for each, low in zip("ab", lows,
+                                                                                                      strict=True)))
+    fit = fit_curve(bounded, points(y, train_tokens=1e5 * x))
+    best = optimize.lsq_linear(np.column_stack([np.ones(6), x]), y, (lows, np.inf)).x
+    assert [each.value for each in fit.estimates] == pytest.approx(best, rel=1e-6)
+    assert fit.value(name) == pytest.approx(bound)
     assert fit.status == "at a bound"
-    assert fit.value("a") == pytest.approx(3.0)
-    assert "a at its bound 3" in fit.reason
-    slope = optimize.lsq_linear(np.column_stack([np.ones(6), x]), 2 - 0.1 * x + 0.01 * (-1) ** x,
-                                ([3.0, -np.inf], np.inf)).x[1]
-    assert fit.value("b") == pytest.approx(slope, rel=1e-6)
+    assert f"{name} at its bound {bound:g}" in fit.reason
+    assert fit.loss == "least squares"
 
 
 def test_fits_of_many_series_are_those_of_each_alone():

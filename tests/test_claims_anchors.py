@@ -188,6 +188,16 @@ def test_two_groups_differ_in_as_many_traits_as_are_counted():
     assert {each.name for each in matched.differences(every[3], every[4])} == {"phase2.lr", name}
 
 
+def test_a_difference_is_assumed_if_either_group_s_value_comes_from_a_preset():
+    runs = sweep().head(1)
+    logged, preset = (matched.Group(label="g", runs=runs, traits={"phase2.lr": lr, "phase2.epochs": epochs},
+                                    assumed=frozenset(assumed))
+                      for lr, epochs, assumed in ((0.1, 3, ()), (0.2, 4, ("phase2.lr",))))
+    for pair in ((logged, preset), (preset, logged)):
+        assert {each.name: each.assumed for each in matched.differences(*pair)} == {
+            "phase2.lr": True, "phase2.epochs": False}
+
+
 def test_what_varies_within_a_group_is_a_trait_of_all_its_values():
     texts = ['{"phase2": {"lr": 0.1, "epochs": 3}}', '{"phase2": {"lr": 0.2, "epochs": 3}}', None]
     runs = sweep().head(3).with_columns(settings=pl.Series(texts), num_layers=pl.Series([2, 1, 2]))

@@ -72,6 +72,11 @@ def test_a_light_that_is_always_right_loses_nothing_and_saves_phase_2_of_what_it
     assert made.series == 6
 
 
+def test_a_run_in_the_middle_of_its_size_is_neither_worse_nor_lost():
+    (made,) = decisions.backtest(runs(5, rank=lambda _: 0.7), [BY_NAME["val_er"]])
+    assert (made.stopped, made.ranked, made.worse, made.lost, made.good) == (10, 10, 4, 4, 4)
+
+
 def test_of_several_lights_any_red_one_stops_a_run():
     """Ranks rise with the series: val_er stops the first three; train_er - val_er is 0.08 too high for the last two."""
     rows = runs().with_columns(train_er=pl.col("val_er") + pl.when(pl.col("variant").is_in(["v4", "v5"]))
