@@ -502,10 +502,11 @@ def test_the_hull_is_that_of_qhull_in_logarithms():
     inside = [inside_hull(data, {"params": n, "train_tokens": d}) for n, d in asked]
     assert inside == (hull.find_simplex(np.log(asked)) >= 0).tolist()
     assert 10 < sum(inside) < 50
-    shifted = points(np.ones(12), params=corners[:, 0] - 1, train_tokens=corners[:, 1])  # some are below 0
-    plain = spatial.Delaunay(np.column_stack([corners[:, 0] - 1, np.log(corners[:, 1])]))
-    inside = [inside_hull(shifted, {"params": n - 1, "train_tokens": d}) for n, d in asked]
-    assert inside == (plain.find_simplex(np.column_stack([asked[:, 0] - 1, np.log(asked[:, 1])])) >= 0).tolist()
+    least = corners[:, 0].min()  # taken off, so that one is 0 and has no logarithm
+    shifted = points(np.ones(12), params=corners[:, 0] - least, train_tokens=corners[:, 1])
+    plain = spatial.Delaunay(np.column_stack([corners[:, 0], np.log(corners[:, 1])]))
+    inside = [inside_hull(shifted, {"params": n - least, "train_tokens": d}) for n, d in asked]
+    assert inside == (plain.find_simplex(np.column_stack([asked[:, 0], np.log(asked[:, 1])])) >= 0).tolist()
 
 
 def test_errors_of_two_steps_add_in_quadrature():
