@@ -250,7 +250,7 @@ def test_a_law_that_the_f_test_does_not_rule_out_is_not_called_ruled_out():
         if choice.law == "saturating" and simple.p_value > 0.05:
             seen += 1
             assert simple.verdict == "not distinguishable"
-            assert not choice.distinguishable
+            assert (choice.distinguishable, choice.reason) == (False, "not distinguishable from power-law")
     assert seen
 
 

@@ -198,6 +198,21 @@ def test_a_difference_is_assumed_if_either_group_s_value_comes_from_a_preset():
             "phase2.lr": True, "phase2.epochs": False}
 
 
+def test_a_comparison_has_a_trend_from_three_sizes_on_and_it_is_that_of_scipy():
+    first, second = sweep(), sweep().with_columns(val_ppl=pl.col("val_ppl") * (1 + pl.col("size") / 1e6))
+    for count, sizes in ((2, [1, 2]), (3, [1, 2, 4])):
+        left, right = (matched.group(runs.filter(pl.col("variant") == "a").sort("size").head(count))
+                       for runs in (first, second))
+        made_of = matched.compare(left, right)
+        ratios = 1 + np.array(sizes) / 10
+        assert made_of.ratios == pytest.approx(ratios)
+        assert made_of.measured.estimate == pytest.approx(np.log(ratios).mean())
+        expected = stats.linregress(np.log(sizes), np.log(ratios)).slope if count == 3 else None
+        assert made_of.trend.estimate == (None if expected is None else pytest.approx(expected))
+        assert made_of.largest == (max(sizes) * 1e5, max(sizes) * 1e5)
+        assert made_of.best == (left.runs["val_ppl"].min(), right.runs["val_ppl"].min())
+
+
 def test_what_varies_within_a_group_is_a_trait_of_all_its_values():
     texts = ['{"phase2": {"lr": 0.1, "epochs": 3}}', '{"phase2": {"lr": 0.2, "epochs": 3}}', None]
     runs = sweep().head(3).with_columns(settings=pl.Series(texts), num_layers=pl.Series([2, 1, 2]))
@@ -231,3 +246,11 @@ def test_a_light_changes_at_its_thresholds_and_a_lower_bound_lights_only_what_an
     if not censored:
         assert decisions.colour(light, 0.5) == ("green" if better == "lower" else "red")
     assert decisions.colour(light, None, censored=censored) is None
+
+
+def test_a_light_on_a_column_that_is_not_there_is_named():
+    known, strange = (Light(name=name, title="l", metric=metric, better="higher", green=1.0, red=0.0)
+                      for name, metric in (("known", "train_er - val_er"), ("strange", "val_er - vall_er")))
+    told = decisions.never_lit([known, strange], sweep())
+    assert list(told) == ["strange"]
+    assert told["strange"].startswith("there is no record column 'vall_er'")
