@@ -1,6 +1,7 @@
 """Thresholds and formulas held by values from outside: each of these caught a change that all other tests let pass."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import lmfit
 import numpy as np
@@ -19,7 +20,7 @@ from cvfp_core.fitting.curve_fit import fit_curve, fit_curves, for_intervals, so
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc, pooled_variance
 from cvfp_core.fitting.points import refusal
-from cvfp_core.fitting.predict import Prediction, inside_hull, predict
+from cvfp_core.fitting.predict import Prediction, inside_hull, predict, predict_each
 from cvfp_core.fitting.ray import ray
 from cvfp_core.fitting.rolling import stretch
 from cvfp_core.fitting.search import solve
@@ -305,6 +306,23 @@ def test_a_surface_s_intervals_are_stretched_by_what_the_worst_next_run_missed()
         assert factor >= worst
 
 
+def test_the_many_sizes_of_a_surface_are_walked_in_eleven_steps():
+    """Of 25 products of params and tokens the upper ends of 11 equally filled bins; else as above."""
+    params, tokens = (each.ravel() for each in np.meshgrid(1e7 * 3.0 ** np.arange(5), 1e9 * 5.0 ** np.arange(5)))
+    order = np.argsort(params * tokens)
+    design = np.column_stack([np.ones(25), np.log(params), np.log(tokens)])[order]
+    y = design @ [6.0, -0.1, -0.05] + 0.01 * np.random.default_rng(0).standard_normal(25)
+    y += 0.05 * np.maximum(np.arange(25) - 18, 0)
+    made_of = points(y, params=params[order], train_tokens=tokens[order])
+    ends, misses = np.ceil(25 * np.arange(1, 12) / 11).astype(int), []
+    for seen, following in pairwise(ends):
+        for run in range(seen, following) if seen > 12.5 else ():
+            value, half = of_student(design[:seen], y[:seen], design[run], 1.0)
+            misses.append(abs(y[run] - value) / half)
+    assert stretch(solve_points(PLANE, made_of), made_of) == pytest.approx(max(misses), rel=1e-3)
+    assert max(misses) > 2
+
+
 # --- search -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("width", [1, 2, 3])
@@ -480,6 +498,17 @@ def test_a_single_law_that_is_named_is_no_choice_and_one_of_several_is():
     assert cvfp.predict(records, "5x", "saturating", along="train_tokens").choice.law == "saturating"
 
 
+def test_fits_with_unlike_floors_given_are_forecast_as_each_alone():
+    tokens = 6e4 * 2.0 ** np.arange(6)
+    law, data = installed().get(Law, "saturating"), points(power(tokens, floor=40, noise=0.02), "val_ppl",
+                                                           train_tokens=tokens)
+    fits = [fit_curve(law, data, given={"E": floor}) for floor in (20.0, 50.0)]
+    at = {"train_tokens": 1e7}
+    for one, each in zip(predict_each(law, [(fit, at) for fit in fits]), fits, strict=True):
+        alone = predict(each, law, at)
+        assert (one.value, one.run_low, one.run_high) == pytest.approx((alone.value, alone.run_low, alone.run_high))
+
+
 def test_a_law_that_raises_out_there_says_so_for_every_series_asked():
     def near(train_tokens, a, b):
         if np.max(train_tokens) > 1e6:
@@ -565,8 +594,8 @@ def test_the_tie_is_given_to_the_digits_that_are_known(ratios, words):
 
 def test_where_one_input_falls_as_the_other_rises_there_is_a_tie_and_no_curve():
     n = np.geomspace(1e8, 1e10, 8)
-    d = 1e19 / n
-    data = pl.DataFrame({"params": n, "train_tokens": d, "val_loss": 2 + 400 / n**0.34 + 2000 / d**0.36})
+    data = pl.DataFrame({"params": n, "train_tokens": 1e19 / n,
+                         "val_loss": 2 + 400 / n**0.34 + 0.001 * np.cos(np.arange(8))})
     (fit,) = cvfp.fit(data, "chinchilla")
     assert (fit.status, fit.reason) == ("not identifiable", "train_tokens = 1e+19 x params^-1 in all runs; vary one")
     (told,) = cvfp.predict(data, {"params": 1e11, "train_tokens": 1e8}, "chinchilla")

@@ -86,6 +86,7 @@ def test_a_common_slope_is_least_squares_with_an_intercept_for_each_stratum():
     plain, theirs = inference.slope(x, y), stats.linregress(x, y)
     assert (plain.estimate, plain.stderr, plain.p_value) == pytest.approx(
         (theirs.slope, theirs.stderr, theirs.pvalue))
+    assert plain.method == "least squares, t interval"
     two = inference.slope(x[:2], y[:2])
     assert (two.estimate, two.stderr, two.p_value) == (pytest.approx((y[1] - y[0]) / (x[1] - x[0])), None, None)
     assert inference.slope(x[:3], y[:3]).dof == 1
@@ -227,8 +228,9 @@ def test_what_varies_within_a_group_is_a_trait_of_all_its_values():
 def test_strata_differ_within_in_nothing_but_the_factor():
     runs = sweep().head(1)
     every = [matched.Group(label=label, runs=runs, assumed=frozenset(), traits=traits) for label, traits in (
-        ("a", {"width": 1, "depth": 1, "val_tokens": 5}), ("b", {"width": 2, "depth": 1, "val_tokens": 6}),
-        ("c", {"width": 1, "depth": 2}), ("d", {"depth": 2, "width": 1}), ("e", {"depth": 1, "width": 3}))]
+        ("a", {"width": 1, "depth": 1, "heads": 4, "val_tokens": 5}),
+        ("b", {"heads": 4, "width": 2, "depth": 1, "val_tokens": 6}), ("c", {"width": 1, "depth": 2, "heads": 4}),
+        ("d", {"heads": 4, "depth": 2, "width": 1}), ("e", {"depth": 1, "heads": 4, "width": 3}))]
     assert [[each.label for each in stratum] for stratum in matched.strata(every, "width")] == [["a", "b", "e"]]
     assert [[each.label for each in stratum] for stratum in matched.strata(every, "depth")] == [["a", "c", "d"]]
 
