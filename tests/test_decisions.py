@@ -98,7 +98,7 @@ def test_runs_are_only_compared_with_runs_of_their_size():
     rows = pl.concat([runs(1, (100 * (i + 1),), rank=lambda _: 0.7, ppl=lambda _, i=i: 90.0 - i).with_columns(
         pl.lit(f"r{i}").alias("run_id"), pl.lit(f"v{i}").alias("variant")) for i in range(4)])
     (made,) = decisions.backtest(rows, [BY_NAME["val_er"]])
-    assert (made.stopped, made.worse, made.lost, made.good, made.p_value) == (4, 0, 0, 0, None)
+    assert (made.stopped, made.ranked, made.worse, made.lost, made.good, made.p_value) == (4, 0, 0, 0, 0, None)
 
 
 def test_without_times_nothing_is_said_of_compute():
