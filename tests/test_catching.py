@@ -286,21 +286,24 @@ def test_intervals_are_widened_by_what_the_worst_next_size_missed():
     assert factors[2] == 1
 
 
-def test_a_surface_s_intervals_are_stretched_by_what_the_worst_next_run_missed():
+@pytest.mark.parametrize("light", [1.0, 0.6])
+def test_a_surface_s_intervals_are_stretched_by_what_the_worst_next_run_missed(light):
     """Walked along params x tokens from half of the runs on, by Student's formula, where the misses are no chance."""
     params, tokens = (each.ravel() for each in np.meshgrid(1e7 * 5.0 ** np.arange(4), 1e9 * 5.0 ** np.arange(4)))
     step = np.round(np.log(params * tokens / 1e16) / np.log(5)).astype(int)
     design = np.column_stack([np.ones(16), np.log(params), np.log(tokens)])
+    weights = np.where((step > 3) | (params == 1e7), light, 1.0)
+    root = np.sqrt(weights)
     noise = 0.01 * np.random.default_rng(0).standard_normal(16)
     for jump, worst in ((0.02, 1.0), (0.1, 2.0)):
         y = design @ [6.0, -0.1, -0.05] + noise + jump * (step > 3)
-        made_of = points(y, params=params, train_tokens=tokens)
+        made_of = replace(points(y, params=params, train_tokens=tokens), weights=weights)
         factor = stretch(solve_points(PLANE, made_of), made_of)
         misses = [1.0]
         for last in (3, 4, 5):  # 10, 13 and 15 of the 16 runs
             seen = step <= last
             for run in np.flatnonzero(step == last + 1):
-                value, half = of_student(design[seen], y[seen], design[run], 1.0)
+                value, half = of_student((design * root[:, None])[seen], (y * root)[seen], design[run], 1.0)
                 misses.append(abs(y[run] - value) / half)
         assert factor == pytest.approx(max(misses) if worst > 1 else 1.0, rel=1e-3)
         assert factor >= worst
