@@ -193,11 +193,17 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
     every = [(file, *place) for file, tree in trees.items() for place in places(tree)]
     kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     for number, (file, parent, field, index, lines) in enumerate(random.Random(seed).sample(every, count)):
+        before = getattr(parent, field) if index is None else getattr(parent, field)[index]
+        drawn = {"file": str(file.relative_to(place)), "line": before.lineno, "was": ast.unparse(before)[:80]}
+        for known in (*kept[number : number + 1], *earlier[number : number + 1]):
+            if known | drawn != known:
+                sys.exit(f"mutant {number + 1} of the log is {known['file']}:{known['line']} `{known['was']}` and "
+                         f"now {drawn['file']}:{drawn['line']} `{drawn['was']}`, as the code has changed; begin a new "
+                         "log")
         if number < len(kept):
             continue
-        verdict = earlier[number] if earlier else {"caught": False, "tests": []}
+        verdict = earlier[number] if number < len(earlier) else drawn | {"caught": False, "tests": []}
         if not verdict["caught"]:
-            before = getattr(parent, field) if index is None else getattr(parent, field)[index]
             after = next(changed(before))
             here = {(file.name, line) for line in lines}
             chosen, seconds = quickest(through, here, file.name, verdict["tests"])
@@ -207,9 +213,8 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
             put(parent, field, index, before)
             caught = bool(chosen) and not forked(place, chosen, 10 * seconds + 60)
             file.write_text(source, encoding="utf-8")
-            verdict = {"file": str(file.relative_to(place)), "line": before.lineno, "was": ast.unparse(before)[:80],
-                       "is": ast.unparse(ast.fix_missing_locations(after))[:80], "caught": caught,
-                       "tests": [*verdict["tests"], *chosen]}
+            verdict = drawn | {"is": ast.unparse(ast.fix_missing_locations(after))[:80], "caught": caught,
+                               "tests": [*verdict["tests"], *chosen]}
         kept.append(verdict)
         with log.open("a") as lines_:
             lines_.write(json.dumps(verdict) + "\n")
