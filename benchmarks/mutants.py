@@ -1,10 +1,12 @@
 """The share of small random mistakes in a folder that the tests catch.
 
     python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log fitting.jsonl >> benchmarks/RESULTS.md
+    python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log after.jsonl --again fitting.jsonl
 
 A mutant is one changed operator, constant, condition or returned value. Against each run the tests that pass through
 its statement, the quickest first, up to LIMIT seconds of them; the log keeps the verdicts, so that a run goes on where
-it was stopped. Works on a copy of the repository; a mutant that takes ten times as long as its tests did is caught.
+it was stopped. `--again` keeps what an earlier log caught, and runs its survivors against tests that they have not met.
+Works on a copy of the repository; a mutant that takes ten times as long as its tests did is caught.
 """
 
 from __future__ import annotations
@@ -33,13 +35,16 @@ from scipy.stats import binomtest
 
 ROOT = Path(__file__).parents[1]
 TESTS = ("catching", "stability", "fitting", "laws_golden", "laws_anchors", "findings", "findings_golden", "decisions",
-         "controls", "source_report", "strangers_laws", "laws_cli")
+         "controls", "source_report", "strangers_laws", "laws_cli", "published_laws", "surfaces", "configurations",
+         "together", "cut_short", "series", "claims_anchors", "python", "report", "culprits", "kit")
 """Names of test files; those that are not there are left out."""
 LIMIT = 20.0
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
          ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
          ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
+Notes = dict[str, tuple[float, list[list[str | int]]]]
+"""Seconds of a test, and the lines (file, number) it passes through."""
 WORDS = {"first": "last", "last": "first", "left": "right", "right": "left"}
 
 
@@ -140,6 +145,7 @@ def main() -> None:
     asked.add_argument("--count", type=int, default=400)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--log", type=Path, default=Path("mutants.jsonl"))
+    asked.add_argument("--again", type=Path, metavar="LOG", help="of the same folder, count and seed")
     given = asked.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("CVFP_SHARED", str(ROOT.parent / "shared"))
@@ -151,7 +157,7 @@ def main() -> None:
             if (ROOT / name).is_file():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, place / name)
-        verdicts = run(place, given.folder, given.count, given.seed, given.log)
+        verdicts = run(place, given.folder, given.count, given.seed, given.log, given.again)
     caught = sum(each["caught"] for each in verdicts)
     low, high = binomtest(caught, len(verdicts)).proportion_ci(method="wilson")
     print(f"`{given.folder}`, {len(verdicts)} mutants, seed {given.seed}: {caught} caught, "
@@ -162,45 +168,70 @@ def main() -> None:
                   f"{'' if each['tests'] else ' (no test passes through it)'}")
 
 
-def run(place: Path, folder: Path, count: int, seed: int, log: Path) -> list[dict[str, object]]:
-    """The verdict on each mutant drawn, those in the log taken from there."""
-    tests = [f"tests/test_{name}.py" for name in TESTS if (place / f"tests/test_{name}.py").exists()]
-    traced = log.with_suffix(".traced.json")
-    if not traced.exists():
+def traced(place: Path, folder: Path, notes: Path) -> Notes:
+    """Seconds of each test, and the lines of the folder it passes through; of files the notes lack, run now."""
+    through = json.loads(notes.read_text()) if notes.exists() else {}
+    noted = {test.split("::")[0] for test in through}
+    tests = [file for file in (f"tests/test_{name}.py" for name in TESTS)
+             if (place / file).exists() and file not in noted]
+    if tests:
         print("noting which tests pass through which lines ...", file=sys.stderr)
-        if not forked(place, tests, 7200, [Tracing(place / folder)], traced.resolve()):
+        if not forked(place, tests, 7200, [Tracing(place / folder)], place / "traced.json"):
             print("left out, as they fail with nothing changed:", *(
                 line for line in (place / "said").read_text().splitlines() if line.startswith(("FAILED", "ERROR"))),
                 sep="\n", file=sys.stderr)
-    through = json.loads(traced.read_text())
+        through |= json.loads((place / "traced.json").read_text())
+        notes.write_text(json.dumps(through))
+    return through
+
+
+def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path | None) -> list[dict[str, object]]:
+    """The verdict on each mutant drawn, those in the log taken from there."""
+    through = traced(place, folder, (again or log).with_suffix(".traced.json"))
+    earlier = [json.loads(line) for line in again.read_text().splitlines()] if again else []
     trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted((place / folder).glob("*.py"))}
     every = [(file, *place) for file, tree in trees.items() for place in places(tree)]
     kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     for number, (file, parent, field, index, lines) in enumerate(random.Random(seed).sample(every, count)):
+        before = getattr(parent, field) if index is None else getattr(parent, field)[index]
+        drawn = {"file": str(file.relative_to(place)), "line": before.lineno, "was": ast.unparse(before)[:80]}
+        for known in (*kept[number : number + 1], *earlier[number : number + 1]):
+            if known | drawn != known:
+                sys.exit(f"mutant {number + 1} of the log is {known['file']}:{known['line']} `{known['was']}` and "
+                         f"now {drawn['file']}:{drawn['line']} `{drawn['was']}`, as the code has changed; begin a new "
+                         "log")
         if number < len(kept):
             continue
-        before = getattr(parent, field) if index is None else getattr(parent, field)[index]
-        after = next(changed(before))
-        chosen, seconds = [], 0.0
-        here = {(file.name, line) for line in lines}
-        hit = [(each[0], test) for test, each in through.items() if here & {tuple(line) for line in each[1]}]
-        module = [(each[0], test) for test, each in through.items() if any(line[0] == file.name for line in each[1])]
-        for took, test in sorted(hit or module):
-            if seconds + took <= LIMIT or not chosen:
-                chosen, seconds = [*chosen, test], seconds + took
-        source = file.read_text(encoding="utf-8")
-        put(parent, field, index, after)
-        file.write_text(ast.unparse(ast.fix_missing_locations(trees[file])), encoding="utf-8")
-        put(parent, field, index, before)
-        caught = bool(chosen) and not forked(place, chosen, 10 * seconds + 60)
-        file.write_text(source, encoding="utf-8")
-        kept.append({"file": str(file.relative_to(place)), "line": before.lineno, "was": ast.unparse(before)[:80],
-                     "is": ast.unparse(ast.fix_missing_locations(after))[:80], "caught": caught, "tests": len(chosen)})
+        verdict = earlier[number] if number < len(earlier) else drawn | {"caught": False, "tests": []}
+        if not verdict["caught"]:
+            after = next(changed(before))
+            here = {(file.name, line) for line in lines}
+            chosen, seconds = quickest(through, here, file.name, verdict["tests"])
+            source = file.read_text(encoding="utf-8")
+            put(parent, field, index, after)
+            file.write_text(ast.unparse(ast.fix_missing_locations(trees[file])), encoding="utf-8")
+            put(parent, field, index, before)
+            caught = bool(chosen) and not forked(place, chosen, 10 * seconds + 60)
+            file.write_text(source, encoding="utf-8")
+            verdict = drawn | {"is": ast.unparse(ast.fix_missing_locations(after))[:80], "caught": caught,
+                               "tests": [*verdict["tests"], *chosen]}
+        kept.append(verdict)
         with log.open("a") as lines_:
-            lines_.write(json.dumps(kept[-1]) + "\n")
-        print(f"{number + 1}/{count} {'caught' if caught else 'SURVIVED'} {kept[-1]['file']}:{before.lineno} "
-              f"{kept[-1]['was']}", file=sys.stderr)
+            lines_.write(json.dumps(verdict) + "\n")
+        print(f"{number + 1}/{count} {'caught' if verdict['caught'] else 'SURVIVED'} {verdict['file']}:"
+              f"{verdict['line']} {verdict['was']}", file=sys.stderr)
     return kept
+
+
+def quickest(through: Notes, here: set[tuple[str, int]], name: str, met: list[str]) -> tuple[list[str], float]:
+    """The quickest tests through these lines that are not met yet, and their seconds; through the file if none is."""
+    own = [(each[0], test) for test, each in through.items() if here & {tuple(line) for line in each[1]}]
+    own = own or [(each[0], test) for test, each in through.items() if any(line[0] == name for line in each[1])]
+    chosen, seconds = [], 0.0
+    for took, test in sorted(each for each in own if each[1] not in met):
+        if seconds + took <= LIMIT or not chosen:
+            chosen, seconds = [*chosen, test], seconds + took
+    return chosen, seconds
 
 
 def put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:

@@ -91,6 +91,52 @@ def test_a_configuration_left_out_is_left_out_of_everything(unbalanced):
         np.testing.assert_allclose(every.ratio[1 + group], alone.ratio[0], rtol=1e-4)
 
 
+def test_what_is_said_of_a_configuration_left_out_is_what_the_others_alone_say():
+    """Errors, the variance they calibrate, and the jackknife (Efron & Tibshirani 1993, 11.5), each fit made anew."""
+    runs, _ = sweep(8, effect=0.06, seed=3)
+    made = mixed.fit(points(runs, "val_er"), degree=1)
+    errors, scaled, without = [], [], []
+    for label in made.labels:
+        own = runs.filter(pl.col("variant") == label)
+        alone = mixed.fit(points(runs.filter(pl.col("variant") != label), "val_er"), degree=1)
+        told = [alone.at({"train_tokens": row["train_tokens"], "val_er": row["val_er"]}) for row in own.to_dicts()]
+        errors.append(np.array([log for log, *_ in told]) - np.log(own["val_ppl"].to_numpy()))
+        spread = 1 + made.ratio + np.array([mean**2 for _, mean, _ in told]) / alone.variance
+        scaled.append((errors[-1] ** 2 / spread).mean())
+        without.append(alone.fitted.coefficients[0, 1:])
+    np.testing.assert_allclose(made.errors, np.concatenate(errors), atol=1e-6)
+    np.testing.assert_allclose(made.by_configuration, [np.abs(np.expm1(each)).mean() for each in errors], atol=1e-6)
+    assert made.left_out == pytest.approx(np.abs(np.expm1(np.concatenate(errors))).mean(), abs=1e-6)
+    assert made.variance == pytest.approx(np.mean(scaled), rel=1e-4)
+    coefficients, stderr = made.effects
+    np.testing.assert_allclose(coefficients, made.fitted.coefficients[0])
+    np.testing.assert_allclose(stderr[1:], np.std(without, axis=0) * np.sqrt(7), rtol=1e-3)
+
+
+def test_a_new_configuration_s_intervals_are_student_s_and_its_covariates_are_shrunk_by_wald_s_statistic():
+    runs, _ = sweep(8, effect=0.06, seed=3)
+    made = mixed.fit(points(runs, "val_er"))
+    assert made.degree == 2
+    effect, fitted = made.fitted.coefficients[0, -1], made.fitted
+    wald = effect**2 / (fitted.inverse[0, -1, -1] * fitted.variance[0]) * (8 - 1 - 1) / 8
+    assert made.kept == pytest.approx(1 - 1 / wald)
+    assert 0 < made.kept < 1
+    assert made.coefficients[-1] == pytest.approx(made.kept * effect)
+    assert made.dof == pytest.approx(8 - 1 - made.kept)
+    place = {"train_tokens": 6e5, "val_er": 0.8}
+    log, mean, run = made.at(place)
+    assert run**2 - mean**2 == pytest.approx(made.variance * (1 + made.ratio))
+    told = made.predict(place)
+    half = stats.t.ppf(0.975, made.dof)
+    assert told.value == pytest.approx(np.exp(log))
+    assert (told.mean_low, told.mean_high) == pytest.approx((np.exp(log - half * mean), np.exp(log + half * mean)))
+    assert (told.run_low, told.run_high) == pytest.approx((np.exp(log - half * run), np.exp(log + half * run)))
+    at_turn, *beside = (made.at({**place, "train_tokens": made.turn * times})[0] for times in (1.0, 1.1, 1 / 1.1))
+    assert beside[0] == pytest.approx(beside[1])
+    assert min(beside) > at_turn
+    assert mixed.fit(points(runs.filter(pl.col("train_tokens") < 4e5), "val_er")).degree == 1
+
+
 def test_one_odd_configuration_does_not_move_the_others(unbalanced):
     design, target, groups = unbalanced
 

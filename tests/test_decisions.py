@@ -72,6 +72,21 @@ def test_a_light_that_is_always_right_loses_nothing_and_saves_phase_2_of_what_it
     assert made.series == 6
 
 
+def test_a_run_in_the_middle_of_its_size_is_neither_worse_nor_lost():
+    (made,) = decisions.backtest(runs(5, rank=lambda _: 0.7), [BY_NAME["val_er"]])
+    assert (made.stopped, made.ranked, made.worse, made.lost, made.good) == (10, 10, 4, 4, 4)
+
+
+def test_of_several_lights_any_red_one_stops_a_run():
+    """Ranks rise with the series: val_er stops the first three; train_er - val_er is 0.08 too high for the last two."""
+    rows = runs().with_columns(train_er=pl.col("val_er") + pl.when(pl.col("variant").is_in(["v4", "v5"]))
+                               .then(0.08).otherwise(0.0))
+    rank, gap, both = decisions.backtest(rows, [BY_NAME["val_er"], BY_NAME["er_gap"]])
+    assert (rank.stopped, gap.stopped, both.stopped) == (6, 4, 10)
+    assert (both.rule, both.judged, both.worse, both.lost) == ("any", 12, 6, 4)
+    assert both.seconds_saved == 10 * 30
+
+
 def test_a_light_that_is_always_wrong_loses_what_is_good():
     (made,) = decisions.backtest(runs(ppl=lambda i: 100.0 + i), [BY_NAME["val_er"]])
     assert (made.worse, made.lost) == (0, 6)
@@ -83,7 +98,7 @@ def test_runs_are_only_compared_with_runs_of_their_size():
     rows = pl.concat([runs(1, (100 * (i + 1),), rank=lambda _: 0.7, ppl=lambda _, i=i: 90.0 - i).with_columns(
         pl.lit(f"r{i}").alias("run_id"), pl.lit(f"v{i}").alias("variant")) for i in range(4)])
     (made,) = decisions.backtest(rows, [BY_NAME["val_er"]])
-    assert (made.stopped, made.worse, made.lost, made.good, made.p_value) == (4, 0, 0, 0, None)
+    assert (made.stopped, made.ranked, made.worse, made.lost, made.good, made.p_value) == (4, 0, 0, 0, 0, None)
 
 
 def test_without_times_nothing_is_said_of_compute():

@@ -327,7 +327,7 @@ def boom(_runs, _fits):
 ])
 def test_what_a_strangers_analysis_does_wrong_is_a_finding_that_says_whose_it_is(analyse, said):
     (made,) = findings.test_all(ONE, [], strangers(analyse))
-    assert (made.analysis, made.key, made.verdict) == ("odd", "failed", "inconclusive")
+    assert (made.analysis, made.key, made.verdict, made.n) == ("odd", "failed", "inconclusive", 0)
     text = made.claim.format(**made.values)
     assert "analysis 'odd' of plugin 'stranger' (cvfp-stranger 9.8)" in text
     assert said in text
@@ -350,6 +350,28 @@ def test_a_verdict_that_does_not_survive_the_number_of_findings_is_withdrawn_and
     assert made["1"].p_adjusted == pytest.approx(0.08)
     assert made["c"].p_adjusted is None
     assert "corrected for 4 findings" in str(made["1"].caveats[-1])
+
+
+def test_a_corrected_p_of_five_per_cent_still_carries_a_verdict():
+    (made,) = findings.test_all(ONE, [], strangers(lambda _runs, _fits: [finding(p_value=LEVEL)]))
+    assert (made.p_adjusted, made.verdict) == (LEVEL, "supported")
+
+
+@pytest.mark.parametrize("controls", [False, True])
+def test_an_analysis_is_given_the_fits_of_its_laws_and_those_of_controls_only_if_it_asks(controls):
+    tokens = (100, 200, 400)
+    rows = pl.concat([
+        frame([Record(run_id=f"{kind}-{size}", experiment="e", variant="v", phase1_mode=kind, train_tokens=size,
+                      val_ppl=level * size**-0.5) for size in tokens])
+        for kind, level in (("trained", 500.0), ("random", 900.0))])
+    fits, given = fit_all(rows, ["power-law", "saturating"]), []
+
+    def analyse(runs, fits):
+        given.append((sorted({fit.law for fit in fits}), len(fits), runs.height))
+        return []
+
+    findings.test_all(rows, fits, strangers(analyse, laws=("power-law",), controls=controls))
+    assert given == [(["power-law"], 2, 6) if controls else (["power-law"], 1, 3)]
 
 
 @pytest.mark.parametrize(("t", "dof", "p"), [

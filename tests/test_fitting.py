@@ -106,7 +106,8 @@ def test_exact_derivatives_are_those_of_differences(name):
     function = getattr(np, name)
 
     def law(x, a, b):
-        return function(a / x + b) * x**b - np.where(x > 1, a * b, b / a) + np.maximum(a, b) ** (b - 1) / (a + x)
+        return function(a / x + b) * x**b - np.where(x > 1, a * b, b / a) + np.maximum(a, b) ** (b - 1) / (a + x) \
+            + np.where(a * x > b + 0.3, a**2 * b, 3 * a)
 
     x, at, step = np.array([[0.5, 1.7, 3.0]]), np.array([0.7, 0.4]), 1e-4
     dual = law(x, **seeds({"a": at[:1, None], "b": at[1:, None]}))
@@ -120,6 +121,14 @@ def test_exact_derivatives_are_those_of_differences(name):
             expected = (law(x, *(at + move + other)) - law(x, *(at + move - other)) - law(x, *(at - move + other))
                         + law(x, *(at - move - other))) / (4 * step**2)
             assert np.broadcast_to(dual.second[i, j], x.shape) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_what_no_derivative_is_known_of_is_refused():
+    (a,) = seeds({"a": np.array([[0.7], [0.4]])}).values()
+    for call in (lambda: np.add.reduce(a), lambda: np.exp(a, where=True), lambda: np.floor(a), lambda: np.sort(a),
+                 lambda: np.where(a)):
+        with pytest.raises(TypeError, match="no derivative of"):
+            call()
 
 
 @pytest.mark.parametrize("name", CURVES)
