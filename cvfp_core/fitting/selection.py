@@ -158,7 +158,8 @@ class Candidate:
     folds: int = 0
     """Predictions the back-test made."""
     p_value: float | None = None
-    """F test of the chosen law against this one, or of this one against it, whichever has more parameters."""
+    """F test of the chosen law against this one, or of this one against it, whichever has more parameters; None for a
+    law on another scale, which is none within it."""
     verdict: str = ""
     """`chosen`, `ruled out`, `not distinguishable`, `too few sizes`, or how it failed."""
 
@@ -178,14 +179,12 @@ class Choice:
     candidates: tuple[Candidate, ...]
     """All laws that were tried, on every scale."""
 
-    @property
-    def criterion(self) -> str:
-        """That of the candidates which exists for all that were fitted."""
-        return "AICc" if all(each.aicc is not None for each in self.candidates if each.series) else "BIC"
+    criterion: str = "AICc"
+    """That of the candidates which exists for all that were fitted: AICc, or BIC."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON and templates."""
-        plain: dict[str, Any] = {name: getattr(self, name) for name in (*self.__slots__, "criterion")}
+        plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         plain["candidates"] = [{name: getattr(each, name) for name in Candidate.__slots__} for each in self.candidates]
         return plain
 
@@ -233,7 +232,8 @@ def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = No
     candidates = []
     rivals: list[str] = []
     for name, each in scores.items():
-        p = None if name == chosen or name not in totals else compare(totals[chosen], totals[name])
+        nested = name in totals and name[1] == chosen[1]
+        p = compare(totals[chosen], totals[name]) if nested and name != chosen else None
         verdict = "chosen" if name == chosen else failed.get(name, "too few sizes") if name not in totals else _verdict(
             totals[chosen], totals[name], p)
         if verdict == "not distinguishable":
@@ -255,7 +255,8 @@ def choose(laws: Sequence[Law], groups: Sequence[Points], along: str | None = No
         reason = "preferred to laws with fewer parameters" if any(
             each.parameters < totals[chosen].parameters for each in totals.values()) else "fits best"
     return Choice(law=chosen[0], scale=chosen[1], distinguishable=not rivals and len(totals) > 1, reason=reason + over,
-                  candidates=tuple(candidates))
+                  candidates=tuple(candidates),
+                  criterion="AICc" if all(each.aicc is not None for each in candidates if each.series) else "BIC")
 
 
 def _scores(law: Law, along: str | None, scale: Quantity, alike: Sequence[Points]) -> list[Scores]:
@@ -345,10 +346,10 @@ def compare(one: Total, other: Total) -> float:
 
 def _verdict(chosen: Total, other: Total, p: float | None) -> str:
     """What the points say of a law that was not chosen."""
-    if other.parameters > chosen.parameters:
+    if p is not None and other.parameters > chosen.parameters:
         return "not distinguishable"  # it contains what was chosen, or explains no more
-    if other.parameters < chosen.parameters:
-        return "ruled out" if p is not None and p < SIGNIFICANT else "not distinguishable"
+    if p is not None and other.parameters < chosen.parameters:
+        return "ruled out" if p < SIGNIFICANT else "not distinguishable"
     return "ruled out" if _scatters_more(other, chosen) else "not distinguishable"
 
 

@@ -252,20 +252,22 @@ def _of_choice(choice: Choice) -> Iterator[Block]:
     yield Text.assemble("law: ", (choice.law, "bold"), f" of {choice.scale}" if several else "", f", {choice.reason}")
     if not choice.candidates:
         return
-    made = table([("law", "l"), *[("scale", "l")] * several, ("parameters", "r"), (choice.criterion, "r"),
-                  ("back-test", "r"), ("folds", "r"), ("F test p", "r"), *[("weight", "r")] * weighs, ("", "l")])
+    count = "k" if several else "parameters"
+    made = table([("law", "l"), *[("scale", "l")] * several, (count, "r"), (choice.criterion, "r"),
+                  ("back-test", "r"), *[("folds", "r")] * (not several), ("p (F)" if several else "F test p", "r"),
+                  *[("weight", "r")] * weighs, ("", "l")])
     for each in choice.candidates:
         criterion = each.aicc if choice.criterion == "AICc" else each.bic
         made.add_row(
-            each.law, *([each.scale] if several else []), str(each.parameters),
-            "-" if criterion is None else f"{criterion:.1f}",
-            "-" if each.backtest is None else f"{each.backtest:.1%}", str(each.folds),
+            each.law, *[each.scale] * several, str(each.parameters), "-" if criterion is None else f"{criterion:.1f}",
+            "-" if each.backtest is None else f"{each.backtest:.1%}", *[str(each.folds)] * (not several),
             "-" if each.p_value is None else p(each.p_value),
-            *(["-" if each.weight is None else f"{each.weight:.0%}"] if weighs else []),
+            *["-" if each.weight is None else f"{each.weight:.0%}"] * weighs,
             Text(each.verdict, style="bold" if each.verdict == "chosen" else "dim"),
         )
     yield made
-    yield Text("back-test: mean error of the next size when the law saw only the smaller ones"
+    yield Text("k: parameters; " * several
+               + "back-test: mean error of the next size when the law saw only the smaller ones"
                + "; weight: in the average that is forecast" * weighs, style="dim")
 
 
