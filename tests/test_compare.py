@@ -118,6 +118,15 @@ def test_every_run_that_is_paired_is_counted_so_and_the_table_has_a_row_for_each
     assert compare(fewer, "one", "two", installed())["unmatched"] == 2
 
 
+def test_what_is_left_without_runs_cut_short_may_be_nothing():
+    records = frame(Record(run_id=f"{name}{tokens}", experiment=name, variant="v", seed=0, train_tokens=tokens,
+                           val_ppl=level * tokens**-0.1, phase2_censored=name == "one")
+                    for name, level in (("one", 100.0), ("two", 90.0)) for tokens in (1e6, 2e6, 4e6))
+    made = compare(records, "one", "two", installed())
+    assert len(made["pairs"]) == 3
+    assert (made["without_censored"]["n"], made["without_censored"]["ratio"]) == (0, None)
+
+
 def test_runs_of_no_common_seed_are_paired_by_their_geometric_mean():
     rows = [Record(run_id=f"{name}{seed}", experiment=name, variant="v", seed=seed, train_tokens=1e6, val_ppl=value)
             for name, seed, value in (("one", 0, 20.0), ("one", 1, 80.0), ("two", 2, 30.0), ("two", 3, 30.0))]

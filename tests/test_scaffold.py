@@ -188,7 +188,7 @@ def test_a_folder_that_cannot_be_written_ends_in_one_line(tmp_path):
 def test_the_files_it_names_are_those_it_wrote(tmp_path):
     named = new(tmp_path, "My.Plugin_x", "--kind", "ingester", "--kind", "ingester").stdout.split()
     assert sorted(named) == sorted(file.as_posix() for file in tmp_path.rglob("*") if file.is_file())
-    assert (tmp_path / "My.Plugin_x" / "my_plugin_x" / "log.py").exists()
+    assert (tmp_path / "My.Plugin_x" / "my_plugin_x" / "__init__.py").exists()
 
 
 @pytest.mark.parametrize(("version", "range_"), [

@@ -68,9 +68,10 @@ def paired(left: pl.DataFrame, right: pl.DataFrame, x: str = "train_tokens") -> 
     Runs that differ in params within an arm, at one size, pair by these too.
     """
     shared = [name for name in ("experiment", "variant")
-              if left[name].n_unique() > 1 or right[name].n_unique() > 1 or left[name][0] == right[name][0]]
+              if left[name].n_unique() > 1 or right[name].n_unique() > 1
+              or left[name].head(1).equals(right[name].head(1))]
     several = any(runs["params"].null_count() == 0 and runs.group_by([*shared, x])
-                  .agg(pl.col("params").n_unique())["params"].max() != 1 for runs in (left, right))
+                  .agg(pl.col("params").n_unique())["params"].max() not in (1, None) for runs in (left, right))
     by = [*shared, *(["params"] if several and x != "params" else [])]
     sides: list[dict[tuple[Any, ...], dict[Any, list[int]]]] = []
     for runs in (left, right):
