@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import made_formats
@@ -17,7 +18,7 @@ from cvfp_core.errors import CvfpError
 from cvfp_core.ingesting import lines
 from cvfp_core.registry.kinds import Ingester
 from cvfp_core.schema.records import SCHEMA
-from ingesting import DATA, read, registry, rows
+from ingesting import DATA, read, registry, rows, write
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
 EXPECTED = {
@@ -121,6 +122,28 @@ def test_damaged_metadata_of_a_results_folder_costs_itself_and_is_said(tmp_path:
     assert made.records.height == 2
     assert [text.partition(": ")[2] for text in made.messages] == ["expected an object, found JSON that is none"]
 
+
+@pytest.mark.parametrize("column", ["num_layers", "n_layer"])
+def test_true_among_numbers_is_no_number(tmp_path: Path, column: str) -> None:
+    lines = "".join(f'{{"params": {n}, "val_loss": 4.5, "{column}": {said}}}\n' for n, said in ((1, 4), (2, "true")))
+    made = read(write(tmp_path, lines, "runs.jsonl"))
+    assert made.records["num_layers"].to_list() == [4]
+    assert "found 'true'" in made.messages[0] or "found True" in made.messages[0]
+
+
+def test_a_loss_of_hundreds_of_digits_costs_its_point(tmp_path: Path) -> None:
+    lines = "".join(f'{{"step": {step}, "loss": {loss}, "val_loss": 4.5}}\n' for step, loss in ((1, "9" * 401), (2, 3)))
+    made = read(write(tmp_path, lines, "metrics.jsonl"))
+    assert [file.problem for file in made.files] == [None]
+    assert made.curves.filter(pl.col("metric") == "loss")["value"].to_list() == [None, 3.0]
+
+
+def test_a_number_that_is_cut_within_its_groups_of_digits_is_none(tmp_path: Path) -> None:
+    text = made_formats.CONSOLE["olmo.log"].read_text().replace("1,073,741,824", "1,073,7?1,824")
+    assert "params_non_embedding" not in {
+        name for name, value in rows(read(write(tmp_path, text, "olmo.log")))[0].items() if value is not None}
+
+
 NASTY = (b'{"val_loss": "\\ud800", "params": 3}', b'{"params": ' + b"9" * 401 + b', "val_loss": 3.5}', b"[" * 3000,
          b'{"a":' * 1500, b"\x00\x01\x02\xff\xfe", b"40%,40%,40%,40%,40%", b"nan,inf,-inf,NaN,1e999", b'"' * 7,
          b"\xef\xbb\xbf", "\N{RIGHT-TO-LEFT OVERRIDE}٣".encode(), b"!!python/object/apply:os.system [x]")
@@ -181,7 +204,7 @@ def _numbers_of(folder: Path) -> set[str]:
     for text in texts:
         text = lines.text_of(text).encode("utf-8", "replace").replace(b"\xef\xbf\xbd", b"\x00")
         for pattern in (_NUMBER, re.compile(rb"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"),
-                        re.compile(rb"\d+"), re.compile(rb"\d+\.\d+")):
+                        re.compile(rb"\d+"), re.compile(rb"\d+\.\d+"), re.compile(rb"\d{1,3}(?:,\d{3})+")):
             for match in pattern.finditer(text):
                 plain = re.sub(rb"[,_ ]", b"", match[0])
                 if len(plain) < 310:

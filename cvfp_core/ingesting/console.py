@@ -26,7 +26,7 @@ from cvfp_core.schema.quantities import QUANTITIES
 _HEAD = 1 << 16
 _NUMBER = (r"([-+]?(?:(?:\d{1,3}(?:,\d{3}){1,12}(?!\d)|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,4})?"
            r"(?:[KMBT](?![A-Za-z]))?|[-+]?(?:nan|inf)(?![A-Za-z]))")
-_ENDS = r"(?!\w|\.\d|%)"
+_ENDS = r"(?!\w|[.,]\d|%)"
 """What a number that ends a pattern is followed by: no more of a number or word."""
 _FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _PART = re.compile(r"\{(?P<sum>\+?)(?P<name>\w*)(?::(?P<prefix>[^}]*))?\}|(?P<any>\.\.\.)|(?P<blank>[ \t]+)|"

@@ -344,7 +344,8 @@ def _frame(rows: list[dict[str, Any]]) -> tuple[pl.DataFrame, dict[int, tuple[st
         values = [row.get(name) for row in rows]
         try:
             made = pl.Series(name, values, strict=True, dtype=_number_type(values) if name not in SCHEMA else None)
-            if made.dtype.is_nested() or made.dtype in (pl.Object, pl.Binary):
+            if made.dtype.is_nested() or made.dtype in (pl.Object, pl.Binary) or (
+                    made.dtype.is_numeric() and bool in set(map(type, values))):
                 raise TypeError(name)
         except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
             unheld |= {index: (name, value) for index, value in enumerate(values) if not _can_be_held(value)}
