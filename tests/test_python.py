@@ -103,7 +103,9 @@ def test_forecasts_are_of_the_law_asked_for_or_the_one_chosen(table):
     made = cvfp.predict(table, {"train_tokens": ["10x", 4e6]})
     assert [each.inputs["train_tokens"] for each in made] == pytest.approx([10 * TOKENS[-1], 4e6] * 2)
     assert made.choice.law == "saturating"
+    assert {each.law for each in made} == {"average"}
     assert f"law: {made.choice.law}" in str(made)
+    assert made.plot().axes[0].get_title(loc="left") == "saturating"  # an average has no curve of its own
     assert made.to_frame().height == 4
     given = cvfp.predict(table, 4e6, "power-law")
     assert given.choice is None

@@ -5,6 +5,7 @@
 """
 
 from cvfp_core.fitting.auto import Forecast, choose_law, predict_all
+from cvfp_core.fitting.averages import AVERAGE
 from cvfp_core.fitting.predict import Prediction
 from cvfp_core.fitting.run import fit_all, fit_series
 from cvfp_core.fitting.selection import Candidate, Choice
@@ -13,6 +14,6 @@ from cvfp_core.schema.fits import Estimate, Fit, Points
 from cvfp_core.schema.series import SERIES
 
 __all__ = [
-    "SERIES", "Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "Variation", "choose_law",
-    "fit_all", "fit_series", "predict_all", "sensitivity",
+    "AVERAGE", "SERIES", "Candidate", "Choice", "Estimate", "Fit", "Forecast", "Points", "Prediction", "Variation",
+    "choose_law", "fit_all", "fit_series", "predict_all", "sensitivity",
 ]

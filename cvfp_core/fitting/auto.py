@@ -190,10 +190,10 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     asked = [(row, at) for row, points in enumerate(every) for at in _combined(places, points)]
     told = _told(every, own, carriers, asked, registry)
     bare = [told[row, key(own[row]), tuple(at.values())] for row, at in asked]
-    rows = [row for row in dict.fromkeys(row for (row, _), made in zip(asked, bare, strict=True)
-                                         if made.value is not None) if able[row]]
+    valued = dict.fromkeys(row for (row, _), each in zip(asked, bare, strict=True) if each.value is not None)
+    rows = {row: index for index, row in enumerate(row for row in valued if able[row])}
     means = _means([every[row] for row in rows], wide, [telling[row] for row in rows], prior=prior, pool=pool)
-    found = means.ahead([(rows.index(row), at) for row, at in asked if row in rows]) if means else []
+    found = means.ahead([(rows[row], at) for row, at in asked if row in rows]) if means else []
     stretch = dict(zip(rows, averages.widening([every[row] for row in rows], wide, prior=prior), strict=True))
     ends, names = iter(found), [law.name for law in laws if averages.carried([scale.law for scale in wide], law)]
     made = []

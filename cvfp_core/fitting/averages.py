@@ -19,6 +19,8 @@ from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points, Reason
 from cvfp_core.schema.quantities import Quantity
 
+AVERAGE = "average"
+"""What a forecast calls the law of an average."""
 SHARES = (0.025, 0.5, 0.975)
 ENOUGH = 5
 """Series from which exponents are shared even without a prior."""
@@ -40,8 +42,6 @@ def carried(laws: Sequence[Law], law: Law) -> bool:
         return bool(np.allclose(law.function(**some, **values), wide.function(**some, **values, **{wide.floor: 0.0})))
     except Exception:  # a stranger's function: it is not this one
         return False
-
-
 
 
 def able(points: Points, scales: Sequence[Scale]) -> bool:
@@ -110,12 +110,12 @@ class Average:
 
         law: False: (3,) of a run alone.
         """
-        group = {row: g for g, rows in enumerate(self.groups) for row in rows}
+        where = {row: (g, i) for g, rows in enumerate(self.groups) for i, row in enumerate(rows)}
 
         def ends(alike: list[tuple[int, At]]) -> list[Array]:
             (row, at), *_ = alike
-            g = group[row]
-            index = np.array([self.groups[g].index(row) for row, _ in alike])
+            g, _ = where[row]
+            index = np.array([where[row][1] for row, _ in alike])
             inputs = {name: np.array([value]) for name, value in at.items()}
             told = [(self.weights[s][g] * self.odds[g][s][:, None], *ahead(self.nodes[s][g], inputs))
                     for s in range(len(self.scales))]
@@ -125,7 +125,7 @@ class Average:
             of_mean = quantiles(mean, dof, self.scales, SHARES[::2]) if law else []
             return list(np.stack([*of_mean, *quantiles(run, dof, self.scales, SHARES)], axis=1))
 
-        return by_group(asked, lambda pair: (group[pair[0]], tuple(pair[1].items())), ends)
+        return by_group(asked, lambda pair: (where[pair[0]][0], tuple(pair[1].items())), ends)
 
     def shares(self) -> dict[tuple[bool, str], float]:
         """The weight of the law without a floor and with one on each scale, on average over the series."""
@@ -179,7 +179,7 @@ def stated(made: Prediction, ends: Array, factor: float, points: Points, *, own:
 
     warnings = made.warnings if factor <= 1 else (*made.warnings, Reason(
         "intervals are {factor:.2g} times wider, as the back-test missed by so much", factor=factor))
-    return replace(made, value=made.value if own else back(middle), warnings=warnings,
+    return replace(made, law=made.law if own else AVERAGE, value=made.value if own else back(middle), warnings=warnings,
                    mean_low=end(ends[0], upper=False), mean_high=end(ends[1], upper=True),
                    run_low=end(ends[2], upper=False), run_high=end(ends[4], upper=True))
 

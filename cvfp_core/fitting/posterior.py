@@ -22,7 +22,7 @@ from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points
 from cvfp_core.schema.quantities import Quantity
 
-ZOOMS = (32, 24, 24)
+ZOOMS = (32, 24, 24, 24, 24)
 """Exponents looked at to find the likeliest; each time between the neighbours of the best one before."""
 APART = np.r_[0.0, np.geomspace(5e-4, 5.0, 16)]
 """Distances of the exponents from the likeliest, in logarithms: with few points the likeliest may be as narrow as that,

@@ -27,6 +27,7 @@ class Prediction(AsDict):
 
     series: str
     law: str
+    """Its name, or `average`."""
     inputs: Mapping[str, float]
     response: str = "val_ppl"
     value: float | None = None

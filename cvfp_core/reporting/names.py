@@ -87,7 +87,7 @@ class ForecastView(TypedDict):
     label: Annotated[str, "`experiment:variant`"]
     inputs: Annotated[dict[str, float], "what is predicted for, by quantity"]
     train_tokens: Annotated[float | None, "the size predicted for; none if it is no input"]
-    law: Annotated[str, "the law that gives the value"]
+    law: Annotated[str, "the law that gives the value, or `average`"]
     value: Annotated[float | None, "of `y`: perplexity"]
     low: Annotated[float | None, "lower end of the 95 % interval of one new run"]
     high: Annotated[float | None, "upper end"]

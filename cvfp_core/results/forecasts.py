@@ -58,10 +58,13 @@ class Forecasts(Listed[Prediction]):
             raise UsageError("a forecast of a new configuration has no figure, as it has no runs; to_frame() has its "
                              "numbers")
         given = {law.name: law for law in self.given}
-        laws = [given.get(name, name) for name in dict.fromkeys(each.law for each in self.items)]
-        behind = {(each.series, each.law) for each in self.items}
+        # an average has no curve of its own: that of the law chosen goes through the points
+        items = [replace(each, law=self.choice.law) if self.choice is not None and each.law == fitting.AVERAGE else each
+                 for each in self.items]
+        laws = [given.get(name, name) for name in dict.fromkeys(each.law for each in items)]
+        behind = {(each.series, each.law) for each in items}
         fits = [fit for fit in self.asked.fit(laws) if (fit.series, fit.law) in behind]
-        return draw(fits, self.items, path)
+        return draw(fits, items, path)
 
     def then(self, law: AnyLaw) -> Forecasts:
         """What a law of the forecast quantity says of it, fitted to the same runs, with intervals of both steps.
