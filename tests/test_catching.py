@@ -298,7 +298,7 @@ def test_a_surface_s_intervals_are_stretched_by_what_the_worst_next_run_missed(l
     for jump, worst in ((0.02, 1.0), (0.1, 2.0)):
         y = design @ [6.0, -0.1, -0.05] + noise + jump * (step > 3)
         made_of = replace(points(y, params=params, train_tokens=tokens), weights=weights)
-        factor = stretch(solve_points(PLANE, made_of), made_of)
+        factor = stretch([solve_points(PLANE, made_of)], made_of)[0]
         misses = [1.0]
         for last in (3, 4, 5):  # 10, 13 and 15 of the 16 runs
             seen = step <= last
@@ -322,7 +322,7 @@ def test_the_many_sizes_of_a_surface_are_walked_in_eleven_steps():
         for run in range(seen, following) if seen > 12.5 else ():
             value, half = of_student(design[:seen], y[:seen], design[run], 1.0)
             misses.append(abs(y[run] - value) / half)
-    assert stretch(solve_points(PLANE, made_of), made_of) == pytest.approx(max(misses), rel=1e-3)
+    assert stretch([solve_points(PLANE, made_of)], made_of)[0] == pytest.approx(max(misses), rel=1e-3)
     assert max(misses) > 2
 
 
@@ -630,7 +630,7 @@ def test_the_robust_scale_is_huber_s_proposal_2():
     design = np.column_stack([np.ones(20), np.log(params / 1e8), np.log(tokens / 1e10)])
     y = design @ [3.0, -0.1, -0.05] + 0.01 * rng.standard_t(4, 20)
     made_of = points(y, params=params, train_tokens=tokens)
-    held = for_intervals(solve_points(replace(PLANE, loss=Huber(1e-3)), made_of), made_of)
+    (held,) = for_intervals([solve_points(replace(PLANE, loss=Huber(1e-3)), made_of)], made_of)
     assert (held.weights == 1).all()
 
     def equations(at):
@@ -656,10 +656,10 @@ def test_a_run_is_left_out_if_one_of_all_is_as_far_off_less_than_2_times_in_100(
     value, half = of_student(design[others], y[others], design[6], 1.0)
     y[6] = value + half / stats.t.ppf(0.975, 12) * stats.t.isf(p / 2, 12)
     made_of = points(y, params=params, train_tokens=tokens)
-    held = for_intervals(solve_points(replace(PLANE, loss=Huber(1e-3)), made_of), made_of)
+    (held,) = for_intervals([solve_points(replace(PLANE, loss=Huber(1e-3)), made_of)], made_of)
     assert np.flatnonzero(held.weights[0] == 0).tolist() == ([6] if left_out else [])
     rest = points(y[others], params=params[others], train_tokens=tokens[others])
-    alone = for_intervals(solve_points(replace(PLANE, loss=Huber(1e-3)), rest), rest).variance
+    alone = for_intervals([solve_points(replace(PLANE, loss=Huber(1e-3)), rest)], rest)[0].variance
     same = [a == pytest.approx(b, rel=1e-4) for a, b in ((held.variance.value, alone.value),
                                                          (held.variance.new_run, alone.new_run))]
     assert same == [left_out, left_out]

@@ -184,9 +184,10 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     wide = averages.scales_of(laws, registry.quantity) if prior or (pool and sum(telling) >= ENOUGH) else []
     within = [averages.carried([scale.law for scale in wide], law) for law in own]
     able = [averages.able(points, wide) for points in every]
-    standing = [law for law in laws if said.get(key(law)) != "ruled out"]
-    carriers = [[law] * (law.floor is not None and not inside) if mean else interval_laws(law, standing, points)
-                for law, points, mean, inside in zip(own, every, able, within, strict=True)]
+    carriers = [[law] * (law.floor is not None and not inside) if mean else [
+        each for each in interval_laws(law, laws, points)
+        if each.response == choice.scale or said.get(key(each)) != "ruled out"]
+        for law, points, mean, inside in zip(own, every, able, within, strict=True)]
     asked = [(row, at) for row, points in enumerate(every) for at in _combined(places, points)]
     told = _told(every, own, carriers, asked, registry)
     bare = [told[row, key(own[row]), tuple(at.values())] for row, at in asked]
