@@ -392,7 +392,8 @@ def isoflop_panel(axis: Axes, sweep: Sweep) -> None:
     for index, budget in enumerate(shown):
         colour = _COLOURS[index % len(_COLOURS)]
         params = sweep.params[budget.rows]
-        label = f"{budget.flops:.2g} FLOPs".replace("e+", "e") if len(shown) <= 8 or index in (0, len(shown) - 1) else None
+        named = len(shown) <= 8 or index in (0, len(shown) - 1)
+        label = f"{budget.flops:.2g} FLOPs".replace("e+", "e") if named else None
         axis.plot(params, sweep.response[budget.rows], _MARKERS[index % len(_MARKERS)], color=colour, markersize=3.5,
                   label=label)
         if budget.params is not None and budget.loss is not None:
