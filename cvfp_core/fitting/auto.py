@@ -17,8 +17,7 @@ from cvfp_core.fitting.averages import ENOUGH, Average
 from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.curve_fit import in_space, root_weights
 from cvfp_core.fitting.points import by_group, place
-from cvfp_core.fitting.posterior import Scale
-from cvfp_core.fitting.predict import Prediction, predict_each
+from cvfp_core.fitting.predict import Prediction, predict_each, stretched
 from cvfp_core.fitting.run import blame, check_options, find, fit_each, grouped, option_values
 from cvfp_core.fitting.scales import back, on_scale, scales
 from cvfp_core.fitting.selection import Choice, Key, choose, key, walked, widening
@@ -182,7 +181,8 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     laws = [law for law in laws if not said.get(key(law), "").startswith("failed")]
     own = [_own_law(points, choice, laws) for points in every]
     wide = averages.scales_of(laws, registry.quantity) if prior or (pool and sum(telling) >= ENOUGH) else []
-    within = [averages.carried([scale.law for scale in wide], law) for law in own]
+    averaged = [law for law in laws if averages.carried([scale.law for scale in wide], law)]
+    within = [law in averaged for law in own]
     able = [averages.able(points, wide) for points in every]
     carriers = [[law] * (law.floor is not None and not inside) if mean else [
         each for each in interval_laws(law, laws, points)
@@ -193,10 +193,11 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     bare = [told[row, key(own[row]), tuple(at.values())] for row, at in asked]
     valued = dict.fromkeys(row for (row, _), each in zip(asked, bare, strict=True) if each.value is not None)
     rows = {row: index for index, row in enumerate(row for row in valued if able[row])}
-    means = _means([every[row] for row in rows], wide, [telling[row] for row in rows], prior=prior, pool=pool)
+    means = Average([every[row] for row in rows], wide, telling=[telling[row] for row in rows], prior=prior,
+                    pool=pool) if rows else None
     found = means.ahead([(rows[row], at) for row, at in asked if row in rows]) if means else []
     stretch = dict(zip(rows, averages.widening([every[row] for row in rows], wide, prior=prior), strict=True))
-    ends, names = iter(found), [law.name for law in laws if averages.carried([scale.law for scale in wide], law)]
+    ends, names = iter(found), [law.name for law in averaged]
     made = []
     for (row, at), prediction in zip(asked, bare, strict=True):
         parts = [] if prediction.value is None else [
@@ -208,13 +209,8 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
             made.append(prediction)
         else:
             made.append(_carried(prediction, every[row], own[row], parts))
-    return Forecast(choice=_with_weights(choice, means, laws, wide) if all(within) else choice,
+    return Forecast(choice=_with_weights(choice, means, averaged) if means and all(within) else choice,
                     predictions=tuple(made))
-
-
-def _means(every: Sequence[Points], wide: Sequence[Scale], telling: Sequence[bool], *, prior: bool,
-           pool: bool) -> Average | None:
-    return Average(every, wide, telling=telling, prior=prior, pool=pool) if every else None
 
 
 def _told(every: Sequence[Points], own: Sequence[Law], carriers: Sequence[Sequence[Law]],
@@ -282,14 +278,10 @@ def _turned(made: Prediction, points: Points, scale: str) -> Prediction:
     return replace(made, response=points.name, **ends)  # type: ignore[arg-type]
 
 
-def _with_weights(choice: Choice, means: Average | None, laws: Sequence[Law],
-                  wide: Sequence[Scale]) -> Choice:
+def _with_weights(choice: Choice, means: Average, averaged: Sequence[Law]) -> Choice:
     """The choice with what each law counts in the forecasts."""
-    if means is None:
-        return choice
     shares = means.shares()
-    weights = {key(law): shares[law.floor is None, law.response] for law in laws
-               if averages.carried([scale.law for scale in wide], law)}
+    weights = {key(law): shares[law.floor is None, law.response] for law in averaged}
     return replace(choice, candidates=tuple(replace(each, weight=weights.get((each.law, each.scale)))
                                             for each in choice.candidates))
 
@@ -398,8 +390,7 @@ def widen(prediction: Prediction, value: float, factor: float, quantity: Quantit
     return replace(
         prediction, mean_low=stretch(prediction.mean_low), mean_high=stretch(prediction.mean_high),
         run_low=stretch(prediction.run_low), run_high=stretch(prediction.run_high),
-        warnings=(*prediction.warnings, Reason("intervals are {factor:.2g} times wider, as the back-test missed by so "
-                                               "much", factor=factor)),
+        warnings=(*prediction.warnings, stretched(factor)),
     )
 
 

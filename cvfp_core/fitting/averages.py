@@ -12,11 +12,11 @@ from scipy import special
 from cvfp_core.fitting.curve_fit import solve_alike
 from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.posterior import UNLIMITED, Nodes, Scale, ahead, averaged, nodes, quantiles, weighed
-from cvfp_core.fitting.predict import Prediction
+from cvfp_core.fitting.predict import Prediction, stretched
 from cvfp_core.fitting.scales import logarithmic, on_scale
 from cvfp_core.fitting.selection import SIGNIFICANT
 from cvfp_core.registry.kinds import Law
-from cvfp_core.schema.fits import Array, Points, Reason
+from cvfp_core.schema.fits import Array, Points
 from cvfp_core.schema.quantities import Quantity
 
 AVERAGE = "average"
@@ -177,8 +177,7 @@ def stated(made: Prediction, ends: Array, factor: float, points: Points, *, own:
                        -np.inf if quantity.minimum is None else quantity.minimum)
         return float(np.clip(back(value), least, most))
 
-    warnings = made.warnings if factor <= 1 else (*made.warnings, Reason(
-        "intervals are {factor:.2g} times wider, as the back-test missed by so much", factor=factor))
+    warnings = made.warnings if factor <= 1 else (*made.warnings, stretched(factor))
     return replace(made, law=made.law if own else AVERAGE, value=made.value if own else back(middle), warnings=warnings,
                    mean_low=end(ends[0], upper=False), mean_high=end(ends[1], upper=True),
                    run_low=end(ends[2], upper=False), run_high=end(ends[4], upper=True))

@@ -126,27 +126,27 @@ def _grid(curve: Curve, y: Array, more: Array, degrees: Array, *, bare: bool) ->
     ends, rows = (low, high), np.arange(len(y))
     for count in ZOOMS:
         size = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, count)
-        best = _given_floor(curve, y, more, degrees, size, _floors(curve, y, more, size, bare=bare, spread=False))
+        part = _relative(curve, size)
+        best = _given_floor(y, more, degrees, part, _floors(y, more, part, bare=bare, spread=False))
         top = best["evidence"].reshape(len(y), count).argmax(axis=1)
         low, high = size[rows, np.maximum(top - 1, 0)], size[rows, np.minimum(top + 1, count - 1)]
     # (B, A) exponents, each standing for the range to the middles between it and its neighbours
     size = np.clip(size[rows, top][:, None] + np.r_[-APART[:0:-1], APART], ends[0][:, None], ends[1][:, None])
     edges = np.concatenate([size[:, :1], (size[:, 1:] + size[:, :-1]) / 2, size[:, -1:]], axis=1)
-    floors = _floors(curve, y, more, size, bare=bare, spread=True)
-    made = _given_floor(curve, y, more, degrees, size, floors)
+    part = _relative(curve, size)
+    floors = _floors(y, more, part, bare=bare, spread=True)
+    made = _given_floor(y, more, degrees, part, floors)
     share = np.log(np.diff(edges, axis=1))[..., None] + np.log(floors[1])
     return {**made, "size": size, "evidence": made["evidence"] + share.reshape(len(y), -1)}
 
 
-def _floors(curve: Curve, y: Array, more: Array, size: Array, *, bare: bool, spread: bool) -> tuple[Array, Array]:
-    """(B, A, F) floors for these exponents, relative to the least response, and the share of its range of each."""
+def _floors(y: Array, more: Array, part: Array, *, bare: bool, spread: bool) -> tuple[Array, Array]:
+    """(B, A, F) floors of each exponent, relative to the least response, and the share of its range of each."""
     if bare:
-        return np.zeros((*size.shape, 1)), np.ones((*size.shape, 1))
-    part = _part(curve, size, curve.inputs)
-    near, error = (each[..., None] / y.min(axis=1)[:, None, None]
-                   for each in _floor(y[:, None, :], part / part[..., -1:], more))
+        return np.zeros((*part.shape[:2], 1)), np.ones((*part.shape[:2], 1))
+    near, error = (each[..., None] / y.min(axis=1)[:, None, None] for each in _floor(y[:, None, :], part, more))
     if not spread:
-        return np.clip(near, 0.0, HIGHEST), np.ones((*size.shape, 1))
+        return np.clip(near, 0.0, HIGHEST), np.ones((*part.shape[:2], 1))
     at = near + error * np.r_[-ERRORS[:0:-1], ERRORS]
     ends = (near - np.inf, (at[..., 1:] + at[..., :-1]) / 2, near + np.inf)
     edges = np.clip(np.concatenate(ends, axis=2), 0, HIGHEST)
@@ -154,12 +154,10 @@ def _floors(curve: Curve, y: Array, more: Array, size: Array, *, bare: bool, spr
     return inner, np.diff(edges, axis=2)
 
 
-def _given_floor(curve: Curve, y: Array, more: Array, degrees: Array, size: Array,
+def _given_floor(y: Array, more: Array, degrees: Array, part: Array,
                  floors: tuple[Array, Array]) -> dict[str, Array]:
     """What the points say of each pair, size and noise integrated out."""
     floor = floors[0] * y.min(axis=1)[:, None, None]
-    part = _part(curve, size, curve.inputs)
-    part = part / part[..., -1:]
     height = np.log((y[:, None, None] - floor[..., None]) / part[:, :, None]).mean(axis=3)
     for _ in range(4):
         rest, slope = _residuals(y, floor, height, part)
@@ -183,6 +181,12 @@ def _part(curve: Curve, size: Array, inputs: Mapping[str, Array]) -> Array:
     parameters[:, free] = (np.exp(size) * (-1 if law.parameters[free].maximum <= 0 else 1)).ravel()
     parameters[:, next(i for i in curve.linear if curve.names[i] != law.floor)] = 1.0
     return curve.values(parameters, inputs).reshape(*size.shape, -1)
+
+
+def _relative(curve: Curve, size: Array) -> Array:
+    """(B, A, n) the same at the points, per unit of its value at the last one."""
+    part = _part(curve, size, curve.inputs)
+    return np.asarray(part / part[..., -1:])
 
 
 def _floor(y: Array, part: Array, more: Array) -> tuple[Array, Array]:

@@ -144,8 +144,7 @@ def _stretched(bare: Prediction, law: Law, factor: float, ends: Sequence[tuple[f
     mean_low, run_low = (back(max(low, centre + factor * (min(end, centre) - centre))) for end, _ in ends)
     mean_high, run_high = (back(min(high, centre + factor * (max(end, centre) - centre))) for _, end in ends)
     if factor > 1:
-        bare = replace(bare, warnings=(*bare.warnings, Reason(
-            "intervals are {factor:.2g} times wider, as the back-test missed by so much", factor=factor)))
+        bare = replace(bare, warnings=(*bare.warnings, stretched(factor)))
     return replace(bare, mean_low=mean_low, mean_high=mean_high, run_low=run_low, run_high=run_high)
 
 
@@ -196,6 +195,11 @@ def far_out(name: str, distance: float) -> str:
     """The warning where an input is that many times the largest fitted."""
     return Reason("{distance:.3g} times the largest {name} fitted: no interval covers a change of law out there",
                   distance=distance, name=name)
+
+
+def stretched(factor: float) -> str:
+    """The warning where intervals are that many times as wide as the law has them."""
+    return Reason("intervals are {factor:.2g} times wider, as the back-test missed by so much", factor=factor)
 
 
 def inside_hull(points: Points, at: Mapping[str, float]) -> bool:
