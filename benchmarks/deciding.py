@@ -82,15 +82,20 @@ def optimum(count: int) -> None:
                   f"(sd {told[:, 3].std():.3f})", flush=True)
 
 
-def arms(rng: np.random.Generator, factor: float, floor: float, *, sizes: int = 6, seeds: int = 3) -> pl.DataFrame:
-    """Runs of two arms, the second worth `factor` times the data; a third of the noise's variance is of the pair."""
+def arms(rng: np.random.Generator, factor: float, floor: float, *, sizes: int = 6, seeds: int = 3,
+         shared: float = 0.0) -> pl.DataFrame:
+    """Runs of two arms, the second worth `factor` times the data; a third of the noise's variance is of the pair.
+
+    shared: standard deviation of what a seed does to the second arm at every size, over that of a pair's ratio.
+    """
     rows = []
+    seeded = shared * NOISE * np.sqrt(4 / 3) * rng.standard_normal(seeds)
     for tokens in np.geomspace(1e7, 1e9, sizes):
         for seed in range(seeds):
             common = NOISE * np.sqrt(1 / 3) * rng.standard_normal()
             for name, times in (("a", 1.0), ("b", factor)):
                 own = NOISE * np.sqrt(2 / 3) * rng.standard_normal()
-                value = (floor + 100 * (times * tokens) ** -0.2) * np.exp(common + own)
+                value = (floor + 100 * (times * tokens) ** -0.2) * np.exp(common + own + (name == "b") * seeded[seed])
                 rows.append(Record(run_id=f"{name}{tokens:.0f}-{seed}", experiment=name, variant="v", seed=seed,
                                    train_tokens=float(tokens), val_loss=float(value)))
     return frame(rows)
@@ -117,24 +122,31 @@ def multiplier(count: int) -> None:
 
 
 def chances(count: int) -> None:
-    """How often the second arm is the better where it is said to be so with a chance; multipliers at random."""
+    """How often the second arm is the better where it is said to be so with a chance; multipliers of 0.9 to 1.1.
+
+    Sweeps of 4 sizes x 2 seeds whose seeds share nothing; and of 3 to 6 sizes, 2 to 4 seeds, of which half share
+    nothing over sizes, a quarter each half of or as much as a pair's own standard deviation.
+    """
     law = on_axes(REGISTRY.get(Law, "saturating"), None, "val_loss")
-    said, true = [], []
-    for seed in range(20 * count):
-        rng = np.random.default_rng(seed)
-        factor = float(np.exp(0.1 * rng.standard_normal()))
-        runs = arms(rng, factor, 2.0, sizes=4, seeds=2)
-        _, (made,) = compare({name: runs.filter(experiment=name) for name in "ab"}, law, registry=REGISTRY,
-                             x="train_tokens", y="val_loss")
-        if made.best:
-            said.append(made.best["b"])
-            true.append(factor > 1)
-    bins = np.minimum((np.array(said) * 10).astype(int), 9)
-    for index in range(10):
-        mine = bins == index
-        if mine.any():
-            print(f"chances: said {np.array(said)[mine].mean():.1%}, true {np.array(true)[mine].mean():.1%} of "
-                  f"{mine.sum()}")
+    for name in ("4 x 2, nothing shared", "mixed"):
+        said, true = [], []
+        for seed in range(20 * count):
+            rng = np.random.default_rng(seed)
+            factor = float(np.exp(rng.uniform(-0.1, 0.1)))
+            sizes, seeds, shared = (4, 2, 0.0) if name != "mixed" else (
+                int(rng.integers(3, 7)), int(rng.integers(2, 5)), float(rng.choice([0.0, 0.0, 0.5, 1.0])))
+            runs = arms(rng, factor, 2.0, sizes=sizes, seeds=seeds, shared=shared)
+            _, (made,) = compare({each: runs.filter(experiment=each) for each in "ab"}, law, registry=REGISTRY,
+                                 x="train_tokens", y="val_loss")
+            if made.best:
+                said.append(made.best["b"])
+                true.append(factor > 1)
+        bins = np.minimum((np.array(said) * 10).astype(int), 9)
+        for index in range(10):
+            mine = bins == index
+            if mine.any():
+                print(f"chances, {name}: said {np.array(said)[mine].mean():.1%}, true "
+                      f"{np.array(true)[mine].mean():.1%} of {mine.sum()}", flush=True)
 
 
 def inside(value: float, low: float | None, high: float | None) -> bool:

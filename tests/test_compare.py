@@ -13,7 +13,7 @@ from cvfp_core.claims import inference
 from cvfp_core.cli.app import app
 from cvfp_core.deciding.comparison import verdict
 from cvfp_core.deciding.multiplier import chances
-from cvfp_core.deciding.pairs import settled_by
+from cvfp_core.deciding.pairs import ODDS, SHARED, Belief, Pair, Pairs, belief, settled_by
 from cvfp_core.errors import UsageError
 from cvfp_core.registry import installed
 from cvfp_core.reporting.comparison import compare
@@ -183,11 +183,45 @@ def test_how_many_seeds_would_settle_it_is_where_the_interval_ends_at_one():
 
 
 def test_the_chance_of_being_best_is_that_of_the_offset():
-    offset = Measured(estimate=0.1, stderr=0.05, dof=4, n=5)
-    assert chances([offset]) == pytest.approx((stats.t.sf(2, 4), stats.t.cdf(2, 4)))
-    flat = Measured(estimate=0.0, stderr=0.05, dof=1e6, n=5)
+    def alone(value, error, dof):
+        return Belief(values=np.array([value]), errors=np.array([error]), weights=np.ones(1), dof=dof)
+
+    assert chances([alone(0.1, 0.05, 4)]) == pytest.approx((stats.t.sf(2, 4), stats.t.cdf(2, 4)))
+    flat = alone(0.0, 0.05, 1e6)
     assert chances([flat, flat]) == pytest.approx((1 / 3,) * 3, abs=0.01)
-    assert chances([flat, Measured(estimate=1.0, stderr=0.05, dof=1e6, n=5)])[2] > 0.999
+    assert chances([flat, alone(1.0, 0.05, 1e6)])[2] > 0.999
+
+
+def test_what_pairs_say_weighs_how_much_seeds_may_share_by_the_likelihood():
+    rng = np.random.default_rng(2)
+    items = tuple(Pair(configuration=(), size=float(size), seed=seed, left=(0,), right=(0,))
+                  for size in range(4) for seed in range(2 + (size > 1)))
+    pairs = Pairs(items=items, matched_by=(), unmatched=(0, 0))
+    slope, units, n = rng.uniform(0.5, 1.5, len(items)), pairs.units, len(items)
+    observed = 0.3 * slope + rng.standard_normal(n) + np.array([0.0, 0.8, -0.5])[units]
+    value = float(slope @ observed / (slope @ slope))
+    made = belief(value, observed - value * slope, pairs, slope)
+    said, logs = [], []
+    for share in SHARED:  # the same by dense matrices
+        spread = np.eye(n) + share * (units[:, None] == units)
+        inverse = np.linalg.inv(spread)
+        precision = slope @ inverse @ slope
+        centre = slope @ inverse @ observed / precision
+        rss = (observed - centre * slope) @ inverse @ (observed - centre * slope)
+        said.append(stats.t.cdf(centre / np.sqrt(rss / (n - 1) / precision), n - 1))
+        logs.append(-0.5 * (np.linalg.slogdet(spread)[1] + np.log(precision) + (n - 1) * np.log(rss)))
+    weights = ODDS * np.exp(np.array(logs) - max(logs))
+    assert made.above() == pytest.approx(weights @ said / weights.sum(), rel=1e-9)
+    assert belief(value, np.zeros(n), pairs).above() == 1.0  # no scatter
+    one = Pairs(items=items[:1], matched_by=(), unmatched=(0, 0))
+    assert belief(value, np.zeros(1), one) is None
+
+
+def test_what_pairs_of_one_seed_say_is_their_t_distribution():
+    rest = np.array([0.1, -0.2, 0.05, 0.05])
+    items = tuple(Pair(configuration=(), size=float(size), seed=None, left=(0,), right=(0,)) for size in range(4))
+    made = belief(0.1, rest, Pairs(items=items, matched_by=(), unmatched=(0, 0)))
+    assert made.above() == pytest.approx(1 - stats.ttest_1samp(rest + 0.1, 0, alternative="greater").pvalue)
 
 
 def test_curves_that_cross_are_said_to_and_where():

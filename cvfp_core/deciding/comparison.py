@@ -11,7 +11,7 @@ import polars as pl
 
 from cvfp_core.claims import matched
 from cvfp_core.deciding import multiplier
-from cvfp_core.deciding.pairs import Pairs, log_ratios, paired, ratio, settled_by, usable
+from cvfp_core.deciding.pairs import Belief, Pairs, log_ratios, paired, ratio, settled_by, usable
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.points import gather
@@ -123,7 +123,7 @@ def compare(arms: Mapping[str, pl.DataFrame], law: Law, *, registry: Registry, x
 
 
 def _against(first: str, name: str, runs: Mapping[str, pl.DataFrame], points: Mapping[str, Points], law: Law, x: str,
-             y: str, margin: float, by: Sequence[str], registry: Registry) -> tuple[Against, Measured | None, bool]:
+             y: str, margin: float, by: Sequence[str], registry: Registry) -> tuple[Against, Belief | None, bool]:
     """The comparison, the offset by which the chance of being best is computed, and whether shapes differ."""
     left, right = runs[first], runs[name]
     pairs = paired(left, right, x)
@@ -162,7 +162,8 @@ def _against(first: str, name: str, runs: Mapping[str, pl.DataFrame], points: Ma
         needed=settled_by(mean, margin),
         differences=tuple(each for each in _differences(first, name, left, right, registry) if each.name not in (x, *by)
                           and (each.left, each.right) != (first, name)), notes=tuple(notes))
-    return made, free if bent and free is not None else shared.measured if shared is not None else None, bent
+    apart = multiplier.alone(free) if bent and free is not None else None
+    return made, apart or (None if shared is None else shared.belief), bent
 
 
 def _differences(first: str, name: str, left: pl.DataFrame, right: pl.DataFrame, registry: Registry
@@ -216,11 +217,13 @@ def _of_pairs(pairs: Pairs, left: pl.DataFrame, right: pl.DataFrame) -> list[str
     return notes
 
 
-def _chance(size: float, largest: float, x: str, names: Sequence[str], offsets: Sequence[Measured | None],
+def _chance(size: float, largest: float, x: str, names: Sequence[str], offsets: Sequence[Belief | None],
             bent: Sequence[bool], points: Mapping[str, Points], law: Law) -> Chance:
     """The chance of each arm to be the best; by each arm's own law at that size where shapes differ."""
-    there = [multiplier.free(law, points[names[0]], points[name], size) or offset if apart else offset
-             for name, offset, apart in zip(names[1:], offsets, bent, strict=True)]
+    free = [multiplier.free(law, points[names[0]], points[name], size) if apart else None
+            for name, apart in zip(names[1:], bent, strict=True)]
+    there = [offset if own is None else multiplier.alone(own) or offset
+             for own, offset in zip(free, offsets, strict=True)]
     told = [each for each in there if each is not None]
     best = multiplier.chances(told) if len(told) == len(there) else ()
     return Chance(size=size, distance=size / largest, best=dict(zip(names, best, strict=False)),

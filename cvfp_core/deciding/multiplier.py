@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize, special
 
 from cvfp_core.claims.inference import student
-from cvfp_core.deciding.pairs import Pairs, measured
+from cvfp_core.deciding.pairs import Belief, Pairs, belief, measured
 from cvfp_core.fitting.curve_fit import Solved, solve_points
 from cvfp_core.registry.kinds import Law, LeastSquares, Parameter
 from cvfp_core.schema.claims import Measured
@@ -55,6 +55,8 @@ class Shared:
 
     measured: Measured
     """Of the logarithm."""
+    belief: Belief | None
+    """Of the logarithm."""
     p_value: float | None
     """F test of one law with an offset against a law for each arm."""
 
@@ -94,7 +96,8 @@ def shared(law: Law, left: Points, right: Points, pairs: Pairs, logs: Array) -> 
     shape = float(change @ spread @ change) if np.isfinite(change).all() else 0.0
     error = float(np.hypot(own.stderr, np.sqrt(max(shape, 0.0))))
     made = student(offset, error, own.dof, n=own.n, method=own.method)
-    return Shared(measured=made, p_value=_separate(law, left, right, solved))
+    return Shared(measured=made, belief=belief(offset, rest, pairs, slope, max(shape, 0.0)),
+                  p_value=_separate(law, left, right, solved))
 
 
 def _says(law: Law, theta: Array, sizes: Array) -> Array:
@@ -183,21 +186,27 @@ def crossing(law: Law, left: Points, right: Points, low: float, high: float) -> 
     return float(np.sqrt(sizes[change[0]] * sizes[change[0] + 1])) if len(change) else None
 
 
-def chances(offsets: Sequence[Measured], *, draws: int = 20_000) -> tuple[float, ...]:
+def alone(measure: Measured) -> Belief | None:
+    """What an estimate with a t interval says by itself."""
+    if measure.estimate is None or measure.stderr is None:
+        return None
+    return Belief(values=np.array([measure.estimate]), errors=np.array([max(measure.stderr, 1e-150)]),
+                  weights=np.ones(1), dof=max(measure.dof, 1.0))
+
+
+def chances(offsets: Sequence[Belief], *, draws: int = 20_000) -> tuple[float, ...]:
     """The chance of each arm to be the best by its offset against the first, which is the first of them.
 
     The offsets share the first arm's error: half of the variance of each, as where arms have as many runs.
     """
-    known = [(0.0, 0.0, 1.0), *((each.estimate or 0.0, each.stderr or 0.0, max(each.dof, 1.0)) for each in offsets)]
-    if len(known) == 2:
-        value, error, dof = known[1]
-        p = float(special.stdtr(dof, value / error)) if error > 0 else float(value > 0)
+    if len(offsets) == 1:
+        p = offsets[0].above()
         return 1 - p, p
     rng = np.random.default_rng(0)
     base = rng.standard_normal(draws)
-    scale = np.sqrt(np.array([each[2] for each in known]) / rng.chisquare(
-        [each[2] for each in known], (draws, len(known))))
-    noise = np.sqrt(0.5) * (rng.standard_normal((draws, len(known))) - base[:, None])
-    values = np.array([each[0] for each in known]) + np.array([each[1] for each in known]) * scale * noise
-    best = np.argmax(values, axis=1)
-    return tuple(float((best == index).mean()) for index in range(len(known)))
+    values = np.zeros((len(offsets) + 1, draws))
+    for row, offset in enumerate(offsets, start=1):
+        centres, errors = offset.draw(rng, draws)
+        values[row] = centres + errors * np.sqrt(0.5) * (rng.standard_normal(draws) - base)
+    best = np.argmax(values, axis=0)
+    return tuple(float((best == row).mean()) for row in range(len(values)))

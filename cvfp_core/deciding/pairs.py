@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from scipy import special
 
 from cvfp_core.claims.inference import student
 from cvfp_core.fitting.linear import pooled_variance, t_quantile
@@ -17,6 +18,10 @@ from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.fits import Array
 
 Level = Literal["configurations", "seeds", "sizes"]
+SHARED = np.concatenate([[0.0], np.square(0.5 * np.tan((np.arange(24) + 0.5) / 24 * np.pi / 2))])
+"""Variances that a unit's pairs may share, over a pair's own: none, or their roots by a half-Cauchy of scale 1/2."""
+ODDS = np.concatenate([[0.5], np.full(24, 0.5 / 24)])
+"""The weight of each before the data: half for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,53 @@ def measured(value: float, rest: Array, pairs: Pairs, slope: Array | None = None
         pooled = pooled_variance(rest, 1, units if level == "seeds" else np.arange(n))
         variance, dof = (pooled.value or 0.0) / total, pooled.dof
     return student(value, float(np.sqrt(variance)), dof, n=count, method=method)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What is believed of a value: a mixture of t distributions."""
+
+    values: Array
+    """(m,)"""
+    errors: Array
+    """(m,) standard errors."""
+    weights: Array
+    """(m,), their sum is 1."""
+    dof: float
+
+    def draw(self, rng: np.random.Generator, draws: int) -> tuple[Array, Array]:
+        """(draws,) centres and standard errors, to which normal noise is added."""
+        which = rng.choice(len(self.weights), draws, p=self.weights)
+        return self.values[which], self.errors[which] * np.sqrt(self.dof / rng.chisquare(self.dof, draws))
+
+    def above(self, limit: float = 0.0) -> float:
+        """The chance that the value is larger."""
+        with np.errstate(divide="ignore"):
+            return float(self.weights @ special.stdtr(self.dof, (self.values - limit) / self.errors))
+
+
+def belief(value: float, rest: Array, pairs: Pairs, slope: Array | None = None, shape: float = 0.0) -> Belief | None:
+    """What is believed of an estimate by the pairs, however much of the scatter the pairs of a unit share.
+
+    Where `measured` has to decide whether seeds differ, each share has the weight of its marginal likelihood (flat
+    prior of the value, Jeffreys prior of the scale), so that a chance is neither too bold nor too cautious.
+    rest: (n,) residuals of `observed = slope * value`. shape: variance to be added. None for one pair.
+    """
+    slope = np.ones(len(rest)) if slope is None else slope
+    units, n = pairs.units, len(rest)
+    size = np.bincount(units)
+    shares, odds = (SHARED, ODDS) if (size > 1).any() and len(size) > 1 else (np.zeros(1), np.ones(1))
+    if n < 2 or not float(slope @ slope) > 0:
+        return None
+    pull = shares[:, None] / (1 + shares[:, None] * size)
+    slopes, rests = np.bincount(units, slope), np.bincount(units, rest)
+    total = slope @ slope - pull @ slopes**2
+    moved = (slope @ rest - pull @ (slopes * rests)) / total
+    rss = np.maximum(rest @ rest - pull @ rests**2 - moved**2 * total, 1e-300)
+    likelihood = -0.5 * (np.log1p(shares[:, None] * size).sum(axis=1) + np.log(total) + (n - 1) * np.log(rss))
+    weights = odds * np.exp(likelihood - likelihood.max())
+    return Belief(values=value + moved, errors=np.sqrt(rss / (n - 1) / total + shape), weights=weights / weights.sum(),
+                  dof=n - 1)
 
 
 def ratio(pairs: Pairs, logs: Array) -> Measured:
