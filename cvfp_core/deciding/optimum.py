@@ -147,13 +147,13 @@ def _sweep(points: Points, law: Law, budgets: Sequence[float], convention: str, 
     params, loss = points.inputs[PARAMS], points.response
     swept, front = isoflops(params, loss, flops), frontier(flops, loss)
     by_law = _Surface(points, law, cost, constraints, registry)
-    runs = _Runs(points=points, params=params, flops=flops, cost=cost, constraints=tuple(constraints),
-                 registry=registry)
+    given = points, cost, constraints, registry
+    by_envelope, by_minima = _Lowest.envelope(front, flops, *given), _Lowest.isoflop(swept, *given)
     made: list[Optimum] = []
     notes = list(_of_cost(cost))
     for budget in budgets:
         ends = allowed(cost, budget, constraints, float(params.min()), float(params.max()))
-        three = [runs.envelope(budget, front), runs.isoflop(budget, swept), by_law.at(budget, ends)]
+        three = [by_envelope.at(budget), by_minima.at(budget), by_law.at(budget, ends)]
         made += [_far(each, budget, flops) for each in three]
         notes += disagreements(three, budget)
     return Sweep(series=points.label, runs=points.n, cost=cost, law=law.name, isoflops=swept, frontier=tuple(front),
@@ -236,69 +236,76 @@ def _sizes(cost: Cost, budget: float, best: float, low: float | None, high: floa
             "tokens_per_param_low": ratio(high), "tokens_per_param_high": ratio(low)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Runs:
-    """What the two approaches that take only the best runs need."""
+class _Lowest:
+    """An approach that takes the lowest losses only: best sizes by a line in logarithms, the loss by a law of FLOPs."""
 
-    points: Points
-    params: Array
-    flops: Array
-    cost: Cost
-    constraints: tuple[Constraint, ...]
-    registry: Registry
+    def __init__(self, approach: str, points: Points, cost: Cost, constraints: Sequence[Constraint],
+                 registry: Registry) -> None:
+        self.approach, self.points, self.cost, self.constraints = approach, points, cost, constraints
+        self.law = registry.items(Law).get(OF_BUDGETS)
+        self.registry = registry
+        self.lack = ""
 
-    def envelope(self, budget: float, front: Sequence[int]) -> Optimum:
-        """Approach 1: the line through the sizes of the runs on the lower envelope."""
-        rows = list(front)
-        blank = self._blank(ENVELOPE, budget)
+    @classmethod
+    def envelope(cls, front: Sequence[int], flops: Array, *given: Any) -> _Lowest:
+        """Approach 1: the runs on the lower envelope."""
+        made, rows = cls(ENVELOPE, *given), list(front)
         if len(rows) < BUDGETS:
-            return replace(blank, reason=Reason("{n} runs on the envelope, needs {least}; add budgets", n=len(rows),
-                                                least=BUDGETS))
-        return self._carried(blank, self.flops[rows], self.params[rows], self.points.response[rows], None, 0, 0.0)
+            made.lack = Reason("{n} runs on the envelope, needs {least}; add budgets", n=len(rows), least=BUDGETS)
+        return made._of(flops[rows], made.points.inputs[PARAMS][rows], made.points.response[rows], None, 0, 0.0)
 
-    def isoflop(self, budget: float, swept: Isoflops) -> Optimum:
-        """Approach 2: the line through the minima of the budgets."""
-        minima, blank = swept.minima, self._blank(ISOFLOP, budget)
+    @classmethod
+    def isoflop(cls, swept: Isoflops, *given: Any) -> _Lowest:
+        """Approach 2: the minima of the budgets."""
+        made, minima = cls(ISOFLOP, *given), swept.minima
         if len(minima) < BUDGETS:
-            return replace(blank, reason=Reason(
+            made.lack = Reason(
                 "{n} budgets have a minimum between their sizes, needs {least}; a budget needs four sizes",
-                n=len(minima), least=BUDGETS))
+                n=len(minima), least=BUDGETS)
         flops, params, loss, error = (np.array([getattr(each, name) for each in minima], dtype=float)
                                       for name in ("flops", "params", "loss", "error"))
-        return self._carried(blank, flops, params, loss, error, swept.dof, swept.sigma)
+        return made._of(flops, params, loss, error, swept.dof, swept.sigma)
 
-    def _blank(self, approach: str, budget: float) -> Optimum:
-        return Optimum(series=self.points.label, approach=approach, flops=budget, response=self.points.name)
+    def _of(self, flops: Array, params: Array, loss: Array, error: Array | None, dof: int, sigma: float) -> _Lowest:
+        """Fits the line and the law, once for all budgets."""
+        if self.cost.inference_tokens and not self.lack:
+            self.lack = Reason("runs at their best for training say nothing of tokens served; see the surface")
+        if not self.lack and np.ptp(flops) == 0:
+            self.lack = Reason("all runs have one budget; add another")
+        if self.lack:
+            return self
+        self.line, self.dof, self.sigma = line(np.log(flops), np.log(params), error, dof), dof, sigma
+        if self.law is not None:
+            self.law = on_axes(self.law, "flops", self.points.name)
+            order = np.argsort(flops, kind="stable")
+            lowest = Points(inputs={"flops": flops[order]}, response=loss[order], name=self.points.name,
+                            series=np.full(len(flops), self.points.label, dtype=object), declared=self.points.declared)
+            self.fit = fit_points(self.law, lowest, {}, self.registry, intervals=False)[0]
+            if self.fit.usable:
+                self.fit = replace(self.fit, basis=for_intervals([solve_points(self.law, lowest)], lowest)[0])
+        return self
 
-    def _carried(self, blank: Optimum, flops: Array, params: Array, loss: Array, error: Array | None, dof: int,
-                 sigma: float) -> Optimum:
-        """Best sizes by a line in logarithms, the loss there by a law of compute."""
-        if self.cost.inference_tokens:
-            return replace(blank, reason=Reason("runs at their best for training say nothing of tokens served; see the "
-                                                "surface"))
-        if np.ptp(flops) == 0:
-            return replace(blank, reason=Reason("all runs have one budget; add another"))
-        best, half = line(np.log(flops), np.log(params), error, dof).at(float(np.log(blank.flops)))
-        made = _sizes(self.cost, blank.flops, best, best - half, best + half)
-        broken = [str(each) for each in self.constraints if not each.allows(made[each.name])]
+    def at(self, budget: float) -> Optimum:
+        """The optimum for the budget."""
+        blank = Optimum(series=self.points.label, approach=self.approach, flops=budget, response=self.points.name,
+                        reason=self.lack)
+        if self.lack:
+            return blank
+        best, half = self.line.at(float(np.log(budget)))
+        sizes = _sizes(self.cost, budget, best, best - half, best + half)
+        broken = [str(each) for each in self.constraints if not each.allows(sizes[each.name])]
         if broken:
             return replace(blank, reason=Reason("its best size breaks {limits}, and beside it it knows no loss; see "
                                                 "the surface", limits=" and ".join(broken)))
-        return replace(blank, **made, **self._loss(blank, flops, loss, sigma, dof))
+        return replace(blank, **sizes, **self._loss(budget))
 
-    def _loss(self, blank: Optimum, flops: Array, loss: Array, sigma: float, dof: int) -> dict[str, Any]:
-        law = self.registry.items(Law).get(OF_BUDGETS)
-        if law is None:
+    def _loss(self, budget: float) -> dict[str, Any]:
+        if self.law is None:
             return {"reason": Reason("no loss, as law '{law}' is not installed", law=OF_BUDGETS)}
-        law = on_axes(law, "flops", self.points.name)
-        order = np.argsort(flops, kind="stable")
-        lowest = Points(inputs={"flops": flops[order]}, response=loss[order], name=self.points.name,
-                        series=np.full(len(flops), self.points.label, dtype=object), declared=self.points.declared)
-        fit = fit_points(law, lowest, {}, self.registry, intervals=False)[0]
-        (made,) = predict_each(law, [(fit, {"flops": blank.flops})])
+        (made,) = predict_each(self.law, [(self.fit, {"flops": budget})])
         ends = {"run_low": made.run_low, "run_high": made.run_high}
-        if sigma and made.value and made.mean_low and made.mean_high:  # minima scatter less than runs
-            t = t_quantile(dof) * sigma
+        if self.sigma and made.value and made.mean_low and made.mean_high:  # minima scatter less than runs
+            t = t_quantile(self.dof) * self.sigma
             ends = {"run_low": made.value * np.exp(-np.hypot(np.log(made.value / made.mean_low), t)),
                     "run_high": made.value * np.exp(np.hypot(np.log(made.mean_high / made.value), t))}
         return {"value": made.value, "mean_low": made.mean_low, "mean_high": made.mean_high, **ends,
@@ -314,9 +321,10 @@ class _Surface:
         self.fit: Fit = fit_points(law, points, {}, registry, intervals=False)[0]
         self.held, self.factor = None, 1.0
         if self.fit.usable:
-            (self.held,) = for_intervals([solve_points(law, points)], points)
+            (held,) = for_intervals([solve_points(law, points)], points)
+            self.factor = float(stretch([held], points)[0]) if held.variance.value is not None else 1.0
+            self.held = replace(held, stretch=self.factor)
             self.fit = replace(self.fit, basis=self.held)
-            self.factor = float(stretch([self.held], points)[0]) if self.held.variance.value is not None else 1.0
 
     def at(self, budget: float, ends: tuple[float, float]) -> Optimum:
         """The optimum for the budget between these log N."""

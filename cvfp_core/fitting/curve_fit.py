@@ -41,6 +41,8 @@ class Solved:
     """Sum of squared residuals, whatever was minimised."""
     corner: Array | None = None
     """(1,) of the Huber loss that is profiled; None: the law's own loss is."""
+    stretch: float | None = None
+    """Times as wide as the rolling back-test wants intervals (`rolling.stretch`); None: it was not asked yet."""
 
     @property
     def found(self) -> bool:

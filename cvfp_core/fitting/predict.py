@@ -127,7 +127,9 @@ def _with_limits(bare: Sequence[Prediction], fits: Sequence[Fit], law: Law) -> l
                  for end, side in ((least if least or law.space == "raw" else None, -1), (most, 1)))
     ends = limits([solved for solved in held for _ in range(2)], goal, run=np.tile([False, True], count), low=low,
                   high=high)
-    factors = stretch(held, every[0]) if len(law.inputs) > 1 else np.ones(count)
+    known = [solved.stretch for solved in held]
+    factors = np.array(known, dtype=float) if None not in known else (
+        stretch(held, every[0]) if len(law.inputs) > 1 else np.ones(count))
     return [_stretched(each, law, float(factor), (mean, run), (float(low[0]), float(high[0])))
             for each, factor, mean, run in zip(bare, factors, ends[::2], ends[1::2], strict=True)]
 
