@@ -182,6 +182,17 @@ def test_how_many_seeds_would_settle_it_is_where_the_interval_ends_at_one():
     assert settled_by(mean, 0.005)["equivalent"] is None  # the estimate itself lies beyond the margin
 
 
+def test_noise_that_pairs_share_leaves_the_interval_of_a_law_for_each():
+    def width(runs):
+        free = one(cvfp.compare(runs, by="optimizer", y="val_loss")).free
+        return np.log(free.high / free.low)
+
+    runs = arms({"a": 1.0, "b": 1.1}, noise=0.002, common=0.006, seeds=40)
+    apart = runs.with_columns(seed=pl.col("seed") + 100 * (pl.col("optimizer") == "b"))
+    correlation = 0.006**2 / (0.006**2 + 0.002**2)
+    assert width(runs) / width(apart) == pytest.approx(np.sqrt(1 - correlation), rel=0.1)
+
+
 def test_the_chance_of_being_best_is_that_of_the_offset():
     def alone(value, error, dof):
         return Belief(values=np.array([value]), errors=np.array([error]), weights=np.ones(1), dof=dof)

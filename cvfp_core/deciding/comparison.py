@@ -141,7 +141,7 @@ def _against(first: str, name: str, runs: Mapping[str, pl.DataFrame], points: Ma
     shared = multiplier.shared(law, points[first], points[name], pairs, logs)
     bent = shared is not None and shared.p_value is not None and shared.p_value < SIGNIFICANT
     top = min(float(points[each].inputs[x].max()) for each in (first, name))
-    free = multiplier.free(law, points[first], points[name], top)
+    free = multiplier.free(law, points[first], points[name], top, pairs, logs)
     if shared is None:
         notes.append(Reason("no multiplier: law '{law}' needs {least} sizes and two pairs, found {n} and {pairs}",
                             law=law.name, least=len(law.parameters), pairs=len(pairs.items),

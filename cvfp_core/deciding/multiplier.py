@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -138,12 +139,14 @@ def _separate(law: Law, left: Points, right: Points, solved: Solved) -> float | 
     return float(special.fdtrc(k - 1, dof, max(solved.rss - apart, 0.0) / (k - 1) / (apart / dof)))
 
 
-def free(law: Law, left: Points, right: Points, at: float) -> Measured | None:
+def free(law: Law, left: Points, right: Points, at: float, pairs: Pairs | None = None, logs: Array | None = None
+         ) -> Measured | None:
     """The logarithm of the multiplier at a size by a law for each arm: how much more the left needs for as much.
 
-    None where a law cannot be fitted, or the left's never gets there.
+    pairs, logs: runs of one size and seed with their (n,) log-ratios; noise that the runs of a pair share does not
+    count. None where a law cannot be fitted, or the left's never gets there.
     """
-    own = replace(law, loss=LeastSquares(), fit=None)
+    (x,), own = law.inputs, replace(law, loss=LeastSquares(), fit=None)
     if min(len(left.sizes), len(right.sizes)) <= len(law.parameters):
         return None
     solved = [solve_points(own, each) for each in (left, right)]
@@ -160,8 +163,8 @@ def free(law: Law, left: Points, right: Points, at: float) -> Measured | None:
             return float("nan")
         return float(optimize.brentq(ahead, -WIDEST, WIDEST))
 
-    value, variance = multiplier(*theta), 0.0
-    for side, each in enumerate(solved):
+    value, variance, pulls = multiplier(*theta), 0.0, []
+    for side, (each, points) in enumerate(zip(solved, (left, right), strict=True)):
         spread, change = covariance(each), np.zeros(len(theta[side]))
         for index, error in enumerate(np.sqrt(np.maximum(np.diag(spread), 0.0))):
             step = 0.05 * error or 1e-6
@@ -169,10 +172,31 @@ def free(law: Law, left: Points, right: Points, at: float) -> Measured | None:
             moved[side][index] += step
             change[index] = (multiplier(*moved) - value) / step
         variance += float(change @ spread @ change)
-    if not np.isfinite(value) or not np.isfinite(variance):
+        slope = each.curve.expand(each.optimum.parameters).slope[0] * each.weights[0][:, None]
+        pulls.append(dict(zip(points.inputs[x], slope @ spread @ change / each.sigma, strict=True)))
+    if pairs is not None and logs is not None and law.space == "log":
+        share, counts = _in_common([each.sigma for each in solved], pairs, logs)
+        variance += 2 * share * sum(n * pulls[0].get(size, 0.0) * pulls[1].get(size, 0.0) for size, n in counts.items())
+    if not np.isfinite(value) or not 0 <= variance < np.inf:
         return None
     return student(value, float(np.sqrt(variance)), sum(each.variance.dof for each in solved), n=left.n + right.n,
                    method="a law for each arm, t interval")
+
+
+def _in_common(sigma: Sequence[float], pairs: Pairs, logs: Array) -> tuple[float, Counter[float]]:
+    """The correlation of the noise of runs of one size and seed, 0 to 1, and how many such pairs each size has.
+
+    sigma: of the arms' runs; the (n,) log-ratios would scatter by both, had the runs nothing in common.
+    """
+    rows = [row for row, each in enumerate(pairs.items) if each.seed is not None]
+    sizes = np.array([pairs.items[row].size for row in rows])
+    counts = Counter(sizes.tolist())
+    if len(rows) <= len(counts):
+        return 0.0, counts
+    _, index = np.unique(sizes, return_inverse=True)
+    rest = logs[rows] - (np.bincount(index, logs[rows]) / np.bincount(index))[index]
+    scatter = float(rest @ rest) / (len(rows) - len(counts))
+    return float(np.clip((sum(each**2 for each in sigma) - scatter) / (2 * np.prod(sigma)), 0, 1)), counts
 
 
 def crossing(law: Law, left: Points, right: Points, low: float, high: float) -> float | None:
