@@ -1,6 +1,6 @@
-"""Moved to cvfp_core.registry.options."""
+"""Moved to cvfp_core.schema.options."""
 
 from cvfp_core.errors import moved
-from cvfp_core.registry.options import *  # noqa: F403
+from cvfp_core.schema.options import *  # noqa: F403
 
-moved(__name__, "cvfp_core.registry.options")
+moved(__name__, "cvfp_core.schema.options")

@@ -18,7 +18,7 @@ from typing import Any
 from cvfp_core import testing
 from cvfp_core.protocol.model import Measures, SharesTokens, TwoPhaseModel
 from cvfp_core.registry import HOOKS, TITLES, hookspecs, kinds
-from cvfp_core.schema import quantities
+from cvfp_core.schema import options, quantities
 
 FILE = Path(__file__).parent / "hooks.md"
 HEAD = """\
@@ -64,14 +64,12 @@ def _second(module: ModuleType, sentence: int) -> str:
 
 
 def _kinds() -> list[str]:
-    """Every dataclass of `kinds`, in the order they stand there, and those of quantities."""
+    """Every dataclass that `kinds` hands out, in the order they stand in their modules."""
     lines = ["## Kinds", "", "Frozen dataclasses of `cvfp_core.registry.kinds`, given by keyword.", ""]
-    for node in ast.parse(inspect.getsource(kinds)).body:
-        if isinstance(node, ast.ClassDef):
-            lines += _kind(node, getattr(kinds, node.name))
-    for node in ast.parse(inspect.getsource(quantities)).body:
-        if isinstance(node, ast.ClassDef) and hasattr(kinds, node.name):
-            lines += _kind(node, getattr(quantities, node.name))
+    for module in (options, kinds, quantities):
+        for node in ast.parse(inspect.getsource(module)).body:
+            if isinstance(node, ast.ClassDef) and hasattr(kinds, node.name):
+                lines += _kind(node, getattr(kinds, node.name))
     return lines
 
 

@@ -1,7 +1,8 @@
 """What is wrong with a run file or its options is said in one line, with exit code 2, before anything is written."""
 
+import json
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,10 +13,11 @@ from cvfp_core.cli.app import app
 from cvfp_core.errors import PluginError, UsageError, shown
 from cvfp_core.registry.kinds import CorpusSource, Option, Preset, VariantFamily
 from cvfp_core.running import config, grid, runfile
+from cvfp_core.running import run as running
 from cvfp_core.running.config import Geometric, Matrix
 from cvfp_core.running.corpora import load_corpus, without_defaults_of_another
 from cvfp_core.schema.cells import Variant
-from cvfp_core.schema.settings import Settings
+from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts, options_of
 
 ALL_KEYS = ("name, variants, matrix, samples, seeds, controls, settings, device, executor, precision, corpus, phase1, "
             "phase2, model, shortcuts")
@@ -51,11 +53,11 @@ def refusal(place, *arguments):
 
 
 SET = {
-    "phase1.learnin_rate=1": "unknown key 'phase1.learnin_rate'; did you mean 'learning_rate'?; known: mode, ",
-    "shortcuts.row_block=true": "unknown key 'shortcuts.row_block'; did you mean 'row_blocks'?; known: token_parts, ",
+    "phase1.learnin_rate=1": "unknown key 'phase1.learnin_rate'; did you mean 'learning_rate'?; known: batch_tokens, ",
+    "shortcuts.row_block=true": "unknown key 'shortcuts.row_block'; did you mean 'row_blocks'?; known: blocked_rank, ",
     "shortcuts.chunked_head=1": "shortcuts.chunked_head must be true or false, not 1",
-    "shortcuts.memory_gib=0": "shortcuts.memory_gib must be above 0, not 0.0",
-    "phase2.epoch=1": "unknown key 'phase2.epoch'; did you mean 'epochs'?; known: learning_rate, ",
+    "shortcuts.memory_gib=0": "shortcuts.memory_gib must be above 0, not 0",
+    "phase2.epoch=1": "unknown key 'phase2.epoch'; did you mean 'epochs'?; known: batch_tokens, ",
     "varients=['x']": f"unknown key 'varients'; did you mean 'variants'?; known: {ALL_KEYS}",
     "phase3.epochs=1": "unknown key 'phase3'; did you mean 'phase2'?",
     "model.num_split=2": "unknown key 'model.num_split'; did you mean 'num_splits'?; known: bias_std, ",
@@ -104,9 +106,9 @@ SET = {
     "phase1=3": "phase1 must be a section, not 3",
     "phase1.learning_rate=fast": 'phase1.learning_rate must be a number, not "fast"',
     "phase1.learning_rate=true": "phase1.learning_rate must be a number, not true",
-    "phase1.learning_rate=0": "phase1.learning_rate must be above 0, not 0.0",
-    "phase1.learning_rate=nan": "phase1.learning_rate must be above 0, not nan",
-    "phase1.learning_rate=inf": "phase1.learning_rate must be above 0, not inf",
+    "phase1.learning_rate=0": "phase1.learning_rate must be above 0, not 0",
+    "phase1.learning_rate=nan": "phase1.learning_rate must be finite, not nan",
+    "phase1.learning_rate=inf": "phase1.learning_rate must be finite, not inf",
     "phase1.learning_rate.x=1": "phase1.learning_rate must be a number, not {x = 1}",
     "phase1.max_iterations=4.5": "phase1.max_iterations must be a whole number, not 4.5",
     "phase1.max_iterations=true": "phase1.max_iterations must be a whole number, not true",
@@ -293,16 +295,54 @@ def test_a_run_file_written_from_a_configuration_reads_as_the_same(installed, tm
     assert again.corpus.options["path"] == odd
 
 
-def test_the_configuration_shown_is_a_run_file_with_the_options_in_it(place):
-    plain = CliRunner().invoke(app, ["run", "--show-config"])
-    assert plain.exit_code == 0
-    assert plain.stdout == runfile.DEFAULT.read_text(encoding="utf-8")
-    result = CliRunner().invoke(app, ["run", "--show-config", "--samples", "4,8", "--set", "phase2.epochs=3"])
-    assert result.exit_code == 0
-    assert tomllib.loads(result.stdout) == tomllib.loads(plain.stdout) | {"samples": [4, 8], "phase2": {"epochs": 3}}
+def test_the_configuration_shown_is_a_whole_run_file_that_gives_the_same_runs(place, tmp_path):
+    file = made_grids.corpus(tmp_path)
+    given = ["run", "--variant", "1L_16d_1tok", "--samples", "4,8", "--corpus", "text"]
+    for assignment in (f"corpus.path={file}", "corpus.vocab_size=300", "corpus.embed_dim=16", "phase2.epochs=3"):
+        given += ["--set", assignment]
+    result = CliRunner().invoke(app, [*given, "--show-config"])
+    assert result.exit_code == 0, result.stderr
+    written = tomllib.loads(result.stdout)
+    assert written["phase2"]["epochs"] == 3
+    assert written["phase1"]["learning_rate"] == 0.01  # of the preset `small`
+    assert set(written["shortcuts"]) == {each.name for each in options_of(Shortcuts)}
     (place / "mine.toml").write_text(result.stdout)
     again = CliRunner().invoke(app, ["run", "mine.toml", "--show-config"])
     assert again.stdout == result.stdout
+    assigned = [each for each in given if "=" in each]
+    plans = [running.plan(None, {"variants": ["1L_16d_1tok"], "samples": [4, 8]}, ["corpus.name=text", *assigned]),
+             running.plan("mine.toml")]
+    ids = [[cell.run_id for cell in plan.cells] for plan in plans]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 2
+
+
+def test_every_key_of_a_run_file_is_listed_with_its_meaning():
+    listed = json.loads(CliRunner().invoke(app, ["settings", "--json"]).stdout)
+    names = [key["name"] for key in listed]
+    for section, kind in (("phase1", Phase1Settings), ("phase2", Phase2Settings), ("shortcuts", Shortcuts)):
+        assert [name for name in names if name.startswith(section)] == [
+            f"{section}.{each.name}" for each in fields(kind)]
+    assert {name for name in names if "." not in name} == set(config.RunFile.model_fields) - {
+        "matrix", "corpus", "executor", "phase1", "phase2", "model", "shortcuts"}
+    assert [key["name"] for key in listed if not key["meaning"]] == []
+    assert "corpus 'jsonl'" in {key["of"] for key in listed}
+
+
+def test_a_setting_is_shown_by_either_name_with_its_value_under_a_preset():
+    shown = CliRunner().invoke(app, ["settings", "dist_reg_weight", "--settings", "v1"], env={"COLUMNS": "80"}).stdout
+    assert "0.8" in shown
+    assert "default 0.9" in shown
+    assert "from 0 to 1" in shown
+    (key,) = json.loads(CliRunner().invoke(app, ["settings", "phase2.epochs", "--json"]).stdout)
+    assert (key["value"], key["default"], key["unit"]) == (30, 20, "epochs")
+    wrong = CliRunner().invoke(app, ["settings", "learnin_rate"])
+    assert wrong.exit_code == 2
+    assert "did you mean 'learning_rate'" in wrong.stderr
+
+
+def test_a_key_without_its_section_is_answered_with_where_it_stands(place):
+    assert "did you mean phase1.learning_rate or phase2.learning_rate?" in refusal(place, "--set", "learning_rate=0.1")
 
 
 def test_cells_are_every_combination_small_sizes_first(installed, tmp_path):

@@ -144,6 +144,10 @@ def test_forecasts_from_runs_of_others_take_one_command_and_print_what_the_readm
         made_docs.assert_printed(printed, made_docs.step(line, tmp_path, env, "README.md")[0], command)
 
 
+def test_the_page_of_settings_is_what_the_program_gives():
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == generator("make_settings_md").page()
+
+
 def test_the_page_of_hooks_is_what_the_program_gives():
     assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == generator("make_hooks_md").page()
 

@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from cvfp_core import registry
-from cvfp_core.cli import check, compare, fit, ingest, laws, optimum, plugin, plugins, predict, report, run, show
+from cvfp_core.cli import (
+    check,
+    compare,
+    fit,
+    ingest,
+    laws,
+    optimum,
+    plugin,
+    plugins,
+    predict,
+    report,
+    run,
+    settings,
+    show,
+)
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
 from cvfp_core.version import __version__
@@ -77,5 +91,6 @@ command("laws", laws.laws)
 command("check", check.check)
 command("report", report.report)
 command("plugins", plugins.plugins)
+command("settings", settings.settings)
 command("new", plugin.new, _plugin)
 app.add_typer(_plugin, name="plugin")

@@ -35,7 +35,7 @@ def run(
         str | None,
         typer.Option("--corpus", help="Corpus source; its options by --set corpus.KEY=VALUE."),
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; repeat for several.")] = None,
+    seed: Annotated[list[str] | None, typer.Option("--seed", help="Seeds, comma-separated: 1,2,3.")] = None,
     controls: Annotated[
         bool,
         typer.Option("--controls", help="Run every cell also with an untrained and with a zero context, to compare."),
@@ -65,7 +65,9 @@ def run(
         bool,
         typer.Option("--dry-run", help="Print the plan: cells, tokens, parameters, FLOPs, time."),
     ] = False,
-    show_config: Annotated[bool, typer.Option("--show-config", help="Print the run file that would be used.")] = False,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print the whole run file that would be used, with comments."),
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
     template: Annotated[str | None, typer.Option("--template", hidden=True)] = None,
 ) -> None:
@@ -82,8 +84,8 @@ def run(
     from cvfp_core.running import run as running
 
     overrides = _overrides(
-        name=name, variants=variant, samples=_sizes(samples), settings=settings, seeds=seed, device=device,
-        controls=controls or None,
+        name=name, variants=variant, samples=_whole("--samples", samples), settings=settings, device=device,
+        seeds=_whole("--seed", ",".join(seed) if seed else None), controls=controls or None,
     )
     named = {"corpus.name": corpus, "executor.name": executor}
     named = {key: value for key, value in named.items() if value}
@@ -91,10 +93,10 @@ def run(
     assignments = [*(f"{key}={json.dumps(value)}" for key, value in named.items()), *(set_ or [])]
     if show_config:
         from cvfp_core import registry
-        from cvfp_core.running import config, runfile
+        from cvfp_core.running import config, keys
 
-        asked = config.read(run_file, overrides, assignments, registry.installed())
-        print(runfile.as_toml(asked.written) if overrides or assignments else runfile.text(run_file), end="")
+        known = registry.installed()
+        print(keys.run_file(config.read(run_file, overrides, assignments, known), known), end="")
         return
     if dry_run:
         from cvfp_core.cli.plan import print_plan
@@ -159,10 +161,11 @@ def _refuse_twice(given: Sequence[str], assignments: Sequence[str]) -> None:
                 raise UsageError(f"{_FLAGS[name]} and --set {assignment} both say what {name} is; give one of them")
 
 
-def _sizes(text: str | None) -> list[int] | None:
+def _whole(option: str, text: str | None) -> list[int] | None:
+    """Whole numbers separated by commas."""
     if text is None:
         return None
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--samples takes whole numbers separated by commas, not '{text}'") from None
+        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text}'") from None

@@ -19,9 +19,9 @@ from cvfp_core.fitting.predict import Prediction, predict
 from cvfp_core.fitting.ray import together
 from cvfp_core.registry import Registry, culprits, installed
 from cvfp_core.registry.kinds import Law
-from cvfp_core.registry.options import resolve
 from cvfp_core.schema import series
 from cvfp_core.schema.fits import Fit, Points, Reason
+from cvfp_core.schema.options import resolve
 from cvfp_core.schema.quantities import Quantity
 from cvfp_core.schema.series import SERIES
 from cvfp_core.schema.settings import Scalar

@@ -16,8 +16,9 @@ from cvfp_core.ingesting import tags
 from cvfp_core.ingesting.aliases import adopt, names_of
 from cvfp_core.ingesting.content import add_identity, once, safe, told_apart
 from cvfp_core.ingesting.lines import shown
-from cvfp_core.registry import Registry, options
+from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import IngestOptions, VariantFamily
+from cvfp_core.schema import options
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.found import Curve, FoundRun
 from cvfp_core.schema.quantities import Quantity, of

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from cvfp_core.schema.cells import Cell, Emit, Variant
 from cvfp_core.schema.found import Found, Take
+from cvfp_core.schema.options import Option as Option
+from cvfp_core.schema.options import Scalar
 from cvfp_core.schema.quantities import Follows as Follows
 from cvfp_core.schema.quantities import Quantity as Quantity
-from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     import lmfit
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
     from cvfp_core.schema.claims import Finding
     from cvfp_core.schema.fits import Fit, Points
     from cvfp_core.schema.models import TwoPhaseModel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One setting that a plugin's item takes: its name, default, meaning, and the values allowed if they are few."""
-
-    name: str
-    default: Scalar | None
-    help: str
-    choices: tuple[Scalar, ...] = ()
-    minimum: float | None = None
 
 
 ENVELOPE = Option(name="envelope", default=None, help="weight of runs above the law: below 1 for the lower envelope of "

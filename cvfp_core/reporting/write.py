@@ -14,11 +14,11 @@ from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Template
-from cvfp_core.registry.options import resolve
 from cvfp_core.reporting.language import translations
 from cvfp_core.reporting.names import View
 from cvfp_core.reporting.render import names_used, render, trees
 from cvfp_core.reporting.view import Asked, Facts
+from cvfp_core.schema.options import resolve
 
 __all__ = ["Asked", "Written", "find", "write"]
 

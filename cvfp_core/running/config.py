@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from cvfp_core.errors import PluginError, UsageError, shown, suggestion
-from cvfp_core.registry import Registry, options
+from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Preset, VariantFamily
 from cvfp_core.running import runfile
 from cvfp_core.running.corpora import without_defaults_of_another
+from cvfp_core.schema import options
 from cvfp_core.schema.cells import CorpusChoice
-from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts
+from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts, options_of
 
 _Positive = Annotated[int, Field(ge=1, strict=True)]
 _Count = Annotated[int, Field(ge=1, le=1000, strict=True)]
@@ -66,20 +67,24 @@ _Section = TypeVar("_Section")
 _NAME = r"^\w([\w.\-+ ]*[\w.\-+])?$"
 
 
-class _RunFile(BaseModel):
+class RunFile(BaseModel):
     """The run file as written; every key has a meaning, no other is allowed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Annotated[str, Field(pattern=_NAME, max_length=100)] = "default"
-    variants: list[str] = []
-    matrix: Matrix | None = None
-    samples: _Sizes
-    seeds: Annotated[list[_Seed], Field(min_length=1)] = [42]
-    controls: Annotated[bool, Field(strict=True)] = False
-    settings: str | None = None
-    device: str = "auto"
+    name: Annotated[str, Field(pattern=_NAME, max_length=100, description="label of the experiment, and its folder "
+                               "under runs/")] = "default"
+    variants: Annotated[list[str], Field(description="models, such as 1L_128d_2tok")] = []
+    matrix: Annotated[Matrix | None, Field(description="further variants by rule")] = None
+    samples: Annotated[_Sizes, Field(description="training documents of a run")]
+    seeds: Annotated[list[_Seed], Field(min_length=1, description="every cell is run with each")] = [42]
+    controls: Annotated[bool, Field(strict=True, description="run every cell also with an untrained and with a zero "
+                                    "context")] = False
+    settings: Annotated[str | None, Field(description="preset that [phase1], [phase2] and [model] override; `cvfp "
+                                          "plugins` lists them")] = None
+    device: Annotated[str, Field(description="auto, cpu, cuda, cuda:N or mps")] = "auto"
     executor: _Named = {"name": "local"}
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: Annotated[Literal["float32", "bfloat16"] | None, Field(
+        description="of matrix products; losses, contexts and metrics stay float32")] = None
     corpus: dict[str, Any] = {"name": "embedded"}
     phase1: dict[str, Any] = {}
     phase2: dict[str, Any] = {}
@@ -118,7 +123,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         default = runfile.parse(None)["corpus"]
         data["corpus"] = without_defaults_of_another(data["corpus"], default, assignments, registry)
     try:
-        run = _RunFile.model_validate(data)
+        run = RunFile.model_validate(data)
     except ValidationError as error:
         raise UsageError(_explain(error)) from None
     for section in ("corpus", "model", "executor"):
@@ -202,31 +207,14 @@ def settings_from(*layers: Mapping[str, Any]) -> Settings:
 
 
 def _section(section: str, kind: type[_Section], given: Mapping[str, Any]) -> _Section:
-    try:
-        return kind(**_typed(section, kind, given))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _typed(section: str, kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """The values for the dataclass's fields, an int taken where a float is asked for."""
-    known = {each.name: str(each.type) for each in fields(kind)}
-    typed = {}
-    for name, value in given.items():
-        if name not in known:
-            raise UsageError(f"unknown key '{section}.{name}'{suggestion(name, known)}; known: {', '.join(known)}")
-        expected = known[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = {"float": number, "int": number and isinstance(value, int), "bool": isinstance(value, bool)}
-        if not fits.get(expected, True):
-            raise UsageError(f"{section}.{name} must be {_WORDS[expected]}, not {shown(value)}")
-        if expected == "float":
-            value = float(value)
-        typed[name] = value
-    return typed
+    known = options_of(kind)
+    values = options.resolve(section, known, given)
+    numbers = {option.name for option in known if isinstance(option.default, float)}
+    return kind(**{name: float(value) if name in numbers else value  # type: ignore[arg-type]
+                   for name, value in values.items()})
 
 
-_WORDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 _RULES = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -257,6 +245,8 @@ def _explain(error: ValidationError) -> str:
     if place and isinstance(place[-1], int):
         where += f" (entry {place[-1] + 1})"
     if problem["type"] == "extra_forbidden":
+        if len(place) == 1 and (full := _elsewhere(str(place[0]))):
+            return f"unknown key '{where}': did you mean {full}?"
         known = _known_keys(place[:-1])
         return f"unknown key '{where}'{suggestion(str(place[-1]), known)}; known: {', '.join(known)}"
     if problem["type"] == "missing":
@@ -268,4 +258,11 @@ def _explain(error: ValidationError) -> str:
 
 def _known_keys(section: Sequence[Any]) -> list[str]:
     kinds: dict[str, type[BaseModel]] = {"samples": Geometric, "matrix": Matrix}
-    return list((kinds[str(section[0])] if section else _RunFile).model_fields)
+    return list((kinds[str(section[0])] if section else RunFile).model_fields)
+
+
+def _elsewhere(name: str) -> str:
+    """Where a key stands that was given without its section: `phase1.learning_rate or phase2.learning_rate`."""
+    sections = {"phase1": Phase1Settings, "phase2": Phase2Settings, "shortcuts": Shortcuts}
+    return " or ".join(f"{section}.{name}" for section, kind in sections.items()
+                       if name in {option.name for option in options_of(kind)})

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import PluginError, UsageError
-from cvfp_core.registry import Registry, options
+from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, CorpusSource
+from cvfp_core.schema import options
 from cvfp_core.schema.cells import CorpusChoice
 
 REPEATED = 0.15

@@ -11,10 +11,11 @@ from typing import get_args
 import polars as pl
 
 from cvfp_core.errors import UsageError
-from cvfp_core.registry import Registry, options
+from cvfp_core.registry import Registry
 from cvfp_core.registry.entry_points import OURS
 from cvfp_core.registry.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.running.config import RunConfig
+from cvfp_core.schema import options
 from cvfp_core.schema.cells import Cell, Variant
 from cvfp_core.schema.settings import Phase1Mode, Scalar, Settings, flatten
 

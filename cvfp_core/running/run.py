@@ -15,11 +15,11 @@ from typing import Any
 import polars as pl
 
 from cvfp_core import registry as registries
-from cvfp_core.registry import Registry, options
+from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, Executor
 from cvfp_core.running import config, grid
 from cvfp_core.running.corpora import leak, load_corpus, refuse_options_of_another
-from cvfp_core.schema import store
+from cvfp_core.schema import options, store
 from cvfp_core.schema.cells import Cell, Emit
 from cvfp_core.schema.settings import Scalar
 

@@ -1,75 +1,79 @@
 """Everything of the protocol that is not the variant, the data or the machine, as frozen values."""
 
+# ruff: noqa: RUF009 (`_setting` makes a field)
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import inf
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from cvfp_core.errors import shown
+from cvfp_core.schema.options import Option
+from cvfp_core.schema.options import Scalar as Scalar
 
-Scalar = str | int | float | bool
 Phase1Mode = Literal["trained", "untrained", "zero-context"]
+PUBLISHED = "published experiments v3, v4"
 
 
-def _require(section: str, rules: Mapping[str, tuple[bool, str]], values: object) -> None:
-    for name, (holds, rule) in rules.items():
-        if not holds:
-            raise ValueError(f"{section}.{name} must be {rule}, not {shown(getattr(values, name))}")
+def _setting(default: Any, help: str, **about: Any) -> Any:
+    """A field with what it means and the values it may have; see `Option`."""
+    return field(default=default, metadata={"help": help, **about})
+
+
+def options_of(section: type) -> tuple[Option, ...]:
+    """The settings of a section such as `Phase1Settings`."""
+    return tuple(Option(name=each.name, default=cast(Scalar, each.default), **each.metadata)
+                 for each in fields(section))
+
+
+def _check(section: str, values: Any) -> None:
+    for option in options_of(type(values)):
+        value = getattr(values, option.name)
+        if rule := option.problem(value):
+            raise ValueError(f"{section}.{option.name} must be {rule}, not {shown(value)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase1Settings:
     """How contexts are learned. The defaults are those of the published experiments v3 and v4."""
 
-    mode: Phase1Mode = "trained"
-    """`untrained` and `zero-context` are controls: a random block, and no context at all."""
-    learning_rate: float = 0.002
-    max_iterations: int = 60
-    min_iterations: int = 5
-    batch_tokens: int = 5000
-    """Part of the loss: the diversity term is a mean over the batch."""
-    context_noise: float = 0.1
-    dist_reg_weight: float = 0.9
-    gradient_clip: float = 1.0
-    convergence_threshold: float = 0.03
-    converged_ratio: float = 0.99
+    mode: Phase1Mode = _setting("trained", "how contexts come about; the others are controls: a random block, and no "
+                                "context at all", choices=get_args(Phase1Mode))
+    learning_rate: float = _setting(0.002, "of Adam", above=0, source=PUBLISHED)
+    max_iterations: int = _setting(60, "passes over the tokens after which Phase 1 ends in any case", minimum=2,
+                                   unit="iterations", source=PUBLISHED)
+    min_iterations: int = _setting(5, "passes before it may end", minimum=2, unit="iterations", source=PUBLISHED)
+    batch_tokens: int = _setting(5000, "batch; part of the loss, whose diversity term is a mean over it", minimum=1,
+                                 unit="tokens", source=PUBLISHED)
+    context_noise: float = _setting(0.1, "standard deviation of the noise that is added to previous contexts",
+                                    minimum=0, source=PUBLISHED)
+    dist_reg_weight: float = _setting(0.9, "weight of the diversity term; the rest is that of the fixed point",
+                                      minimum=0, maximum=1, source=PUBLISHED)
+    gradient_clip: float = _setting(1.0, "largest norm of a gradient", above=0, source=PUBLISHED)
+    convergence_threshold: float = _setting(0.03, "mean squared change of a context below which it has "
+                                            "converged", above=0, source=PUBLISHED)
+    converged_ratio: float = _setting(0.99, "share of converged contexts at which Phase 1 ends", above=0, maximum=1,
+                                      source=PUBLISHED)
 
     def __post_init__(self) -> None:
-        _require("phase1", {
-            "mode": (self.mode in get_args(Phase1Mode), f"one of {', '.join(get_args(Phase1Mode))}"),
-            "learning_rate": (0 < self.learning_rate < inf, "above 0"),
-            "max_iterations": (self.max_iterations >= 2, "at least 2"),
-            "min_iterations": (self.min_iterations >= 2, "at least 2"),
-            "batch_tokens": (self.batch_tokens >= 1, "at least 1"),
-            "context_noise": (0 <= self.context_noise < inf, "0 or above"),
-            "dist_reg_weight": (0 <= self.dist_reg_weight <= 1, "from 0 to 1"),
-            "gradient_clip": (0 < self.gradient_clip < inf, "above 0"),
-            "convergence_threshold": (0 < self.convergence_threshold < inf, "above 0"),
-            "converged_ratio": (0 < self.converged_ratio <= 1, "above 0 and at most 1"),
-        }, self)
+        _check("phase1", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase2Settings:
     """How tokens are predicted from frozen contexts."""
 
-    learning_rate: float = 0.001
-    epochs: int = 20
-    batch_tokens: int = 512
-    """The research code took 512 on a CPU and as many as fitted on a GPU; here it is always what it says."""
-    gradient_clip: float = 1.0
-    patience: int = 1
+    learning_rate: float = _setting(0.001, "of Adam", above=0, source=PUBLISHED)
+    epochs: int = _setting(20, "most epochs", minimum=1, unit="epochs", source=PUBLISHED)
+    batch_tokens: int = _setting(512, "batch; the research code took 512 on a CPU and as many as fitted on a GPU, here "
+                                 "it is always what it says", minimum=1, unit="tokens", source=PUBLISHED)
+    gradient_clip: float = _setting(1.0, "largest norm of a gradient", above=0, source=PUBLISHED)
+    patience: int = _setting(1, "epochs without a better validation loss after which training ends", minimum=1,
+                             unit="epochs", source=PUBLISHED)
 
     def __post_init__(self) -> None:
-        _require("phase2", {
-            "learning_rate": (0 < self.learning_rate < inf, "above 0"),
-            "epochs": (self.epochs >= 1, "at least 1"),
-            "batch_tokens": (self.batch_tokens >= 1, "at least 1"),
-            "gradient_clip": (0 < self.gradient_clip < inf, "above 0"),
-            "patience": (self.patience >= 1, "at least 1"),
-        }, self)
+        _check("phase2", self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,30 +83,26 @@ class Shortcuts:
     They do not decide a result, so they are not part of a run id; tests/test_shortcuts.py states the tolerances.
     """
 
-    token_parts: bool = True
-    """What a layer computes from tokens alone: once for each distinct token of a stream."""
-    row_blocks: bool = True
-    """Phase 1 takes a batch through the model in blocks that stay in the cache, the loss's gradient in closed form."""
-    parallel_validation: bool = True
-    """Contexts along a stream: chunks side by side, every seam verified."""
-    blocked_rank: bool = True
-    """Effective rank: the Gram matrix in float32 blocks summed in float64; all in float64 where that is too coarse."""
-    chunked_head: bool = True
-    """Phase 2: the vocabulary in chunks, the loss and its gradient in one pass."""
-    fused_optimizer: bool = True
-    """Adam as one kernel."""
-    fast_products: bool = True
-    """float32 matrix products on a CPU: by the library that is faster here."""
-    memory_gib: float = 4.0
-    """Contexts larger than this are kept in a file that is mapped into memory; CPU only."""
+    token_parts: bool = _setting(True, "compute what a layer makes of tokens alone once for each distinct token")
+    row_blocks: bool = _setting(True, "take a Phase-1 batch through the model in blocks that stay in the cache, with "
+                                "the loss's gradient in closed form")
+    parallel_validation: bool = _setting(True, "compute contexts along a stream in chunks side by side, every seam "
+                                         "verified")
+    blocked_rank: bool = _setting(True, "effective rank by a Gram matrix in float32 blocks summed in float64, all in "
+                                  "float64 where that is too coarse")
+    chunked_head: bool = _setting(True, "take the vocabulary in chunks in Phase 2, loss and gradient in one pass")
+    fused_optimizer: bool = _setting(True, "Adam as one kernel")
+    fast_products: bool = _setting(True, "compute float32 matrix products on a CPU by the library that is faster here")
+    memory_gib: float = _setting(4.0, "keep larger contexts in a file that is mapped into memory; CPU only", above=0,
+                                 unit="GiB")
 
     def __post_init__(self) -> None:
-        _require("shortcuts", {"memory_gib": (self.memory_gib > 0, "above 0")}, self)
+        _check("shortcuts", self)
 
     @classmethod
     def none(cls) -> Shortcuts:
         """The plain computation throughout."""
-        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=inf)
+        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cvfp_core.registry import options as given_options
 from cvfp_core.registry.kinds import Corpus, CorpusSource
 from cvfp_core.running.corpora import load_corpus
+from cvfp_core.schema import options as given_options
 from cvfp_core.schema.cells import CorpusChoice
 from cvfp_core.schema.settings import Scalar
 from cvfp_core.testing.expecting import expect, raised

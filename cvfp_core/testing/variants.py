@@ -16,9 +16,9 @@ from torch import Tensor
 from cvfp_core.protocol.model import TwoPhaseModel, parameter_count, token_windows
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.registry import load
-from cvfp_core.registry import options as given_options
 from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
 from cvfp_core.running import grid
+from cvfp_core.schema import options as given_options
 from cvfp_core.schema.cells import Cell, CorpusChoice, Event, Variant
 from cvfp_core.schema.records import Record
 from cvfp_core.schema.settings import Phase1Mode, Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts

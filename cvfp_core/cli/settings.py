@@ -1,0 +1,75 @@
+"""`cvfp settings`: every key of a run file, what it means and its value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cvfp_core.cli import asked
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cvfp_core.running.keys import Key
+
+
+def settings(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A key, with or without its section, or a section.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--settings", metavar="PRESET", help="Values under this preset.")] = None,
+    run_file: Annotated[
+        Path | None, typer.Option("--run", metavar="RUN.toml", help="Values of this run file. Default: the default "
+                                  "run's.")] = None,
+    json_: asked.Json = False,
+) -> None:
+    """List what a run file can set: values, defaults, units, meanings."""
+    from cvfp_core.registry import installed
+    from cvfp_core.running import config, keys
+
+    registry = installed()
+    made = config.read(run_file, {"settings": preset} if preset else {}, (), registry)
+    made_of = keys.keys(made, registry, every=json_ or name is not None)
+    chosen = made_of if name is None else keys.named(made_of, name)
+    if json_:
+        asked.show_json([key.as_dict() for key in chosen])
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_table(chosen, whole=name is not None))
+    if name is None:
+        console.print("\noptions of other corpora, executors and families: cvfp settings corpus, executor, model",
+                      style="dim", soft_wrap=True)
+
+
+def _table(chosen: tuple[Key, ...], *, whole: bool) -> Table:
+    """whole: with what each key may be, and where its default comes from."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from cvfp_core.errors import shown
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("key", header_style="bold", no_wrap=True)
+    table.add_column("value", header_style="bold", overflow="fold", max_width=20)
+    table.add_column("meaning", header_style="bold")
+    before = ""
+    for key in chosen:
+        *section, name = key.name.split(".")
+        heading = f"[{section[0]}]{f' of {key.of}' if key.of else ''}" if section else ""
+        if heading != before:
+            if table.row_count:
+                table.add_row()
+            table.add_row(Text(heading, style="bold"))
+            before = heading
+        value = Text("-" if key.value is None else shown(key.value))
+        if key.value != key.default and key.default not in (None, []):
+            value.append(f"\ndefault {shown(key.default)}", style="dim")
+        about = Text(key.meaning + (f" ({key.unit})" if key.unit else ""))
+        lines = (key.values, key.source and f"default of the {key.source}") if whole else ()
+        about.append("".join(f"\n{line}" for line in lines if line), style="dim")
+        table.add_row(Text(("  " if section else "") + name), value, about)
+    return table
