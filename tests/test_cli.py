@@ -393,3 +393,20 @@ def test_an_option_is_there_and_reads_the_same_in_every_command(option):
     declared = {command: each for command, each in declared.items() if (command, option) not in OF_ARMS}
     if option != "--law":  # several to fit, one to predict
         assert len({(each.help, each.metavar, each.multiple) for each in declared.values()}) == 1
+
+
+@pytest.mark.parametrize(("typed", "offered"), [
+    ("fit x --law satur", ["saturating"]), ("run --settings small-", ["small-transformer"]), ("predic", ["predict"]),
+    ("fit {runs} --x val_p", ["val_ppl"]), ("fit nowhere.csv --x val_p", []), ("fit --x val_p", []),
+])
+def test_a_shell_completes_names_of_items_and_columns(tmp_path, typed, offered):
+    (tmp_path / "runs.csv").write_text("train_tokens,val_ppl\n1000,50\n2000,40\n")
+    words = f"cvfp {typed.format(runs=tmp_path / 'runs.csv')}"
+    asked = {"_CVFP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    result = CliRunner().invoke(app, [], prog_name="cvfp", env=asked)
+    assert result.stdout.split() == offered
+    assert result.stderr == ""
+
+
+def test_help_has_a_short_flag():
+    assert CliRunner().invoke(app, ["fit", "-h"]).stdout == CliRunner().invoke(app, ["fit", "--help"]).stdout

@@ -35,7 +35,7 @@ app = typer.Typer(
     help="Scaling-law analysis of language-model experiments: run the two-phase protocol, fit laws, write reports.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
 

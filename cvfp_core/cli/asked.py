@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cvfp_core.cli import completing
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, logs, or tables.")]
 X = Annotated[
-    str | None, typer.Option("--x", metavar="COLUMN", help="What a curve is a function of. Default: its law's input.")
+    str | None, typer.Option("--x", metavar="COLUMN", autocompletion=completing.columns,
+                             help="What a curve is a function of. Default: its law's input.")
 ]
 Y = Annotated[
-    str | None, typer.Option("--y", metavar="COLUMN", help="What a curve explains. Default: its law's response.")
+    str | None, typer.Option("--y", metavar="COLUMN", autocompletion=completing.columns,
+                             help="What a curve explains. Default: its law's response.")
 ]
 By = Annotated[
     list[str] | None,
-    typer.Option("--by", metavar="COLUMN", help="Column that tells series apart; may be repeated. Default: experiment, "
+    typer.Option("--by", metavar="COLUMN", autocompletion=completing.columns,
+                 help="Column that tells series apart; may be repeated. Default: experiment, "
                  "variant."),
 ]
 Where = Annotated[
@@ -38,7 +42,8 @@ Map = Annotated[
                  "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
 ]
 Weights = Annotated[
-    str | None, typer.Option("--weights", metavar="COLUMN", help="Column of the runs' weights in what is minimised.")
+    str | None, typer.Option("--weights", metavar="COLUMN", autocompletion=completing.columns,
+                             help="Column of the runs' weights in what is minimised.")
 ]
 NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml that lies beside the files.")]
 Take = Annotated[
@@ -50,12 +55,15 @@ At = Annotated[
     typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "
                  "(ten times each series' largest); may be repeated."),
 ]
-Law = Annotated[str, typer.Option("--law", metavar="NAME", help="A law, or auto: chosen from the runs given.")]
+Law = Annotated[str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
+                                  help="A law, or auto: chosen from the runs given.")]
 Laws = Annotated[
-    list[str] | None, typer.Option("--law", metavar="NAME", help="A law to fit; may be repeated. See `cvfp laws`.")
+    list[str] | None, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
+                                   help="A law to fit; may be repeated. See `cvfp laws`.")
 ]
 Along = Annotated[
-    str | None, typer.Option("--along", metavar="COLUMN", help="Input along which laws are back-tested, or flops. "
+    str | None, typer.Option("--along", metavar="COLUMN", autocompletion=completing.columns,
+                             help="Input along which laws are back-tested, or flops. "
                              "Default: x.")
 ]
 LawOptions = Annotated[

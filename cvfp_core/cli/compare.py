@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cvfp_core.cli import asked
+from cvfp_core.cli import asked, completing
 
 
 def compare(
@@ -20,7 +20,8 @@ def compare(
                                        "baseline; may be repeated.")
     ] = None,
     law: Annotated[
-        str, typer.Option("--law", metavar="NAME", help="The curve that multipliers are by.")
+        str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
+                          help="The curve that multipliers are by.")
     ] = "saturating",
     x: asked.X = None,
     y: asked.Y = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cvfp_core.cli import asked
+from cvfp_core.cli import asked, completing
 
 
 def optimum(
@@ -16,7 +16,8 @@ def optimum(
         str | None, typer.Option("--flops", metavar="C[,C...]", help="Budgets in FLOPs: 1e21,1e22.")
     ] = None,
     law: Annotated[
-        str, typer.Option("--law", metavar="NAME", help="A law of params and train_tokens.")
+        str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
+                          help="A law of params and train_tokens.")
     ] = "chinchilla",
     convention: Annotated[
         str, typer.Option("--convention", metavar="NAME", help="How FLOPs are counted: 6ND, 6ND-non-embedding, or a "

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cvfp_core.cli import asked
+from cvfp_core.cli import asked, completing
 
 
 def predict(
@@ -16,7 +16,8 @@ def predict(
         str | None, typer.Option("--tokens", metavar="N", help="Short for --at train_tokens=N: 5e6, 2M, 10x.")
     ] = None,
     laws: Annotated[
-        list[str] | None, typer.Option("--law", metavar="NAME", help="A law, or several to choose from. Default: auto.")
+        list[str] | None, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
+                                       help="A law, or several to choose from. Default: auto.")
     ] = None,
     x: asked.X = None,
     y: asked.Y = None,

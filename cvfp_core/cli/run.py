@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cvfp_core.cli import completing
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ def run(
         typer.Option("--variant", help="Variant such as 1L_128d_2tok; repeat for several."),
     ] = None,
     samples: Annotated[str | None, typer.Option("--samples", help="Sample sizes, comma-separated: 16,64,256.")] = None,
-    settings: Annotated[str | None, typer.Option("--settings", help="Settings preset, such as small or v3.")] = None,
+    settings: Annotated[str | None, typer.Option("--settings", autocompletion=completing.named("Preset"),
+                                                 help="Settings preset, such as small or v3.")] = None,
     corpus: Annotated[
         str | None,
-        typer.Option("--corpus", help="Corpus source; its options by --set corpus.KEY=VALUE."),
+        typer.Option("--corpus", autocompletion=completing.named("CorpusSource"),
+                     help="Corpus source; its options by --set corpus.KEY=VALUE."),
     ] = None,
     seed: Annotated[list[str] | None, typer.Option("--seed", help="Seeds, comma-separated: 1,2,3.")] = None,
     controls: Annotated[
@@ -49,7 +52,8 @@ def run(
     name: Annotated[str | None, typer.Option("--name", help="Label of the experiment and its folder.")] = None,
     executor: Annotated[
         str | None,
-        typer.Option("--executor", metavar="NAME", help="What executes the cells; its options by --set "
+        typer.Option("--executor", metavar="NAME", autocompletion=completing.named("Executor"),
+                     help="What executes the cells; its options by --set "
                      "executor.KEY=VALUE. `cvfp plugins` lists them."),
     ] = None,
     jobs: Annotated[
@@ -58,7 +62,8 @@ def run(
     ] = 0,
     stop_rule: Annotated[
         list[str] | None,
-        typer.Option("--stop-rule", metavar="NAME", help="Rule that may end runs early; repeat for several. See "
+        typer.Option("--stop-rule", metavar="NAME", autocompletion=completing.named("StopRule"),
+                     help="Rule that may end runs early; repeat for several. See "
                      "`cvfp plugins`."),
     ] = None,
     dry_run: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cvfp_core.cli import asked
+from cvfp_core.cli import asked, completing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +19,8 @@ def settings(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A key, with or without its section, or a section.")] = None,
     preset: Annotated[
-        str | None, typer.Option("--settings", metavar="PRESET", help="Values under this preset.")] = None,
+        str | None, typer.Option("--settings", metavar="PRESET", autocompletion=completing.named("Preset"),
+                                 help="Values under this preset.")] = None,
     run_file: Annotated[
         Path | None, typer.Option("--run", metavar="RUN.toml", help="Values of this run file. Default: the default "
                                   "run's.")] = None,

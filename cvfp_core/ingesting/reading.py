@@ -126,6 +126,8 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
                   for name, _, problem in (text.partition(": ") for text in made.skipped)]
         duplicates = sum(file.runs for file in made.files) - made.records.height
         notes = made.notes
+    if not frames:
+        raise UsageError("no runs given; name a folder of runs, a log or a table, or give a frame")
     together = pl.concat(frames, how="diagonal_relaxed")
     records = together
     if "content" in records.columns:
