@@ -35,16 +35,23 @@ def finding(
     caveats: Sequence[str | Caveat] = (),
     table: Table | None = None,
     of_phase2: bool = True,
+    counts: str = "series",
 ) -> Finding:
-    """The finding of one estimate. over: what n counts, added to the method. `test_all` fills in the analysis."""
+    """The finding of one estimate. over: what n counts, added to the method. `test_all` fills in the analysis.
+
+    counts: what n is a number of, in the plural, for the caveat that there are too few.
+    """
+    few = measured.n < measured.least and judged.verdict == "inconclusive"
+    needs = [Caveat(text=NEEDS, values={"least": measured.least, "n": measured.n, "counts": counts})] if few else []
     return Finding(
         analysis="", key=key, question=question, claim=claim, values=values or {}, verdict=judged.verdict,
         estimate=measured.estimate, low=measured.low, high=measured.high, unit=unit, n=measured.n,
         method=", ".join(part for part in (measured.method, over) if part), p_value=judged.p_value,
-        caveats=tuple(caveats), table=table, of_phase2=of_phase2,
+        caveats=(*needs, *caveats), table=table, of_phase2=of_phase2, least=measured.least,
     )
 
 
+NEEDS = "Not tested: it takes {least} {counts}, and there are {n}."
 NOT_MEASURED = "No run has {columns}."
 FAILED = "{whose} failed: {error}"
 CHANGES = ("Without the {count} of {runs} runs that were cut short in Phase 2 the verdict would be {verdict}, not "

@@ -22,12 +22,16 @@ def change_of_alpha(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  
         bend, up = each.estimate("curvature"), each.value("bend upwards")
         singles = [fit for fit in windows if fit is not each and fit.value("curvature") is not None]
         measured = Measured(estimate=bend.value, low=bend.low, high=bend.high, stderr=bend.stderr, dof=each.dof,
-                            p_value=each.p_value, n=each.dof + 1, method="mean curvature, t interval; exact sign test")
+                            p_value=t_p_value(bend.value, bend.stderr, each.dof) if bend.stderr else None,
+                            n=each.dof + 1, method="mean curvature, t interval", least=2)
         found.append(finding(
             measured, verdicts.of_direction(measured, "rises"), key="curvature", question=question,
             claim="Log-log curves flatten: the more data, the closer alpha is to zero.",
             values={"flattening": int(up or 0), "series": len(singles)}, unit="log PPL per squared log token",
-            over="over series", caveats=["Series of the same sizes and validation text are not quite independent."],
+            over="over series", caveats=[
+                Caveat(text="{flattening} of {series} curves flatten; exact sign test p = {p:.2g}.",
+                       values={"flattening": int(up or 0), "series": len(singles), "p": each.p_value}),
+                "Series of the same sizes and validation text are not quite independent."],
             table=Table(columns=("series", "sizes", "curvature", "low", "high"), rows=tuple(
                 (fit.series, fit.sizes, fit.value("curvature"), fit.estimate("curvature").low,
                  fit.estimate("curvature").high) for fit in singles)),
