@@ -261,6 +261,11 @@ def refused(points: Points) -> str | None:
     return None
 
 
+def shares(model: Mixed) -> Array:
+    """(K,) the share of the covariates' coefficients that the model without each configuration uses; 1 without any."""
+    return _share(model.fitted, np.full(1 + len(model.labels), len(model.labels) - 1.0), len(model.covariates))[1:]
+
+
 def _share(fitted: Solution, configurations: Array, covariates: int) -> Array:
     """(F,) the share of the covariates' coefficients that is not what chance adds to them; 1 without any.
 
