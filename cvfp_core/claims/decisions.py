@@ -220,7 +220,7 @@ def _backtest(records: pl.DataFrame, rule: str, judged: Collection[str], ended: 
 def _ratios(runs: pl.DataFrame) -> dict[str, float | None]:
     """Of stopped and of kept runs, each over the median of all at its size."""
     ranked = runs.filter(pl.col("ranked"))
-    means = {stopped: float(np.exp(group["log"].mean())) for (stopped,), group in ranked.group_by("stopped")}
+    means = {stopped: float(np.exp(group["log"].to_numpy().mean())) for (stopped,), group in ranked.group_by("stopped")}
     return {"ratio_stopped": means.get(True), "ratio_kept": means.get(False), "best_lost": best_lost(ranked)}
 
 

@@ -88,7 +88,9 @@ def answer(records: pl.DataFrame, metrics: Sequence[str], *, x: str = "train_tok
         return replace(blank, reason=reason)
     base = min((mixed.fit(points, degree) for degree in ((1, 2) if len(points.sizes) >= mixed.CURVED_FROM else (1,))),
                key=lambda model: model.by_configuration.mean())
-    singly, refused, shared = [], {}, {}
+    singly: list[Gain] = []
+    refused: dict[str, str] = {}
+    shared: dict[str, mixed.Mixed] = {}
     for name in metrics:
         if name not in studied.columns or studied[name].null_count() == studied.height:
             refused[name] = Reason("no run has {name}", name=name)
@@ -173,7 +175,7 @@ def _more(change: Measured, margin: float) -> int | None:
         return None
     spread, least = change.stderr * np.sqrt(change.n), max(margin - abs(change.estimate), abs(change.estimate))
     counts = np.arange(change.n + 1, change.n + MOST + 1)
-    enough = np.flatnonzero(np.array([t_quantile(n - 1) for n in counts]) * spread / np.sqrt(counts) < least)
+    enough = np.flatnonzero(np.array([t_quantile(int(n) - 1) for n in counts]) * spread / np.sqrt(counts) < least)
     return int(enough[0]) + 1 if len(enough) else None
 
 

@@ -28,7 +28,7 @@ class Price(AsDict):
     seconds_saved: float | None
     """As a fraction of the time of the judged runs; None: times are not known."""
     ratio: float
-    """Perplexity of stopped over that of kept runs, each over the median at its size; above 1: the worse are stopped."""
+    """Perplexity of stopped over kept runs, each over the median at its size; above 1: worse ones are stopped."""
     best_lost: float
     """As that of `Backtest`."""
 
@@ -109,7 +109,7 @@ def _price(runs: pl.DataFrame, light: Light, threshold: float) -> Price | None:
     if count in (0, runs.height):
         return None
     timed = told.drop_nulls(["seconds_phase1", "seconds_phase2"])
-    total = float(timed["seconds_phase1"].sum() + timed["seconds_phase2"].sum())
+    total = float(timed.select("seconds_phase1", "seconds_phase2").to_numpy().sum())
     means = {stopped: float(group["log"].mean())  # type: ignore[arg-type]
              for (stopped,), group in told.group_by("stopped")}
     return Price(

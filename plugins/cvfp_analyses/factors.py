@@ -95,12 +95,13 @@ def _clean(
             stratum.append(number)
             table.append((number + 1, name, level, y[-1]))
     measured = inference.slope(np.array(x), np.array(y), np.array(stratum))
-    over, caveats = "series as points, compared only where nothing else differs", _apart(x, y, stratum, clean)
+    over = "series as points, compared only where nothing else differs"
+    one_slope, caveats = _apart(x, y, stratum, clean)
     if measured.p_value is None and len(clean) == 1 and len(clean[0]) == 2:
         measured, caveats = _pair(clean[0][0], clean[0][1], factor, column)
         over = ""
     judged = verdicts.of_direction(measured, claimed)
-    if any(isinstance(each, Caveat) and (each.values.get("p") or 1) <= verdicts.LEVEL for each in caveats):
+    if one_slope is not None and one_slope <= verdicts.LEVEL:
         judged = Judged(verdict="inconclusive", p_value=judged.p_value)
     names = {row[1] for row in table}
     apart = [each.label for each in every if each.label not in names]
@@ -122,13 +123,13 @@ def _difference(column: str) -> str:
 
 
 def _apart(x: Sequence[float], y: Sequence[float], stratum: Sequence[int], clean: Sequence[Sequence[Group]]
-           ) -> list[str | Caveat]:
-    """A caveat with the slope in each stratum and the F test of one slope, where their signs or that test differ."""
+           ) -> tuple[float | None, list[str | Caveat]]:
+    """The p of the F test of one slope in all strata, and a caveat with each where they disagree in sign or by it."""
     a, b, which = np.array(x), np.array(y), np.array(stratum)
     slopes = [(group, made.estimate) for number, group in enumerate(clean)
               if (made := inference.slope(a[which == number], b[which == number])).estimate is not None]
     if len(slopes) < 2:
-        return []
+        return None, []
     design = np.column_stack([*(np.where(which == each, a, 0.0) for each in set(stratum)),
                               *(which == each for each in set(stratum))]).astype(float)
     pooled = np.column_stack([a, design[:, len(set(stratum)):]])
@@ -137,13 +138,13 @@ def _apart(x: Sequence[float], y: Sequence[float], stratum: Sequence[int], clean
     p = float(special.fdtrc(more, dof, (squares[0] - squares[1]) / more / (squares[1] / dof))) \
         if dof > 0 and squares[1] > 0 else None
     if min(each for _, each in slopes) * max(each for _, each in slopes) > 0 and (p is None or p > verdicts.LEVEL):
-        return []
+        return p, []
     named = ", ".join(f"{_named(group)} {slope:+.3g}" for group, slope in slopes)
     if p is None:
-        return [Caveat(text="The slopes differ in sign between the groups that are pooled: {slopes}.",
-                       values={"slopes": named})]
-    return [Caveat(text="The slopes disagree between the groups that are pooled: {slopes} (F test of one slope, p = "
-                        "{p:.2g}).", values={"slopes": named, "p": p})]
+        return None, [Caveat(text="The slopes differ in sign between the groups that are pooled: {slopes}.",
+                             values={"slopes": named})]
+    return p, [Caveat(text="The slopes disagree between the groups that are pooled: {slopes} (F test of one slope, p = "
+                           "{p:.2g}).", values={"slopes": named, "p": p})]
 
 
 def _named(group: Sequence[Group]) -> str:
