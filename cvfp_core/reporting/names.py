@@ -144,6 +144,8 @@ class OptimumView(TypedDict):
 class AnswerView(TypedDict):
     """Whether Phase 1 tells the outcome of a configuration that was not fitted, beyond what its size tells."""
 
+    verdict: Annotated[str | None, "yes, no, worse or cannot tell; none: there is no answer"]
+    more: Annotated[int | None, "configurations more that would tell; none: no number up to 1,000"]
     margin: Annotated[float, "change of the left-out error that does not matter, as a fraction: `--set margin`"]
     degree: Annotated[int, "of the best model over sizes alone: 1 straight, 2 curved in the logarithm; 0: none"]
     singly: Annotated[list[Gain], "each metric: the model with it against the one without"]

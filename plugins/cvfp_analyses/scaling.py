@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import polars as pl
@@ -22,8 +23,8 @@ def change_of_alpha(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  
         bend, up = each.estimate("curvature"), each.value("bend upwards")
         singles = [fit for fit in windows if fit is not each and fit.value("curvature") is not None]
         measured = Measured(estimate=bend.value, low=bend.low, high=bend.high, stderr=bend.stderr, dof=each.dof,
-                            p_value=t_p_value(bend.value or 0.0, bend.stderr, each.dof) if bend.stderr else None, n=each.dof + 1,
-                           method="mean curvature, t interval", least=2)
+                            p_value=t_p_value(bend.value or 0.0, bend.stderr, each.dof) if bend.stderr else None,
+                            n=each.dof + 1, method="mean curvature, t interval", least=2)
         found.append(finding(
             measured, verdicts.of_direction(measured, "rises"), key="curvature", question=question,
             claim="Log-log curves flatten: the more data, the closer alpha is to zero.",
@@ -42,6 +43,7 @@ def change_of_alpha(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  
 def _windows(fit: Fit) -> Finding:
     change = fit.estimate("change")
     alphas = [each for each in fit.estimates if each.name.startswith("alpha ")]
+    shared, width = (int(number) for number in re.findall(r"\d+", change.note))
     p = None
     if change.value is not None and change.stderr and fit.dof:
         p = t_p_value(change.value, change.stderr, fit.dof)
@@ -53,7 +55,9 @@ def _windows(fit: Fit) -> Finding:
         claim="alpha of {series} gets closer to zero with more data: from {first:.3f} to {last:.3f}.",
         values={"series": fit.series, "first": alphas[0].value or 0.0, "last": alphas[-1].value or 0.0,
                 "windows": len(alphas)},
-        unit="", over="over runs", caveats=[Caveat(text="The {note}.", values={"note": change.note})],
+        unit="", over="over runs", caveats=[Caveat(
+            text="The first and last window share {shared} of {width} sizes.",
+            values={"shared": shared, "width": width})],
         table=Table(columns=("window", "tokens", "alpha", "low", "high"), rows=tuple(
             (number, each.note, each.value, each.low, each.high) for number, each in enumerate(alphas, 1))),
     )
