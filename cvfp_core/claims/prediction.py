@@ -40,18 +40,23 @@ class Gain(AsDict):
     metrics: tuple[str, ...]
     """One; or all those there were to choose from."""
     runs: int
+    """That have the metrics."""
     configurations: int
+    """That these are of."""
     without: float
     """Mean absolute relative error with the size alone."""
     error: float
     """The same with the metrics."""
     change: float
+    """Error with less error without; negative: the metrics help."""
     low: float | None
     """95 % interval of the change: Student t over configurations."""
     high: float | None
+    """Its upper end."""
     p_value: float | None
     """Of the test the verdict rests on."""
     verdict: Worthy
+    """`helps`, `harms`, `adds nothing that matters` (the interval lies inside the margin) or `inconclusive`."""
     more: int | None
     """Configurations more that would tell, were the change and its scatter to stay; None: no number up to `MOST`."""
     used: Mapping[str, int]
@@ -207,14 +212,21 @@ class Evidence(AsDict):
     """What there is to answer from: configurations, seeds, sizes, and runs that were cut short."""
 
     configurations: int
+    """Series."""
     runs: int
+    """Usable runs, no controls."""
     sizes: int
+    """Different ones."""
     smallest: float | None
+    """Size, in tokens."""
     largest: float | None
+    """The same."""
     seeds: int
     """Most runs of one configuration and size that differ in their seed."""
     cut_phase1: int
+    """Runs whose Phase 1 ended at its limit of iterations."""
     cut_phase2: int
+    """Runs whose best epoch is the last one allowed."""
     known_phase2: int
     """Runs of which it is known whether Phase 2 was cut short."""
     differ: tuple[str, ...]

@@ -22,9 +22,13 @@ class Price(AsDict):
     """What a rule `stop beyond this value of the light's metric` would have saved and lost."""
 
     light: str
+    """Name of the light."""
     threshold: float
+    """Of its metric."""
     judged: int
+    """Runs with a value."""
     stopped: int
+    """Runs beyond the threshold."""
     seconds_saved: float | None
     """As a fraction of the time of the judged runs; None: times are not known."""
     ratio: float
@@ -38,6 +42,7 @@ class Hindsight(AsDict):
     """The rule that in hindsight stops the worst runs, and what it is worth for series it was not chosen on."""
 
     best: Price
+    """What it would have saved and lost."""
     left_out: float | None
     """Its `ratio`, where each series is judged by the rule chosen on the others; None: all or none would be stopped."""
     stopped: int

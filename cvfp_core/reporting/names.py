@@ -266,7 +266,7 @@ class View(TypedDict, total=False):
     bend: Annotated[FitView | None, "whether all series flatten alike: the sign test over their curvatures"]
     forecasts: Annotated[list[ForecastView], "each series at ten times its largest size"]
     formulas: Annotated[list[FormulaView], "formulas that predict perplexity, with their errors"]
-    findings: Annotated[list[Finding], "every claim tested"]
+    findings: Annotated[list[Finding], "every claim, and whether the runs could decide it: `tested`"]
     verdicts: Annotated[dict[str, int], "findings by verdict; `not_tested`: there is too little for a test"]
     answer: Annotated[AnswerView, "whether Phase 1 tells the outcome"]
     evidence: Annotated[Evidence, "what there is to answer from"]
