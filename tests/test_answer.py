@@ -206,7 +206,7 @@ def test_each_verdict_has_its_sentence_and_no_other(verdicts):
     made.loader.found.add("page")
     made.loader = DictLoader({"page": "{% import 'box' as box %}{{ box.answered(answer, none) }}",
                               "box": (PARTS / "_answer.md.j2").read_text(encoding="utf-8")})
-    made.join_path = lambda template, parent: template
+    made.join_path = lambda template, _parent: template
     text = made.get_template("page").render(answer=answer.as_dict())
     assert sentence in text
     starts = ("**No.**", "**Yes.**", "**Cannot tell.**")
@@ -397,9 +397,17 @@ def test_no_report_has_an_empty_table_or_a_number_that_is_none(kind, lang, tmp_p
         assert not re.search(r"\d %", text)
 
 
+def test_thresholds_that_are_given_hold_everywhere_in_the_report():
+    made = view(read([RUNS], REGISTRY), REGISTRY, {"findings", "decisions"}, options={"thresholds": "val_er.red=0.72"})
+    (test,) = (each for each in made["decisions"]["backtests"] if each["rule"] == "val_er")
+    (found,) = (each for each in made["findings"] if (each["analysis"], each["key"]) == ("lights", "val_er"))
+    assert found["values"]["stopped"] == test["stopped"] == 9  # 1537d of v1, 1085d of v4; 17 below 0.75
+
+
 def test_what_an_option_cannot_be_is_said_in_one_line():
     runs = read([RUNS], REGISTRY)
-    for name, options, said in (("answer", {"margin": 0.0}, "above 0"), ("examples", {"examples": "x"}, "takes numbers"),
+    for name, options, said in (("answer", {"margin": 0.0}, "above 0"),
+                                ("examples", {"examples": "x"}, "takes numbers"),
                                 ("decisions", {"thresholds": "val_er.green"}, "takes thresholds"),
                                 ("decisions", {"thresholds": "er.red=0.1"}, "unknown threshold")):
         with pytest.raises(UsageError, match=said):

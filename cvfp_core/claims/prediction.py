@@ -20,7 +20,7 @@ from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.points import gather, refusal
 from cvfp_core.schema import series
 from cvfp_core.schema.claims import Measured
-from cvfp_core.schema.fits import Array, Reason
+from cvfp_core.schema.fits import Array
 from cvfp_core.schema.plain import AsDict
 from cvfp_core.schema.quantities import Quantity
 
@@ -28,6 +28,8 @@ MARGIN = 0.01
 """Change of the left-out error that does not matter, where none is said: one percentage point."""
 TOGETHER = 2
 """Metrics that one model may have; more would be chosen among configurations as few as there are."""
+NOT_MEASURED = "not measured"
+NONE = "no metric of Phase 1 was measured in all runs"
 MOST = 1000
 """Configurations beyond which it is not said how many more it would take."""
 Worthy = Literal["helps", "harms", "adds nothing that matters", "inconclusive"]
@@ -103,7 +105,7 @@ def answer(records: pl.DataFrame, metrics: Sequence[str], *, x: str = "train_tok
     shared: dict[str, mixed.Mixed] = {}
     for name in metrics:
         if name not in studied.columns or studied[name].null_count() == studied.height:
-            refused[name] = Reason("no run has {name}", name=name)
+            refused[name] = NOT_MEASURED
             continue
         mine = gather(studied, (x, name), y, by, declared)
         why = mixed.refused(mine)
@@ -112,7 +114,7 @@ def answer(records: pl.DataFrame, metrics: Sequence[str], *, x: str = "train_tok
             continue
         whole = mine.n == points.n
         without = base if whole else mixed.fit(replace(mine, inputs={x: mine.inputs[x]}), base.degree)
-        model = mixed.fit(mine, base.degree)
+        model = mixed.fit(mine, base.degree, without)
         singly.append(_gain((name,), without, model.by_configuration, {name: _weighed(model)}, margin))
         if whole:
             shared[name] = model
@@ -120,8 +122,7 @@ def answer(records: pl.DataFrame, metrics: Sequence[str], *, x: str = "train_tok
     if chosen is not None:
         blank = replace(blank, **_said(chosen, singly))
     return replace(blank, degree=base.degree, singly=tuple(singly), refused=refused, chosen=chosen,
-                   reason="" if chosen else Reason("no metric of Phase 1 was measured in all runs and differs between "
-                                                   "configurations"))
+                   reason="" if chosen else next((why for why in refused.values() if why != NOT_MEASURED), NONE))
 
 
 def _said(chosen: Gain, singly: Sequence[Gain]) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def _chosen(base: mixed.Mixed, models: Mapping[str, mixed.Mixed], margin: float)
             name: each for one in (base, *(models[name] for name in names))
             for name, each in one.points.declared.items()})
         if mixed.refused(points) is None:
-            tried[names] = mixed.fit(points, base.degree)
+            tried[names] = mixed.fit(points, base.degree, base)
     others = len(base.labels) - 1
     criteria = np.array([_penalty(len(names), others) - 2 * model.fitted.log_likelihood[1:]
                          for names, model in tried.items()])

@@ -176,7 +176,7 @@ class Facts:
 
         usual = self.usual and self.law == POWER_LAW
         known = [*self.law_fits.values(), *self.windows.values()] if usual else []
-        return [each.as_dict() for each in test_all(self.records, known, self.registry)]
+        return [each.as_dict() for each in test_all(self.records, known, self.registry, self.lights)]
 
     @property
     def verdicts(self) -> dict[str, int]:
