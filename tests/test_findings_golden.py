@@ -43,7 +43,7 @@ def test_alpha_does_not_go_with_effective_rank(golden, found):
     assert each.n == expected["n"]
     assert each.estimate == pytest.approx(expected["pearson_r"], rel=1e-3)
     assert each.p_value == pytest.approx(expected["p_value"], rel=1e-3)
-    assert [each.low, each.high] == pytest.approx(expected["ci95"], rel=1e-3)
+    assert [each.low, each.high] == pytest.approx(expected["ci95"], rel=0.01)  # theirs is of a z test, ours of t
 
 
 def test_the_rank_term_adds_nothing_and_is_not_of_the_size_that_was_said(golden, found):
@@ -52,7 +52,7 @@ def test_the_rank_term_adds_nothing_and_is_not_of_the_size_that_was_said(golden,
     assert each.estimate == pytest.approx(expected["beta"], rel=1e-3)
     assert each.values["p_runs"] == pytest.approx(expected["beta_p"], rel=1e-3)
     assert each.values["mape"] == pytest.approx(expected["mape"], rel=1e-3)
-    assert found["er-term", "claimed size"].verdict == "contradicted"
+    assert each.high > each.low > -0.01  # so not -0.02, as was said
     prediction = found["er-term", "prediction"]
     assert prediction.verdict == "inconclusive"
     # the reference takes the mean over runs, we over series: they agree to the third digit
@@ -86,7 +86,9 @@ def test_all_curves_flatten(golden, found):
     expected, each = golden["curvature_sign_test"], found["alpha-change", "curvature"]
     assert each.verdict == "supported"
     assert (each.values["flattening"], each.values["series"]) == (expected["positive"], expected["n"])
-    assert each.p_value == pytest.approx(expected["p_value"], rel=1e-3)
+    assert each.caveats[0].values["p"] == pytest.approx(expected["p_value"], rel=1e-3)
+    assert each.p_value < 0.05
+    assert each.low > 0
     windows = found["alpha-change", "windows v3:1L_768d_2tok"]
     assert [windows.values["first"], windows.values["last"]] == pytest.approx(
         [each["alpha"] for each in golden["series"]["v3:1L_768d_2tok"]["windows4"]], rel=1e-3)
@@ -102,7 +104,10 @@ def test_groups_at_matched_sizes_equal_the_reference(golden, found):
         assert (1 / ratio if swapped else ratio) == pytest.approx(expected["geomean_ratio"], rel=1e-3)
         ratios = [1 / row[1] if swapped else row[1] for row in each.table.rows]
         assert ratios == pytest.approx(expected["ratio"], rel=1e-3)
-        assert each.p_value == pytest.approx(expected["p_value"], rel=1e-3)
+        assert (each.low < 0 < each.high) == (expected["p_value"] > 0.05)
+        assert each.p_value is None  # the sizes of one seed are no replicates
+        assert each.verdict in ("inconclusive", "confounded")
+        assert not each.tested
 
 
 def test_the_two_token_variant_is_worse_at_matched_sizes_and_confounded(found):

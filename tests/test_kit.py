@@ -821,7 +821,7 @@ def test_what_a_check_of_a_fitter_needs_and_is_not_given_is_a_usage_error():
 # --- analyses -------------------------------------------------------------------------------------------------------
 
 CLAIMS = {
-    "er-term": {"prediction": ["supported"], "claimed size": ["supported"]},
+    "er-term": {"prediction": ["supported"]},
     "er-constant": {"constant": ["contradicted"]}, "er-gap": {"gap": ["contradicted"]},
     "grid": {"repeats": ["contradicted"], "missing": ["contradicted"]}, "unigram": {"unigram": ["supported"]},
 }

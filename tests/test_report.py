@@ -23,7 +23,7 @@ from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Template
 from cvfp_core.reporting import names, numbers
-from cvfp_core.reporting.language import languages
+from cvfp_core.reporting.language import fill, languages
 from cvfp_core.reporting.write import Asked, find, write
 from cvfp_core.schema.fits import Reason, message_of
 from cvfp_core.schema.records import Record, frame
@@ -238,17 +238,25 @@ def test_a_template_computes_only_what_it_uses(table, tmp_path, monkeypatch):
 
 
 def test_a_trend_is_written_only_if_its_test_found_it(table):
-    """What stands under `supported` and nowhere else is what the findings say is supported."""
+    """Each claim with its verdict: those not supported stand nowhere but in the table of claims, beside it."""
     from cvfp_core.reporting.view import view
 
-    data = view(read([table], REGISTRY), REGISTRY, {"findings"})
-    text = report(table, "phase1-to-ppl").text
-    conclusions = text.split("## Conclusions")[1].split("\n## ")[0]
-    sections = dict(part.split("\n", 1) for part in conclusions.split("### ")[1:])
-    tested = [f for f in data["findings"] if f["analysis"] not in ("groups", "grid", "lights") and f["n"]]
-    assert tested
-    for word in ("supported", "contradicted", "confounded", "inconclusive"):
-        assert sections.get(word, "").count("\n- ") == sum(f["verdict"] == word for f in tested)
+    verdicts = set()
+    for path in (table, EXAMPLE / "runs.csv"):
+        text = report(path, "phase1-to-ppl").text
+        rows = dict(re.findall(r"(?m)^\| (\S[^|]+[.]) \| [^|]* \| ([a-z ]+)[|(]", text.split("## Data")[0]))
+        prose = "\n".join(line for line in text.splitlines() if not line.startswith("|"))
+        for f in view(read([path], REGISTRY), REGISTRY, {"findings"})["findings"]:
+            claim = fill(f["claim"], f["values"])
+            if f["analysis"] in ("groups", "controls", "unigram") or f["key"] == "not measured":
+                continue
+            verdicts.add(f["verdict"])
+            said = f["verdict"] if f["tested"] or f["verdict"] == "confounded" else "not tested"
+            assert (f"— {claim}" in prose) == (f["verdict"] == "supported"), claim
+            assert (claim in prose) == (f["verdict"] == "supported"), claim
+            assert rows.get(claim, said).strip() == said, claim
+        assert len(rows) >= 9
+    assert verdicts == {"supported", "contradicted", "confounded", "inconclusive"}
 
 
 # messages

@@ -58,6 +58,13 @@ class Backtest(AsDict):
     """Of the judged runs whose times are known."""
     timed: int
     """Stopped runs whose times are known."""
+    ratio_stopped: float | None
+    """Geometric mean of the perplexity of stopped runs, over the median at their size."""
+    ratio_kept: float | None
+    """The same of runs that were judged and not stopped."""
+    best_lost: float | None
+    """How much higher the lowest perplexity at a size is without the stopped runs: mean over sizes where some are kept,
+    as a fraction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +196,8 @@ def _backtest(records: pl.DataFrame, rule: str, judged: Collection[str], ended: 
     median = pl.col("val_ppl").median().over("size")
     runs = runs.with_columns(
         ((pl.col("val_ppl") > median).cast(pl.Int64) - (pl.col("val_ppl") < median).cast(pl.Int64)).alias("half"),
-        (pl.len().over("size") > 1).alias("ranked"), pl.col("run_id").is_in(list(ended)).alias("stopped"),
+        (pl.col("val_ppl") / median).log().alias("log"), (pl.len().over("size") > 1).alias("ranked"),
+        pl.col("run_id").is_in(list(ended)).alias("stopped"),
     ).filter(pl.col("run_id").is_in(list(judged)))
     stopped = runs.filter(pl.col("stopped") & pl.col("ranked"))
     by_series = runs.filter(pl.col("ranked")).group_by("series", maintain_order=True).agg(
@@ -205,5 +213,20 @@ def _backtest(records: pl.DataFrame, rule: str, judged: Collection[str], ended: 
         p_value=inference.order_test(by_series["stopped"].to_numpy(), by_series["half"].to_numpy()),
         series=runs["series"].n_unique(), seconds_saved=float(np.sum(saved)) if timed.height else None,
         seconds_total=float(costs.to_numpy().sum()) if timed.height else None,
-        timed=len(saved),
+        timed=len(saved), **_ratios(runs),
     )
+
+
+def _ratios(runs: pl.DataFrame) -> dict[str, float | None]:
+    """Of stopped and of kept runs, each over the median of all at its size."""
+    ranked = runs.filter(pl.col("ranked"))
+    means = {stopped: float(np.exp(group["log"].to_numpy().mean())) for (stopped,), group in ranked.group_by("stopped")}
+    return {"ratio_stopped": means.get(True), "ratio_kept": means.get(False), "best_lost": best_lost(ranked)}
+
+
+def best_lost(told: pl.DataFrame) -> float | None:
+    """told: runs with `size`, `val_ppl`, `stopped`."""
+    best = told.group_by("size").agg(pl.col("val_ppl").min().alias("all"),
+                                     pl.col("val_ppl").filter(~pl.col("stopped")).min().alias("kept"))
+    value = best.drop_nulls("kept").select((pl.col("kept") / pl.col("all") - 1).mean()).item()
+    return None if value is None else float(value)

@@ -35,16 +35,23 @@ def finding(
     caveats: Sequence[str | Caveat] = (),
     table: Table | None = None,
     of_phase2: bool = True,
+    counts: str = "series",
 ) -> Finding:
-    """The finding of one estimate. over: what n counts, added to the method. `test_all` fills in the analysis."""
+    """The finding of one estimate. over: what n counts, added to the method. `test_all` fills in the analysis.
+
+    counts: what n is a number of, in the plural, for the caveat that there are too few.
+    """
+    few = measured.n < measured.least and judged.verdict == "inconclusive"
+    needs = [Caveat(text=NEEDS, values={"least": measured.least, "n": measured.n, "counts": counts})] if few else []
     return Finding(
         analysis="", key=key, question=question, claim=claim, values=values or {}, verdict=judged.verdict,
         estimate=measured.estimate, low=measured.low, high=measured.high, unit=unit, n=measured.n,
         method=", ".join(part for part in (measured.method, over) if part), p_value=judged.p_value,
-        caveats=tuple(caveats), table=table, of_phase2=of_phase2,
+        caveats=(*needs, *caveats), table=table, of_phase2=of_phase2, least=measured.least,
     )
 
 
+NEEDS = "Not tested: it takes {least} {counts}, and there are {n}."
 NOT_MEASURED = "No run has {columns}."
 FAILED = "{whose} failed: {error}"
 CHANGES = ("Without the {count} of {runs} runs that were cut short in Phase 2 the verdict would be {verdict}, not "
@@ -54,19 +61,21 @@ STAYS = ("Without the {count} of {runs} runs that were cut short in Phase 2 the 
 GONE = "Without the {count} of {runs} runs that were cut short in Phase 2 it cannot be tested."
 
 
-def test_all(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> list[Finding]:
+def test_all(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry,
+             lights: Sequence[Light] | None = None) -> list[Finding]:  # noqa: PT028
     """The findings of every analysis on these records, corrected for their number (see `verdicts.adjusted`).
 
     Laws an analysis reads and `fits` lacks are fitted. An analysis that raises becomes a finding without a verdict that
     says whose it is. Where runs were cut short in Phase 2, all is tested again without them, and each finding that
-    rests on them says what it would be.
+    rests on them says what it would be. lights: in place of those installed, such as with other thresholds.
     """
-    found = _tested(records, fits, registry)
+    lit = list(registry.items(Light).values()) if lights is None else lights
+    found = _tested(records, fits, registry, lit)
     cut = pl.col("phase2_censored").fill_null(False)
     runs = usable(records)
     if "phase2_censored" not in runs.columns or not (count := runs.filter(cut).height):
         return found
-    again = {(each.analysis, each.key): each for each in _tested(records.filter(~cut), [], registry)}
+    again = {(each.analysis, each.key): each for each in _tested(records.filter(~cut), [], registry, lit)}
     counts = {"count": count, "runs": runs.height}
     return [_compared(each, again.get((each.analysis, each.key)), counts) for each in found]
 
@@ -89,7 +98,7 @@ def _compared(finding: Finding, again: Finding | None, counts: Mapping[str, Plai
     return replace(finding, without_censored=again.verdict, caveats=(*finding.caveats, caveat))
 
 
-def _tested(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> list[Finding]:
+def _tested(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry, lit: Sequence[Light]) -> list[Finding]:
     """The findings on these records, corrected for their number."""
     runs = usable(records)
     known = list(fits)
@@ -102,7 +111,7 @@ def _tested(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> l
     found = []
     for analysis in registry.items(Analysis).values():
         mine = [fit for fit in known if fit.law in analysis.laws and (analysis.controls or fit.series not in apart)]
-        found += _findings(analysis, runs if analysis.controls else studied, mine, registry)
+        found += _findings(analysis, runs if analysis.controls else studied, mine, registry, lit)
     p_values = [each.p_value if verdicts.rests_on_p(each.verdict) else None for each in found]
     count = sum(p is not None for p in p_values)
     return [
@@ -122,14 +131,15 @@ def _settled(finding: Finding, p_adjusted: float | None, count: int) -> Finding:
     return replace(finding, verdict="inconclusive", caveats=(*finding.caveats, caveat))
 
 
-def _findings(analysis: Analysis, runs: pl.DataFrame, fits: Sequence[Fit], registry: Registry) -> list[Finding]:
+def _findings(analysis: Analysis, runs: pl.DataFrame, fits: Sequence[Fit], registry: Registry,
+              lit: Sequence[Light]) -> list[Finding]:
     missing = [name for name in analysis.columns if name not in runs.columns or runs[name].null_count() == runs.height]
     if missing:
         return [_without_verdict(analysis, "not measured", NOT_MEASURED, {"columns": ", ".join(missing)})]
     try:
         made = list(analysis.analyse(runs, fits)) if analysis.analyse else []
         if analysis.analyse_lights:
-            made += analysis.analyse_lights(runs, list(registry.items(Light).values()))
+            made += analysis.analyse_lights(runs, lit)
         return _checked(analysis, made)
     except culprits.PASSING:
         raise

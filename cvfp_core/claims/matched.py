@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,8 +19,8 @@ from cvfp_core.schema.series import DATA, MODEL, learned, usable, with_contexts
 from cvfp_core.schema.settings import flatten
 
 IDENTITY = MODEL
-__all__ = ["DATA", "IDENTITY", "Comparison", "Difference", "Effects", "Group", "compare", "differences", "group",
-           "groups", "learned", "paired", "series_effects", "strata", "usable", "with_contexts"]
+__all__ = ["DATA", "IDENTITY", "Comparison", "Difference", "Effects", "Group", "by_seed", "compare", "differences",
+           "group", "groups", "learned", "over_pairs", "paired", "series_effects", "strata", "usable", "with_contexts"]
 _OF_CONTEXTS = "phase1."
 """Begins the names of settings that a model without contexts does not have."""
 
@@ -140,8 +140,10 @@ class Comparison:
     """(n,) ascending."""
     ratios: Array
     """(n,) right over left, each a geometric mean over seeds."""
+    seeds: int
+    """Seeds that both groups have, from 2 on; 1: a single one, or not known."""
     measured: Measured
-    """Of the logarithm of the ratio."""
+    """Of the logarithm of the ratio: over seeds where there are several, else over sizes, which are no replicates."""
     trend: Measured
     """Of its slope over log size: whether the comparison depends on size."""
     differences: tuple[Difference, ...]
@@ -159,15 +161,39 @@ class Comparison:
 def compare(left: Group, right: Group, column: str = "val_ppl") -> Comparison:
     """The two groups at matched sizes; paired log-ratios, Student t over sizes."""
     sizes, logs = paired(left, right, column)
+    seeds = by_seed(left, right, column)
     ends = [(max(each.columns["size"], default=np.nan),
              min((value for value in each.columns[column] if value is not None), default=np.nan))
             for each in (left, right)]
     return Comparison(
         left=left.label, right=right.label, sizes=sizes, ratios=np.exp(logs),
-        measured=inference.mean(logs, method="paired log-ratios at matched sizes, t interval"),
+        seeds=max(len(seeds), 1), measured=over_pairs(logs, seeds, "log-ratios"),
         trend=inference.slope(np.log(sizes), logs) if len(sizes) > 2 else Measured(estimate=None),
         differences=differences(left, right), largest=(ends[0][0], ends[1][0]), best=(ends[0][1], ends[1][1]),
     )
+
+
+def over_pairs(by_size: Array, seeds: Array, what: str) -> Measured:
+    """The mean over seeds where there are several; else over sizes, without a test, as seeds may differ by anything."""
+    if len(seeds) > 1:
+        return inference.mean(seeds, method=f"paired {what}, mean over sizes of each seed, t interval over seeds")
+    made = inference.mean(by_size, method=f"paired {what} at matched sizes, t interval over sizes of one seed")
+    return replace(made, p_value=None)
+
+
+def by_seed(left: Group, right: Group, column: str, *, log: bool = True) -> Array:
+    """(seeds,) the right's metric minus the left's for each seed both have, over the sizes that all these seeds have.
+
+    log: of logarithms.
+    """
+    values = [{(seed, size): math.log(value) if log else value for seed, size, value in zip(
+        each.columns["seed"], each.columns["size"], each.columns[column], strict=True) if None not in (seed, value)}
+        for each in (left, right)]
+    both = values[0].keys() & values[1].keys()
+    seeds = sorted({seed for seed, _ in both})
+    sizes = {size for _, size in both if all((seed, size) in both for seed in seeds)}
+    return np.array([np.mean([values[1][seed, size] - values[0][seed, size] for size in sizes])
+                     for seed in seeds if sizes])
 
 
 def paired(left: Group, right: Group, column: str, *, log: bool = True) -> tuple[Array, Array]:

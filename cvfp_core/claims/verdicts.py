@@ -33,9 +33,9 @@ def of_direction(measured: Measured, claimed: Direction) -> Judged:
 
 
 def of_range(measured: Measured, low: float, high: float) -> Judged:
-    """Whether the truth lies between low and high (either may be infinite): one-sided t tests against the ends.
+    """Whether the truth lies between low and high (either may be infinite): t tests against the ends.
 
-    Supported: both ends are excluded from outside (two one-sided tests). Contradicted: one is from inside.
+    Supported: the 95 % interval lies inside. Contradicted: it lies outside. So p is that of two-sided tests.
     """
     if measured.estimate is None or measured.stderr is None:
         return Judged(verdict="inconclusive", p_value=None)
@@ -55,11 +55,10 @@ def of_range(measured: Measured, low: float, high: float) -> Judged:
 
 
 def _beyond(distance: float, measured: Measured) -> float:
-    """One-sided p of an estimate that far on the right side of a limit."""
+    """Two-sided p of an estimate that far on the right side of a limit; 1 on the wrong side."""
     if not measured.stderr:
         return float(distance < 0)
-    p = t_p_value(distance, measured.stderr, measured.dof) / 2
-    return p if distance > 0 else 1 - p
+    return t_p_value(distance, measured.stderr, measured.dof) if distance > 0 else 1.0
 
 
 def rests_on_p(verdict: Verdict) -> bool:

@@ -51,8 +51,8 @@ def predict(
     json_: asked.Json = False,
 ) -> None:
     """Predict a metric at other sizes, with 95 % intervals of the mean and of one new run."""
+    from cvfp_core.claims.prediction import MARGIN
     from cvfp_core.errors import UsageError
-    from cvfp_core.results.configurations import MARGIN
     from cvfp_core.results.forecasts import forecast
 
     points, covariates = asked.points(at, tokens), asked.covariates(new)

@@ -199,11 +199,12 @@ class Mixed:
         return tuple(made)
 
 
-def fit(points: Points, degree: int | None = None) -> Mixed:
+def fit(points: Points, degree: int | None = None, bare: Mixed | None = None) -> Mixed:
     """The model fitted to the runs of at least `least(covariates)` configurations.
 
-    degree: by default 2 where there are sizes enough, else 1. A straight line is no choice of its own there: if it is
-    taken where configurations left out are predicted better by it, intervals beyond the sizes hold 86 % of new runs.
+    bare: the model of that degree of the same runs without covariates, where it is there already. degree: by default 2
+    where there are sizes enough, else 1. A straight line is no choice of its own there: if it is taken where
+    configurations left out are predicted better by it, intervals beyond the sizes hold 86 % of new runs.
     """
     if degree is None:
         degree = 2 if len(points.sizes) >= CURVED_FROM else 1
@@ -213,13 +214,14 @@ def fit(points: Points, degree: int | None = None) -> Mixed:
     target = np.log(points.response)
     kept = np.vstack([np.ones(len(labels)), 1 - np.eye(len(labels))])
     fitted = solve(design, target, groups, kept)
-    bare = solve(design[:, :1 + degree], target, groups, kept)
+    without = fitted if len(points.inputs) == 1 else bare.fitted if bare is not None else solve(
+        design[:, :1 + degree], target, groups, kept)
     share = _share(fitted, kept.sum(1), len(points.inputs) - 1)
     fewer = design.shape[1] - 1 - degree
     coefficients, inverse = (
         padded + share.reshape(-1, *[1] * (full.ndim - 1)) * (full - padded) for full, padded in (
-            (fitted.coefficients, np.pad(bare.coefficients, [(0, 0), (0, fewer)])),
-            (fitted.inverse, np.pad(bare.inverse, [(0, 0), (0, fewer), (0, fewer)]))))
+            (fitted.coefficients, np.pad(without.coefficients, [(0, 0), (0, fewer)])),
+            (fitted.inverse, np.pad(without.inverse, [(0, 0), (0, fewer), (0, fewer)]))))
     errors = np.einsum("ni,ni->n", design, coefficients[1 + groups]) - target
     spread = 1 + fitted.ratio[0] + np.einsum("ni,nij,nj->n", design, inverse[1 + groups], design)
     variance = float((np.bincount(groups, errors**2 / spread) / np.bincount(groups)).mean())
@@ -259,6 +261,11 @@ def refused(points: Points) -> str | None:
             return Reason("{names} cannot be told apart{where}, as they vary together; leave one out",
                           names=", ".join(covariates), where=where)
     return None
+
+
+def shares(model: Mixed) -> Array:
+    """(K,) the share of the covariates' coefficients that the model without each configuration uses; 1 without any."""
+    return _share(model.fitted, np.full(1 + len(model.labels), len(model.labels) - 1.0), len(model.covariates))[1:]
 
 
 def _share(fitted: Solution, configurations: Array, covariates: int) -> Array:

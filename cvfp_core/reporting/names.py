@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
+from cvfp_core.claims.prediction import Evidence, Gain
+from cvfp_core.claims.prices import Hindsight, Price
 from cvfp_core.deciding.optimum import Optimum
 from cvfp_core.fitting import Candidate, Choice, Estimate, Fit
 from cvfp_core.ingesting.reading import InputFile, InputSource
 from cvfp_core.schema.claims import Caveat, Finding, Table
 
-VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum)
+VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum, Gain, Evidence,
+          Price, Hindsight)
 """Values that a template gets as dictionaries of their fields."""
 
 
@@ -138,6 +141,43 @@ class OptimumView(TypedDict):
                                             "`p_value`), `notes` (messages); none where sizes were not measured"]
 
 
+class AnswerView(TypedDict):
+    """Whether Phase 1 tells the outcome of a configuration that was not fitted, beyond what its size tells."""
+
+    verdict: Annotated[str | None, "yes, no, worse or cannot tell; none: there is no answer"]
+    more: Annotated[int | None, "configurations more that would tell; none: no number up to 1,000"]
+    margin: Annotated[float, "change of the left-out error that does not matter, as a fraction: `--set margin`"]
+    degree: Annotated[int, "of the best model over sizes alone: 1 straight, 2 curved in the logarithm; 0: none"]
+    singly: Annotated[list[Gain], "each metric: the model with it against the one without"]
+    chosen: Annotated[Gain | None, "those that are chosen for each configuration by the others alone"]
+    reason: Annotated[dict[str, Any] | None, "why there is no answer, as a message; none if there is one"]
+    refused: Annotated[list[dict[str, Any]], "`metric`, `why` (a message): what could not be tried"]
+
+
+class TradeOffView(TypedDict):
+    """What changes of a variant from one experiment to another: `--set trade_off=v1,v2`."""
+
+    variant: Annotated[str, "configuration"]
+    first: Annotated[str, "the first experiment"]
+    second: Annotated[str, "the second"]
+    er_change: Annotated[float | None, "of val_er at the lowest perplexity, second minus first, as a fraction"]
+    alpha_change: Annotated[float | None, "of the exponent"]
+    ratio: Annotated[float | None, "geometric mean of val_ppl, second over first, at equal sizes"]
+    sizes: Annotated[int, "that both have"]
+    differ: Annotated[list[str], "settings in which they differ"]
+
+
+class ExampleView(TypedDict):
+    """What a formula says of a new configuration."""
+
+    val_er: Annotated[float, "its effective rank: `--set examples`"]
+    formula: Annotated[str, "line: PPL over rank, as proposed; regression: on log size and rank"]
+    train_tokens: Annotated[float | None, "the size it is at; none: that of each configuration's lowest perplexity"]
+    value: Annotated[float | None, "perplexity"]
+    low: Annotated[float | None, "lower end of the 95 % interval of a new configuration"]
+    high: Annotated[float | None, "upper end"]
+
+
 class DecisionsView(TypedDict):
     """What the thresholds say before Phase 2 is paid for."""
 
@@ -147,7 +187,11 @@ class DecisionsView(TypedDict):
     series: Annotated[list[dict[str, Any]], "`label`, `lights`: by light, runs by colour (`none`: cannot be said)"]
     backtests: Annotated[list[dict[str, Any]], "had red runs been stopped: `rule`, `judged`, `stopped`, `ranked`, "
                                                "`worse`, `lost`, `good`, `p_value`, `series`, `seconds_saved`, "
-                                               "`seconds_total`, `timed`"]
+                                               "`seconds_total`, `timed`, `ratio_stopped`, `ratio_kept`, `best_lost`"]
+    bands: Annotated[list[dict[str, Any]], "by light and colour: `light`, `colour`, `runs`, `series`, `ratio` to the "
+                                           "median at the same size"]
+    prices: Annotated[list[Price], "perplexity lost against time saved, over thresholds of each light"]
+    hindsight: Annotated[Hindsight | None, "the rule that in hindsight stops the worst runs; none: there is none"]
 
 
 class StopsView(TypedDict):
@@ -222,8 +266,12 @@ class View(TypedDict, total=False):
     bend: Annotated[FitView | None, "whether all series flatten alike: the sign test over their curvatures"]
     forecasts: Annotated[list[ForecastView], "each series at ten times its largest size"]
     formulas: Annotated[list[FormulaView], "formulas that predict perplexity, with their errors"]
-    findings: Annotated[list[Finding], "every claim tested"]
-    verdicts: Annotated[dict[str, int], "findings by verdict"]
+    findings: Annotated[list[Finding], "every claim, and whether the runs could decide it: `tested`"]
+    verdicts: Annotated[dict[str, int], "findings by verdict; `not_tested`: there is too little for a test"]
+    answer: Annotated[AnswerView, "whether Phase 1 tells the outcome"]
+    evidence: Annotated[Evidence, "what there is to answer from"]
+    trade_offs: Annotated[list[TradeOffView], "variants that two experiments share"]
+    examples: Annotated[list[ExampleView], "formulas at new configurations"]
     decisions: Annotated[DecisionsView, "thresholds, lights of every run, and their back-tests"]
     stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]

@@ -111,7 +111,12 @@ def environment(template: Path, translations: gettext.NullTranslations | None = 
         parts = [_counted(part, spoken) for part in text.split(", ") if part]
         return spoken.gettext(", ").join(parts)
 
-    made.filters |= numbers.FILTERS | measures.FILTERS | {"say": say, "method": method}
+    def hours(seconds: float | None) -> str:
+        """A length of time, its unit in the report's language."""
+        value, unit, rest = re.split(r"( .*|$)", numbers.hours(seconds), maxsplit=1)
+        return value + (spoken.gettext(unit) if unit else "") + rest
+
+    made.filters |= numbers.FILTERS | measures.FILTERS | {"say": say, "method": method, "hours": hours}
     return made
 
 

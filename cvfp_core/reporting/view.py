@@ -38,6 +38,10 @@ AHEAD = 10
 """Forecasts are made for so many times the largest size of all series."""
 PROPOSED = {"a": ("intercept", 500.0), "b": ("slope", -4.0)}
 """A line over effective rank that was proposed: parameter -> (option of a template that replaces it, value)."""
+METRICS = "val_er,train_er,phase1_iterations,convergence_rate,cvfp_loss,diversity_loss"
+"""What Phase 1 measures; an option of a template replaces it."""
+NOT_TESTED = "not_tested"
+"""Counted beside the verdicts: claims of which there is too little for a test."""
 _PACKAGES = ("cvfp", "polars", "numpy", "scipy", "jinja2")
 _BY_WRITER = {"figures", "figures_missing", "sections"}
 """Names whose values the writer knows, which renders them."""
@@ -172,13 +176,14 @@ class Facts:
 
         usual = self.usual and self.law == POWER_LAW
         known = [*self.law_fits.values(), *self.windows.values()] if usual else []
-        return [each.as_dict() for each in test_all(self.records, known, self.registry)]
+        return [each.as_dict() for each in test_all(self.records, known, self.registry, self.lights)]
 
     @property
     def verdicts(self) -> dict[str, int]:
         order = ("supported", "contradicted", "confounded", "inconclusive")
-        found = [each["verdict"] for each in self.findings]
-        return {name: found.count(name) for name in (*order, *sorted(set(found) - set(order)))}
+        found = [each["verdict"] if each["tested"] or each["verdict"] != "inconclusive" else NOT_TESTED
+                 for each in self.findings]
+        return {name: found.count(name) for name in (*order, NOT_TESTED, *sorted({*found} - {*order, NOT_TESTED}))}
 
     @cached_property
     def forecasts(self) -> list[dict[str, Any]]:
@@ -222,10 +227,15 @@ class Facts:
         return made
 
     @property
+    def proposed(self) -> dict[str, float]:
+        """The line that was proposed."""
+        return {name: float(cast(float, self.options.get(option, value)))
+                for name, (option, value) in PROPOSED.items()}
+
+    @property
     def formulas(self) -> list[dict[str, Any]]:
         """The line over effective rank as proposed and as fitted, and the regression on size and rank."""
-        given = {name: float(cast(float, self.options.get(option, value)))
-                 for name, (option, value) in PROPOSED.items()}
+        given = self.proposed
         return [_formula(fit, self.series, given=options is not None)
                 for law, options in ((LINEAR, given), (LINEAR, None), (LOG_LINEAR, None))
                 for fit in self.fits(law, options) if fit.status == "converged"]
@@ -277,11 +287,56 @@ class Facts:
             "notes": [message_of(note) for note in each.notes]} for each in self.sweeps]
         return {"flops": self.budgets if made else [], "law": self.asked.law or OPTIMUM_LAW, "sweeps": made}
 
+    @cached_property
+    def answer(self) -> dict[str, Any]:
+        from cvfp_core.claims import prediction
+        from cvfp_core.reporting.phase1 import answer_view
+
+        metrics = [each.strip() for each in str(self.options.get("metrics") or METRICS).split(",") if each.strip()]
+        margin = cast(float, self.options.get("margin", prediction.MARGIN))
+        if not margin > 0:
+            raise UsageError(f"--set margin must be a change of the error above 0, such as 0.01, not {margin:g}")
+        x, y = self.axes
+        return answer_view(prediction.answer(self.records, metrics, x=x.name, y=y.name, by=self.by, margin=margin,
+                                             declared=self.registry.items(quantities.Quantity)))
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        from cvfp_core.claims.prediction import evidence
+
+        return evidence(self.records).as_dict()
+
+    @property
+    def trade_offs(self) -> list[dict[str, Any]]:
+        from cvfp_core.reporting.phase1 import trade_offs
+
+        return trade_offs(self.records, self.series, str(self.options.get("trade_off") or ""))
+
+    @property
+    def examples(self) -> list[dict[str, Any]]:
+        from cvfp_core.reporting.phase1 import examples, numbers_of
+
+        return examples(self.records, numbers_of("examples", self.options.get("examples") or ""), self.proposed,
+                        self.series, self.registry.items(quantities.Quantity))
+
+    @property
+    def lights(self) -> list[Light]:
+        """The lights, with the thresholds that `--set thresholds` gives."""
+        from cvfp_core.claims.decisions import with_thresholds
+
+        given = [each.partition("=") for each in str(self.options.get("thresholds") or "").split(",") if each.strip()]
+        try:
+            return with_thresholds(self.registry.items(Light), {key.strip(): float(value) for key, _, value in given})
+        except ValueError:
+            raise UsageError("--set thresholds takes thresholds such as val_er.green=0.8,val_er.red=0.75, not "
+                             f"'{self.options['thresholds']}'") from None
+
     @property
     def decisions(self) -> dict[str, Any]:
-        from cvfp_core.claims import decisions
+        from cvfp_core.claims import decisions, prices
+        from cvfp_core.reporting.phase1 import bands
 
-        lit = list(self.registry.items(Light).values())
+        lit = self.lights
         judged = plain(decisions.lights(self.records, lit))
         series: dict[str, dict[str, dict[str, int]]] = {}
         for each in judged:
@@ -289,7 +344,10 @@ class Facts:
             counts[each["colour"] or "none"] = counts.get(each["colour"] or "none", 0) + 1
         return {"lights": plain(lit), "runs": judged,
                 "series": [{"label": label, "lights": counts} for label, counts in series.items()],
-                "backtests": plain(decisions.backtest(self.records, lit)) if judged else []}
+                "bands": bands(judged, self.records) if judged else [],
+                "backtests": plain(decisions.backtest(self.records, lit)) if judged else [],
+                "prices": plain(prices.prices(self.records, lit)) if judged else [],
+                "hindsight": plain(prices.hindsight(self.records, lit)) if judged else None}
 
     @property
     def stops(self) -> dict[str, Any]:

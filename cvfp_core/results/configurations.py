@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from cvfp_core.claims import inference, verdicts
+from cvfp_core.claims import inference, prediction
+from cvfp_core.claims.prediction import MARGIN
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Prediction, mixed
 from cvfp_core.fitting.auto import At
@@ -20,12 +21,8 @@ from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import Block, table
 from cvfp_core.results.runs import Asked
 from cvfp_core.schema import series
-from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.fits import Points, Reason
 from cvfp_core.schema.plain import AsDict
-
-MARGIN = 0.01
-"""Change of the left-out error that does not matter, where none is said: one percentage point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +189,7 @@ def _worth(model: mixed.Mixed, margin: float) -> tuple[Worth, ...]:
         without = mixed.fit(replace(model.points, inputs=inputs), model.degree)
         change = inference.mean(model.by_configuration - without.by_configuration)
         assert change.estimate is not None
-        verdict, p_value = _verdict(change, margin)
+        verdict, p_value = prediction.verdict(change, margin)
         quantity = model.points.quantity(name)
         unit, scale = (f"log {name}, per unit", 1.0) if quantity.kind == "size" else \
             (f"{name}, per point", 0.01) if quantity.percent else (f"{name}, per unit", 1.0)
@@ -202,17 +199,6 @@ def _worth(model: mixed.Mixed, margin: float) -> tuple[Worth, ...]:
             change=change.estimate, change_low=change.low, change_high=change.high, margin=margin, p_value=p_value,
             verdict=verdict))
     return tuple(made)
-
-
-def _verdict(change: Measured, margin: float) -> tuple[str, float | None]:
-    """Two one-sided tests against the margin; where these do not tell, one against zero."""
-    if change.estimate == 0 and not change.stderr:
-        return "adds nothing that matters", 0.0
-    same = verdicts.of_range(change, -margin, margin)
-    if same.verdict == "supported":
-        return "adds nothing that matters", same.p_value
-    judged = verdicts.of_direction(change, "falls")
-    return {"supported": "helps", "contradicted": "harms"}.get(judged.verdict, "inconclusive"), judged.p_value
 
 
 def _drift(model: mixed.Mixed, name: str) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cvfp_core import fitting
+from cvfp_core.claims.prediction import MARGIN
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
@@ -20,7 +21,7 @@ from cvfp_core.fitting.points import WEIGHTS
 from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import p
 from cvfp_core.results import configurations
-from cvfp_core.results.configurations import MARGIN, Configuration
+from cvfp_core.results.configurations import Configuration
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed

@@ -74,16 +74,25 @@ class Finding:
     """What limits it."""
     table: Table | None = None
     """The figures behind it."""
+    least: int = 0
+    """What n must be for the test to be able to decide; where n is less, the claim was not tested."""
     of_phase2: bool = True
     """Whether it rests on what Phase 2 measured, so that runs cut short there limit it."""
     without_censored: str | None = None
     """The verdict without the runs whose Phase 2 was cut short, or `not tested`; None: it rests on none of them. Set by
     `test_all`."""
 
+    @property
+    def tested(self) -> bool:
+        """Whether the runs could have decided it: they could not if it is confounded, or n too small."""
+        if self.verdict != "inconclusive":
+            return self.verdict != "confounded"
+        return self.p_value is not None and self.n >= self.least
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain data; every caveat as text and values."""
+        """Plain data, with `tested`; every caveat as text and values."""
         caveats = [Caveat(text=each) if isinstance(each, str) else each for each in self.caveats]
-        return {**plain(self), "caveats": plain(caveats)}
+        return {**plain(self), "caveats": plain(caveats), "tested": self.tested}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +107,4 @@ class Measured:
     p_value: float | None = None
     n: int = 0
     method: str = ""
+    least: int = 0

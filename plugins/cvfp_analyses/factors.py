@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from scipy import special
 
-from cvfp_analyses.words import assumed, differing
+from cvfp_analyses.words import ONE_SEED, assumed, differing
 from cvfp_core.claims import inference, verdicts
 from cvfp_core.claims.findings import finding
 from cvfp_core.claims.matched import (
     IDENTITY,
     Difference,
     Group,
+    by_seed,
     differences,
     distances,
     groups,
+    over_pairs,
     paired,
     series_effects,
     strata,
@@ -25,7 +28,6 @@ from cvfp_core.claims.matched import (
 from cvfp_core.claims.verdicts import Direction, Judged
 from cvfp_core.fitting import Fit
 from cvfp_core.schema.claims import Caveat, Finding, Measured, Table
-from cvfp_core.schema.fits import Array
 
 RANK = "points per doubling"
 PERPLEXITY = "log PPL per doubling"
@@ -93,11 +95,14 @@ def _clean(
             stratum.append(number)
             table.append((number + 1, name, level, y[-1]))
     measured = inference.slope(np.array(x), np.array(y), np.array(stratum))
-    over, caveats = "series as points, compared only where nothing else differs", []
+    over = "series as points, compared only where nothing else differs"
+    one_slope, caveats = _apart(x, y, stratum, clean)
     if measured.p_value is None and len(clean) == 1 and len(clean[0]) == 2:
-        measured = _pair(clean[0][0], clean[0][1], factor, column)
+        measured, caveats = _pair(clean[0][0], clean[0][1], factor, column)
         over = ""
-        caveats.append(Caveat(text="One pair of configurations: the scatter between runs is only seen over sizes."))
+    judged = verdicts.of_direction(measured, claimed)
+    if one_slope is not None and one_slope <= verdicts.LEVEL:
+        judged = Judged(verdict="inconclusive", p_value=judged.p_value)
     names = {row[1] for row in table}
     apart = [each.label for each in every if each.label not in names]
     if apart:
@@ -105,7 +110,7 @@ def _clean(
                               values={"factor": factor, "series": ", ".join(apart)}))
     unit = PERPLEXITY if column == "val_ppl" else RANK
     return finding(
-        measured, verdicts.of_direction(measured, claimed), key=column, question=question, claim=claim, unit=unit,
+        measured, judged, key=column, question=question, claim=claim, unit=unit,
         values={"factor": factor, "groups": len(clean), "confounded_with": None}, over=over, caveats=caveats,
         of_phase2=column == "val_ppl",
         table=Table(columns=("group", "series", factor, f"difference from the group's mean ({_difference(column)})"),
@@ -117,12 +122,45 @@ def _difference(column: str) -> str:
     return "log PPL" if column == "val_ppl" else "points"
 
 
-def _pair(left: Group, right: Group, factor: str, column: str) -> Measured:
+def _apart(x: Sequence[float], y: Sequence[float], stratum: Sequence[int], clean: Sequence[Sequence[Group]]
+           ) -> tuple[float | None, list[str | Caveat]]:
+    """The p of the F test of one slope in all strata, and a caveat with each where they disagree in sign or by it."""
+    a, b, which = np.array(x), np.array(y), np.array(stratum)
+    slopes = [(group, made.estimate) for number, group in enumerate(clean)
+              if (made := inference.slope(a[which == number], b[which == number])).estimate is not None]
+    if len(slopes) < 2:
+        return None, []
+    design = np.column_stack([*(np.where(which == each, a, 0.0) for each in set(stratum)),
+                              *(which == each for each in set(stratum))]).astype(float)
+    pooled = np.column_stack([a, design[:, len(set(stratum)):]])
+    squares = [float(np.square(b - each @ np.linalg.lstsq(each, b, rcond=None)[0]).sum()) for each in (pooled, design)]
+    more, dof = len(slopes) - 1, len(b) - np.linalg.matrix_rank(design)
+    p = float(special.fdtrc(more, dof, (squares[0] - squares[1]) / more / (squares[1] / dof))) \
+        if dof > 0 and squares[1] > 0 else None
+    if min(each for _, each in slopes) * max(each for _, each in slopes) > 0 and (p is None or p > verdicts.LEVEL):
+        return p, []
+    named = ", ".join(f"{_named(group)} {slope:+.3g}" for group, slope in slopes)
+    if p is None:
+        return None, [Caveat(text="The slopes differ in sign between the groups that are pooled: {slopes}.",
+                             values={"slopes": named})]
+    return p, [Caveat(text="The slopes disagree between the groups that are pooled: {slopes} (F test of one slope, p = "
+                           "{p:.2g}).", values={"slopes": named, "p": p})]
+
+
+def _named(group: Sequence[Group]) -> str:
+    """What the series of a stratum have in common in their labels: the experiment, or the first of them."""
+    experiments = list(dict.fromkeys(each.label.partition(":")[0] for each in group))
+    return experiments[0] if len(experiments) == 1 else group[0].label
+
+
+def _pair(left: Group, right: Group, factor: str, column: str) -> tuple[Measured, list[str | Caveat]]:
     """Two groups at matched sizes, per doubling of the factor."""
-    _, values = paired(left, right, column, log=column == "val_ppl")
-    doublings = np.log2(float(right.traits[factor]) / float(left.traits[factor]))
-    scaled: Array = values * (1 if column == "val_ppl" else 100) / doublings
-    return inference.mean(scaled, method="paired differences at matched sizes, t interval")
+    log = column == "val_ppl"
+    scale = (1 if log else 100) / np.log2(float(right.traits[factor]) / float(left.traits[factor]))
+    _, values = paired(left, right, column, log=log)
+    seeds = by_seed(left, right, column, log=log)
+    measured = over_pairs(scale * values, scale * seeds, "differences")
+    return measured, [] if len(seeds) > 1 else [Caveat(text=ONE_SEED, values={"sizes": len(values)})]
 
 
 def _confounded(every: list[Group], factor: str, column: str, question: str, claim: str) -> Finding:
@@ -153,7 +191,7 @@ def _confounded(every: list[Group], factor: str, column: str, question: str, cla
                             values={"factor": factor, "levels": levels})],
         )
     low, high, others, _, _ = pairs[0]
-    measured = _pair(low, high, factor, column)
+    measured, caveats = _pair(low, high, factor, column)
     confounded = Judged(verdict="confounded", p_value=measured.p_value)
     return finding(
         measured, confounded, key=column, question=question, claim=claim, unit=unit,
@@ -161,7 +199,7 @@ def _confounded(every: list[Group], factor: str, column: str, question: str, cla
                 "confounded_with": differing(others)},
         of_phase2=column == "val_ppl", caveats=[Caveat(
             text="{left} and {right}, the nearest pair, also differ in: {names}.",
-            values={"left": low.label, "right": high.label, "names": differing(others)}), *assumed(others)],
+            values={"left": low.label, "right": high.label, "names": differing(others)}), *assumed(others), *caveats],
         table=Table(
             columns=("series", "compared with", "matched sizes", f"difference ({_difference(column)})",
                      "also differ in"),

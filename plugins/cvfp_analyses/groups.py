@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from cvfp_analyses.words import assumed, differing
+from cvfp_analyses.words import ONE_SEED, assumed, differing
 from cvfp_core.claims import verdicts
 from cvfp_core.claims.findings import finding
 from cvfp_core.claims.matched import Comparison, compare, distances, groups
@@ -43,7 +43,7 @@ def _pair(each: Comparison, caveats: Sequence[str | Caveat]) -> Finding:
     n = len(each.sizes)
     relative = Measured(
         estimate=_relative(logs.estimate), low=_relative(logs.low), high=_relative(logs.high), p_value=logs.p_value,
-        n=n, method=logs.method,
+        n=each.seeds if each.seeds > 1 else n, method=logs.method,
     )
     caveats = list(caveats)
     if each.confounded:
@@ -52,6 +52,8 @@ def _pair(each: Comparison, caveats: Sequence[str | Caveat]) -> Finding:
                     *assumed(each.differences)]
     else:
         judged = verdicts.of_direction(relative, "differs")
+    if n and each.seeds == 1:
+        caveats.append(Caveat(text=ONE_SEED, values={"sizes": n}))
     if n == 0:
         caveats.append("They have no size in common: anything said of them would be an unmatched comparison.")
     if each.largest[0] != each.largest[1]:

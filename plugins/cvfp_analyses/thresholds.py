@@ -18,10 +18,6 @@ LIGHTS = (
 
 LARGEST_GAP = 2.0
 """Points of effective rank that training contexts are said to lie above validation contexts at most."""
-EFFECT_OF_A_POINT = -0.02
-"""Said effect of one point of Val ER on log perplexity, in log PPL = alpha log tokens + beta Val ER + gamma."""
-EFFECT_MARGIN = 0.01
-"""Our choice: a true effect within this of the said one would agree with it."""
 CONSTANT_MARGIN = 0.25
 """Our choice: points per doubling of data below which effective rank counts as constant; one point over 16 times."""
 

@@ -13,6 +13,7 @@ from cvfp_core.schema.claims import Caveat, Measured
 from cvfp_core.schema.fits import Array
 
 ONE_SERIES = "One series only: its runs are taken as independent, which they are not."
+ONE_SEED = "Over {sizes} sizes of one seed: what seeds differ by is not known, so no verdict is given."
 OVER = "over series"
 
 
@@ -60,13 +61,13 @@ def by_series(runs: pl.DataFrame, expression: pl.Expr) -> tuple[list[str], Array
     return means["series"].to_list(), means["_value"].to_numpy()
 
 
-def mean_over_series(runs: pl.DataFrame, expression: pl.Expr) -> tuple[Measured, list[str | Caveat]]:
-    """The mean over series; of the runs if there is one series, which the caveat says."""
+def over_series(runs: pl.DataFrame, expression: pl.Expr) -> tuple[Array, list[str | Caveat]]:
+    """The means of series; the runs' values if there is one series, which the caveat says."""
     names, values = by_series(runs, expression)
     if len(names) != 1:
-        return inference.mean(values), []
+        return values, []
     rows = runs.select(expression.cast(pl.Float64).alias("_value")).drop_nulls()
-    return inference.mean(rows["_value"].to_numpy()), [ONE_SERIES]
+    return rows["_value"].to_numpy(), [ONE_SERIES]
 
 
 def slope_over_series(runs: pl.DataFrame, expression: pl.Expr) -> tuple[Measured, dict[str, float], list[str | Caveat]]:
