@@ -202,11 +202,12 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     for (row, at), prediction in zip(asked, bare, strict=True):
         parts = [] if prediction.value is None else [
             (law, told[row, key(law), tuple(at.values())]) for law in carriers[row]]
-        if row in rows:
-            mean = averages.stated(prediction, next(ends), stretch[row], every[row], own=not within[row])
-            made.append(_joined(mean, [mean, *(part for _, part in parts)], [*(law.name for law, _ in parts), *names]))
-        elif prediction.value is None:
+        average = next(ends) if row in rows else None
+        if prediction.value is None:
             made.append(prediction)
+        elif average is not None:
+            mean = averages.stated(prediction, average, stretch[row], every[row], own=not within[row])
+            made.append(_joined(mean, [mean, *(part for _, part in parts)], [*(law.name for law, _ in parts), *names]))
         else:
             made.append(_carried(prediction, every[row], own[row], parts))
     return Forecast(choice=_with_weights(choice, means, averaged) if means and all(within) else choice,
