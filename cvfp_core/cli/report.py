@@ -75,9 +75,9 @@ def report(
         return
     if not paths:
         raise UsageError("nothing to report on: give a folder that `cvfp run` made, such as runs/default")
-    for flag, given in (("--check", check), ("--watch", watch)):
+    for flag, given, what in (("--check", check, "checked"), ("--watch", watch, "written again")):
         if given and out is None:
-            raise UsageError(f"{flag} needs the report's file: -o FILE")
+            raise UsageError(f"{flag} needs the report to be {what}: -o FILE")
     if check and watch:
         raise UsageError("--check writes nothing and --watch writes again: give one of them")
     if figures and no_figures:

@@ -145,8 +145,8 @@ class Template:
     suits: Callable[[pl.DataFrame], bool] | None = None
     """Whether it suits these records. Where no template is named, the first that suits writes the report, in the order
     that `cvfp report --list` has them; None: only by name."""
-    about: Callable[[pl.DataFrame], Mapping[str, str | None]] | None = None
-    """The `x`, `y` and `law` it is about where none of them is asked for; None: `val_ppl` over `train_tokens`."""
+    about: Callable[[pl.DataFrame], Mapping[str, Any]] | None = None
+    """The `x`, `y`, `law` and `by` it is about where none is asked for; None: `val_ppl` over `train_tokens`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,12 +31,14 @@ th, td { border: 1px solid #ddd; padding: .3rem .6rem; min-width: 3em; } th { ba
 .open { color: #8a5a00; font-weight: 600; } .even { color: #555; font-weight: 600; }
 img { max-width: 100%; height: auto; } code { background: #f5f5f5; padding: .1rem .3rem; }
 blockquote { margin: 1rem 0; padding-left: 1rem; border-left: 3px solid #ccc; color: #555; }
-.chart { display: block; overflow-x: auto; margin: 1rem 0; } @media print { nav { display: none; } .table { overflow: visible; } }
+ display: block; overflow-x: auto; margin: 1rem 0; }@media print { nav { display: none; } .table { overflow: visible; } }
 """
 _NUMBER = re.compile(r"^[<~≈]? ?[-+−]?[\d.,]+(e[-+]?\d+)?[%KMBTx†*+]*$|^[–-]?$")
+_INTERVAL = re.compile(r"^[^ ]* ?\[.*\]$|^[–-]?$")
 _DRAW = """
 for (const spec of document.querySelectorAll("script.spec"))
-  vegaEmbed(spec.previousElementSibling, JSON.parse(spec.textContent), {renderer: "svg", actions: false});
+  vegaEmbed(spec.previousElementSibling.firstElementChild, JSON.parse(spec.textContent),
+            {renderer: "svg", actions: false});
 """
 
 
@@ -75,7 +77,7 @@ def _shown(found: re.Match[str], figures: Mapping[str, str | bytes], charts: Map
     path = html.unescape(found.group(1))
     if path in charts:
         spec = _inside(json.dumps(charts[path], ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-        return f'<span class="chart"></span><script type="application/json" class="spec">{spec}</script>'
+        return f'<span class="chart"><span></span></span><script type="application/json" class="spec">{spec}</script>'
     figure = figures.get(path)
     if figure is None:
         return found.group(0)
@@ -106,7 +108,7 @@ def _contents(sections: Sequence[tuple[str, str]], title: str) -> str:
 
 
 def _align(tokens: Sequence[Token]) -> None:
-    """Sets the columns of tables that hold nothing but numbers to the right, with their headings."""
+    """Sets columns of numbers to the right, with their headings, and keeps intervals on one line."""
     table: list[list[tuple[Token, str]]] = []
     for token, inline in pairwise(tokens):
         if token.type == "table_open":
@@ -118,9 +120,12 @@ def _align(tokens: Sequence[Token]) -> None:
         elif token.type == "tbody_close":
             for column in zip(*table, strict=True):
                 texts = [text for _, text in column[1:]]
-                if all(_NUMBER.match(text) for text in texts) and any(text.strip("–-") for text in texts):
-                    for cell, _ in column:
-                        cell.attrSet("style", "text-align:right")
+                if not any(text.strip("–-") for text in texts):
+                    continue
+                for shape, style in ((_NUMBER, "text-align:right"), (_INTERVAL, "white-space:nowrap")):
+                    if all(shape.match(text) for text in texts):
+                        for cell, _ in column:
+                            cell.attrSet("style", style)
 
 
 def _coloured(tokens: Sequence[Token], verdicts: Mapping[str, str]) -> None:

@@ -239,6 +239,7 @@ class View(TypedDict, total=False):
     series: Annotated[list[SeriesView], "one entry a (experiment, variant)"]
     laws: Annotated[list[LawView], "every law with its fits"]
     choice: Annotated[Choice, "which law the points call for"]
+    chosen: Annotated[list[FitView], "the fits of that law"]
     bend: Annotated[FitView | None, "whether all series flatten alike: the sign test over their curvatures"]
     forecasts: Annotated[list[ForecastView], "each series at ten times its largest size"]
     formulas: Annotated[list[FormulaView], "formulas that predict perplexity, with their errors"]
@@ -249,7 +250,7 @@ class View(TypedDict, total=False):
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
     optimum: Annotated[OptimumView, "compute-optimal models"]
     sizes: Annotated[list[SizeView], "the sizes of the sweep and what was measured"]
-    one_size: Annotated[bool, "whether series vary in one size, so that curves of it are laws; False: in two"]
+    one_size: Annotated[bool, "whether what is fitted are curves of one size; False: a law of several"]
     joint: Annotated[JointView | None, "the law of params and train_tokens; none where they do not vary"]
     arms: Annotated[list[dict[str, Any]], "each further series of the same sizes against the first: `arm`, `baseline`, "
                                           "`pairs`, `level`, `units`, `ratio`, `multiplier` (`value`, `low`, `high`), "

@@ -52,22 +52,26 @@ def axes(records: pl.DataFrame) -> tuple[str | None, str | None]:
     return x, y
 
 
-def about(records: pl.DataFrame) -> dict[str, str | None]:
-    """What a report of the sweep is about: x, y, and a law of two sizes where no curve of one can be right."""
+def about(records: pl.DataFrame) -> dict[str, Any]:
+    """What a report of the sweep is about: x and y, and the law of both sizes where both vary.
+
+    The law is of each series where every one of them varies both, else of all together.
+    """
     x, y = axes(records)
-    return {"x": x, "y": y, "law": SURFACE if apart(records) else None}
+    every = [apart(each) for each in series.series(_finished(records))]
+    if not (apart(records) or any(every)):
+        return {"x": x, "y": y}
+    return {"x": BOTH[1], "y": y, "law": SURFACE, "by": series.SERIES if len(every) > 1 and all(every) else None}
 
 
 def apart(records: pl.DataFrame) -> bool:
-    """Whether params and train_tokens both vary within a series, and not as one."""
+    """Whether params and train_tokens both vary, and not as one."""
     runs = _finished(records)
     if any(name not in runs.columns for name in BOTH):
         return False
-    for each in series.series(runs.drop_nulls(list(BOTH)).filter(pl.all_horizontal(pl.col(*BOTH) > 0))):
-        logs = np.log(each.select(BOTH).cast(pl.Float64).to_numpy().T)
-        if all(len(np.unique(row)) >= FEWEST for row in logs) and abs(np.corrcoef(logs)[0, 1]) < STRAIGHT:
-            return True
-    return False
+    logs = np.log(runs.select(BOTH).cast(pl.Float64).drop_nulls().filter(
+        pl.all_horizontal(pl.col(*BOTH) > 0)).to_numpy().T)
+    return all(len(np.unique(row)) >= FEWEST for row in logs) and bool(abs(np.corrcoef(logs)[0, 1]) < STRAIGHT)
 
 
 def joint(records: pl.DataFrame, y: str, registry: Registry, by: Sequence[str] | None) -> dict[str, Any] | None:
@@ -90,7 +94,7 @@ def arms(records: pl.DataFrame, x: str, y: str, registry: Registry) -> list[dict
     """Each further series against the first, where series are of the same sizes; nothing where they are no arms."""
     runs = series.without_controls(_finished(records)).drop_nulls([x, y])
     runs = runs.with_columns(_arm=series.labels(runs))
-    groups = arms_of(runs, ["_arm"])
+    groups = {name: each.drop("_arm") for name, each in arms_of(runs, ["_arm"]).items()}
     law = registry.items(Law).get(LAW)
     if not 1 < len(groups) <= ARMS or law is None or len({tuple(_shared(each, x)) for each in groups.values()}) > 1:
         return []

@@ -168,6 +168,13 @@ class Facts:
         return choose_law(self.records, registry=self.registry, **self.asked_axes()).as_dict()
 
     @property
+    def chosen(self) -> list[dict[str, Any]]:
+        if self.surface:
+            return []
+        axes = self.asked_axes() | {"y": self.choice["scale"]}
+        return [fit_view(fit) for fit in fit_all(self.records, [self.choice["law"]], registry=self.registry, **axes)]
+
+    @property
     def bend(self) -> dict[str, Any] | None:
         return fit_view(self.windows["all series"]) if "all series" in self.windows else None
 
@@ -273,7 +280,7 @@ class Facts:
 
     @property
     def one_size(self) -> bool:
-        return not sweep.apart(self.records)
+        return not self.surface
 
     @property
     def arms(self) -> list[dict[str, Any]]:
@@ -281,8 +288,10 @@ class Facts:
 
     @property
     def sizes(self) -> list[dict[str, Any]]:
-        names = (self.axes[0].name, *sweep.SIZES, self.axes[1].name)
-        return [dict(each) | axis(self.registry.quantity(each["name"])) for each in sweep.ranges(self.records, names)]
+        about = (self.axes[0].name, self.axes[1].name)
+        found = sweep.ranges(self.records, (about[0], *sweep.SIZES, about[1]))
+        return [dict(each) | axis(self.registry.quantity(each["name"])) for each in found
+                if each["values"] > 1 or each["name"] in about]
 
     @cached_property
     def sweeps(self) -> tuple[Sweep, ...]:

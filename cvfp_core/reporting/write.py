@@ -75,11 +75,12 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     """The report that the template makes of the inputs. Raises CvfpError if the records lack what it needs."""
     asked, files, items = asked or Asked(), registered(registry), registry.items(Template)
     spoken = translations(asked.lang, catalogues(template, registry))
-    if template.about is not None and asked.x is None and asked.y is None and asked.law is None:
+    if template.about is not None and {asked.x, asked.y, asked.law, asked.by} == {None}:
         with registry.blaming(Template, template.name):
             about = template.about(inputs.records)
         law = about.get("law")
-        asked = replace(asked, x=about.get("x"), y=about.get("y"), law=law if law in registry.items(Law) else None)
+        asked = replace(asked, x=about.get("x"), y=about.get("y"), by=about.get("by"),
+                        law=law if law in registry.items(Law) else None)
     with _named(template, registry):
         taken = trees(template.path, files)
         kin = [item for item in items.values() if item.path in taken and item is not template]

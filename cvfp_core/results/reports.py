@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,10 +75,10 @@ def report(asked: Asked, out: Path | None, template: str | None, lang: str, *, l
     form = form_of(out, html=html or embed or interactive)
     inside = embed or interactive
     kinds = _kinds(form, figures)
-    if figures is not False:
-        formats.check(kinds, lang)
     folder = f"{out.stem}_figures" if figures is not False and out is not None else \
         "embedded" if figures is not False and inside else None
+    if folder is not None:
+        formats.check(kinds, lang)
     bundle = _bundle() if interactive and folder is not None else ""
     registry = asked.runs.registry
     item = writing.suited(asked.runs.inputs.records, registry) if template is None else writing.find(template, registry)
@@ -127,11 +128,10 @@ def _kinds(form: Form, figures: bool | Sequence[str]) -> tuple[str, ...]:
 
 def _bundle() -> str:
     try:
-        import vl_convert
+        bundle: str = import_module("vl_convert").javascript_bundle()
     except ImportError:
         raise UsageError("--interactive needs the JavaScript that draws figures, which is not installed; "
                          "pip install 'cvfp[interactive]'") from None
-    bundle: str = vl_convert.javascript_bundle(None)
     return bundle
 
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from cvfp_core.fitting import Prediction
 from cvfp_core.reporting.figures import phases
 from cvfp_core.reporting.figures.curves import Curve, scaling
 from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Plot
+from cvfp_core.reporting.figures.places import written
 from cvfp_core.reporting.figures.surfaces import function_of, surface
+from cvfp_core.reporting.sweep import BOTH
 from cvfp_core.reporting.view import USUAL, Facts
+from cvfp_core.reporting.way import way_to
 from cvfp_core.schema.fits import Fit
 
 TITLES = {
@@ -91,7 +95,7 @@ def _drawn(fits: Sequence[Fit]) -> Fit | None:
 
 def _scaling(facts: Facts, say: Callable[[str], str]) -> Plot | None:
     if facts.surface:
-        return None
+        return _sections(facts, say)
     x, y = facts.axes
     several = len({each["experiment"] for each in facts.series}) < len(facts.series)
     curves = []
@@ -104,6 +108,24 @@ def _scaling(facts: Facts, say: Callable[[str], str]) -> Plot | None:
             way=facts.way.get(each["label"], ()), forecasts=facts.ahead.get(each["label"], ()),
             sizes=_shared(facts, runs)))
     return scaling(curves, x, y, say)
+
+
+def _sections(facts: Facts, say: Callable[[str], str]) -> Plot | None:
+    """The law of two sizes along training tokens, a curve for each number of params; None of other laws."""
+    fit = _drawn(list(facts.law_fits.values()))
+    law = function_of(fit)
+    if fit is None or fit.points is None or law is None or set(fit.inputs) != set(BOTH) or len(facts.law_fits) > 1:
+        return None
+    (params, tokens), response = (fit.points.inputs[name] for name in BOTH), fit.points.response
+    made = []
+    for size, text in zip(np.unique(params), written([float(f"{each:.3g}") for each in np.unique(params)]),
+                          strict=True):
+        mine = params == size
+        way = [Prediction(series=text, law=fit.law, inputs={BOTH[1]: at}, value=float(law(
+            *({BOTH[0]: size, BOTH[1]: at}[name] for name in fit.inputs))))
+            for at in way_to(tokens[mine], [], facts.registry.quantity(BOTH[1]))]
+        made.append(Curve(name=text, x=tokens[mine], y=response[mine], way=way, sizes={BOTH[0]: float(size)}))
+    return scaling(made, facts.registry.quantity(BOTH[1]), fit.points.quantity(fit.response), say)
 
 
 def _shared(facts: Facts, runs: list[dict[str, Any]]) -> dict[str, float]:

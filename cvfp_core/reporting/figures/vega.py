@@ -24,7 +24,7 @@ def spec(plot: Plot) -> dict[str, Any]:
     made = {
         "$schema": SCHEMA, "columns": plot.columns, "spacing": 24,
         "concat": [_panel(panel, ends, plot) for panel, ends in zip(plot.panels, ranges, strict=True)],
-        "config": {"font": "sans-serif", "view": {"stroke": None}, "axis": {"gridColor": "#e6e6e6"},
+        "config": {"font": "sans-serif", "view": {"stroke": None}, "axis": {"gridColor": "#e6e6e6", "titlePadding": 10},
                    "title": {"anchor": "start", "fontSize": 12}},
     }
     return made | ({"title": {"text": plot.note, "anchor": "end", "fontSize": 10, "fontWeight": "normal",
@@ -86,6 +86,13 @@ def _labels(panel: Panel, ends: Ends, size: tuple[int, int]) -> list[dict[str, A
              "encoding": {"text": {"field": "text"}, "x": {"value": size[0] + 8},
                           "y": {"value": round(size[1] * (1 - height), 1)}}}
             for end, height in zip(panel.ends, moved, strict=True)]
+    if panel.legend is not None:
+        lines = [(panel.legend, GREY), *((mark.name, mark.colour) for mark in panel.marks
+                                         if isinstance(mark, Dots) and mark.name)]
+        made += [{"data": {"values": [{"text": text}]},
+                  "mark": {"type": "text", "align": "right", "fontSize": 10, "color": hue},
+                  "encoding": {"text": {"field": "text"}, "x": {"value": size[0] - 4}, "y": {"value": 8 + 12 * row}}}
+                 for row, (text, hue) in enumerate(lines)]
     for mark in panel.marks:
         if isinstance(mark, Dots) and mark.texts:
             drawn = _mark(mark, panel, ends)
