@@ -31,7 +31,8 @@ th, td { border: 1px solid #ddd; padding: .3rem .6rem; min-width: 3em; } th { ba
 .open { color: #8a5a00; font-weight: 600; } .even { color: #555; font-weight: 600; }
 img { max-width: 100%; height: auto; } code { background: #f5f5f5; padding: .1rem .3rem; }
 blockquote { margin: 1rem 0; padding-left: 1rem; border-left: 3px solid #ccc; color: #555; }
- display: block; overflow-x: auto; margin: 1rem 0; }@media print { nav { display: none; } .table { overflow: visible; } }
+.chart { display: block; overflow-x: auto; margin: 1rem 0; }
+@media print { nav { display: none; } .table { overflow: visible; } }
 """
 _NUMBER = re.compile(r"^[<~≈]? ?[-+−]?[\d.,]+(e[-+]?\d+)?[%KMBTx†*+]*$|^[–-]?$")
 _INTERVAL = re.compile(r"^[^ ]* ?\[.*\]$|^[–-]?$")
