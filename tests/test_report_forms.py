@@ -231,10 +231,10 @@ def test_figures_can_be_hovered_over_from_disk(folder, tmp_path):
     cvfp(folder / "nd.csv", "--interactive", "-o", tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert text.count("vegaEmbed=") <= 1
-    assert text.count('class="spec"') == 2
+    assert text.count('class="spec"') == 3
     with chromium.Page(tmp_path / "browser") as browser:
         browser.open(tmp_path / "page.html", 390)
-        browser.value("new Promise(done => setInterval(() => document.querySelectorAll('svg.marks').length == 2 && "
+        browser.value("new Promise(done => setInterval(() => document.querySelectorAll('svg.marks').length == 3 && "
                       "done(), 50))")
         assert browser.requests() == [(tmp_path / "page.html").as_uri()]
         assert browser.value("document.documentElement.scrollWidth") <= 390

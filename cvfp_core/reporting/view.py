@@ -138,7 +138,7 @@ class Facts:
 
     @cached_property
     def law(self) -> str:
-        return self.asked.law or (POWER_LAW if self.usual else self.choice["law"])
+        return self.asked.law or (POWER_LAW if self.usual else self.chosen_law.law)
 
     @cached_property
     def law_fits(self) -> dict[str, Fit]:
@@ -160,19 +160,23 @@ class Facts:
     def series(self) -> list[dict[str, Any]]:
         return views(self.records, self.law_fits, self.windows, *self.axes, self.by)
 
-    @cached_property
+    @property
     def choice(self) -> dict[str, Any]:
+        return self.chosen_law.as_dict()
+
+    @cached_property
+    def chosen_law(self) -> Choice:
         if self.surface:
             return Choice(law=self.law, scale=self.asked.y or "val_ppl", distinguishable=False, reason="given",
-                          candidates=()).as_dict()
-        return choose_law(self.records, registry=self.registry, **self.asked_axes()).as_dict()
+                          candidates=())
+        return choose_law(self.records, registry=self.registry, **self.asked_axes())
 
     @property
     def chosen(self) -> list[dict[str, Any]]:
         if self.surface:
             return []
-        axes = self.asked_axes() | {"y": self.choice["scale"]}
-        return [fit_view(fit) for fit in fit_all(self.records, [self.choice["law"]], registry=self.registry, **axes)]
+        axes = self.asked_axes() | {"y": self.chosen_law.scale}
+        return [fit_view(fit) for fit in fit_all(self.records, [self.chosen_law.law], registry=self.registry, **axes)]
 
     @property
     def bend(self) -> dict[str, Any] | None:
@@ -220,7 +224,8 @@ class Facts:
         if self.asked.figures is not None and not self.surface and list(at) == [name]:
             way = _way(self.records[name], at[name], self.axes[0])
             at = {name: [*at[name], *way]}
-        made = predict_all(self.records, at, self.asked.law or "auto", registry=self.registry,
+        choice = None if self.asked.law else self.chosen_law
+        made = predict_all(self.records, at, self.asked.law or "auto", choice=choice, registry=self.registry,
                            **self.asked_axes(surface=self.surface))
         series: dict[str, list[Prediction]] = {}
         for each in made.predictions:

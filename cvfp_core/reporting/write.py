@@ -92,7 +92,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         sections = [item for item in items.values() if item.section_of in parents] if "sections" in names else []
         for section in sections:
             taken |= trees(section.path, files)
-        names |= names_used(taken.values())
+        names |= names_used(taken.values()) if sections else set()
     _refuse(template, asked, names)
     known = {option.name: option for item in (*reversed(sections), *kin, template) for option in item.options or ()}
     if template.options is not None:
