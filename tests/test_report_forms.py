@@ -284,3 +284,21 @@ def test_a_watched_report_follows_the_runs_until_it_is_interrupted(tmp_path):
     assert watching.returncode == 0
     assert "Traceback" not in said
     assert "Ctrl-C ends it" in said
+
+
+def test_what_a_run_suggests_gives_a_report_with_a_figure(folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    cvfp(folder / "three.csv", "--template", "summary", "-o", tmp_path / "report.md")
+    assert "](report_figures/scaling.svg)" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "report_figures" / "scaling.svg").is_file()
+
+
+def test_a_command_draws_a_forecast_or_a_law_of_two_sizes(folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    for words in (["three.csv", "--y", "val_loss"], ["nd.csv", "--law", "chinchilla"]):
+        done = CliRunner().invoke(app, ["plot", str(folder / words[0]), *words[1:], "-o", str(tmp_path / "a.svg")])
+        assert done.exit_code == 0, done.output
+        assert ("observed against predicted" in (tmp_path / "a.svg").read_text()) == ("--law" in words)
+    done = CliRunner().invoke(app, ["plot", str(folder / "three.csv"), "-o", str(tmp_path / "a.gif")])
+    assert done.exit_code == 2
+    assert "a figure is .svg, .png, .pdf, .pgf" in done.output

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cvfp_core import registry
-from cvfp_core.cli import check, compare, fit, ingest, laws, optimum, plugin, plugins, predict, report, run, show
+from cvfp_core.cli import check, compare, fit, ingest, laws, optimum, plot, plugin, plugins, predict, report, run, show
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
 from cvfp_core.version import __version__
@@ -71,6 +71,7 @@ command("ingest", ingest.ingest)
 command("show", show.show)
 command("fit", fit.fit)
 command("predict", predict.predict)
+command("plot", plot.plot)
 command("compare", compare.compare)
 command("optimum", optimum.optimum)
 command("laws", laws.laws)

@@ -112,7 +112,7 @@ def run(
         from cvfp_core.results.runs import overview
 
         show(overview(outcome.records))
-        next_step(f"cvfp report {outcome.folder} -o report.html --embed")
+        next_step(f"cvfp report {outcome.folder} -o report.md")
     _warn(outcome.warnings)
     if not outcome.complete:
         raise typer.Exit(3)

@@ -136,7 +136,13 @@ def _bundle() -> str:
 
 
 def refuse_unwritable(out: Path) -> None:
-    """Raises UsageError, before any work, if the file could not be written at its end; folders may be missing."""
+    """Raises UsageError, before any work, if the report could not be written at its end; folders may be missing."""
+    refuse_unwritable_file(out)
+    form_of(out)
+
+
+def refuse_unwritable_file(out: Path) -> None:
+    """The same of any file."""
     try:
         there = next((path for path in (out, *out.absolute().parents) if path.exists()), out)
     except OSError as error:  # a name that is too long
@@ -149,6 +155,5 @@ def refuse_unwritable(out: Path) -> None:
     elif not os.access(there, wanted):
         why = "permission denied" if there == out else f"the folder '{there}' cannot be written to"
     else:
-        form_of(out)
         return
     raise UsageError(f"cannot write '{out}': {why}")
