@@ -61,26 +61,30 @@ def plot(result: Fits | Forecasts | Optima | Comparisons, path: str | Path | Non
     return result.plot(path)
 
 
-def write_report(runs: Readable, path: str | Path | None = None, template: str = "summary", lang: str = "en", *,
+def write_report(runs: Readable, path: str | Path | None = None, template: str | None = None, lang: str = "en", *,
                  x: str | None = None, y: str | None = None, by: str | None = None, where: str | None = None,
                  map: Mapping[str, str] | None = None, law: str | None = None, at: Mapping[str, Any] | None = None,
                  weights: str | None = None,
                  options: Mapping[str, Scalar | None] | None = None, embed: bool = False,
-                 figures: bool = True) -> Report:
+                 interactive: bool = False, figures: bool | Sequence[str] = True) -> Report:
     """A report of the runs by a template, written to the path if one is given, with its figures beside it.
 
-    template: a name of `cvfp report --list`, or a file ending in .j2. law: the law fitted to series, the power law by
-    default. at: what forecasts are made for, as `predict` takes it. weights: as of `fit`. options: of the template.
-    embed: one HTML page with the figures inside; a path ending in .html is HTML without being asked for.
+    path: its ending says what is written: .md, .html or .tex. template: a name of `cvfp report --list`, or a file
+    ending in .j2; by default the one that suits the runs. law: the law fitted to series, the power law by default. at:
+    what forecasts are made for, as `predict` takes it. weights: as of `fit`. options: of the template. embed: one HTML
+    page with the figures inside; interactive: with figures to hover over. figures: formats beside the one that the
+    report shows, such as ["png", "pdf"]; False: none.
 
         cvfp.write_report("runs/default", "report.md", template="audit")
     """
     out = None if path is None else Path(path)
     if out is not None:
         refuse_unwritable(out)
-    command = f"cvfp.write_report(runs, template={template!r}, lang={lang!r})"
+    named = f"template={template!r}, " if template else ""
+    command = f"cvfp.write_report(runs, {named}lang={lang!r})"
     asked = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
-    made = report(asked, out, template, lang, law=law, at=at, embed=embed, figures=figures, command=command)
+    made = report(asked, out, template, lang, law=law, at=at, embed=embed, interactive=interactive,
+                  figures=figures, command=command)
     if out is not None:
         made.save(out)
     return made

@@ -105,7 +105,7 @@ def test_forecasts_are_of_the_law_asked_for_or_the_one_chosen(table):
     assert made.choice.law == "saturating"
     assert {each.law for each in made} == {"average"}
     assert f"law: {made.choice.law}" in str(made)
-    assert made.plot().axes[0].get_title(loc="left") == "saturating"  # an average has no curve of its own
+    assert made.plot().axes[0].get_title(loc="left") == "average of power-law and saturating"
     assert made.to_frame().height == 4
     given = cvfp.predict(table, 4e6, "power-law")
     assert given.choice is None
@@ -155,7 +155,7 @@ def test_results_are_drawn_and_written(table, tmp_path):
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["power-law", "saturating"]
     assert "</svg>" in (tmp_path / "fits.svg").read_text()
     (axes,) = cvfp.predict(table, 4e6, "power-law").plot().axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("train_tokens", "val_ppl")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("training tokens", "validation perplexity")
     assert max(line.get_xdata().max() for line in axes.get_lines() if hasattr(line.get_xdata(), "max")) == 4e6
     with pytest.raises(UsageError, match="cannot write"):
         cvfp.plot(cvfp.fit(table), tmp_path / "fits.docx")

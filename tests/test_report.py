@@ -282,12 +282,12 @@ def test_the_compiled_catalogue_is_that_of_its_source(lang):
 @pytest.mark.parametrize("lang", LANGS)
 def test_no_message_is_untranslated_and_places_agree(lang, table):
     from cvfp_core.registry.kinds import Fitter, Light, StopRule
-    from cvfp_core.reporting import figures
+    from cvfp_core.reporting.figures import report as figures
     from cvfp_core.reporting.view import view
 
     known = po(lang)
     wanted = {m if isinstance(m, str) else m[0] for m in catalogue.template_messages()} | set(figures.TITLES.values())
-    wanted |= {figures.OTHER_AXES, figures.SURFACE, figures.OTHER_LAW, figures.SLICES, *figures.CAPTIONS.values()}
+    wanted |= {figures.OTHER_AXES, figures.SURFACE, figures.SLICES, *figures.CAPTIONS.values(), *figures.WORDS}
     wanted |= reasons()
     for kind in (Light, StopRule, Fitter):
         wanted |= {item.title for item in REGISTRY.items(kind).values()

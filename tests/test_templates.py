@@ -197,7 +197,7 @@ def test_the_summary_and_the_fits_are_about_the_axes_asked_for(runs):
     assert "| 31B |" in made
     assert "PPL" not in made
     made = report(runs, "fits", x="flops", y="val_loss", figures="f", at={"flops": ["10x"]})
-    assert "![Val loss against FLOPs, with fitted laws and forecasts](f/scaling.svg)" in made.text
+    assert "![Val loss against FLOPs, with the law that forecasts and its band](f/scaling.svg)" in made.text
     assert "| Config | FLOPs | Val loss predicted | 95 % interval of one run |" in made.text
     assert "FLOPs" in made.figures["f/scaling.svg"]
     assert "Val loss (nat a token)" in made.figures["f/scaling.svg"]

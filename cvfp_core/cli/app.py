@@ -17,6 +17,7 @@ from cvfp_core.cli import (
     ingest,
     laws,
     optimum,
+    plot,
     plugin,
     plugins,
     predict,
@@ -85,6 +86,7 @@ command("ingest", ingest.ingest)
 command("show", show.show)
 command("fit", fit.fit)
 command("predict", predict.predict)
+command("plot", plot.plot)
 command("compare", compare.compare)
 command("optimum", optimum.optimum)
 command("laws", laws.laws)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cvfp_core.cli import asked
 from cvfp_core.errors import CvfpError, UsageError
+
+if TYPE_CHECKING:
+    from cvfp_core.results.reports import Report
+
+WAIT = 1.0
+"""Seconds between looks at the files that are watched."""
 
 
 def report(
@@ -16,11 +26,13 @@ def report(
         list[Path] | None, typer.Argument(metavar="PATH...", help="Folders of runs, logs, or tables.")
     ] = None,
     template: Annotated[
-        str, typer.Option("--template", metavar="NAME|FILE", help="Template by name, or a file ending in .j2.")
-    ] = "summary",
+        str | None, typer.Option("--template", metavar="NAME|FILE", help="Template by name, or a file ending in .j2. "
+                                 "Default: the one that suits the runs.")
+    ] = None,
     lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="Language, such as en or ja.")] = "en",
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="File to write; without it, stdout, no figures.")
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="File to write: .md, .html or .tex. Without it, "
+                            "Markdown on stdout, no figures.")
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the template; see --list.")
@@ -40,41 +52,98 @@ def report(
     ] = False,
     html: Annotated[bool, typer.Option("--html", help="Write an HTML page.")] = False,
     embed: Annotated[bool, typer.Option("--embed", help="One HTML page with the figures inside.")] = False,
-    figures: Annotated[bool, typer.Option(help="Draw figures beside FILE.")] = True,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="One HTML page with figures to hover over inside.")
+    ] = False,
+    figures: Annotated[
+        list[str] | None, typer.Option("--figures", metavar="FORMAT", help="Formats of figures beside the one the "
+                                       "report shows: svg, png, pdf, pgf; several by commas.")
+    ] = None,
+    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw no figures.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write FILE again whenever the runs change, until Ctrl-C.")
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="List templates, their options and needs.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --list: print JSON.")] = False,
 ) -> None:
-    """Write a report of runs in Markdown or HTML.
+    """Write a report of runs in Markdown, HTML or LaTeX.
 
-    The same records give the same bytes. Figures are SVG files in a folder beside the report.
+    The same records give the same bytes. Figures are files in a folder beside the report.
     """
     if list_:
         _print_list(json_=json_)
         return
     if not paths:
         raise UsageError("nothing to report on: give a folder that `cvfp run` made, such as runs/default")
-    if check and out is None:
-        raise UsageError("--check needs the report to be checked: -o FILE")
+    for flag, given, what in (("--check", check, "checked"), ("--watch", watch, "written again")):
+        if given and out is None:
+            raise UsageError(f"{flag} needs the report to be {what}: -o FILE")
+    if check and watch:
+        raise UsageError("--check writes nothing and --watch writes again: give one of them")
+    if figures and no_figures:
+        raise UsageError("--figures and --no-figures: give one of them")
     from cvfp_core.results import reports
 
+    page = html or embed or interactive
+    reports.form_of(out, html=page)
     old = _read(out) if out is not None and check else ""
     if out is not None and not check:
         reports.refuse_unwritable(out)
-    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights,
-                          options=options)
-    made = reports.report(question, out, template, lang, law=law, at=asked.points(at, None) if at else None,
-                          html=html, embed=embed, figures=figures,
-                          command=asked.command("report", paths, {
-                              "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x],
-                              "--y": [y], "--by": by, "--law": [law] if law != "auto" else [], "--at": at,
-                              "--where": [where], "--map": map_, "--take": [take], "--weights": [weights],
-                              "--set": options, "--no-map": no_map}))
+    kinds = [kind.strip() for each in figures or [] for kind in each.split(",")]
+    command = asked.command("report", paths, {
+        "--template": [template], "--lang": [lang] if lang != "en" else [], "--x": [x], "--y": [y], "--by": by,
+        "--law": [law] if law != "auto" else [], "--at": at, "--where": [where], "--map": map_, "--take": [take],
+        "--weights": [weights], "--set": options, "--no-map": no_map})
+
+    def written() -> reports.Report:
+        question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take,
+                              weights=weights, options=options)
+        made = reports.report(question, out, template, lang, law=law, at=asked.points(at, None) if at else None,
+                              html=html, embed=embed, interactive=interactive,
+                              figures=False if no_figures else kinds or True, command=command)
+        if template is None:
+            print(f"cvfp: template {made.template} suits these runs (--template NAME for another, see --list)",
+                  file=sys.stderr)
+        return made
+
     if out is None:
-        print(made.text, end="")
+        print(written().text, end="")
     elif check:
-        _check(out, old, made.text)
+        _check(out, old, written().text)
+    elif watch:
+        _watch(paths, out, written)
     else:
-        made.save(out)
+        written().save(out)
+
+
+def _watch(paths: Sequence[Path], out: Path, written: Callable[[], Report]) -> None:
+    """Writes the report again whenever a file of the paths changes, until it is interrupted."""
+    seen: object = None
+    with suppress(KeyboardInterrupt):
+        while True:
+            if (now := _state(paths)) != seen:
+                seen = now
+                try:
+                    written().save(out)
+                    print(f"cvfp: {out} is written; watching {', '.join(map(str, paths))}, Ctrl-C ends it",
+                          file=sys.stderr)
+                except UsageError:
+                    raise
+                except CvfpError as error:  # a grid that has no finished run yet
+                    print(f"cvfp: {error}; waiting for runs", file=sys.stderr)
+            time.sleep(WAIT)
+
+
+def _state(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Name, time and size of every file in the paths."""
+    files = (file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
+    found = []
+    for file in files:
+        with suppress(FileNotFoundError):  # renamed meanwhile
+            if file.is_file():
+                state = file.stat()
+                found.append((str(file), state.st_mtime_ns, state.st_size))
+    return sorted(found)
 
 
 def _check(out: Path, old: str, text: str) -> None:

@@ -55,6 +55,7 @@ def predict_all(
     options: Mapping[str, Scalar | None] | None = None,
     prior: bool = True,
     pool: bool = True,
+    choice: Choice | None = None,
     registry: Registry | None = None,
 ) -> Forecast:
     """What each series will be at these inputs, at every combination of their values.
@@ -62,7 +63,8 @@ def predict_all(
     law: a law's name, a law, an lmfit model, several of these to choose from, or `auto`: the series are taken to share
     a form, chosen from all their points, controls apart. x, y: as for `fit_all`. along: the input that the back-test
     walks along; given, a single law is back-tested too. prior, pool: for `auto`, whether exponents of published laws
-    count and whether series tell of each other.
+    count and whether series tell of each other. choice: what `choose_law` says of the same records, for `auto`, where
+    it is known already.
     Raises UsageError for an input that the law needs and is not given, or that it does not have.
     """
     registry = registry or installed()
@@ -72,8 +74,9 @@ def predict_all(
         places = _places(at, laws[0], registry)
         every = grouped(records, laws[0], by, registry)
         studied = grouped(series.without_controls(records), laws[0], by, registry)
-        return _automatic(every, choose_law(records, by=by, x=x, y=y, along=along, registry=registry), laws, places,
-                          registry, telling=_tellers(every, studied, laws), prior=prior, pool=pool)
+        choice = choice or choose_law(records, by=by, x=x, y=y, along=along, registry=registry)
+        return _automatic(every, choice, laws, places, registry, telling=_tellers(every, studied, laws), prior=prior,
+                          pool=pool)
     named = [find(each, registry) for each in (law if isinstance(law, list | tuple) else [law])]
     for each in named:
         if not each.predicts:
@@ -202,11 +205,12 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     for (row, at), prediction in zip(asked, bare, strict=True):
         parts = [] if prediction.value is None else [
             (law, told[row, key(law), tuple(at.values())]) for law in carriers[row]]
-        if row in rows:
-            mean = averages.stated(prediction, next(ends), stretch[row], every[row], own=not within[row])
-            made.append(_joined(mean, [mean, *(part for _, part in parts)], [*(law.name for law, _ in parts), *names]))
-        elif prediction.value is None:
+        average = next(ends) if row in rows else None
+        if prediction.value is None:
             made.append(prediction)
+        elif average is not None:
+            mean = averages.stated(prediction, average, stretch[row], every[row], own=not within[row])
+            made.append(_joined(mean, [mean, *(part for _, part in parts)], [*(law.name for law, _ in parts), *names]))
         else:
             made.append(_carried(prediction, every[row], own[row], parts))
     return Forecast(choice=_with_weights(choice, means, averaged) if means and all(within) else choice,

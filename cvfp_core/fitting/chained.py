@@ -13,6 +13,9 @@ from cvfp_core.fitting.predict import Prediction, predict
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Fit, Reason
 
+STEPS = ", then "
+"""Between the names of two laws, of which the second is of what the first forecasts."""
+
 
 def chained(first: Prediction, second: Fit, law: Law) -> Prediction:
     """What the second law, as fitted, says of the first one's forecast, with both intervals in it.
@@ -22,7 +25,7 @@ def chained(first: Prediction, second: Fit, law: Law) -> Prediction:
     means; that of a new run takes those of new runs, as its loss is one of a new run too.
     """
     (x,) = law.inputs
-    made = replace(first, law=f"{first.law}, then {second.law}", response=second.response, value=None, mean_low=None,
+    made = replace(first, law=f"{first.law}{STEPS}{second.law}", response=second.response, value=None, mean_low=None,
                    mean_high=None, run_low=None, run_high=None)
     if first.value is None:
         return made

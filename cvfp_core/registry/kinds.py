@@ -132,6 +132,11 @@ class Template:
     """Folder of its translations: `LANG/LC_MESSAGES/messages.mo`."""
     section_of: str = ""
     """Name of the template that it adds a section to, where that has a block `sections`; empty: none."""
+    suits: Callable[[pl.DataFrame], bool] | None = None
+    """Whether it suits these records. Where no template is named, the first that suits writes the report, in the order
+    that `cvfp report --list` has them; None: only by name."""
+    about: Callable[[pl.DataFrame], Mapping[str, Any]] | None = None
+    """The `x`, `y`, `law` and `by` it is about where none is asked for; None: `val_ppl` over `train_tokens`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,25 @@ class ExampleView(TypedDict):
     high: Annotated[float | None, "upper end"]
 
 
+class JointView(TypedDict):
+    """The law of params and train_tokens that forecasts, where a sweep varies both."""
+
+    law: Annotated[str, "its name"]
+    choice: Annotated[Choice | None, "how it was chosen; none: it is the only one installed"]
+    fits: Annotated[list[FitView], "its fits: one a series, or one for all records"]
+    forecasts: Annotated[list[ForecastView], "at the largest params and train_tokens, and at ten times either"]
+
+
+class SizeView(TypedDict):
+    """How far a quantity was varied; also what AxisView has."""
+
+    name: Annotated[str, "as records call it"]
+    runs: Annotated[int, "finished runs that have it"]
+    values: Annotated[int, "distinct ones"]
+    low: Annotated[float, "the smallest"]
+    high: Annotated[float, "the largest"]
+
+
 class DecisionsView(TypedDict):
     """What the thresholds say before Phase 2 is paid for."""
 
@@ -207,7 +226,8 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, matched, convergence, isoflops; of a law of several inputs `surface-LAW`"]
+    name: Annotated[str, "scaling, alpha, alpha_over_val_er, windows, matched, convergence, isoflops; joint: of the "
+                         "law of two sizes; `surface-LAW`: of any law of several inputs"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
     values: Annotated[dict[str, Any], "for the names"]
@@ -263,6 +283,7 @@ class View(TypedDict, total=False):
     series: Annotated[list[SeriesView], "one entry a (experiment, variant)"]
     laws: Annotated[list[LawView], "every law with its fits"]
     choice: Annotated[Choice, "which law the points call for"]
+    chosen: Annotated[list[FitView], "the fits of that law"]
     bend: Annotated[FitView | None, "whether all series flatten alike: the sign test over their curvatures"]
     forecasts: Annotated[list[ForecastView], "each series at ten times its largest size"]
     formulas: Annotated[list[FormulaView], "formulas that predict perplexity, with their errors"]
@@ -276,6 +297,12 @@ class View(TypedDict, total=False):
     stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
     optimum: Annotated[OptimumView, "compute-optimal models"]
+    sizes: Annotated[list[SizeView], "the sizes of the sweep and what was measured"]
+    one_size: Annotated[bool, "whether what is fitted are curves of one size; False: a law of several"]
+    joint: Annotated[JointView | None, "the law of params and train_tokens; none where they do not vary"]
+    arms: Annotated[list[dict[str, Any]], "each further series of the same sizes against the first: `arm`, `baseline`, "
+                                          "`pairs`, `level`, `units`, `ratio`, `multiplier` (`value`, `low`, `high`), "
+                                          "`verdict`, `notes` (messages)"]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]

@@ -173,6 +173,16 @@ def names_used(every: Collection[nodes.Template]) -> set[str]:
     return {name for tree in every for name in meta.find_undeclared_variables(tree)} - given
 
 
+def figures_used(every: Collection[nodes.Template], known: Collection[str]) -> set[str] | None:
+    """The figures that parsed templates name, `surface-` for those of laws; None where they may use any."""
+    texts = {each.value for tree in every for each in tree.find_all(nodes.Const) if isinstance(each.value, str)}
+    texts |= {each.attr for tree in every for each in tree.find_all(nodes.Getattr)
+              if isinstance(each.node, nodes.Name) and each.node.name == "figures"}
+    named = {name for name in (*known, "joint", "surface-") if any(
+        text == name or (name == "surface-" and text.startswith(name)) for text in texts)}
+    return named or None
+
+
 def render(template: Path, view: View, translations: gettext.NullTranslations | None = None,
            registered: Mapping[str, Path] | None = None) -> str:
     """The template filled with the view. Raises CvfpError with file, line and, for a name, those that exist."""

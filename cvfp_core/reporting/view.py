@@ -16,13 +16,15 @@ import polars as pl
 
 from cvfp_core.deciding.optimum import Sweep
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting import Choice, Fit, choose_law, fit_all, predict_all
+from cvfp_core.fitting import Choice, Fit, Prediction, choose_law, fit_all, predict_all
 from cvfp_core.fitting.points import require
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Law, Light
+from cvfp_core.reporting import sweep
 from cvfp_core.reporting.names import View
 from cvfp_core.reporting.series import fit_view, usable, views
+from cvfp_core.reporting.way import way_to
 from cvfp_core.schema import quantities
 from cvfp_core.schema.fits import message_of
 from cvfp_core.schema.plain import plain
@@ -56,6 +58,8 @@ class Asked:
     command: str = ""
     figures: str | None = None
     """Folder of the figures as the report links to it; None: no figures."""
+    formats: Sequence[str] = ("svg",)
+    """Of the figures; the report links to the first."""
     x: str | None = None
     y: str | None = None
     law: str | None = None
@@ -80,6 +84,7 @@ class Facts:
 
     def __init__(self, inputs: Inputs, registry: Registry, asked: Asked) -> None:
         self.given, self.registry, self.asked = inputs, registry, asked
+        self.drawn: dict[str, list[Fit]] = {}  # of the law of two sizes, once it is known
         self.lang, self.options, self.command = asked.lang, dict(asked.options), asked.command
         self.cvfp_version = __version__
         declared = registry.items(quantities.Quantity)
@@ -137,7 +142,7 @@ class Facts:
 
     @cached_property
     def law(self) -> str:
-        return self.asked.law or (POWER_LAW if self.usual else self.choice["law"])
+        return self.asked.law or (POWER_LAW if self.usual else self.chosen_law.law)
 
     @cached_property
     def law_fits(self) -> dict[str, Fit]:
@@ -159,12 +164,23 @@ class Facts:
     def series(self) -> list[dict[str, Any]]:
         return views(self.records, self.law_fits, self.windows, *self.axes, self.by)
 
-    @cached_property
+    @property
     def choice(self) -> dict[str, Any]:
+        return self.chosen_law.as_dict()
+
+    @cached_property
+    def chosen_law(self) -> Choice:
         if self.surface:
             return Choice(law=self.law, scale=self.asked.y or "val_ppl", distinguishable=False, reason="given",
-                          candidates=()).as_dict()
-        return choose_law(self.records, registry=self.registry, **self.asked_axes()).as_dict()
+                          candidates=())
+        return choose_law(self.records, registry=self.registry, **self.asked_axes())
+
+    @property
+    def chosen(self) -> list[dict[str, Any]]:
+        if self.surface:
+            return []
+        axes = self.asked_axes() | {"y": self.chosen_law.scale}
+        return [fit_view(fit) for fit in fit_all(self.records, [self.chosen_law.law], registry=self.registry, **axes)]
 
     @property
     def bend(self) -> dict[str, Any] | None:
@@ -187,23 +203,40 @@ class Facts:
 
     @cached_property
     def forecasts(self) -> list[dict[str, Any]]:
+        return [_forecast(each) for every in self.ahead.values() for each in every]
+
+    @property
+    def ahead(self) -> dict[str, list[Prediction]]:
+        """By series, what it will be where forecasts are made."""
+        return self._predicted[0]
+
+    @property
+    def way(self) -> dict[str, list[Prediction]]:
+        """By series, what the law says from the smallest size to the forecast; nothing where no figure is asked for."""
+        return self._predicted[1]
+
+    @cached_property
+    def _predicted(self) -> tuple[dict[str, list[Prediction]], dict[str, list[Prediction]]]:
+        """Forecasts, and with figures the way to them: one prediction, as most of its work serves both."""
         at: Any = self.asked.at
         if at is None and self.surface:
-            return []
+            return {}, {}
+        name = self.axes[0].name
         if at is None:
-            largest = max((each["largest"][self.axes[0].name] for each in self.series if each["largest"]), default=1)
-            at = {self.axes[0].name: [AHEAD * largest]}
-        made = predict_all(self.records, at, self.asked.law or "auto", registry=self.registry,
+            largest = max((each["largest"][name] for each in self.series if each["largest"]), default=1)
+            at = {name: [AHEAD * largest]}
+        way: list[float] = []
+        if self.asked.figures is not None and not self.surface and list(at) == [name]:
+            way = _way(self.records[name], at[name], self.axes[0])
+            at = {name: [*at[name], *way]}
+        choice = None if self.asked.law else self.chosen_law
+        made = predict_all(self.records, at, self.asked.law or "auto", choice=choice, registry=self.registry,
                            **self.asked_axes(surface=self.surface))
-        reasons = [list(dict.fromkeys(text for text in (each.reason, *each.warnings) if text))
-                   for each in made.predictions]
-        return [
-            {"label": each.series, "inputs": plain(each.inputs), "train_tokens": each.inputs.get("train_tokens"),
-             "law": each.law, "value": each.value, "low": each.run_low, "high": each.run_high,
-             "distances": plain(each.distances), "interval_law": each.interval_law or each.law,
-             "reason": "; ".join(why), "why": [message_of(text) for text in why]}
-            for each, why in zip(made.predictions, reasons, strict=True)
-        ]
+        series: dict[str, list[Prediction]] = {}
+        for each in made.predictions:
+            series.setdefault(each.series, []).append(each)
+        return ({label: every[:len(every) - len(way)] for label, every in series.items()},
+                {label: every[len(every) - len(way):] for label, every in series.items()})
 
     @cached_property
     def every_fit(self) -> dict[str, list[Fit]]:
@@ -249,6 +282,31 @@ class Facts:
             raise UsageError("two groups are compared: give --set a=NAME --set b=NAME, where a name is an experiment, "
                              "a variant, experiment:variant or, of a control, experiment:variant:control")
         return compare(self.records, str(a), str(b), self.registry)
+
+    @cached_property
+    def joint(self) -> dict[str, Any] | None:
+        found = sweep.joint(self.records, self.axes[1].name, self.registry, self.asked.by)
+        if found is None:
+            return None
+        fits = fit_all(self.records, [found["law"]], y=self.axes[1].name, by=self.asked.by, registry=self.registry)
+        self.drawn = {found["law"]: fits}
+        return {"law": found["law"], "choice": found["choice"], "fits": [fit_view(fit) for fit in fits],
+                "forecasts": [_forecast(each) for each in found["predictions"]]}
+
+    @property
+    def one_size(self) -> bool:
+        return not self.surface
+
+    @property
+    def arms(self) -> list[dict[str, Any]]:
+        return sweep.arms(self.records, self.axes[0].name, self.axes[1].name, self.registry)
+
+    @property
+    def sizes(self) -> list[dict[str, Any]]:
+        about = (self.axes[0].name, self.axes[1].name)
+        found = sweep.ranges(self.records, (about[0], *sweep.SIZES, about[1]))
+        return [dict(each) | axis(self.registry.quantity(each["name"])) for each in found
+                if each["values"] > 1 or each["name"] in about]
 
     @cached_property
     def sweeps(self) -> tuple[Sweep, ...]:
@@ -389,6 +447,22 @@ class Facts:
         found = self.records.select(columns).drop_nulls("corpus").sort("val_tokens", nulls_last=True,
                                                                        maintain_order=True)
         return found.unique(["corpus", "corpus_hash"], keep="first", maintain_order=True).to_dicts()
+
+
+def _forecast(each: Prediction) -> dict[str, Any]:
+    why = list(dict.fromkeys(text for text in (each.reason, *each.warnings) if text))
+    return {"label": each.series, "inputs": plain(each.inputs), "train_tokens": each.inputs.get("train_tokens"),
+            "law": each.law, "value": each.value, "low": each.run_low, "high": each.run_high,
+            "distances": plain(each.distances), "interval_law": each.interval_law or each.law,
+            "reason": "; ".join(why), "why": [message_of(text) for text in why]}
+
+
+def _way(sizes: pl.Series, at: Sequence[float | str], x: quantities.Quantity) -> list[float]:
+    """Places from the smallest size to the farthest of the forecasts."""
+    known = sizes.drop_nulls().cast(float).to_numpy()
+    largest = max(known, default=1.0)
+    ends = [float(str(each)[:-1]) * largest if str(each).endswith("x") else float(each) for each in at]
+    return way_to(known, ends, x)
 
 
 def axis(quantity: quantities.Quantity) -> dict[str, Any]:

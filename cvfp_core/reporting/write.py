@@ -13,10 +13,12 @@ import polars as pl
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Template
+from cvfp_core.registry.kinds import Law, Template
+from cvfp_core.reporting.figures.marks import Plot
+from cvfp_core.reporting.html import CONTENTS, VERDICTS
 from cvfp_core.reporting.language import translations
 from cvfp_core.reporting.names import View
-from cvfp_core.reporting.render import names_used, render, trees
+from cvfp_core.reporting.render import figures_used, names_used, render, trees
 from cvfp_core.reporting.view import Asked, Facts
 from cvfp_core.schema.options import resolve
 
@@ -25,10 +27,14 @@ __all__ = ["Asked", "Written", "find", "write"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A report: its Markdown, and its figures as SVG by the path the report links to."""
+    """A report: its Markdown, and its figures by path: text of SVG and PGF, bytes of PNG and PDF."""
 
     text: str
-    figures: Mapping[str, str]
+    figures: Mapping[str, str | bytes]
+    plots: Mapping[str, Plot]
+    """What they show, by the path the report links to."""
+    words: Mapping[str, str]
+    """`Contents` and the words of verdicts in the report's language."""
 
 
 def find(name: str, registry: Registry) -> Template:
@@ -40,6 +46,18 @@ def find(name: str, registry: Registry) -> Template:
         raise UsageError(f"template file '{file}' does not exist")
     locale = file.parent / "locale"
     return Template(name=file.name, title="", path=file, catalogue=locale if locale.is_dir() else None, options=None)
+
+
+def suited(records: pl.DataFrame, registry: Registry) -> Template:
+    """The first template whose `suits` is true of the records, in order of registration."""
+    items = registry.items(Template)
+    for item in items.values():
+        if item.suits is not None and not _lacking([item], records, Asked()):
+            with registry.blaming(Template, item.name):
+                fits = item.suits(records)
+            if fits:
+                return item
+    raise UsageError(f"no template says that it suits these runs; name one: --template {', '.join(items) or 'FILE'}")
 
 
 def registered(registry: Registry) -> dict[str, Path]:
@@ -57,6 +75,12 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     """The report that the template makes of the inputs. Raises CvfpError if the records lack what it needs."""
     asked, files, items = asked or Asked(), registered(registry), registry.items(Template)
     spoken = translations(asked.lang, catalogues(template, registry))
+    if template.about is not None and {asked.x, asked.y, asked.law, asked.by} == {None}:
+        with registry.blaming(Template, template.name):
+            about = template.about(inputs.records)
+        law = about.get("law")
+        asked = replace(asked, x=about.get("x"), y=about.get("y"), by=about.get("by"),
+                        law=law if law in registry.items(Law) else None)
     with _named(template, registry):
         taken = trees(template.path, files)
         kin = [item for item in items.values() if item.path in taken and item is not template]
@@ -67,7 +91,8 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         names, parents = names_used(taken.values()), {template.name, *(each.name for each in kin)}
         sections = [item for item in items.values() if item.section_of in parents] if "sections" in names else []
         for section in sections:
-            names |= names_used(trees(section.path, files).values())
+            taken |= trees(section.path, files)
+        names |= names_used(taken.values()) if sections else set()
     _refuse(template, asked, names)
     known = {option.name: option for item in (*reversed(sections), *kin, template) for option in item.options or ()}
     if template.options is not None:
@@ -75,18 +100,31 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     defaults = {name: option.default for name, option in known.items()}
     asked = replace(asked, options=defaults | dict(asked.options))
     facts = Facts(inputs, registry, asked)
-    drawn: dict[str, str] = {}
     data = facts.view(names & set(View.__annotations__) - {"figures", "figures_missing", "sections"})
     data["sections"] = [section.name for section in sections if not _lacking([section], facts.records, asked)]
+    plots: dict[str, Plot] = {}
     if "figures" in names or "figures_missing" in names:
-        from cvfp_core.reporting.figures import draw, missing, views
+        from cvfp_core.reporting.figures import report
+        from cvfp_core.reporting.figures.formats import missing
 
         data["figures_missing"] = why = missing() if asked.figures is not None else "not_asked"
-        data["figures"], drawn = (views(facts), {}) if why is not None else (
-            draw(facts, spoken, surfaces="laws" in names, sweeps="optimum" in names))
+        if why is None:
+            plots = report.plots(facts, spoken, figures_used(taken.values(), report.TITLES))
+        linked = {name: f"{asked.figures}/{name}.{asked.formats[0]}" for name in plots}
+        data["figures"] = report.views(facts, linked)
     with _named(template, registry):
         text = render(template.path, data, spoken, files)
-    return Written(text=text, figures=drawn)
+    shown = {name: plot for name, plot in plots.items() if linked[name] in text}
+    return Written(text=text, words={word: spoken.gettext(word) for word in (CONTENTS, *VERDICTS)},
+                   plots={linked[name]: plot for name, plot in shown.items()},
+                   figures={f"{asked.figures}/{name}.{kind}": _drawn(plot, kind, asked.lang)
+                            for name, plot in shown.items() for kind in asked.formats})
+
+
+def _drawn(plot: Plot, kind: str, lang: str) -> str | bytes:
+    from cvfp_core.reporting.figures.paint import written
+
+    return written(plot, kind, lang)
 
 
 def _needs(templates: Sequence[Template], asked: Asked) -> list[str]:

@@ -66,7 +66,7 @@ class Comparisons(Listed[Against]):
         """The runs of every arm with its own curve; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw
 
-        return draw(self.fits, (), path)
+        return draw(self.fits, path)
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """The table, the chance of each arm to be the best, what would settle it, and what else differs."""

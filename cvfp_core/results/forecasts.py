@@ -15,7 +15,7 @@ from cvfp_core.claims.prediction import MARGIN
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
-from cvfp_core.fitting.chained import chained
+from cvfp_core.fitting.chained import STEPS, chained
 from cvfp_core.fitting.mixed import NAME
 from cvfp_core.fitting.points import WEIGHTS
 from cvfp_core.registry.kinds import Law
@@ -44,6 +44,10 @@ class Forecasts(Listed[Prediction]):
     """The laws asked for; none if they were chosen from those installed."""
     configuration: Configuration | None = None
     """The model of the configurations, where the forecast is of a new one."""
+    along: str | None = None
+    prior: bool = True
+    pool: bool = True
+    """As `predict` was given them."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -52,20 +56,26 @@ class Forecasts(Listed[Prediction]):
                 **({"configuration": self.configuration.as_dict()} if self.configuration else {})}
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """The points, the laws through them and what they say; see `cvfp.plot`."""
-        from cvfp_core.results.plots import draw
+        """The points, the law that forecasts them with the band of a new run, and the forecasts; see `cvfp.plot`."""
+        from cvfp_core.results.plots import draw, draw_forecasts
 
         if self.configuration is not None:
             raise UsageError("a forecast of a new configuration has no figure, as it has no runs; to_frame() has its "
                              "numbers")
         given = {law.name: law for law in self.given}
-        # an average has no curve of its own: that of the law chosen goes through the points
-        items = [replace(each, law=self.choice.law) if self.choice is not None and each.law == fitting.AVERAGE else each
-                 for each in self.items]
-        laws = [given.get(name, name) for name in dict.fromkeys(each.law for each in items)]
-        behind = {(each.series, each.law) for each in items}
-        fits = [fit for fit in self.asked.fit(laws) if (fit.series, fit.law) in behind]
-        return draw(fits, items, path)
+        name = self.choice.law if self.choice is not None else next((each.law for each in self.items), "")
+        if STEPS in name or any(STEPS in each.law for each in self.items):
+            raise UsageError("a forecast of two steps has no figure; plot the first one, or see to_frame()")
+        fits = self.asked.fit([given.get(name, name)])
+        if any(len(each.inputs) > 1 for each in self.items):
+            return draw(fits, path)
+        return draw_forecasts(fits, self.items, self._elsewhere, path)
+
+    def _elsewhere(self, places: Sequence[float]) -> Sequence[Prediction]:
+        """What the same law says of each series at these places."""
+        (x,) = self.items[0].inputs
+        return forecast(self.asked, {x: list(places)}, list(self.given) or AUTO, along=self.along, prior=self.prior,
+                        pool=self.pool).items if places else ()
 
     def then(self, law: AnyLaw) -> Forecasts:
         """What a law of the forecast quantity says of it, fitted to the same runs, with intervals of both steps.
@@ -168,7 +178,8 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
                                along=along, options=asked.options, prior=prior, pool=pool,
                                registry=asked.runs.registry)
-    return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given)
+    return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given, along=along, prior=prior,
+                     pool=pool)
 
 
 def surfaces(at: Mapping[str, Any], asked: Asked) -> list[Law]:

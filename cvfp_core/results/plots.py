@@ -1,96 +1,122 @@
-"""Fits and forecasts as a figure: the points, the laws through them, and what they say beyond."""
+"""Fits, forecasts and optima as figures, described as those of reports are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cvfp_core.deciding.optimum import Sweep
-from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, Prediction
-from cvfp_core.reporting.figures import function_of, isoflop_panel, scale, text_of
+from cvfp_core.reporting.figures.curves import FEW, Curve, scaling
+from cvfp_core.reporting.figures.isoflops import isoflops
+from cvfp_core.reporting.figures.marks import Plot
+from cvfp_core.reporting.figures.paint import figure
+from cvfp_core.reporting.figures.surfaces import function_of, surface
+from cvfp_core.reporting.way import way_to
+from cvfp_core.schema.quantities import Quantity
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Ways = Callable[[Sequence[float]], Sequence[Prediction]]
+"""What series are at each of these places."""
 
-def draw(fits: Sequence[Fit], predictions: Sequence[Prediction] = (), path: str | Path | None = None) -> Figure:
-    """Points with their laws, a panel a law; of a law of several inputs, measured against fitted values.
+
+def draw(fits: Sequence[Fit], path: str | Path | None = None) -> Figure:
+    """Points with their laws and the band of a new run, a panel a law; a law of several inputs in slices.
 
     path: a file to write it to; its ending says the format. Raises CvfpError where matplotlib is not installed.
     """
     laws = list(dict.fromkeys(fit.law for fit in fits if fit.points is not None and fit.points.n))
     if not laws:
         raise UsageError("nothing to plot: no series has a usable run")
-    figure = _figure(len(laws))
-    for axes, law in zip(figure.subplots(1, len(laws), squeeze=False)[0], laws, strict=True):
+    plots = []
+    for law in laws:
         mine = [fit for fit in fits if fit.law == law and fit.points is not None and fit.points.n]
         if len(mine[0].inputs) == 1:
-            _curves(axes, mine, [each for each in predictions if each.law == law])
+            plots.append(_curves(mine, law))
         else:
-            _surface(axes, mine)
-        axes.set_title(law, loc="left")
-        axes.legend()
-    return _written(figure, path)
+            plots += [replace(plot, panels=tuple(replace(panel, title=f"{fit.series} {panel.title}".strip())
+                                                 for panel in plot.panels) if len(mine) > 1 else plot.panels)
+                      for fit in mine if (plot := surface(fit, str)) is not None]
+    if not plots:
+        raise UsageError(f"nothing to plot: no fit of {', '.join(laws)} has a curve")
+    return figure(_joined(plots), path)
 
 
-def _figure(panels: int) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise CvfpError("figures need matplotlib, which is not installed; pip install 'cvfp[figures]'") from None
-    return Figure(figsize=(5.2 * panels, 4), layout="constrained")
+def draw_forecasts(fits: Sequence[Fit], predictions: Sequence[Prediction], ways: Ways,
+                   path: str | Path | None = None) -> Figure:
+    """Points, the law that forecasts them with the band of a new run, and the forecasts, in one panel.
 
-
-def _written(figure: Figure, path: str | Path | None) -> Figure:
-    if path is not None:
-        try:
-            figure.savefig(path)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot write '{path}': {error}") from None
-    return figure
-
-
-def _curves(axes: Axes, fits: Sequence[Fit], predictions: Sequence[Prediction]) -> None:
-    (name,) = fits[0].inputs
-    for index, fit in enumerate(fits):
-        colour = f"C{index % 10}"
-        assert fit.points is not None
-        x, y = fit.points.inputs[name], fit.points.response
-        axes.plot(x, y, "o", color=colour, label=text_of(fit.series))
-        mine = [each for each in predictions if each.series == fit.series]
-        grid = np.geomspace(x.min(), max([x.max(), *(each.inputs[name] for each in mine)]), 200)
-        if (law := function_of(fit)) is not None:
-            axes.plot(grid, law(grid), color=colour, linewidth=1)
-        for each in mine:
-            if each.run_low is not None and each.run_high is not None:
-                axes.plot([each.inputs[name]] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
-            axes.plot([each.inputs[name]], [each.value or np.nan], "o", color=colour, markerfacecolor="white")
-    axes.set(xlabel=name, ylabel=fits[0].response)
-    if (points := fits[0].points) is not None:
-        scale(axes, points.quantity(name), points.quantity(points.name))
-
-
-def _surface(axes: Axes, fits: Sequence[Fit]) -> None:
-    for fit in fits:
-        assert fit.points is not None
-        if (law := function_of(fit)) is not None:
-            axes.plot(law(*fit.points.inputs.values()), fit.points.response, "o", label=text_of(fit.series))
-    ends = [*axes.get_xlim(), *axes.get_ylim()]
-    axes.axline((min(ends), min(ends)), slope=1, color="grey", linewidth=1)
-    axes.set(xlabel=f"{fits[0].response}, fitted", ylabel=f"{fits[0].response}, measured")
+    fits: that the points are of. ways: what the same law says elsewhere.
+    """
+    mine = [fit for fit in fits if fit.points is not None and fit.points.n]
+    if not mine:
+        raise UsageError("nothing to plot: no series has a usable run")
+    x, y = _axes(mine[0])
+    ends = [each.inputs[x.name] for each in predictions]
+    told: dict[str, list[Prediction]] = {}
+    for each in ways(way_to(np.concatenate([_points(fit, x)[0] for fit in mine]), ends, x)):
+        told.setdefault(each.series, []).append(each)
+    curves = [Curve(name=fit.series, x=_points(fit, x)[0], y=_points(fit, x)[1], way=told.get(fit.series, ()),
+                    forecasts=[each for each in predictions if each.series == fit.series]) for fit in mine]
+    return figure(_titled(scaling(curves, x, y, str)), path)
 
 
 def draw_optima(sweeps: Sequence[Sweep], path: str | Path | None = None) -> Figure:
     """A panel a series: loss over params by budget, minima, the frontier, and the optima for the budgets asked for."""
-    figure = _figure(len(sweeps))
-    for axes, sweep in zip(figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps, strict=True):
-        isoflop_panel(axes, sweep)
-        axes.set_title(text_of(sweep.series), loc="left")
-        axes.set(xlabel="params", ylabel=sweep.optima[0].response)
-        axes.legend(fontsize=7)
-    return _written(figure, path)
+    return figure(isoflops(sweeps, str), path)
+
+
+def _curves(fits: Sequence[Fit], law: str) -> Plot:
+    """A panel of the fits of one law, with bands where they can be told apart."""
+    x, y = _axes(fits[0])
+    curves = []
+    for fit in fits:
+        sizes, values = _points(fit, x)
+        places = way_to(sizes, [], x)
+        curves.append(Curve(name=fit.series, x=sizes, y=values, way=[_at(fit, x.name, place, bounded=len(fits) <= FEW)
+                                                                     for place in places]))
+    return _titled(scaling(curves, x, y, str), law)
+
+
+def _at(fit: Fit, x: str, place: float, *, bounded: bool) -> Prediction:
+    """What the fit says at a place, with intervals if they are shown and there are any."""
+    if bounded and fit.solver is not None:
+        made: Prediction = fit.predict(**{x: place})
+        return made
+    law = function_of(fit)
+    return Prediction(series=fit.series, law=fit.law, inputs={x: place}, response=fit.response,
+                      value=None if law is None else float(law(np.array([place]))[0]))
+
+
+def _axes(fit: Fit) -> tuple[Quantity, Quantity]:
+    assert fit.points is not None
+    return fit.points.quantity(next(iter(fit.points.inputs))), fit.points.quantity(fit.points.name)
+
+
+def _points(fit: Fit, x: Quantity) -> tuple[np.ndarray, np.ndarray]:
+    assert fit.points is not None
+    return fit.points.inputs[x.name], fit.points.response
+
+
+def _titled(plot: Plot | None, law: str | None = None) -> Plot:
+    """The figure with its law as the title of its panel. Raises UsageError for none."""
+    if plot is None:
+        raise UsageError("nothing to plot: no series has a usable run")
+    title = plot.note.removeprefix("law: ") if law is None else law
+    return replace(plot, panels=tuple(replace(panel, title=title) for panel in plot.panels), note="")
+
+
+def _joined(plots: Sequence[Plot]) -> Plot:
+    """One figure of the panels of several."""
+    if len(plots) == 1:
+        return plots[0]
+    alike = len({panel.x.label for plot in plots for panel in plot.panels}) == 1
+    return replace(plots[0], panels=tuple(panel for plot in plots for panel in plot.panels), same_x=alike,
+                   same_y=alike, width=3.2)

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cvfp_core.errors import UsageError
 from cvfp_core.reporting import write as writing
+from cvfp_core.reporting.figures import formats
 from cvfp_core.results.runs import Asked
+
+Form = Literal["markdown", "html", "latex"]
+_FORMS: dict[str, Form] = {"": "markdown", ".md": "markdown", ".markdown": "markdown", ".html": "html",
+                           ".htm": "html", ".tex": "latex"}
+_SHOWN: dict[Form, tuple[str, ...]] = {"markdown": ("svg", "png"), "html": ("svg", "png"),
+                                       "latex": ("pdf", "pgf", "png")}
+"""Figures that a report of that form can show, those it shows unasked first."""
+_INSTEAD = {".pdf": "write .html and print it from a browser, or .tex and compile it",
+            ".ipynb": "write .md, or call cvfp.write_report in the notebook"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Report:
-    """A report: its Markdown or HTML, and its figures as SVG by the path the report links to."""
+    """A report: its text, and its figures by the path the report links to, text of SVG and PGF, bytes of others."""
 
     text: str
-    figures: Mapping[str, str]
-    html: bool
+    figures: Mapping[str, str | bytes]
+    form: Form
+    template: str
+    """Name of the template it is by."""
+
+    @property
+    def html(self) -> bool:
+        """Whether it is a page."""
+        return self.form == "html"
 
     def __str__(self) -> str:
         return self.text
@@ -27,7 +45,7 @@ class Report:
     __repr__ = __str__
 
     def _repr_markdown_(self) -> str | None:
-        return None if self.html else self.text
+        return self.text if self.form == "markdown" else None
 
     def _repr_html_(self) -> str | None:
         return self.text if self.html else None
@@ -36,40 +54,95 @@ class Report:
         """Writes the report, and its figures beside it; the folders are made."""
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            for name, svg in self.figures.items():
+            for name, figure in self.figures.items():
                 file = out.parent / name
                 file.parent.mkdir(exist_ok=True)
-                file.write_text(svg, encoding="utf-8", newline="\n")
+                file.write_bytes(figure if isinstance(figure, bytes) else figure.encode())
             out.write_text(self.text, encoding="utf-8", newline="\n")
         except OSError as error:
             raise UsageError(f"cannot write '{out}': {error.strerror or error}") from None
 
 
-def report(asked: Asked, out: Path | None, template: str, lang: str, *, law: str | None = None,
-           at: Mapping[str, Any] | None = None, html: bool = False, embed: bool = False,
-           figures: bool = True, command: str = "") -> Report:
+def report(asked: Asked, out: Path | None, template: str | None, lang: str, *, law: str | None = None,
+           at: Mapping[str, Any] | None = None, html: bool = False, embed: bool = False, interactive: bool = False,
+           figures: bool | Sequence[str] = True, command: str = "") -> Report:
     """The report of what was asked, by a template's name or file; nothing is written.
 
-    out: where it will stand: its figures go beside it, and its ending says whether it is HTML.
+    out: where it will stand: its figures go beside it, and its ending says its form. template: None: the one that
+    suits the runs. html: a page, as with embed: figures inside, and interactive: figures to hover over inside.
+    figures: their formats beside the one shown, or whether there are any.
     """
-    html = html or embed or (out is not None and out.suffix.lower() in (".html", ".htm"))
-    folder = f"{out.stem}_figures" if figures and out is not None else "embedded" if figures and embed else None
+    form = form_of(out, html=html or embed or interactive)
+    inside = embed or interactive
+    kinds = _kinds(form, figures)
+    folder = f"{out.stem}_figures" if figures is not False and out is not None else \
+        "embedded" if figures is not False and inside else None
+    if folder is not None:
+        formats.check(kinds, lang)
+    bundle = _bundle() if interactive and folder is not None else ""
     registry = asked.runs.registry
+    item = writing.suited(asked.runs.inputs.records, registry) if template is None else writing.find(template, registry)
     made = writing.write(
-        asked.runs.inputs, writing.find(template, registry), registry,
-        writing.Asked(lang=lang, options=asked.options, figures=folder, command=command, x=asked.x, y=asked.y,
-                      by=asked.by, law=None if law == "auto" else law, at=at),
+        asked.runs.inputs, item, registry,
+        writing.Asked(lang=lang, options=asked.options, figures=folder, formats=kinds, command=command, x=asked.x,
+                      y=asked.y, by=asked.by, law=None if law == "auto" else law, at=at),
     )
-    text = made.text
-    if html:
+    text, figures_beside = made.text, made.figures
+    if form == "latex":
+        from cvfp_core.reporting.latex import document
+
+        text = document(text, lang=lang)
+    elif form == "html":
+        from cvfp_core.reporting.figures.vega import spec
         from cvfp_core.reporting.html import page
 
-        text = page(text, lang=lang, figures=made.figures if embed else None)
-    return Report(text=text, figures={} if embed else made.figures, html=html)
+        charts = {path: spec(plot) for path, plot in made.plots.items()} if interactive else {}
+        text = page(text, lang=lang, figures=made.figures if inside else None, words=made.words, charts=charts,
+                    bundle=bundle)
+        if inside:
+            figures_beside = {path: each for path, each in made.figures.items() if Path(path).suffix[1:] != kinds[0]}
+    return Report(text=text, figures=figures_beside, form=form, template=item.name)
+
+
+def form_of(out: Path | None, *, html: bool = False) -> Form:
+    """The form that the ending of the file says. Raises UsageError for one that is not written."""
+    if out is None:
+        return "html" if html else "markdown"
+    ending = out.suffix.lower()
+    form = _FORMS.get(ending)
+    if form is None:
+        raise UsageError(f"cannot write '{out}': a report is .md, .html or .tex, not {ending}; "
+                         f"{_INSTEAD.get(ending, 'name it one of these')}")
+    if html and form != "html" and ending:
+        raise UsageError(f"--html, --embed and --interactive write a page, and '{out}' ends in {ending}; "
+                         f"name it {out.with_suffix('.html').name}")
+    return "html" if html else form
+
+
+def _kinds(form: Form, figures: bool | Sequence[str]) -> tuple[str, ...]:
+    """The formats of the figures, first the one that the report shows."""
+    given = [] if isinstance(figures, bool) else list(figures)
+    shown = next((each for each in _SHOWN[form] if each in given), _SHOWN[form][0])
+    return tuple(dict.fromkeys([shown, *given]))
+
+
+def _bundle() -> str:
+    try:
+        bundle: str = import_module("vl_convert").javascript_bundle()
+    except ImportError:
+        raise UsageError("--interactive needs the JavaScript that draws figures, which is not installed; "
+                         "pip install 'cvfp[interactive]'") from None
+    return bundle
 
 
 def refuse_unwritable(out: Path) -> None:
-    """Raises UsageError, before any work, if the file could not be written at its end; folders may be missing."""
+    """Raises UsageError, before any work, if the report could not be written at its end; folders may be missing."""
+    refuse_unwritable_file(out)
+    form_of(out)
+
+
+def refuse_unwritable_file(out: Path) -> None:
+    """The same of any file."""
     try:
         there = next((path for path in (out, *out.absolute().parents) if path.exists()), out)
     except OSError as error:  # a name that is too long

@@ -7,21 +7,31 @@ from pathlib import Path
 
 from cvfp_core import hookimpl
 from cvfp_core.registry.kinds import Option, Template
+from cvfp_core.registry.lazy import lazy
 
 _HERE = Path(__file__).parent
 _LOCALE = _HERE / "locale"
 _EXPERIMENTS = Option(name="experiments", default=None, help="report on these only, such as v1,v2 [default: all]")
 
+_BUDGETS = (
+    Option(name="flops", default=None, help="budgets, such as 1e21 or '1e21,1e22' [default: ten times the largest "
+                                            "run's]"),
+    Option(name="convention", default="6ND", help="how FLOPs are counted: 6ND, 6ND-non-embedding or a column"),
+    Option(name="constraint", default=None, help="limits, such as 'params<=3e9,train_tokens<=2e11'"),
+    Option(name="inference_tokens", default=None, help="tokens that will be served", minimum=0),
+)
 
-def _template(name: str, title: str, *, needs: tuple[str, ...] = (), options: tuple[Option, ...] = ()) -> Template:
+
+def _template(name: str, title: str, *, needs: tuple[str, ...] = (), options: tuple[Option, ...] = (),
+              suits: str | None = None, about: str | None = None) -> Template:
     return Template(name=name, title=title, path=_HERE / f"{name}.md.j2", needs=needs,
-                    options=(_EXPERIMENTS, *options), catalogue=_LOCALE)
+                    options=(_EXPERIMENTS, *options), catalogue=_LOCALE,
+                    suits=None if suits is None else lazy(suits), about=None if about is None else lazy(about))
 
 
 @hookimpl
 def cvfp_templates() -> Iterable[Template]:
     return [
-        _template("summary", "one page: runs and exponents of every series"),
         _template(
             "phase1-to-ppl", "can Phase 1 predict the perplexity of Phase 2? every claim tested",
             needs=("val_ppl", "train_tokens"),
@@ -38,7 +48,11 @@ def cvfp_templates() -> Iterable[Template]:
                 Option(name="trade_off", default="v1,v2", help="experiments to compare variant by variant"),
                 Option(name="thresholds", default=None, help="such as val_er.green=0.8,val_er.red=0.75"),
             ),
+            suits="cvfp_templates.suits:phases",
         ),
+        _template("scaling", "a sweep over sizes: best law, forecasts, compute-optimal sizes, arms", options=_BUDGETS,
+                  suits="cvfp_templates.suits:sweep", about="cvfp_core.reporting.sweep:about"),
+        _template("summary", "one page: runs and exponents of every series", suits="cvfp_templates.suits:any_runs"),
         _template("audit", "every claim with its verdict, and nothing else", needs=("val_ppl",)),
         _template(
             "compare", "two experiments or variants at equal data, and what differs between them",
@@ -51,14 +65,7 @@ def cvfp_templates() -> Iterable[Template]:
         _template(
             "optimum", "the compute-optimal model for a budget, by three approaches",
             needs=("params", "train_tokens", "val_loss"),
-            options=(
-                Option(name="flops", default=None, help="budgets, such as 1e21 or '1e21,1e22' [default: ten times the "
-                                                        "largest run's]"),
-                Option(name="convention", default="6ND",
-                       help="how FLOPs are counted: 6ND, 6ND-non-embedding or a column"),
-                Option(name="constraint", default=None, help="limits, such as 'params<=3e9,train_tokens<=2e11'"),
-                Option(name="inference_tokens", default=None, help="tokens that will be served", minimum=0),
-            ),
+            options=_BUDGETS,
         ),
         _template("fits", "every law and its checks", needs=("val_ppl", "train_tokens")),
     ]
