@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from cvfp_core.deciding.multiplier import ARM
 from cvfp_core.deciding.optimum import Sweep
+from cvfp_core.deciding.plan import Plan
 from cvfp_core.reporting.measures import size
 from cvfp_core.reporting.view import POWER_LAW, Facts
 from cvfp_core.schema.fits import Array, Fit
@@ -31,6 +33,7 @@ TITLES = {
     "matched": "Effective rank and perplexity at matched sizes",
     "convergence": "Convergence of Phase 1",
     "isoflops": "Loss over params at equal compute, and the compute-optimal sizes",
+    "plan": "Runs made, runs planned and the target",
 }
 OTHER_AXES = "{y} against {x}, with fitted laws and forecasts"
 SURFACE = "{y} by {law}: slices along each input, and observed against predicted"
@@ -41,6 +44,7 @@ CAPTIONS = {
     "isoflops": "Points: runs, a colour a budget, with the curve fitted to them and its minimum (ring). Dashed: the "
                 "sizes that are best by the minima. Stars: what is asked for, with the 95 % intervals of the best size "
                 "and of a new run.",
+    "plan": "Points: runs made. Open marks: runs planned, in their order. Star: the target.",
 }
 OTHER_LAW = "Points: runs. Line: fitted law, dashed beyond. Open mark: forecast with the 95 % interval of one run."
 SLICES = "Points: runs, by another input in groups of equally many. Lines: the fitted law at the median of each group."
@@ -71,11 +75,12 @@ def missing() -> str | None:
 Series = Mapping[str, Any]
 
 
-def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, sweeps: bool = False
-         ) -> tuple[dict[str, Any], dict[str, str]]:
+def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, sweeps: bool = False,
+         plan: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """The `FigureView` of each figure by name, and SVG by path of those there is data for.
 
-    surfaces: whether laws of several inputs are drawn too. sweeps: whether compute-optimal sizes are.
+    surfaces: whether laws of several inputs are drawn too. sweeps: whether compute-optimal sizes are. plan: whether
+    planned runs are.
     """
     import matplotlib
 
@@ -89,6 +94,8 @@ def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, swee
     }
     if sweeps:
         makers["isoflops"] = lambda: _isoflops(facts.sweeps, say)
+    if plan:
+        makers["plan"] = lambda: _plan(facts.planned, say)
     for name, fits in facts.every_fit.items() if surfaces else ():
         fit = next((fit for fit in fits if len(fit.inputs) > 1 and function_of(fit) is not None), None)
         if fit is not None and fit.points is not None:
@@ -419,6 +426,51 @@ def isoflop_panel(axis: Axes, sweep: Sweep) -> None:
             if each.run_low is not None and each.run_high is not None:
                 axis.plot([each.params] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
     scale(axis, of("params"), of(sweep.optima[0].response))
+
+
+def _plan(plan: Plan, say: Callable[[str], str]) -> Figure:
+    figure, (axis,) = _panels(1, sharex=False, sharey=False)
+    plan_panel(axis, plan, say)
+    axis.legend(loc="best", handlelength=1.2, labelspacing=0.25, fontsize=7)
+    return figure
+
+
+def plan_panel(axis: Axes, plan: Plan, say: Callable[[str], str] = str) -> None:
+    """Runs made, runs planned with their numbers, and the target: in the plane of two sizes, or over the one there is.
+
+    Where laws have further inputs, the first two are shown.
+    """
+    points, (x, *more) = plan.points, plan.inputs
+    plane, arms = bool(more), plan.arms or ("",)
+    y = more[0] if plane else points.name
+    for index, arm in enumerate(arms):
+        colour = _COLOURS[index % len(_COLOURS)]
+        mine = points.inputs[ARM] == index if plan.arms else np.ones(points.n, dtype=bool)
+        made = (points.inputs[y] if plane else points.response)[mine]
+        axis.plot(points.inputs[x][mine], made, "o", color=colour, markersize=3.5,
+                  label=text_of(f"{arm}: {say('runs made')}" if arm else say("runs made")))
+        steps = [each for each in plan.steps if each.arm in (None, arm)]
+        level = float(np.median(made))  # where no law is trusted nothing is expected
+        heights = [each.inputs[y] if plane else level if each.expected is None else each.expected for each in steps]
+        if steps:
+            axis.plot([each.inputs[x] for each in steps], heights, "o", color=colour, markersize=9,
+                      markerfacecolor="none", label=text_of(f"{arm}: {say('runs planned')}" if arm
+                                                            else say("runs planned")))
+        for each, height in zip(steps, heights, strict=True):
+            axis.annotate(str(each.number), (each.inputs[x], height), fontsize=6, xytext=(5, 4),
+                          textcoords="offset points")
+    target = plan.target.inputs
+    if plane and target:
+        axis.plot([target[x]], [target[y]], "*", color="#000000", markersize=11, label=say("target"))
+    elif target and plan.value is not None:
+        axis.plot([target[x]] * 2, [plan.low, plan.high], color="#777777", linewidth=1, label=say("95 % interval now"))
+        if plan.steps:
+            last = plan.steps[-1]
+            axis.plot([target[x]] * 2, [last.low, last.high], color="#000000", linewidth=2.5,
+                      label=say("expected after these runs"))
+        axis.plot([target[x]], [plan.value], "*", color="#000000", markersize=9, label=say("target"))
+    axis.set(xlabel=_label(points.quantity(x), say), ylabel=_label(points.quantity(y), say))
+    scale(axis, points.quantity(x), points.quantity(y))
 
 
 def scale(axis: Axes, x: Quantity | None, y: Quantity) -> None:

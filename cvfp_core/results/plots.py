@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cvfp_core.deciding.optimum import Sweep
+from cvfp_core.deciding.plan import Plan
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import Fit, Prediction
-from cvfp_core.reporting.figures import function_of, isoflop_panel, scale, text_of
+from cvfp_core.reporting.figures import function_of, isoflop_panel, plan_panel, scale, text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,4 +94,14 @@ def draw_optima(sweeps: Sequence[Sweep], path: str | Path | None = None) -> Figu
         axes.set_title(text_of(sweep.series), loc="left")
         axes.set(xlabel="params", ylabel=sweep.optima[0].response)
         axes.legend(fontsize=7)
+    return _written(figure, path)
+
+
+def draw_plan(plan: Plan, path: str | Path | None = None) -> Figure:
+    """Runs made, runs planned and the target: in the plane of two sizes, or on the curve of one."""
+    figure = _figure(1)
+    (axes,) = figure.subplots(1, 1, squeeze=False)[0]
+    plan_panel(axes, plan)
+    axes.set_title(text_of(plan.series), loc="left")
+    axes.legend(fontsize=7)
     return _written(figure, path)

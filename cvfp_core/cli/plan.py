@@ -1,0 +1,79 @@
+"""`cvfp plan`: the next runs, one after another, that make a target known best for their FLOPs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cvfp_core.cli import asked
+
+
+def plan(
+    paths: asked.Paths,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="TARGET", help="What is to be known: params=7e9,train_tokens=1.4e11 "
+                                 "or train_tokens=10x; optimum:1e22, the best params for a budget; multiplier, of the "
+                                 "two arms that --by tells apart.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="FLOPS", help="What all runs together may cost: 1e20.")
+    ] = None,
+    cells: Annotated[
+        str | None, typer.Option("--cells", metavar="RUN.toml|NAME=LOW..HIGH,...", help="Runs to choose from: the grid "
+                                 "of a run file, or ranges of sizes. Default: from the smallest run to the target.")
+    ] = None,
+    law: asked.Laws = None,
+    convention: Annotated[
+        str, typer.Option("--convention", metavar="NAME", help="How FLOPs are counted: 6ND, 6ND-non-embedding, or a "
+                          "column.")
+    ] = "6ND",
+    arm: Annotated[
+        list[str] | None, typer.Option("--arm", metavar="NAME", help="An arm of a multiplier, the baseline first; given "
+                                       "twice.")
+    ] = None,
+    x: asked.X = None,
+    y: asked.Y = None,
+    by: asked.By = None,
+    where: asked.Where = None,
+    map_: asked.Map = None,
+    weights: asked.Weights = None,
+    no_map: asked.NoMap = False,
+    take: asked.Take = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the runs to it: a run file for `cvfp "
+                                  "run`, or a table where they come from no run file.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="FILE", help="Draw runs made, runs planned and target: .svg, .png, "
+                                  ".pdf.")
+    ] = None,
+    json_: asked.Json = False,
+) -> None:
+    """Plan the next runs: those that shrink a target's 95 % interval most per FLOP."""
+    from cvfp_core.errors import UsageError
+    from cvfp_core.results.plans import plan_of
+
+    if target is None:
+        raise UsageError("no target; give --target, such as --target params=7e9,train_tokens=1.4e11")
+    if budget is None:
+        raise UsageError("no budget; give --budget, such as --budget 1e20")
+    aim = asked.sizes(target, "--target") if "=" in target else target
+    spent = asked.number(budget, "--budget", positive=True)
+    question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights)
+    made = plan_of(question, aim, spent, cells=cells, laws=law or (), arms=arm or (), convention=convention)
+    if figure is not None:
+        made.plot(figure)
+    if json_:
+        asked.show_json(made.as_dict())
+    else:
+        asked.show(made)
+    if out is not None:
+        file = made.save(out)
+        if not made.plan.written:
+            print(f"cvfp: wrote {file}: a table, as these runs come from no run file; with --cells RUN.toml it is one",
+                  file=sys.stderr)
+        elif not json_:
+            asked.next_step(f"cvfp run {file}")
