@@ -147,17 +147,17 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
     else:
         assert prices is not None
         offered = _boxed(aim, names, box(cells) if isinstance(cells, str) else cells, points, prices, told)
+        offered = offered.take(_new(offered, points))
+        if not len(offered):
+            raise UsageError("every cell has its run already; offer others: --cells NAME=LOW..HIGH, or a run file")
     return planned(points, averaged, aim, offered, budget, registry=registry, prices=prices, arms=told)
 
 
 def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budget: float, *, registry: Registry,
-            prices: Prices | None = None, arms: tuple[str, ...] = ()) -> Plan:
+            prices: Prices | None = None, arms: tuple[str, ...] = (), least: float = LEAST) -> Plan:
     """The plan for points of one series, from the cells offered; see `plan`."""
-    cells = cells.take(_new(cells, points))
-    if not len(cells):
-        raise UsageError("every cell has its run already; offer others: --cells NAME=LOW..HIGH, or a run file")
     if cells.flops.min() > budget:
-        raise UsageError(f"--budget {budget:g} is below the cheapest cell, {cells.flops.min():.3g} FLOPs; raise it, or "
+        raise UsageError(f"--budget {budget:.6g} is below the cheapest cell, {cells.flops.min():.3g} FLOPs; raise it, or "
                          "offer smaller cells: --cells")
     blank = Plan(series=points.label, target=aim, response=points.name, arms=arms, runs=points.n, budget=budget,
                  inputs=tuple(name for name in points.inputs if name != ARM), points=points, laws={}, steps=(),
@@ -174,11 +174,11 @@ def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budg
                                "again", why=why or ""))
         return replace(blank, steps=steps, notes=tuple(notes))
     order, states = [], [beliefs]
-    for index, state in _narrowing(beliefs, cells.flops, budget):
+    for index, state in _narrowing(beliefs, cells.flops, budget, least):
         order.append(index)
         states.append(state)
     left = budget - float(cells.flops[order].sum())
-    notes.append(_end(left, cells.flops[np.setdiff1d(np.arange(len(cells)), order)]))
+    notes.append(_end(left, cells.flops[np.setdiff1d(np.arange(len(cells)), order)], least))
     if len(beliefs.weights) == 1:
         notes.append(Reason("one law only, {law}: what it would be by another is in no interval",
                             law=next(iter(beliefs.weights))))
@@ -207,16 +207,21 @@ def untrusted(points: Points, laws: Sequence[Law]) -> str | None:
     return None if line is None else Reason("{relation} in all runs; vary one", relation=line.words)
 
 
-def _narrowing(beliefs: Beliefs, flops: Array, budget: float) -> Iterator[tuple[int, Beliefs]]:
-    """Cells and what is believed with them, each the one that takes most of the interval away per FLOP."""
+def _narrowing(beliefs: Beliefs, flops: Array, budget: float, least: float) -> Iterator[tuple[int, Beliefs]]:
+    """Cells and what is believed with them, each the one that narrows the interval most per FLOP.
+
+    By how much is told by 1 / width^2, which adds up over independent runs: a share of the width would call for many
+    cheap runs first, that one dear run makes superfluous.
+    """
     free = np.ones(len(flops), dtype=bool)
     while True:
-        now, spread = beliefs.half(), np.sqrt(np.maximum(beliefs.covariance[-1, -1] - beliefs.gains(), 0.0))
-        shrunk = now - spread * (beliefs.half(1) / max(np.sqrt(beliefs.covariance[-1, -1]), 1e-300))
-        able = free & (flops <= budget) & (shrunk >= LEAST * now)
+        now, spread = beliefs.half(), float(np.sqrt(max(beliefs.covariance[-1, -1], 1e-300)))
+        rest = np.sqrt(np.maximum(beliefs.covariance[-1, -1] - beliefs.gains(), 1e-12 * spread**2))
+        then = beliefs.half(1) / spread * rest
+        able = free & (flops <= budget) & (then <= (1 - least) * now)
         if not able.any():
             return
-        best = int(np.argmax(np.where(able, shrunk / flops, -np.inf)))
+        best = int(np.argmax(np.where(able, (then**-2.0 - now**-2.0) / flops, -np.inf)))
         free[best], budget, beliefs = False, budget - float(flops[best]), beliefs.after(best)
         yield best, beliefs
 
@@ -236,9 +241,10 @@ def _filling(points: Points, laws: Sequence[Law], cells: Cells, budget: float) -
             return
         mending = [index for index in able if untrusted(_with(design, cells, index), laws) is None]
         able = np.array(mending) if mending else able
-        able = able[cells.flops[able] <= np.median(cells.flops[able])]
         away = np.linalg.norm((places[able, None] - _places(design.inputs, names)) / span, axis=2).min(axis=1)
-        best = int(able[np.argmax(away)])
+        new = away > SAME if (away > SAME).any() else np.ones(len(able), dtype=bool)
+        cheap = cells.flops[able] <= np.median(np.unique(cells.flops[able][new]))
+        best = int(able[np.argmax(np.where(new & cheap, away, -1.0))])
         free[best], budget, design = False, budget - float(cells.flops[best]), _with(design, cells, best)
         yield best
 
@@ -255,9 +261,7 @@ def _with(points: Points, cells: Cells, index: int) -> Points:
 
 
 def _new(cells: Cells, points: Points) -> Array:
-    """(m,) which cells are not made yet; those of a run file are known by their run ids."""
-    if cells.listed:
-        return np.ones(len(cells), dtype=bool)
+    """(m,) which cells are not made yet."""
     names = list(points.inputs)
     apart = np.abs(_places(cells.inputs, names)[:, None] - _places(points.inputs, names)).max(axis=2)
     return np.asarray((apart > SAME).all(axis=1))
@@ -402,7 +406,7 @@ def _of_target(aim: Target, prices: Prices | None, budget: float) -> Iterator[st
                      "interval", flops=own)
 
 
-def _end(left: float, others: Array) -> str:
+def _end(left: float, others: Array, least: float) -> str:
     """Why there is no further run."""
     if not len(others):
         return Reason("ends as every cell is planned; {left:.3g} FLOPs are left", left=left)
@@ -410,4 +414,4 @@ def _end(left: float, others: Array) -> str:
         return Reason("ends as the cheapest cell that is left costs {flops:.3g} FLOPs, and {left:.3g} are left",
                       flops=float(others.min()), left=left)
     return Reason("ends as no run that the {left:.3g} FLOPs left would pay narrows the interval by {least:.0%}",
-                  left=left, least=LEAST)
+                  left=left, least=least)
