@@ -3,8 +3,8 @@
 Parts: optimum (intervals of the best size and its loss in sweeps with known truth), isoflops (the largest budget held
 out, against plain parabolas), chinchilla (the rule of 20 tokens a parameter), multiplier (its intervals, and false
 positives), chances (how often an arm is the best where that is said), plan (published sweeps replayed run by run: FLOPs
-until the interval of a held-out target is nearly as narrow as the whole sweep's). The truth is close to the published fit
-of arXiv:2404.10102; noise is normal in log loss. Published runs are looked for in $CVFP_SHARED/data/anchors.
+until the interval of a held-out target is nearly as narrow as the whole sweep's). The truth is close to the published
+fit of arXiv:2404.10102; noise is normal in log loss. Published runs are looked for in $CVFP_SHARED/data/anchors.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 import polars as pl
 
 import cvfp_core as cvfp
-from cvfp_core.deciding.comparison import compare
 from cvfp_core.deciding.candidates import Cells
+from cvfp_core.deciding.comparison import compare
 from cvfp_core.deciding.optimum import optima
 from cvfp_core.deciding.plan import planned
 from cvfp_core.deciding.targets import Target
@@ -340,8 +340,8 @@ def plan(count: int) -> None:
                       "smallest first": iter(rest[np.argsort(each.flops[rest], kind="stable")].tolist())}
             for name, order in orders.items():
                 told[name].append(each.until(first, order, 1.2 * whole))
-        print(f"plan, {each.name}: {n} runs, {each.flops.sum():.3g} FLOPs; target {each.target}, whole sweep's interval "
-              f"+-{whole:.2%}, held-out run "
+        print(f"plan, {each.name}: {n} runs, {each.flops.sum():.3g} FLOPs; target {each.target}, whole sweep's "
+              f"interval +-{whole:.2%}, held-out run "
               f"{'inside' if each.holds(np.ones(n, dtype=bool)) else 'outside'}")
         for name, masks in told.items():
             spent = np.array([each.flops[mask].sum() for mask in masks]) / each.flops.sum()

@@ -58,7 +58,7 @@ def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw 
 
 
 def plot(result: Fits | Forecasts | Optima | Comparisons | Plans, path: str | Path | None = None) -> Figure:
-    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms, plans. path: a file to write it to."""
+    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms, plans. path: a file to write."""
     return result.plot(path)
 
 

@@ -14,9 +14,9 @@ from cvfp_core.cli import asked
 def plan(
     paths: asked.Paths,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="TARGET", help="What is to be known: params=7e9,train_tokens=1.4e11 "
-                                 "or train_tokens=10x; optimum:1e22, the best params for a budget; multiplier, of the "
-                                 "two arms that --by tells apart.")
+        str | None, typer.Option("--target", metavar="TARGET", help="What is to be known: params=7e9,train_tokens="
+                                 "1.4e11 or train_tokens=10x; optimum:1e22, the best params for a budget; multiplier, "
+                                 "of the two arms that --by tells apart.")
     ] = None,
     budget: Annotated[
         str | None, typer.Option("--budget", metavar="FLOPS", help="What all runs together may cost: 1e20.")
@@ -31,8 +31,8 @@ def plan(
                           "column.")
     ] = "6ND",
     arm: Annotated[
-        list[str] | None, typer.Option("--arm", metavar="NAME", help="An arm of a multiplier, the baseline first; given "
-                                       "twice.")
+        list[str] | None, typer.Option("--arm", metavar="NAME", help="An arm of a multiplier, the baseline first; "
+                                       "given twice.")
     ] = None,
     x: asked.X = None,
     y: asked.Y = None,
@@ -47,8 +47,8 @@ def plan(
                                   "run`, or a table where they come from no run file.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option("--figure", metavar="FILE", help="Draw runs made, runs planned and target: .svg, .png, "
-                                  ".pdf.")
+        Path | None, typer.Option("--figure", metavar="FILE", help="Draw runs made, runs planned and target: .svg, "
+                                  ".png, .pdf.")
     ] = None,
     json_: asked.Json = False,
 ) -> None:

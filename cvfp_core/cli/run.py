@@ -155,7 +155,8 @@ def _refuse_twice(given: Sequence[str], assignments: Sequence[str]) -> None:
         key = assignment.partition("=")[0].strip()
         for name in given:
             if key == name or key.startswith(f"{name}.") or (
-                (name == "variants" and key.startswith(("matrix", "cells"))) or (key, name) == ("executor", "executor.name")
+                (name == "variants" and key.startswith(("matrix", "cells")))
+                or (key, name) == ("executor", "executor.name")
             ):
                 raise UsageError(f"{_FLAGS[name]} and --set {assignment} both say what {name} is; give one of them")
 

@@ -1,4 +1,4 @@
-"""What the laws that may hold say, on average, of the target and of runs not made yet: jointly, so that one tells the other.
+"""What the laws that may hold say, on average, of the target and of runs not made yet: jointly, as one tells the other.
 
 Each law says so to first order about its fit; laws count by their Bayesian information criterion, a series of few sizes
 by the average that its forecasts are made of. How far laws are apart is uncertainty too, which runs can remove. A new
@@ -16,7 +16,7 @@ from scipy import special
 from cvfp_core.deciding.budgets import Cost
 from cvfp_core.deciding.targets import Target
 from cvfp_core.fitting import averages
-from cvfp_core.fitting.curve_fit import Solved, for_intervals, solve_points
+from cvfp_core.fitting.curve_fit import for_intervals, solve_points
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.posterior import Scale, ahead
@@ -150,7 +150,7 @@ def of_average(points: Points, scales: Sequence[Scale], places: Array, target: T
     kept = order[: int(np.searchsorted(np.cumsum(weight[order]), HELD * weight.sum())) + 1]
     weight, value, root, noise = weight[kept] / weight[kept].sum(), value[kept], root[kept], noise[kept]
     centre, covariance = _together(weight, value)
-    shares = {f"{'no floor' if bare else scale.law.name} of {scale.quantity.name}": told
+    shares = {f"{'power-law' if bare else scale.law.name} ({scale.quantity.name})": told
               for scale in scales for bare in (True, False) for told in [means.shares()[bare, scale.quantity.name]]}
     return Beliefs(centre=centre, covariance=covariance + (root * weight[:, None]).T @ root, variance=weight @ noise,
                    dof=float(means.nodes[0][0].dof[0, 0]), weights=shares,

@@ -99,7 +99,7 @@ class Prices:
     @property
     def form(self) -> str:
         """How FLOPs follow, in words."""
-        return self.cost.form if self.cost is not None else f"{self.convention} of the runs"
+        return self.cost.form if self.cost is not None else self.convention
 
     def flops(self, inputs: Mapping[str, Array]) -> Array:
         """(m,) FLOPs: by N and D where both are given, else by the line through those of the runs, in logarithms."""
@@ -135,8 +135,8 @@ def from_run_file(path: Path, records: pl.DataFrame, names: Sequence[str], *, va
         variants is None or (cell.variant.name in variants and cell.control is None))]
     if not cells:
         whose = f" of {', '.join(variants)}" if variants else ""
-        raise UsageError(f"--cells {path}: none of its {len(prepared.cells)} cells{whose} is still to be run; add sizes "
-                         "or seeds")
+        raise UsageError(f"--cells {path}: none of its {len(prepared.cells)} cells{whose} is still to be run; add "
+                         "sizes or seeds")
     told = costs(cells, registry, prepared.corpus)
     known = {
         "train_tokens": [each.cell.train_tokens for each in told],

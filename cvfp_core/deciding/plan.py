@@ -120,8 +120,10 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
     """
     if not 0 < budget < float("inf"):
         raise UsageError(f"--budget takes FLOPs, a positive number such as 1e20, not {budget:g}")
-    aim = target(given, {name: float(records[name].max() or np.nan) for name in (given if isinstance(given, Mapping) else ())
-                         if name in records.columns and records.schema[name].is_numeric()})
+    known = [name for name in (given if isinstance(given, Mapping) else ()) if name in records.columns
+             and records.schema[name].is_numeric()]
+    aim = target(given, dict(zip(known, records.select(pl.col(known).cast(float).max()).row(0), strict=True))
+                 if known else {})
     names = aim.names(x or TOKENS)
     if x is not None and x not in names:
         raise UsageError(f"--x {x}: the target is of {', '.join(names)}; leave --x out")
@@ -141,12 +143,13 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
                          "says what is there, or name a target beyond them")
     prices = None if path else Prices.of(convention, found)
     if path is not None:
-        own = told or (records.filter(pl.lit(True))["variant"].drop_nulls().unique().to_list()
-                       if len(points.inputs) == 1 and points.n else None)
+        own = told or (records.filter(status="ok")["variant"].drop_nulls().unique().to_list()
+                       if len(points.inputs) == 1 else None)
         offered = from_run_file(path, records, averaged[0].inputs, variants=own, registry=registry)
     else:
         assert prices is not None
-        offered = _boxed(aim, names, box(cells) if isinstance(cells, str) else cells, points, prices, told)
+        sides = box(cells) if isinstance(cells, str) else cells if isinstance(cells, Mapping) else None
+        offered = _boxed(aim, names, sides, points, prices, told)
         offered = offered.take(_new(offered, points))
         if not len(offered):
             raise UsageError("every cell has its run already; offer others: --cells NAME=LOW..HIGH, or a run file")
@@ -157,8 +160,8 @@ def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budg
             prices: Prices | None = None, arms: tuple[str, ...] = (), least: float = LEAST) -> Plan:
     """The plan for points of one series, from the cells offered; see `plan`."""
     if cells.flops.min() > budget:
-        raise UsageError(f"--budget {budget:.6g} is below the cheapest cell, {cells.flops.min():.3g} FLOPs; raise it, or "
-                         "offer smaller cells: --cells")
+        raise UsageError(f"--budget {budget:.6g} is below the cheapest cell, {cells.flops.min():.3g} FLOPs; raise it, "
+                         "or offer smaller cells: --cells")
     blank = Plan(series=points.label, target=aim, response=points.name, arms=arms, runs=points.n, budget=budget,
                  inputs=tuple(name for name in points.inputs if name != ARM), points=points, laws={}, steps=(),
                  cost=prices.form if prices else "as `cvfp run --dry-run` counts them, at most", written=cells.written)
@@ -214,10 +217,9 @@ def _narrowing(beliefs: Beliefs, flops: Array, budget: float, least: float) -> I
     cheap runs first, that one dear run makes superfluous.
     """
     free = np.ones(len(flops), dtype=bool)
-    while True:
-        now, spread = beliefs.half(), float(np.sqrt(max(beliefs.covariance[-1, -1], 1e-300)))
-        rest = np.sqrt(np.maximum(beliefs.covariance[-1, -1] - beliefs.gains(), 1e-12 * spread**2))
-        then = beliefs.half(1) / spread * rest
+    while (variance := float(beliefs.covariance[-1, -1])) > 0:
+        now, rest = beliefs.half(), np.sqrt(np.maximum(1 - beliefs.gains() / variance, 1e-12))
+        then = beliefs.half(1) * rest
         able = free & (flops <= budget) & (then <= (1 - least) * now)
         if not able.any():
             return
@@ -239,7 +241,7 @@ def _filling(points: Points, laws: Sequence[Law], cells: Cells, budget: float) -
         able = np.flatnonzero(free & (cells.flops <= budget))
         if not len(able):
             return
-        mending = [index for index in able if untrusted(_with(design, cells, index), laws) is None]
+        mending = [index for index in able if untrusted(_with(design, cells, int(index)), laws) is None]
         able = np.array(mending) if mending else able
         away = np.linalg.norm((places[able, None] - _places(design.inputs, names)) / span, axis=2).min(axis=1)
         new = away > SAME if (away > SAME).any() else np.ones(len(able), dtype=bool)
@@ -256,8 +258,9 @@ def _places(inputs: Mapping[str, Array], names: Sequence[str]) -> Array:
 
 def _with(points: Points, cells: Cells, index: int) -> Points:
     """The points with one more, whose response is not known."""
-    return replace(points, response=np.append(points.response, np.nan), series=np.append(points.series, points.label),
-                   inputs={name: np.append(values, cells.inputs[name][index]) for name, values in points.inputs.items()})
+    inputs = {name: np.append(values, cells.inputs[name][index]) for name, values in points.inputs.items()}
+    return replace(points, inputs=inputs, response=np.append(points.response, np.nan),
+                   series=np.append(points.series, points.label))
 
 
 def _new(cells: Cells, points: Points) -> Array:
@@ -267,7 +270,8 @@ def _new(cells: Cells, points: Points) -> Array:
     return np.asarray((apart > SAME).all(axis=1))
 
 
-def _laws(aim: Target, names: Sequence[str], given: Sequence[str | Law], y: str | None, registry: Registry) -> list[Law]:
+def _laws(aim: Target, names: Sequence[str], given: Sequence[str | Law], y: str | None, registry: Registry
+          ) -> list[Law]:
     """The laws that are averaged. Raises UsageError for those of other inputs."""
     (first, *_), curve = names, len(names) == 1
     if given:
@@ -285,8 +289,8 @@ def _laws(aim: Target, names: Sequence[str], given: Sequence[str | Law], y: str 
         laws = [on_axes(find(law, registry), None, y) for law in every]
         laws = [law for law in laws if law.response == laws[0].response and law.space == laws[0].space]
         if not laws:
-            raise UsageError(f"no law that is installed is of {', '.join(names)}; see `cvfp laws`, or name the sizes of "
-                             "one")
+            raise UsageError(f"no law that is installed is of {', '.join(names)}; see `cvfp laws`, or name the sizes "
+                             "of one")
     if aim.kind == "multiplier":
         laws = [shifted(law) for law in laws]
     return laws
@@ -297,8 +301,8 @@ def _sized(records: pl.DataFrame, convention: str, names: Sequence[str]) -> pl.D
     if {PARAMS, TOKENS} <= {*names} or convention != SIX_N_D:
         return sized(records, convention)
     if missing := [name for name in (PARAMS, TOKENS) if name not in records.columns or records[name].is_null().all()]:
-        raise UsageError(f"what a run costs is not known, as no run has {' or '.join(missing)}; name a column of FLOPs, "
-                         f"--convention COLUMN, or map one: --map {missing[0]}=EXPR")
+        raise UsageError(f"what a run costs is not known, as no run has {' or '.join(missing)}; name a column of "
+                         f"FLOPs, --convention COLUMN, or map one: --map {missing[0]}=EXPR")
     return records
 
 
@@ -311,8 +315,9 @@ def _points(aim: Target, records: pl.DataFrame, law: Law, columns: Sequence[str]
             raise UsageError("a multiplier is of two arms; say which column tells them apart: --by COLUMN")
         two = arms_of(records, by, names)
         if len(two) != 2:
+            remedy = "pick two: --arm NAME --arm NAME" if len(two) > 2 else "run another"
             raise UsageError(f"a multiplier is of two arms, and by {', '.join(by)} there are {len(two)}: "
-                             f"{', '.join(two) or 'none'}; {'pick two: --arm NAME --arm NAME' if len(two) > 2 else 'run another'}")
+                             f"{', '.join(two) or 'none'}; {remedy}")
         each = [gather(runs, (*inputs, *columns), law.response, by, registry.items(Quantity)) for runs in two.values()]
         if bare := [name for name, own in zip(two, each, strict=True) if not own.n]:
             raise UsageError(f"arm '{bare[0]}' has no finished run with {inputs[0]} and {law.response}")
@@ -327,8 +332,8 @@ def _points(aim: Target, records: pl.DataFrame, law: Law, columns: Sequence[str]
                          f"--map {inputs[0]}=COLUMN")
     if len(series) > 1:
         named = ", ".join(points.label for points in series[:5])
-        raise UsageError(f"{len(series)} series ({named}{', ...' if len(series) > 5 else ''}): runs are planned for one; "
-                         "keep one with --where, such as --where \"variant == 'NAME'\"")
+        raise UsageError(f"{len(series)} series ({named}{', ...' if len(series) > 5 else ''}): runs are planned for "
+                         "one; keep one with --where, such as --where \"variant == 'NAME'\"")
     return series[0], ()
 
 
@@ -340,8 +345,10 @@ def _boxed(aim: Target, names: Sequence[str], sides: Mapping[str, tuple[float, f
     """
     asked = sides is not None
     if sides is None:
-        sides = {name: (min(low, aim.inputs.get(name, high)), max(low, aim.inputs.get(name, (
-            FAR if aim.kind == "optimum" else 1.0) * high))) for name, (low, high) in points.ranges.items() if name != ARM}
+        beyond = FAR if aim.kind == "optimum" else 1.0
+        ends = {name: (low, aim.inputs.get(name, beyond * high)) for name, (low, high) in points.ranges.items()
+                if name != ARM}
+        sides = {name: (min(pair), max(pair)) for name, pair in ends.items()}
     inputs = in_box(sides, names)
     for one, other in combinations(names, 2) if not asked else ():
         known = np.log(np.append(points.inputs[other] / points.inputs[one],

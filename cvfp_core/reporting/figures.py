@@ -463,10 +463,11 @@ def plan_panel(axis: Axes, plan: Plan, say: Callable[[str], str] = str) -> None:
     if plane and target:
         axis.plot([target[x]], [target[y]], "*", color="#000000", markersize=11, label=say("target"))
     elif target and plan.value is not None:
-        axis.plot([target[x]] * 2, [plan.low, plan.high], color="#777777", linewidth=1, label=say("95 % interval now"))
+        axis.plot([target[x]] * 2, np.array([plan.low, plan.high], dtype=float), color="#777777", linewidth=1,
+                  label=say("95 % interval now"))
         if plan.steps:
             last = plan.steps[-1]
-            axis.plot([target[x]] * 2, [last.low, last.high], color="#000000", linewidth=2.5,
+            axis.plot([target[x]] * 2, np.array([last.low, last.high], dtype=float), color="#000000", linewidth=2.5,
                       label=say("expected after these runs"))
         axis.plot([target[x]], [plan.value], "*", color="#000000", markersize=9, label=say("target"))
     axis.set(xlabel=_label(points.quantity(x), say), ylabel=_label(points.quantity(y), say))

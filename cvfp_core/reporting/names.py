@@ -184,7 +184,8 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, matched, convergence, isoflops, plan; of a law of several inputs `surface-LAW`"]
+    name: Annotated[str, "scaling, alpha, matched, convergence, isoflops, plan; of a law of several inputs "
+                         "`surface-LAW`"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
     values: Annotated[dict[str, Any], "for the names"]

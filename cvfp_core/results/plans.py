@@ -83,7 +83,7 @@ class Plans(Listed[Planned]):
             raise UsageError(f"cannot write '{file}': {error.strerror or error}") from None
         return file
 
-    def blocks(self, room: int = WIDE) -> Iterator[Block]:
+    def blocks(self, room: int = WIDE) -> Iterator[Block]:  # noqa: ARG002
         """What is known now, a row a run, and why it ends there."""
         plan = self.plan
         yield Text.assemble((_what(plan), "bold"), f" by {plan.runs} runs; {plan.cost}")

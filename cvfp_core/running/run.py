@@ -133,9 +133,9 @@ def prepare(
     corpus = load_corpus(registry, asked.corpus, cache)
     cells = grid.cells(asked, registry, corpus, device, cache, stop_rules)
     warning = leak(corpus)
-    return Prepared(config=asked, registry=registry, executor=executor, executor_options=executor_options, corpus=corpus,
-                cells=cells, stop_rules=tuple(stop_rules), folder=Path(out) / asked.name,
-                warnings=(warning,) if warning else ())
+    return Prepared(config=asked, registry=registry, executor=executor, executor_options=executor_options,
+                    corpus=corpus, cells=cells, stop_rules=tuple(stop_rules), folder=Path(out) / asked.name,
+                    warnings=(warning,) if warning else ())
 
 
 def cache_folder() -> Path:

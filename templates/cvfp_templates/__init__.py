@@ -55,8 +55,8 @@ def cvfp_templates() -> Iterable[Template]:
         _template(
             "plan", "the next runs, one after another, that make a target known best for their FLOPs",
             options=(
-                Option(name="target", default=None, help="sizes, such as 'params=7e9,train_tokens=1.4e11', optimum:1e22 "
-                                                         "or multiplier; required"),
+                Option(name="target", default=None, help="sizes, such as 'params=7e9,train_tokens=1.4e11', "
+                                                         "optimum:1e22 or multiplier; required"),
                 Option(name="budget", default=None, help="FLOPs for all runs together, such as 1e20; required"),
                 Option(name="cells", default=None, help="runs to choose from, such as 'params=1e8..1e10,train_tokens="
                                                         "1e9..1e11' [default: up to the target]"),
