@@ -153,7 +153,12 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
         offered = offered.take(_new(offered, points))
         if not len(offered):
             raise UsageError("every cell has its run already; offer others: --cells NAME=LOW..HIGH, or a run file")
-    return planned(points, averaged, aim, offered, budget, registry=registry, prices=prices, arms=told)
+    made = planned(points, averaged, aim, offered, budget, registry=registry, prices=prices, arms=told)
+    if path is not None or records["phases"].is_null().all():
+        return made
+    return replace(made, notes=(*made.notes, Reason(
+        "these are runs of the protocol: with --cells RUN.toml the next ones are cells that `cvfp run` takes, at the "
+        "cost that it counts")))
 
 
 def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budget: float, *, registry: Registry,

@@ -153,7 +153,7 @@ def _table(items: Sequence[Planned], plan: Plan) -> Table:
     digits = _digits(plan)
     timed, told = items[0].seconds is not None, items[0].low is not None
     cells = [name for name in ("variant", "samples", "seed") if name in items[0].cell and (
-        name != "seed" or len({each.cell["seed"] for each in items}) > 1)]
+        name == "samples" or len({each.cell[name] for each in items}) > 1)]
     sizes = [name for name in plan.inputs if not cells or name != "num_samples"]
     made = table([("", "r"), *((name, "l" if name == "variant" else "r") for name in cells),
                   *([("arm", "l")] if plan.arms else []), *((name, "r") for name in sizes),
