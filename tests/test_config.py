@@ -222,6 +222,8 @@ FILES = {
     b"[[cells]]\nvariants = '1L_16d_1tok'\nsamples = 4":
         "unknown key 'cells.variants' (entry 1); did you mean 'variant'?; known: variant, samples, seed",
     b"[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 4\nseed = -1": "cells.seed (entry 1) must be at least 0, not -1",
+    b"seeds = [1]\n[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 4\nseed = 2":
+        "seeds are for nothing, as each of [[cells]]",
     b"[cells]\nvariant = '1L_16d_1tok'": "cells must be a list, not {variant",
     b"samples = [4]\n[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 4": "samples without variants: give those, or ",
 }

@@ -250,6 +250,15 @@ def test_what_a_run_costs_is_counted_as_asked():
     assert "the target itself costs 6e+16 FLOPs" in plan.notes[0]
 
 
+def test_arms_of_other_sizes_cost_what_theirs_do_and_a_column_of_flops_is_its_own_cost():
+    table = arms().with_columns(params=pl.when(pl.col("optimizer") == "muon").then(3e8).otherwise(1e8))
+    for each in cvfp.plan(table, "multiplier", 1e18, by="optimizer", y="val_loss"):
+        assert each.flops == pytest.approx(6 * {"adam": 1e8, "muon": 3e8}[each.arm] * each.inputs["train_tokens"])
+    over = curve(np.geomspace(1e6, 1e8, 6)).select("val_loss", flops=pl.col("train_tokens") * 6e7)
+    for each in cvfp.plan(over, {"flops": 1e18}, 1e17, y="val_loss"):
+        assert each.flops == pytest.approx(each.inputs["flops"])
+
+
 BAD = [
     ({"target": "best"}, "--target takes params=7e9,train_tokens=1.4e11, optimum:1e22"),
     ({"target": "optimum:much"}, "--target optimum must be a positive number, not 'much'"),
@@ -280,6 +289,8 @@ def test_what_cannot_be_planned_is_refused_in_one_line(change, said):
 
 @pytest.mark.parametrize(("table", "asked", "said"), [
     (arms(), {"target": "multiplier", "by": "optimizer", "arms": ["adam", "moon"]}, "no arm 'moon' by optimizer"),
+    (arms(), {"target": "multiplier", "by": "optimizer", "cells": "grid.toml"}, "what tells arms of a run file apart "
+     "is their variant, not optimizer"),
     (arms().filter(optimizer="adam"), {"target": "multiplier", "by": "optimizer"}, "there are 1: adam; run another"),
     (arms(), {"target": {"train_tokens": 1e10}, "by": "optimizer"}, "2 series (adam, muon): runs are planned for one"),
     (curve([1e6, 1e7, 1e8]).drop("params"), {"target": {"train_tokens": 1e10}}, "what a run costs is not known, as no "
@@ -347,6 +358,11 @@ def test_a_grid_of_ones_own_is_planned_as_a_run_file_that_runs(tmp_path):
     after = store.read(runs)
     assert {*after.select("variant", "num_samples", "seed").rows()} == {
         *cells, *before.select("variant", "num_samples", "seed").rows()}
+    sweep().write_csv(tmp_path / "sweep.csv")
+    best = json.loads(made_grids.in_process("plan", tmp_path / "sweep.csv", "--target", "optimum:1e21", "--budget",
+                                            "1e11", "--cells", out, "--json", folder=tmp_path).stdout)
+    assert best["steps"]
+    assert all(each["flops"] == cost[tuple(each["cell"].values())] for each in best["steps"])
     grid.write_text(out.read_text())
     refused = made_grids.in_process("plan", runs, "--target", "train_tokens=1e5", "--budget", "1e11", "--cells", grid,
                                     folder=tmp_path, code=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -102,18 +102,29 @@ class Prices:
         return self.cost.form if self.cost is not None else self.convention
 
     def flops(self, inputs: Mapping[str, Array]) -> Array:
-        """(m,) FLOPs: by N and D where both are given, else by the line through those of the runs, in logarithms."""
+        """(m,) FLOPs: by N and D where both are given, else by a plane through those of the runs, of each arm by
+        itself, in logarithms.
+        """
         if self.cost is not None and {PARAMS, TOKENS} <= {*inputs}:
             cost = self.cost
             return np.asarray(cost.factor * inputs[PARAMS] ** cost.power * inputs[TOKENS])
-        name = next(name for name in inputs if name != ARM)
-        if name == self.convention:
-            return np.asarray(inputs[name], dtype=float)
+        if ARM in inputs:
+            made = np.zeros(len(inputs[ARM]))
+            for arm in np.unique(inputs[ARM]):
+                mine = inputs[ARM] == arm
+                own = replace(self, points=self.points.take(self.points.inputs[ARM] == arm))
+                made[mine] = own.flops({name: values[mine] for name, values in inputs.items() if name != ARM})
+            return made
+        if {*inputs} == {self.convention}:
+            return np.asarray(inputs[self.convention], dtype=float)
         spent = 6 * self.points.inputs[PARAMS] * self.points.inputs[TOKENS] if self.cost is not None and \
             self.convention in (SIX_N_D, WITHOUT_EMBEDDINGS) else self.points.inputs[self.convention]
-        x, y = np.log(self.points.inputs[name]), np.log(spent)
-        slope = float(np.polyfit(x, y, 1)[0]) if np.ptp(x) > 0 else 1.0
-        return np.asarray(np.exp(y.mean() + slope * (np.log(inputs[name]) - x.mean())))
+        x = np.stack([np.log(self.points.inputs[name]) for name in inputs], axis=1)
+        y, middle = np.log(spent), x.mean(axis=0)
+        slope = np.linalg.lstsq(x - middle, y - y.mean(), rcond=1e-9)[0]
+        slope = np.where(np.ptp(x, axis=0) > 0, slope, 1.0)  # of a size that did not vary: as dear as it is large
+        return np.asarray(np.exp(y.mean() + (np.stack([np.log(values) for values in inputs.values()], axis=1)
+                                             - middle) @ slope))
 
 
 def from_run_file(path: Path, records: pl.DataFrame, names: Sequence[str], *, variants: Sequence[str] | None,

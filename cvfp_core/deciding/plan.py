@@ -33,7 +33,7 @@ from cvfp_core.schema.quantities import Quantity
 from cvfp_core.schema.settings import Scalar
 
 LEAST = 0.02
-"""Share of the interval that a run must take away to be worth starting."""
+"""Share of the interval that a run must take away to be worth starting; of many runs what one of them is of all."""
 APART = 4.0
 """Times the least and the largest ratio of two sizes, of runs and target, within which cells are offered unasked."""
 
@@ -127,25 +127,24 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
     names = aim.names(x or TOKENS)
     if x is not None and x not in names:
         raise UsageError(f"--x {x}: the target is of {', '.join(names)}; leave --x out")
+    if names == ("flops",) and convention == SIX_N_D:
+        convention = "flops"
     averaged = _laws(aim, names, laws, y, registry)
     path = Path(cells) if isinstance(cells, Path) or (isinstance(cells, str) and "=" not in cells) else None
-    columns = tuple(name for name in (() if path else Prices.needs(convention)) if name not in names)
-    found, told = _points(aim, records if path else _sized(records, convention, names), averaged[0], columns, by, arms,
-                          registry)
+    priced = path is None or aim.kind == "optimum"
+    columns = [name for name in (Prices.needs(convention) if priced else ()) if name not in names]
+    counted = _sized(records, convention, names) if priced else records
+    found, told = _points(aim, counted, averaged[0], columns, by, arms, registry)
     points = replace(found, inputs={name: found.inputs[name] for name in averaged[0].inputs})
-    if (bad := refusal(points, least=1)) is not None and (points.n == 0 or bad[0] == "bad data"):
-        raise UsageError(bad[1])
-    if len(points.inputs) == 1 and len(points.sizes) > 1 and (wrong := wrong_way(points)) is not None:
-        raise UsageError(wrong[1])
-    if aim.kind == "place" and points.n > len(names) and inside_hull(points, aim.inputs):
-        spans = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in points.ranges.items())
-        raise UsageError(f"--target {aim}: lies inside the runs ({spans}), where more runs are no plan; `cvfp predict` "
-                         "says what is there, or name a target beyond them")
-    prices = None if path else Prices.of(convention, found)
+    _refuse(points, aim)
+    prices = Prices.of(convention, found) if priced else None
     if path is not None:
-        own = told or (records.filter(status="ok")["variant"].drop_nulls().unique().to_list()
-                       if len(points.inputs) == 1 else None)
-        offered = from_run_file(path, records, averaged[0].inputs, variants=own, registry=registry)
+        if told and [*(by or ())] != ["variant"]:
+            raise UsageError(f"--cells {path}: what tells arms of a run file apart is their variant, not "
+                             f"{', '.join(by or ())}; give --by variant, or ranges: --cells {names[0]}=LOW..HIGH")
+        own = records.filter(status="ok")["variant"].drop_nulls().unique().to_list()
+        offered = from_run_file(path, records, averaged[0].inputs, registry=registry,
+                                variants=told or (own if len(points.inputs) == 1 else None))
     else:
         assert prices is not None
         sides = box(cells) if isinstance(cells, str) else cells if isinstance(cells, Mapping) else None
@@ -161,15 +160,28 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
         "cost that it counts")))
 
 
+def _refuse(points: Points, aim: Target) -> None:
+    """Raises UsageError for points that no law fits, however many are added, and for a target among them."""
+    if (bad := refusal(points, least=1)) is not None and (points.n == 0 or bad[0] == "bad data"):
+        raise UsageError(bad[1])
+    if len(points.inputs) == 1 and len(points.sizes) > 1 and (wrong := wrong_way(points)) is not None:
+        raise UsageError(wrong[1])
+    if aim.kind == "place" and points.n > len(points.inputs) and inside_hull(points, aim.inputs):
+        spans = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in points.ranges.items())
+        raise UsageError(f"--target {aim}: lies inside the runs ({spans}), where more runs are no plan; `cvfp predict` "
+                         "says what is there, or name a target beyond them")
+
+
 def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budget: float, *, registry: Registry,
-            prices: Prices | None = None, arms: tuple[str, ...] = (), least: float = LEAST) -> Plan:
+            prices: Prices | None = None, arms: tuple[str, ...] = (), least: float | None = None) -> Plan:
     """The plan for points of one series, from the cells offered; see `plan`."""
     if cells.flops.min() > budget:
         raise UsageError(f"--budget {budget:.6g} is below the cheapest cell, {cells.flops.min():.3g} FLOPs; raise it, "
                          "or offer smaller cells: --cells")
     blank = Plan(series=points.label, target=aim, response=points.name, arms=arms, runs=points.n, budget=budget,
                  inputs=tuple(name for name in points.inputs if name != ARM), points=points, laws={}, steps=(),
-                 cost=prices.form if prices else "as `cvfp run --dry-run` counts them, at most", written=cells.written)
+                 written=cells.written,
+                 cost=prices.form if prices and not cells.listed else "as `cvfp run --dry-run` counts them, at most")
     notes = list(_of_target(aim, prices, budget))
     why = untrusted(points, laws)
     beliefs = None if why is not None else _beliefs(points, laws, aim, cells, prices, registry)
@@ -181,6 +193,7 @@ def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budg
         notes.insert(0, Reason("no law is trusted yet: {why}; these runs fill space until one is: make them, then plan "
                                "again", why=why or ""))
         return replace(blank, steps=steps, notes=tuple(notes))
+    least = min(LEAST, 1 / points.n) if least is None else least
     order, states = [], [beliefs]
     for index, state in _narrowing(beliefs, cells.flops, budget, least):
         order.append(index)
@@ -201,14 +214,12 @@ def untrusted(points: Points, laws: Sequence[Law]) -> str | None:
     Only the points' sizes count.
     """
     least = max(max(len(law.parameters) + 1, law.least_points) for law in laws)
-    several = len(points.inputs) > 1 and ARM not in points.inputs
-    count = points.n if several else len(points.sizes) if ARM not in points.inputs else min(points.n, len(
-        points.sizes) + 2)
-    if count < least:
-        return Reason("{n} runs, needs {least}" if several or ARM in points.inputs else "{n} sizes, needs {least}",
-                      n=count, least=least)
-    if not several:
-        return None
+    if len(points.inputs) > 1 and points.n < least:
+        return Reason("{n} runs, needs {least}", n=points.n, least=least)
+    if len(points.inputs) == 1 or ARM in points.inputs:
+        least -= ARM in points.inputs  # whose offset is no matter of sizes
+        return None if len(points.sizes) >= least else Reason("{n} sizes, needs {least}", n=len(points.sizes),
+                                                              least=least)
     if (reason := unvaried(points)) is not None:
         return reason
     line = ray(points)
@@ -369,11 +380,10 @@ def _boxed(aim: Target, names: Sequence[str], sides: Mapping[str, tuple[float, f
 
 def _beliefs(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, prices: Prices | None, registry: Registry
              ) -> Beliefs | None:
-    scales = averages.scales_of(candidates(registry, x=laws[0].inputs[0], y=points.name), registry.quantity) \
-        if aim.kind == "place" and len(points.inputs) == 1 else []
-    mean = all(averages.carried([scale.law for scale in scales], law) for law in laws) and len(laws) > 1
-    if mean and averages.able(points, scales):
-        return of_average(points, scales, next(iter(cells.inputs.values())), aim)
+    if aim.kind == "place" and len(points.inputs) == 1 and len(laws) > 1:
+        scales = averages.scales_of(candidates(registry, x=laws[0].inputs[0], y=points.name), registry.quantity)
+        if averages.able(points, scales) and all(averages.carried([each.law for each in scales], law) for law in laws):
+            return of_average(points, scales, next(iter(cells.inputs.values())), aim)
     return of_laws(laws, points, cells.inputs, aim, prices.cost if prices else None)
 
 
@@ -425,5 +435,5 @@ def _end(left: float, others: Array, least: float) -> str:
     if others.min() > left:
         return Reason("ends as the cheapest cell that is left costs {flops:.3g} FLOPs, and {left:.3g} are left",
                       flops=float(others.min()), left=left)
-    return Reason("ends as no run that the {left:.3g} FLOPs left would pay narrows the interval by {least:.0%}",
+    return Reason("ends as no run that the {left:.3g} FLOPs left would pay narrows the interval by {least:.1%}",
                   left=left, least=least)

@@ -142,6 +142,9 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
     if not variants and not run.cells:
         raise UsageError("no variants: give variants = [\"1L_128d_1tok\"], a [matrix] or [[cells]] in the run file, or "
                          "--variant")
+    if "seeds" in data and not variants and all(each.seed is not None for each in run.cells):
+        raise UsageError("seeds are for nothing, as each of [[cells]] has a seed of its own; leave seeds out, "
+                         "or theirs")
     if bool(variants) != bool(run.samples):
         raise UsageError("key 'samples' is missing" if variants else "samples without variants: give those, or each "
                          "size in [[cells]]")
