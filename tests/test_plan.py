@@ -275,6 +275,15 @@ def test_what_a_run_costs_is_counted_as_asked():
     assert "the target itself costs 6e+16 FLOPs" in plan.notes[0]
 
 
+def test_runs_count_by_their_weights_and_those_cut_short_are_said():
+    table = arms().with_columns(w=pl.when(pl.col("train_tokens") < 1e8).then(0.01).otherwise(1.0),
+                                phase2_censored=pl.col("train_tokens") > 5e8)
+    asked = {"by": "optimizer", "y": "val_loss", "law": "saturating"}
+    plain, weighted = (cvfp.plan(table, "multiplier", 1e18, weights=each, **asked).plan for each in (None, "w"))
+    assert weighted.value != plain.value
+    assert any("runs cut short" in each for each in plain.notes)
+
+
 def test_arms_of_other_sizes_cost_what_theirs_do_and_a_column_of_flops_is_its_own_cost():
     table = arms().with_columns(params=pl.when(pl.col("optimizer") == "muon").then(3e8).otherwise(1e8))
     for each in cvfp.plan(table, "multiplier", 1e18, by="optimizer", y="val_loss"):

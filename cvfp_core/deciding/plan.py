@@ -182,7 +182,7 @@ def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budg
                  inputs=tuple(name for name in points.inputs if name != ARM), points=points, laws={}, steps=(),
                  written=cells.written,
                  cost=prices.form if prices and not cells.listed else "as `cvfp run --dry-run` counts them, at most")
-    notes = list(_of_target(aim, prices, budget))
+    notes = [*points.caveats, *([points.caution] if points.caution else []), *_of_target(aim, prices, budget)]
     why = untrusted(points, laws)
     beliefs = None if why is not None else _beliefs(points, laws, aim, cells, prices, registry)
     if why is None and beliefs is None:
@@ -337,10 +337,16 @@ def _points(aim: Target, records: pl.DataFrame, law: Law, columns: Sequence[str]
         each = [gather(runs, (*inputs, *columns), law.response, by, registry.items(Quantity)) for runs in two.values()]
         if bare := [name for name, own in zip(two, each, strict=True) if not own.n]:
             raise UsageError(f"arm '{bare[0]}' has no finished run with {inputs[0]} and {law.response}")
-        joined = {name: np.concatenate([own.inputs[name] for own in each]) for name in each[0].inputs}
-        return replace(each[0], inputs=joined | {ARM: np.repeat([0.0, 1.0], [own.n for own in each])},
-                       response=np.concatenate([own.response for own in each]), weights=None, censored={},
-                       series=np.array([" and ".join(two)] * sum(own.n for own in each), dtype=object)), tuple(two)
+        left, right = each
+        inputs_of = {name: np.concatenate([left.inputs[name], right.inputs[name]]) for name in left.inputs}
+        return replace(
+            left, inputs=inputs_of | {ARM: np.repeat([0.0, 1.0], [left.n, right.n])},
+            response=np.concatenate([left.response, right.response]),
+            series=np.full(left.n + right.n, " and ".join(two), dtype=object),
+            weights=None if left.weights is None or right.weights is None else np.concatenate([left.weights,
+                                                                                               right.weights]),
+            censored={name: np.concatenate([cut, right.censored[name]]) for name, cut in left.censored.items()},
+        ), tuple(two)
     wide = replace(law, inputs=(*inputs, *columns))
     series = [points for points in grouped(records, wide, by, registry) if points.n]
     if not series:

@@ -21,7 +21,6 @@ from cvfp_core.results.numbers import duration, short
 from cvfp_core.results.printed import WIDE, Block, Listed, table
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.running.runfile import as_toml
-from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,8 +97,8 @@ class Plans(Listed[Planned]):
 def plan(runs: Readable, target: Mapping[str, float | str] | str, budget: float, *, cells: Cells | None = None,
          law: AnyLaw | Sequence[AnyLaw] | None = None, x: str | None = None, y: str | None = None,
          by: str | Sequence[str] | None = None, arms: Sequence[str] = (), convention: str = SIX_N_D,
-         where: str | None = None, map: Mapping[str, str] | None = None, weights: str | None = None,
-         options: Mapping[str, Scalar | None] | None = None) -> Plans:
+         where: str | None = None, map: Mapping[str, str] | None = None, weights: str | None = None
+         ) -> Plans:
     """The next runs, one after another, that shrink the interval of a target most per FLOP.
 
     target: sizes at which a law is wanted, `{"params": 7e9, "train_tokens": 1.4e11}`; `optimum:1e22`; or `multiplier`
@@ -109,7 +108,7 @@ def plan(runs: Readable, target: Mapping[str, float | str] | str, budget: float,
 
         cvfp.plan("sweep.csv", {"params": 7e9, "train_tokens": 1.4e11}, 1e21).save("next.csv")
     """
-    question = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
+    question = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights)
     return plan_of(question, target, budget, cells=cells, laws=() if law is None else listed(law), arms=arms,
                    convention=convention)
 
