@@ -418,6 +418,16 @@ def test_a_report_has_the_plan_in_two_languages(lang, words):
         cvfp.write_report(sweep(), None, "plan", lang, figures=False)
 
 
+@pytest.mark.parametrize("name", ["plan", "plan.md.j2"])
+def test_the_report_can_be_extended_and_its_section_taken_in(name, tmp_path):
+    file = tmp_path / "mine.md.j2"
+    file.write_text(f'{{% extends "{name}" %}}{{% block body %}}{{% include "_plan.md.j2" %}}'
+                    '{{ plan.steps | length }} of mine{% endblock %}')
+    text = str(cvfp.write_report(sweep(), None, str(file), options=OPTIONS, figures=False))
+    assert f"{len(cvfp.plan(sweep(), AT, 1e20))} of mine" in text
+    assert "Expected 95 % interval" in text
+
+
 @pytest.mark.slow
 def test_a_report_shows_runs_made_and_planned_and_the_target(tmp_path):
     cvfp.write_report(sweep(), tmp_path / "report.md", "plan", "ja", options=OPTIONS)
