@@ -297,7 +297,7 @@ BAD = [
     ({"target": "best"}, "--target takes params=7e9,train_tokens=1.4e11, optimum:1e22"),
     ({"target": "optimum:much"}, "--target optimum must be a positive number, not 'much'"),
     ({"target": {"params": -1.0, "train_tokens": 1e9}}, "--target params must be a positive number"),
-    ({"target": {"parms": 1e9, "train_tokens": 1e9}}, "no law that is installed is of parms, train_tokens"),
+    ({"target": {"parms": 1e9, "train_tokens": 1e9}}, "is of parms, train_tokens; did you mean 'params'?; see"),
     ({"target": {"params": 1e9, "train_tokens": 5e9}}, "lies inside the runs (params 2.4e+07 to 2.4e+09, train_tokens"),
     ({"target": "multiplier"}, "say which column tells them apart: --by COLUMN"),
     ({"budget": 0.0}, "--budget takes FLOPs, a positive number"),

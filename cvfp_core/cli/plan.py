@@ -14,9 +14,9 @@ from cvfp_core.cli import asked
 def plan(
     paths: asked.Paths,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="TARGET", help="What is to be known: params=7e9,train_tokens="
-                                 "1.4e11 or train_tokens=10x; optimum:1e22, the best params for a budget; multiplier, "
-                                 "of the two arms that --by tells apart.")
+        str | None, typer.Option("--target", metavar="TARGET", help="What is to be known: params=7e9,train_tokens=2T "
+                                 "or train_tokens=10x; optimum:1e22, the best params for a budget; multiplier, of the "
+                                 "two arms that --by tells apart.")
     ] = None,
     budget: Annotated[
         str | None, typer.Option("--budget", metavar="FLOPS", help="What all runs together may cost: 1e20.")

@@ -17,7 +17,7 @@ from cvfp_core.deciding.candidates import SAME, Cells, Prices, box, from_run_fil
 from cvfp_core.deciding.comparison import arms_of
 from cvfp_core.deciding.multiplier import ARM, shifted
 from cvfp_core.deciding.targets import Target, target
-from cvfp_core.errors import UsageError
+from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting import averages
 from cvfp_core.fitting.auto import candidates
 from cvfp_core.fitting.axes import on_axes
@@ -305,8 +305,10 @@ def _laws(aim: Target, names: Sequence[str], given: Sequence[str | Law], y: str 
         laws = [on_axes(find(law, registry), None, y) for law in every]
         laws = [law for law in laws if law.response == laws[0].response and law.space == laws[0].space]
         if not laws:
-            raise UsageError(f"no law that is installed is of {', '.join(names)}; see `cvfp laws`, or name the sizes "
-                             "of one")
+            known = sorted({name for law in registry.items(Law).values() for name in law.inputs})
+            near = next((suggestion(name, known) for name in names if name not in known), "")
+            raise UsageError(f"no law that is installed is of {', '.join(names)}{near}; see `cvfp laws`, or name the "
+                             "sizes of one")
     if aim.kind == "multiplier":
         laws = [shifted(law) for law in laws]
     return laws
