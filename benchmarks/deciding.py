@@ -2,8 +2,9 @@
 
 Parts: optimum (intervals of the best size and its loss in sweeps with known truth), isoflops (the largest budget held
 out, against plain parabolas), chinchilla (the rule of 20 tokens a parameter), multiplier (its intervals, and false
-positives), chances (how often an arm is the best where that is said). The truth is close to the published fit
-of arXiv:2404.10102; noise is normal in log loss. Published runs are looked for in $CVFP_SHARED/data/anchors.
+positives), chances (how often an arm is the best where that is said), plan (published sweeps replayed run by run: FLOPs
+until the interval of a held-out target is nearly as narrow as the whole sweep's). The truth is close to the published
+fit of arXiv:2404.10102; noise is normal in log loss. Published runs are looked for in $CVFP_SHARED/data/anchors.
 """
 
 from __future__ import annotations
@@ -13,19 +14,29 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 import cvfp_core as cvfp
+from cvfp_core.deciding.candidates import Cells
 from cvfp_core.deciding.comparison import compare
 from cvfp_core.deciding.optimum import optima
+from cvfp_core.deciding.plan import planned
+from cvfp_core.deciding.targets import Target
 from cvfp_core.fitting import fit_all
 from cvfp_core.fitting.axes import on_axes
+from cvfp_core.fitting.curves import Curve, Goal
+from cvfp_core.fitting.linear import t_quantile
+from cvfp_core.fitting.predict import predict_each
+from cvfp_core.fitting.run import fit_points
+from cvfp_core.fitting.search import sensitivities, solve
 from cvfp_core.registry import installed
-from cvfp_core.registry.kinds import Law
-from cvfp_core.schema.fits import Array
+from cvfp_core.registry.kinds import Law, LeastSquares
+from cvfp_core.schema.fits import Array, Points
 from cvfp_core.schema.records import Record, frame
 
 REGISTRY = installed()
@@ -214,9 +225,149 @@ def chinchilla(_: int) -> None:
         print(f"  {flops:.3g} FLOPs, {len(n)} bootstraps of the published fit: [{low:.1f}, {high:.1f}]")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replay:
+    """A sweep whose runs are bought one after another, a held-out target, and the laws that plan."""
+
+    name: str
+    points: Points
+    """(n,) of the pool, without what is held out."""
+    flops: Array
+    target: dict[str, float]
+    measured: float
+    laws: Sequence[Law]
+    estimator: Law
+    """The fixed one: least squares of the logarithm, interval to first order."""
+
+    def holds(self, mask: Array) -> bool:
+        """Whether `cvfp predict` has the held-out run in its interval of a new run, from the runs bought."""
+        (fit,) = fit_points(self.estimator, self.points.take(mask), {}, REGISTRY, intervals=False)
+        (made,) = predict_each(self.estimator, [(fit, self.target)])
+        return made.value is not None and inside(self.measured, made.run_low, made.run_high)
+
+    def halves(self, masks: Array) -> Array:
+        """(B,) half of the interval of the target's mean. Infinite where the runs do not identify the law.
+
+        masks: (B, n) which runs are bought.
+        """
+        law = replace(self.estimator, loss=LeastSquares(), fit=None)
+        curve, weights = Curve(law, self.points.inputs), masks.astype(float)
+        targets = np.log(self.points.response)[None]
+        whole = solve(curve, targets)
+        found = solve(curve, np.repeat(targets, len(masks), axis=0), weights=weights, tries=1,
+                      near=np.repeat(whole.parameters[:, None], len(masks), axis=0))
+        goal = Goal(target=np.zeros(len(masks)), weight=np.ones(len(masks)), parameter=np.full(len(masks), -1),
+                    log=np.zeros(len(masks), dtype=bool), inputs={k: np.array([v]) for k, v in self.target.items()})
+        slopes, rise = sensitivities(curve, found.parameters, goal)
+        mean = np.full(len(masks), np.inf)
+        for row, mask in enumerate(masks):
+            dof = int(mask.sum()) - len(curve.names)
+            known = slopes[row, mask]
+            length = np.sqrt(np.square(known).sum(axis=0))
+            if dof < 1 or not (length > 0).all() or np.linalg.cond(known / length) > 1e6:
+                continue
+            error = np.linalg.lstsq((known / length).T, rise[row] / length, rcond=None)[0]
+            mean[row] = t_quantile(dof) * np.sqrt(found.rss[row] / dof) * np.linalg.norm(error)
+        return mean
+
+    def planned(self, start: Array) -> Iterator[int]:
+        """Runs in the order in which they are planned; a new plan whenever a third more is spent."""
+        aim, bought = Target(kind="place", inputs=self.target), start.copy()
+        while not bought.all():
+            rest, spent = np.flatnonzero(~bought), self.flops[bought].sum()
+            cells = Cells(inputs={k: v[rest] for k, v in self.points.inputs.items()}, flops=self.flops[rest])
+            made = planned(self.points.take(bought), self.laws, aim, cells, float(self.flops.sum()),
+                           registry=REGISTRY, least=0.0)
+            for each in made.steps:
+                same = [np.isclose(self.points.inputs[k], v, rtol=1e-9) for k, v in each.inputs.items()]
+                index = int(np.flatnonzero(~bought & np.all(same, axis=0))[0])
+                bought[index] = True
+                yield index
+                if made.value is not None and each.total > spent / 3:
+                    break
+
+    def until(self, start: Array, order: Iterator[int], wanted: float) -> Array:
+        """(n,) which runs are bought, start and those in order, until the target's interval is as narrow as wanted.
+
+        Looked at a dozen runs at a time.
+        """
+        mask, masks = start.copy(), [start.copy()]
+        while True:
+            for index in order:
+                mask[index] = True
+                masks.append(mask.copy())
+                if len(masks) >= 12:
+                    break
+            narrow = self.halves(np.array(masks)) <= wanted
+            if narrow.any() or mask.all():
+                return masks[int(np.argmax(narrow)) if narrow.any() else -1]
+            masks = []
+
+
+def replays() -> Iterator[Replay]:
+    """The published sweeps and the source runs; held out is the run of least loss of the largest budget."""
+    surfaces = [law for law in REGISTRY.items(Law).values() if {*law.inputs} == {"params", "train_tokens"}]
+    table = pl.read_csv(ANCHORS / "chinchilla.csv").sort("loss").head(-5)
+    sweeps = {"chinchilla": table.select(params="Model Size", loss="loss", tokens=pl.col("Training FLOP") / (
+        6 * pl.col("Model Size")))}
+    for (name,), runs in pl.read_csv(ANCHORS / "isoflops.csv").filter(~pl.col("outlier")).group_by(
+            "experiment", maintain_order=True):
+        sweeps[str(name).split("__")[0]] = runs.select("params", "tokens", "loss")
+    sweeps["lr_batch, best of each N and D"] = pl.read_csv(ANCHORS / "lr_batch.csv").group_by("params", "tokens").agg(
+        pl.col("loss").min()).select(pl.col("params", "tokens").cast(pl.Float64), "loss")
+    for name, runs in sweeps.items():
+        runs = runs.with_columns(flops=6 * pl.col("params") * pl.col("tokens")).sort("flops", "params")
+        best = runs.filter(pl.col("flops") > runs["flops"].max() / 2).sort("loss").row(0, named=True)
+        pool = runs.filter((pl.col("params") != best["params"]) | (pl.col("tokens") != best["tokens"]))
+        yield Replay(name=name, flops=pool["flops"].to_numpy(), laws=surfaces, estimator=LAW, measured=best["loss"],
+                     target={"params": best["params"], "train_tokens": best["tokens"]}, points=Points(
+                         inputs={"params": pool["params"].to_numpy(), "train_tokens": pool["tokens"].to_numpy()},
+                         response=pool["loss"].to_numpy(), series=np.full(pool.height, name, dtype=object),
+                         name="val_loss", declared={"val_loss": REGISTRY.quantity("val_loss")}))
+    runs = cvfp.read(ANCHORS.parent / "newllm").records.sort("train_tokens", "val_ppl")
+    top = runs["train_tokens"].max()
+    pool, held = runs.filter(pl.col("train_tokens") < top), runs.filter(pl.col("train_tokens") == top)
+    tokens = pool["train_tokens"].cast(float).to_numpy()
+    curves = [on_axes(REGISTRY.get(Law, name), None, None) for name in ("power-law", "saturating")]
+    yield Replay(name="source runs", flops=tokens, laws=curves, estimator=curves[1], measured=held["val_ppl"][0],
+                 target={"train_tokens": float(top)}, points=Points(
+                     inputs={"train_tokens": tokens}, response=pool["val_ppl"].to_numpy(),
+                     series=np.full(len(tokens), "source", dtype=object),
+                     declared={"val_ppl": REGISTRY.quantity("val_ppl")}))
+
+
+def plan(count: int) -> None:
+    """FLOPs until the target's interval is within 1.2 times the whole sweep's, as a share of what that cost."""
+    for each in replays():
+        n, start = each.points.n, time.process_time()
+        (whole,) = each.halves(np.ones((1, n), dtype=bool))
+        told: dict[str, list[Array]] = defaultdict(list)
+        known: dict[bytes, bool] = {}
+        for seed in range(min(count, 50)):
+            rng = np.random.default_rng(seed)
+            first = np.zeros(n, dtype=bool)
+            first[rng.choice(np.argsort(each.flops)[: (n + 1) // 2], min(7, (n + 1) // 2), replace=False)] = True
+            rest = np.flatnonzero(~first)
+            orders = {"planned": each.planned(first), "random": iter(rng.permutation(rest).tolist()),
+                      "smallest first": iter(rest[np.argsort(each.flops[rest], kind="stable")].tolist())}
+            for name, order in orders.items():
+                told[name].append(each.until(first, order, 1.2 * whole))
+        print(f"plan, {each.name}: {n} runs, {each.flops.sum():.3g} FLOPs; target {each.target}, whole sweep's "
+              f"interval +-{whole:.2%}, held-out run "
+              f"{'inside' if each.holds(np.ones(n, dtype=bool)) else 'outside'}")
+        for name, masks in told.items():
+            spent = np.array([each.flops[mask].sum() for mask in masks]) / each.flops.sum()
+            known |= {mask.tobytes(): each.holds(mask) for mask in masks if mask.tobytes() not in known}
+            held = [known[mask.tobytes()] for mask in masks]
+            print(f"  {name}: {np.median(spent):.1%} of the FLOPs (quartiles {np.quantile(spent, 0.25):.1%} to "
+                  f"{np.quantile(spent, 0.75):.1%}, mean {spent.mean():.1%}), target inside in {np.mean(held):.0%} of "
+                  f"{len(masks)}", flush=True)
+        print(f"  {(time.process_time() - start) / len(told['planned']):.1f} s CPU a start")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = {each.__name__: each for each in (optimum, isoflops, chinchilla, multiplier, chances)}
+    parts = {each.__name__: each for each in (optimum, isoflops, chinchilla, multiplier, chances, plan)}
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--count", type=int, default=100)
     given = parser.parse_args()

@@ -13,6 +13,7 @@ from cvfp_core.results.comparisons import Comparisons, compared
 from cvfp_core.results.fits import Fits, fit
 from cvfp_core.results.forecasts import Forecasts, predict
 from cvfp_core.results.optima import Optima, optimum
+from cvfp_core.results.plans import Plans, plan
 from cvfp_core.results.reports import Report, refuse_unwritable, report
 from cvfp_core.results.runs import AnyLaw, Readable, Runs, ask, read
 from cvfp_core.schema.settings import Scalar
@@ -20,7 +21,7 @@ from cvfp_core.schema.settings import Scalar
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["compare", "fit", "optimum", "plot", "predict", "read", "run", "write_report"]
+__all__ = ["compare", "fit", "optimum", "plan", "plot", "predict", "read", "run", "write_report"]
 
 
 def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None = None, *, set: Sequence[str] = (),
@@ -56,8 +57,8 @@ def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw 
     return compared(runs, by=by, law=law, x=x, y=y, at=sizes, margin=margin, names=arms, where=where, map=map)
 
 
-def plot(result: Fits | Forecasts | Optima | Comparisons, path: str | Path | None = None) -> Figure:
-    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms. path: a file to write it to."""
+def plot(result: Fits | Forecasts | Optima | Comparisons | Plans, path: str | Path | None = None) -> Figure:
+    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms, plans. path: a file to write."""
     return result.plot(path)
 
 

@@ -50,8 +50,8 @@ cvfp report logs/ --template mine.md.j2
   three or more configurations with an effective rank, `scaling` for runs over sizes without a Phase 1, else `summary`.
   A template of a plugin takes part if it declares `suits`; `about` says which `x`, `y` and `law` it is about where none
   is asked for.
-- A figure is drawn if the report links to it: `{{ figures.scaling.path }}`. `--figures png,pdf` writes it in these formats
-  too; `--figures pgf` needs a TeX.
+- A figure is drawn if the report links to it: `{{ figures.scaling.path }}`. `--figures png,pdf` writes it in these
+  formats too; `--figures pgf` needs a TeX.
 - The file's ending says the form: `-o report.md`, `.html` or `.tex`. What cannot be written is refused.
 - `cvfp report runs/default -o report.html --embed --watch` writes the report again whenever a run ends, until Ctrl-C.
 

@@ -375,12 +375,13 @@ def options():
 
 
 SHARED = {
-    "--x": ("fit", "predict", "report", "show", "compare"),
-    "--y": ("fit", "predict", "report", "show", "compare", "optimum"),
-    "--by": ("fit", "predict", "report", "show", "compare", "optimum"), "--at": ("predict", "report", "compare"),
-    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum"),
-    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum"),
-    "--law": ("fit", "predict", "report", "compare", "optimum"),
+    "--x": ("fit", "predict", "report", "show", "compare", "plan"),
+    "--y": ("fit", "predict", "report", "show", "compare", "optimum", "plan"),
+    "--by": ("fit", "predict", "report", "show", "compare", "optimum", "plan"),
+    "--at": ("predict", "report", "compare"),
+    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum", "plan"),
+    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum", "plan"),
+    "--law": ("fit", "predict", "report", "compare", "optimum", "plan"),
 }
 OF_ARMS = {("compare", "--by"), ("compare", "--at")}
 """Options that read otherwise there: what tells arms apart, sizes of the one input."""
@@ -391,7 +392,7 @@ def test_an_option_is_there_and_reads_the_same_in_every_command(option):
     declared = {command: each for (command, name), each in options().items() if name == option}
     assert set(declared) == set(SHARED[option])
     declared = {command: each for command, each in declared.items() if (command, option) not in OF_ARMS}
-    if option != "--law":  # several to fit, one to predict
+    if option != "--law":  # several to fit or to average, one to predict
         assert len({(each.help, each.metavar, each.multiple) for each in declared.values()}) == 1
 
 

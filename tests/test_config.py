@@ -19,8 +19,8 @@ from cvfp_core.running.corpora import load_corpus, without_defaults_of_another
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts, options_of
 
-ALL_KEYS = ("name, variants, matrix, samples, seeds, controls, settings, device, executor, precision, corpus, phase1, "
-            "phase2, model, shortcuts")
+ALL_KEYS = ("name, variants, matrix, samples, cells, seeds, controls, settings, device, executor, precision, corpus, "
+            "phase1, phase2, model, shortcuts")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ SET = {
     "corpus=text": 'corpus must be a section, not "text"',
     "variants=['1L_0d_1tok']": "unknown variant '1L_0d_1tok'; names have the form {L}L_{d}d_{T}tok",
     "variants=['1L_99999999999d_1tok']": "unknown variant '1L_99999999999d_1tok'",
-    "variants=[]": 'no variants: give variants = ["1L_128d_1tok"] or a [matrix] in the run file, or --variant',
+    "variants=[]": 'no variants: give variants = ["1L_128d_1tok"], a [matrix] or [[cells]] in the run file, or ',
     "samples=[0]": "samples (entry 1) must be at least 1, not 0",
     "samples=[4, -8]": "samples (entry 2) must be at least 1, not -8",
     "samples=[4, true]": "samples (entry 2) must be a whole number, not true",
@@ -217,7 +217,17 @@ FILES = {
     b"samples = [4]\n[corpus]\nname = 2020-01-01":
         "corpus.name must be a text, a number, true or false, not 2020-01-01",
     b"samples = [4]": "no variants: give",
-    b"": "key 'samples' is missing",
+    b"": "no variants: give",
+    b"[[cells]]\nvariant = '1L_16d_1tok'": "key 'cells.samples' (entry 1) is missing",
+    b"[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 4\n[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 0":
+        "cells.samples (entry 2) must be at least 1, not 0",
+    b"[[cells]]\nvariants = '1L_16d_1tok'\nsamples = 4":
+        "unknown key 'cells.variants' (entry 1); did you mean 'variant'?; known: variant, samples, seed",
+    b"[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 4\nseed = -1": "cells.seed (entry 1) must be at least 0, not -1",
+    b"seeds = [1]\n[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 4\nseed = 2":
+        "seeds are for nothing, as each of [[cells]]",
+    b"[cells]\nvariant = '1L_16d_1tok'": "cells must be a list, not {variant",
+    b"samples = [4]\n[[cells]]\nvariant = '1L_16d_1tok'\nsamples = 4": "samples without variants: give those, or ",
 }
 
 

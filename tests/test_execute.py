@@ -281,7 +281,7 @@ def test_a_corpus_that_changed_since_the_plan_fails_its_cells(place, monkeypatch
     (row,) = store.read(folder).to_dicts()
     assert row["status"] == "failed"
     assert row["reason"] == (
-        "corpus 'text' is not here what it was when the run was planned: its hash is "
+        "corpus 'text' is not here what it was when the grid was prepared: its hash is "
         f"{loaded.hash[:12]}, not 0123456789ab"
     )
     assert [event.kind for event in heard] == ["run_started", "run_finished"]

@@ -15,7 +15,7 @@ from cvfp_core.registry.kinds import Law, Parameter
 from laws_data import made, power
 from test_light import MODULES, PACKAGES
 
-VERBS = ("read", "fit", "predict", "write_report", "run", "plot", "optimum", "compare")
+VERBS = ("read", "fit", "predict", "write_report", "run", "plot", "optimum", "compare", "plan")
 TOKENS = 6e4 * 2.0 ** np.arange(6)
 
 

@@ -17,6 +17,7 @@ from cvfp_core.cli import (
     ingest,
     laws,
     optimum,
+    plan,
     plot,
     plugin,
     plugins,
@@ -89,6 +90,7 @@ command("predict", predict.predict)
 command("plot", plot.plot)
 command("compare", compare.compare)
 command("optimum", optimum.optimum)
+command("plan", plan.plan)
 command("laws", laws.laws)
 command("check", check.check)
 command("report", report.report)

@@ -124,6 +124,17 @@ def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float
     return made
 
 
+def sizes(text: str, option: str) -> dict[str, float | str]:
+    """Values by name, of `NAME=VALUE,NAME=VALUE`; 10x stays as it is. Raises UsageError naming the option."""
+    made: dict[str, float | str] = {}
+    for part in text.split(","):
+        name, equals, given = (each.strip() for each in part.partition("="))
+        if not name or not equals or name in made:
+            raise UsageError(f"{option} takes NAME=VALUE, each name once, not '{text}'; such as {option} params=7e9")
+        made[name] = value(given, f"{option} {name}")
+    return made
+
+
 def covariates(new: Sequence[str] | None) -> dict[str, float] | None:
     """Values by covariate, of `--new NAME=VALUE`; None where none is given. Raises UsageError for what is neither."""
     made: dict[str, float] = {}

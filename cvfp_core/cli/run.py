@@ -17,7 +17,7 @@ from cvfp_core.cli import completing
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from cvfp_core.running.run import Plan
+    from cvfp_core.running.run import Prepared
     from cvfp_core.schema.cells import Cell, Emit
 
 
@@ -68,7 +68,7 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print the plan: cells, tokens, parameters, FLOPs, time."),
+        typer.Option("--dry-run", help="Print what it would cost: cells, tokens, parameters, FLOPs, time."),
     ] = False,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the whole run file that would be used, with comments."),
@@ -104,11 +104,11 @@ def run(
         print(keys.run_file(config.read(run_file, overrides, assignments, known), known), end="")
         return
     if dry_run:
-        from cvfp_core.cli.plan import print_plan
+        from cvfp_core.cli.dry_run import print_costs
 
-        plan = running.plan(run_file, overrides, assignments, out=out, stop_rules=stop_rule or ())
-        _warn(plan.warnings)
-        print_plan(plan.cells, plan.registry, plan.corpus, json_=json_)
+        prepared = running.prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rule or ())
+        _warn(prepared.warnings)
+        print_costs(prepared.cells, prepared.registry, prepared.corpus, json_=json_)
         return
     outcome = running.run(
         run_file, overrides, assignments, out=out, jobs=jobs, stop_rules=stop_rule or (),
@@ -126,17 +126,18 @@ def run(
 
 
 @contextmanager
-def _shown(plan: Plan, pending: Sequence[Cell], *, json_: bool) -> Iterator[Emit]:
+def _shown(prepared: Prepared, pending: Sequence[Cell], *, json_: bool) -> Iterator[Emit]:
     """Shows the events of a run, and what to do if it is interrupted."""
     from cvfp_core.cli.progress import open_sink
 
-    _warn(plan.warnings)
-    with open_sink(plan.cells, pending, json_=json_) as emit:
+    _warn(prepared.warnings)
+    with open_sink(prepared.cells, pending, json_=json_) as emit:
         try:
             yield emit
         except KeyboardInterrupt:
-            print(f"cvfp: interrupted; {sum(map(plan.finished, plan.cells))} of {len(plan.cells)} cells are finished "
-                  f"and kept in {plan.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}", file=sys.stderr)
+            done = sum(map(prepared.finished, prepared.cells))
+            print(f"cvfp: interrupted; {done} of {len(prepared.cells)} cells are finished and kept in "
+                  f"{prepared.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}", file=sys.stderr)
             raise typer.Exit(130) from None
 
 
@@ -161,7 +162,8 @@ def _refuse_twice(given: Sequence[str], assignments: Sequence[str]) -> None:
         key = assignment.partition("=")[0].strip()
         for name in given:
             if key == name or key.startswith(f"{name}.") or (
-                (name == "variants" and key.startswith("matrix")) or (key, name) == ("executor", "executor.name")
+                (name == "variants" and key.startswith(("matrix", "cells")))
+                or (key, name) == ("executor", "executor.name")
             ):
                 raise UsageError(f"{_FLAGS[name]} and --set {assignment} both say what {name} is; give one of them")
 

@@ -10,12 +10,13 @@ from typing import Annotated, Any, TypedDict
 from cvfp_core.claims.prediction import Evidence, Gain
 from cvfp_core.claims.prices import Hindsight, Price
 from cvfp_core.deciding.optimum import Optimum
+from cvfp_core.deciding.plan import Planned
 from cvfp_core.fitting import Candidate, Choice, Estimate, Fit
 from cvfp_core.ingesting.reading import InputFile, InputSource
 from cvfp_core.schema.claims import Caveat, Finding, Table
 
 VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum, Gain, Evidence,
-          Price, Hindsight)
+          Price, Hindsight, Planned)
 """Values that a template gets as dictionaries of their fields."""
 
 
@@ -197,6 +198,25 @@ class SizeView(TypedDict):
     high: Annotated[float, "the largest"]
 
 
+class PlanView(TypedDict):
+    """The next runs for a target, one after another."""
+
+    series: Annotated[str, "of the runs it is made from"]
+    runs: Annotated[int, "how many these are"]
+    target: Annotated[dict[str, Any], "`kind` (place, optimum, multiplier), `inputs`, `flops`, `text`"]
+    response: Annotated[str, "what the laws explain"]
+    inputs: Annotated[list[str], "sizes that the laws are of"]
+    arms: Annotated[list[str], "the two of a multiplier; else none"]
+    budget: Annotated[float, "FLOPs: `--set budget=1e20`"]
+    cost: Annotated[str, "how FLOPs follow from sizes: `C = 6 N D`"]
+    laws: Annotated[dict[str, float], "weights of the laws that are averaged; none while no law is trusted"]
+    value: Annotated[float | None, "the target now; none while no law is trusted"]
+    low: Annotated[float | None, "lower end of its 95 % interval"]
+    high: Annotated[float | None, "upper end"]
+    steps: Annotated[list[dict[str, Any]], "the runs in their order: `Planned`"]
+    notes: Annotated[list[dict[str, Any]], "messages: why it ends there, and what limits it"]
+
+
 class DecisionsView(TypedDict):
     """What the thresholds say before Phase 2 is paid for."""
 
@@ -226,7 +246,7 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, alpha_over_val_er, windows, matched, convergence, isoflops; joint: of the "
+    name: Annotated[str, "scaling, alpha, alpha_over_val_er, windows, matched, convergence, isoflops, plan; joint: of the "
                          "law of two sizes; `surface-LAW`: of any law of several inputs"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
@@ -303,6 +323,7 @@ class View(TypedDict, total=False):
     arms: Annotated[list[dict[str, Any]], "each further series of the same sizes against the first: `arm`, `baseline`, "
                                           "`pairs`, `level`, `units`, `ratio`, `multiplier` (`value`, `low`, `high`), "
                                           "`verdict`, `notes` (messages)"]
+    plan: Annotated[PlanView, "the next runs; needs --set target=... and --set budget=..."]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]

@@ -15,6 +15,7 @@ from typing import Any, cast, get_type_hints
 import polars as pl
 
 from cvfp_core.deciding.optimum import Sweep
+from cvfp_core.deciding.plan import Plan
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Fit, Prediction, choose_law, fit_all, predict_all
 from cvfp_core.fitting.points import require
@@ -69,13 +70,15 @@ class Asked:
 
 def view(inputs: Inputs, registry: Registry, names: Collection[str] | None = None, *, asked: Asked | None = None,
          options: Mapping[str, Scalar | None] | None = None) -> View:
-    """The names of the view, all of them by default (`comparison` only if the options name two groups)."""
+    """The names of the view, all of them by default (`comparison` and `plan` only with their options)."""
     asked = asked or Asked()
     facts = Facts(inputs, registry, asked if options is None else replace(asked, options=options))
     known = set(get_type_hints(View)) - _BY_WRITER
     wanted = known if names is None else known & set(names)
     if names is None and not (facts.options.get("a") and facts.options.get("b")):
         wanted.discard("comparison")
+    if names is None and not (facts.options.get("target") and facts.options.get("budget")):
+        wanted.discard("plan")
     return facts.view(wanted)
 
 
@@ -388,6 +391,33 @@ class Facts:
         except ValueError:
             raise UsageError("--set thresholds takes thresholds such as val_er.green=0.8,val_er.red=0.75, not "
                              f"'{self.options['thresholds']}'") from None
+
+    @cached_property
+    def planned(self) -> Plan:
+        from cvfp_core.deciding.budgets import SIX_N_D
+        from cvfp_core.deciding.plan import plan
+
+        text, budget, cells = (self.options.get(name) for name in ("target", "budget", "cells"))
+        if text is None or budget is None:
+            raise UsageError("runs are planned for a target: give --set target=params=7e9,train_tokens=1.4e11 and "
+                             "--set budget=1e20")
+        if cells is not None and "=" not in str(cells):
+            raise UsageError(f"--set cells takes ranges in a report, NAME=LOW..HIGH, not '{cells}'; `cvfp plan` takes "
+                             "run files")
+        parts = [part.partition("=") for part in str(text).split(",")]
+        aim = {name.strip(): value for name, _, value in parts} if "=" in str(text) else str(text)
+        try:
+            spent = float(budget)
+        except ValueError:
+            raise UsageError(f"--set budget takes FLOPs such as 1e20, not '{budget}'") from None
+        return plan(self.records, aim, spent, registry=self.registry, cells=None if cells is None else str(cells),
+                    laws=[self.asked.law] if self.asked.law else (), y=self.asked.y, by=self.asked.by,
+                    arms=[each for each in str(self.options.get("arms") or "").split(",") if each],
+                    convention=str(self.options.get("convention") or SIX_N_D))
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return self.planned.as_dict() | {"notes": [message_of(note) for note in self.planned.notes]}
 
     @property
     def decisions(self) -> dict[str, Any]:

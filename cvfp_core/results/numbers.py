@@ -31,3 +31,10 @@ def of(estimate: Estimate | None) -> tuple[str, str]:
         return f"{estimate.value:.1%}", ""
     ends = interval(estimate.low, estimate.high, method=estimate.method, value=estimate.value)
     return resolved(estimate.value, estimate.low, estimate.high)[0] if ends[:1] == "[" else short(estimate.value), ends
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

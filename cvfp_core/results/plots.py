@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cvfp_core.deciding.optimum import Sweep
+from cvfp_core.deciding.plan import Plan
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, Prediction
 from cvfp_core.reporting.figures.curves import FEW, Curve, scaling
 from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Plot
 from cvfp_core.reporting.figures.paint import figure
+from cvfp_core.reporting.figures.plans import plans
 from cvfp_core.reporting.figures.surfaces import function_of, surface
 from cvfp_core.reporting.way import way_to
 from cvfp_core.schema.quantities import Quantity
@@ -71,6 +73,11 @@ def draw_forecasts(fits: Sequence[Fit], predictions: Sequence[Prediction], ways:
 def draw_optima(sweeps: Sequence[Sweep], path: str | Path | None = None) -> Figure:
     """A panel a series: loss over params by budget, minima, the frontier, and the optima for the budgets asked for."""
     return figure(isoflops(sweeps, str), path)
+
+
+def draw_plan(plan: Plan, path: str | Path | None = None) -> Figure:
+    """Runs made, runs planned and the target: in the plane of two sizes, or on the curve of one."""
+    return figure(plans(plan, str), path)
 
 
 def _curves(fits: Sequence[Fit], law: str) -> Plot:

@@ -54,6 +54,16 @@ class Matrix(BaseModel):
         return tuple(f"{self.prefix}{layers}L_{width}d_{window}tok" for window, layers, width in combinations)
 
 
+class Listed(BaseModel):
+    """One cell, of `[[cells]]`: chosen by itself, not part of a product."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    variant: str
+    samples: _Positive
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] | None = None
+    """None: once for each of `seeds`."""
+
+
 _LIST, _GEOMETRIC = "a list", "sizes by rule"
 """Names of the two forms of `samples`, which pydantic puts into the place of an error."""
 _Sizes = Annotated[
@@ -75,7 +85,8 @@ class RunFile(BaseModel):
                                "under runs/")] = "default"
     variants: Annotated[list[str], Field(description="models, such as 1L_128d_2tok")] = []
     matrix: Annotated[Matrix | None, Field(description="further variants by rule")] = None
-    samples: Annotated[_Sizes, Field(description="training documents of a run")]
+    samples: Annotated[_Sizes, Field(description="training documents of a run")] = []
+    cells: Annotated[list[Listed], Field(description="single cells beside the product")] = []
     seeds: Annotated[list[_Seed], Field(min_length=1, description="every cell is run with each")] = [42]
     controls: Annotated[bool, Field(strict=True, description="run every cell also with an untrained and with a zero "
                                     "context")] = False
@@ -107,6 +118,8 @@ class RunConfig:
     executor: str
     corpus: CorpusChoice
     shortcuts: Shortcuts
+    listed: tuple[Listed, ...] = ()
+    """Cells beside the product of variants, samples and seeds."""
     executor_options: Mapping[str, Scalar] = field(default_factory=dict)
     written: Mapping[str, Any] = field(default_factory=dict)
     """The run file with its overrides, as plain data, for the manifest."""
@@ -131,8 +144,15 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
             if not isinstance(value, str | int | float):
                 raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
     variants = tuple(dict.fromkeys([*run.variants, *(run.matrix.variants() if run.matrix else ())]))
-    if not variants:
-        raise UsageError("no variants: give variants = [\"1L_128d_1tok\"] or a [matrix] in the run file, or --variant")
+    if not variants and not run.cells:
+        raise UsageError("no variants: give variants = [\"1L_128d_1tok\"], a [matrix] or [[cells]] in the run file, or "
+                         "--variant")
+    if "seeds" in data and not variants and all(each.seed is not None for each in run.cells):
+        raise UsageError("seeds are for nothing, as each of [[cells]] has a seed of its own; leave seeds out, "
+                         "or theirs")
+    if bool(variants) != bool(run.samples):
+        raise UsageError("key 'samples' is missing" if variants else "samples without variants: give those, or each "
+                         "size in [[cells]]")
     samples = tuple(sorted(set(run.samples.sizes() if isinstance(run.samples, Geometric) else run.samples)))
     return RunConfig(
         name=run.name,
@@ -151,6 +171,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         executor_options=_options(run.executor),
         corpus=CorpusChoice(name=str(run.corpus.get("name", "embedded")), options=_options(run.corpus)),
         shortcuts=_section("shortcuts", Shortcuts, run.shortcuts),
+        listed=tuple(run.cells),
         written=data,
     )
 
@@ -242,22 +263,21 @@ def _explain(error: ValidationError) -> str:
     problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = [part for part in problem["loc"] if part not in (_LIST, _GEOMETRIC)]
     where = ".".join(part for part in place if isinstance(part, str))
-    if place and isinstance(place[-1], int):
-        where += f" (entry {place[-1] + 1})"
+    entry = "".join(f" (entry {part + 1})" for part in place if isinstance(part, int))
     if problem["type"] == "extra_forbidden":
         if len(place) == 1 and (full := _elsewhere(str(place[0]))):
             return f"unknown key '{where}': did you mean {full}?"
         known = _known_keys(place[:-1])
-        return f"unknown key '{where}'{suggestion(str(place[-1]), known)}; known: {', '.join(known)}"
+        return f"unknown key '{where}'{entry}{suggestion(str(place[-1]), known)}; known: {', '.join(known)}"
     if problem["type"] == "missing":
-        return f"key '{where}' is missing"
+        return f"key '{where}'{entry} is missing"
     rule = _RULES.get(problem["type"])
     wanted = f"must be {rule.format(**problem.get('ctx', {}))}" if rule else problem["msg"]
-    return f"{where} {wanted}, not {shown(problem['input'])}"
+    return f"{where}{entry} {wanted}, not {shown(problem['input'])}"
 
 
 def _known_keys(section: Sequence[Any]) -> list[str]:
-    kinds: dict[str, type[BaseModel]] = {"samples": Geometric, "matrix": Matrix}
+    kinds: dict[str, type[BaseModel]] = {"samples": Geometric, "matrix": Matrix, "cells": Listed}
     return list((kinds[str(section[0])] if section else RunFile).model_fields)
 
 

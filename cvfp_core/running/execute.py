@@ -89,7 +89,7 @@ def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpu
     if key not in corpora:
         corpora[key] = load_corpus(registry, cell.corpus, cell.cache)
     if corpora[key].hash != cell.corpus_hash:
-        raise CvfpError(f"corpus '{cell.corpus.name}' is not here what it was when the run was planned: its hash is "
+        raise CvfpError(f"corpus '{cell.corpus.name}' is not here what it was when the grid was prepared: its hash is "
                         f"{corpora[key].hash[:12]}, not {cell.corpus_hash[:12]}")
     return corpora[key]
 

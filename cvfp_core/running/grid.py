@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -26,41 +27,43 @@ def cells(
     """Every (seed, variant, sample size), small sizes first, so that a table fills up early; with controls if asked.
 
     A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`. No stop rule ends a
-    control.
+    control. Cells that are listed stand in the same order; one that the product has too is one cell.
 
     Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
     variant, more samples than the corpus has.
     """
-    largest = max(config.samples)
+    listed = [(seed, each.samples, each.variant) for each in config.listed
+              for seed in (config.seeds if each.seed is None else [each.seed])]
+    seeds = list(dict.fromkeys([*config.seeds, *(seed for seed, _, _ in listed)]))
+    names = list(dict.fromkeys([*config.variants, *(name for _, _, name in listed)]))
+    wanted = dict.fromkeys([*product(config.seeds, config.samples, config.variants), *listed])
+    largest = max(num_samples for _, num_samples, _ in wanted)
     if largest > corpus.num_documents:
         raise UsageError(
             f"{largest} samples asked for; corpus '{corpus.name}' has {corpus.num_documents} training documents, "
             "take fewer"
         )
     rules = tuple(registry.get(StopRule, name).name for name in dict.fromkeys(stop_rules))
-    made = []
-    variants = [registry.variant(name) for name in config.variants]
-    models = _model_options(variants, config, registry, corpus)
-    phases = {variant.name: registry.get(VariantFamily, variant.family).phases for variant in variants}
+    variants = {name: registry.variant(name) for name in names}
+    models = _model_options(list(variants.values()), config, registry, corpus)
+    phases = {name: registry.get(VariantFamily, variant.family).phases for name, variant in variants.items()}
     every = {name: _in_each_mode(config, phases[name], model) for name, model in models.items()}
-    for seed in config.seeds:
-        for num_samples in config.samples:
-            for variant in variants:
-                made += [Cell(
-                    experiment=config.name,
-                    variant=variant,
-                    settings=settings,
-                    corpus=config.corpus,
-                    corpus_hash=corpus.hash,
-                    num_samples=num_samples,
-                    train_tokens=int(corpus.document_ends[num_samples - 1]),
-                    seed=seed,
-                    device=device,
-                    cache=cache,
-                    stop_rules=rules if settings.phase1.mode == "trained" else (),
-                    shortcuts=config.shortcuts,
-                ) for settings in every[variant.name]]
-    return tuple(made)
+    return tuple(Cell(
+        experiment=config.name,
+        variant=variants[name],
+        settings=settings,
+        corpus=config.corpus,
+        corpus_hash=corpus.hash,
+        num_samples=num_samples,
+        train_tokens=int(corpus.document_ends[num_samples - 1]),
+        seed=seed,
+        device=device,
+        cache=cache,
+        stop_rules=rules if settings.phase1.mode == "trained" else (),
+        shortcuts=config.shortcuts,
+    ) for seed, num_samples, name in sorted(wanted, key=lambda cell: (seeds.index(cell[0]), cell[1],
+                                                                      names.index(cell[2])))
+        for settings in every[name])
 
 
 def _in_each_mode(config: RunConfig, phases: int, model: Mapping[str, Scalar | None]) -> list[Settings]:

@@ -60,7 +60,7 @@ def keys(asked: RunConfig, registry: Registry, *, every: bool = False) -> tuple[
     )
 
 
-_SECTIONS = ("corpus", "executor", "matrix", "phase1", "phase2", "model", "shortcuts")
+_SECTIONS = ("cells", "corpus", "executor", "matrix", "phase1", "phase2", "model", "shortcuts")
 _VALUES = {"samples": "a list of whole numbers, or {initial, multiplier, window, windows}", "precision":
            "one of float32, bfloat16", "controls": "true or false"}
 
@@ -108,13 +108,17 @@ def run_file(asked: RunConfig, registry: Registry) -> str:
     """The whole configuration as a run file with comments; run again, it gives the same run ids."""
     lines, section = ["# Change what you like and run it: cvfp run FILE. What is not set stands as a comment; `cvfp "
                       "settings NAME` says more.", ""], ""
+    unused = ("seeds",) if asked.listed and not asked.variants else ()
     for key in keys(asked, registry):
         *above, name = key.name.split(".")
         if above and above[0] != section:
             section = above[0]
             lines += ["", f"[{section}]"]
-        line = f"# {name} =" if key.value is None else f"{name} = {shown(key.value)}"
+        line = f"# {name} =" if key.value in (None, []) or key.name in unused else f"{name} = {shown(key.value)}"
         choices = key.values if key.values.startswith("one of") else ""
         about = "; ".join(part for part in (key.meaning, key.unit, choices) if part)
         lines.append(f"{line:<31}  # {about}")
+    for cell in asked.listed:
+        lines += ["", "[[cells]]", *(f"{name} = {shown(value)}" for name, value in cell.model_dump().items()
+                                     if value is not None)]
     return "\n".join(lines) + "\n"

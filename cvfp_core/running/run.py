@@ -25,7 +25,7 @@ from cvfp_core.schema.settings import Scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Prepared:
     """A grid whose every part was checked, before anything is written."""
 
     config: config.RunConfig
@@ -55,14 +55,14 @@ class RunOutcome:
     warnings: tuple[str, ...] = ()
 
 
-Progress = Callable[[Plan, Sequence[Cell]], AbstractContextManager[Emit]]
-"""(plan, cells that are not finished) -> what hears the events while they run."""
+Progress = Callable[[Prepared, Sequence[Cell]], AbstractContextManager[Emit]]
+"""(what is prepared, cells that are not finished) -> what hears the events while they run."""
 
 
 @contextmanager
-def silent(plan: Plan, pending: Sequence[Cell]) -> Iterator[Emit]:
+def silent(prepared: Prepared, pending: Sequence[Cell]) -> Iterator[Emit]:
     """Hears the events of a run and shows nothing."""
-    del plan, pending
+    del prepared, pending
     yield lambda _event: None
 
 
@@ -84,20 +84,20 @@ def run(
     `--set`, `phase2.epochs=3`. jobs: processes; 0: as many as fit. command: kept in the store's manifest. Raises
     UsageError before anything is written, and PluginError for an executor that fails.
     """
-    planned = plan(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry)
-    registry, cells, folder = planned.registry, planned.cells, store.create(planned.folder)
+    prepared = prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry)
+    registry, cells, folder = prepared.registry, prepared.cells, store.create(prepared.folder)
     before = store.read(folder)
     grid.refuse_mixture(cells, before, registry)
-    pending = [cell for cell in cells if not planned.finished(cell)]
+    pending = [cell for cell in cells if not prepared.finished(cell)]
     grid.refuse_other_code(pending, before, registry)
-    store.write_manifest(folder, _manifest(planned, command, jobs))
+    store.write_manifest(folder, _manifest(prepared, command, jobs))
     for cell in pending:
         store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
-    executor = planned.executor
-    with progress(planned, pending) as emit:
+    executor = prepared.executor
+    with progress(prepared, pending) as emit:
         if pending:
             with registry.blaming(Executor, executor.name):
-                executor.run(pending, folder, jobs, emit, *([planned.executor_options] if executor.options else []))
+                executor.run(pending, folder, jobs, emit, *([prepared.executor_options] if executor.options else []))
     missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
     records = store.read(folder)
     records = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
@@ -108,7 +108,7 @@ def run(
     ) if missing else ())
 
 
-def plan(
+def prepare(
     run_file: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
@@ -116,11 +116,11 @@ def plan(
     out: str | Path = "runs",
     stop_rules: Sequence[str] = (),
     registry: Registry | None = None,
-) -> Plan:
+) -> Prepared:
     """The grid that `run` would execute. Arguments and errors are those of `run`."""
     registry = registry or registries.installed()
     asked = config.read(None if run_file is None else Path(run_file), overrides or {}, assignments, registry)
-    for name in asked.variants:
+    for name in (*asked.variants, *(each.variant for each in asked.listed)):
         registry.variant(name)
     executor = registry.get(Executor, asked.executor)
     executor_options = options.resolve("executor", executor.options, asked.executor_options)
@@ -133,9 +133,9 @@ def plan(
     corpus = load_corpus(registry, asked.corpus, cache)
     cells = grid.cells(asked, registry, corpus, device, cache, stop_rules)
     warning = leak(corpus)
-    return Plan(config=asked, registry=registry, executor=executor, executor_options=executor_options, corpus=corpus,
-                cells=cells, stop_rules=tuple(stop_rules), folder=Path(out) / asked.name,
-                warnings=(warning,) if warning else ())
+    return Prepared(config=asked, registry=registry, executor=executor, executor_options=executor_options,
+                    corpus=corpus, cells=cells, stop_rules=tuple(stop_rules), folder=Path(out) / asked.name,
+                    warnings=(warning,) if warning else ())
 
 
 def cache_folder() -> Path:
@@ -145,18 +145,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CVFP_CACHE") or user_cache_path("cvfp", appauthor=False))
 
 
-def _manifest(planned: Plan, command: Sequence[str], jobs: int) -> dict[str, Any]:
+def _manifest(prepared: Prepared, command: Sequence[str], jobs: int) -> dict[str, Any]:
     """Versions, command, host, configuration and corpus of one command."""
-    corpus = planned.corpus
+    corpus = prepared.corpus
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
         "folder": str(Path.cwd()),
-        "config": planned.config.written,
-        "settings": planned.config.settings.as_dict(),
-        "run_ids": [cell.run_id for cell in planned.cells],
+        "config": prepared.config.written,
+        "settings": prepared.config.settings.as_dict(),
+        "run_ids": [cell.run_id for cell in prepared.cells],
         "jobs": jobs,
-        "device": planned.cells[0].device,
+        "device": prepared.cells[0].device,
         "corpus": {"name": corpus.name, "hash": corpus.hash, "documents": corpus.num_documents,
                    "train_tokens": len(corpus.train_tokens), "val_tokens": len(corpus.val_tokens),
                    "val_repeated": corpus.val_repeated, "vocab_size": corpus.vocab_size, "tokenizer": corpus.tokenizer},
@@ -165,5 +165,5 @@ def _manifest(planned: Plan, command: Sequence[str], jobs: int) -> dict[str, Any
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("cvfp", "torch", "numpy", "polars", "tokenizers", "lmfit")},
         "plugins": [{"name": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
-                    for plugin in planned.registry.plugins],
+                    for plugin in prepared.registry.plugins],
     }

@@ -20,17 +20,20 @@ def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequenc
         _assign(data, assignment)
     if "variants" in overrides:
         data.pop("matrix", None)
+        data.pop("cells", None)
     return data | dict(overrides)
 
 
 def as_toml(data: Mapping[str, Any]) -> str:
     """The data of a run file as a run file."""
-    plain = [f"{key} = {shown(value)}" for key, value in data.items() if not isinstance(value, dict)]
-    sections = [
-        "\n".join(["", f"[{key}]", *(f"{name} = {shown(value)}" for name, value in section.items())])
-        for key, section in data.items() if isinstance(section, dict)
-    ]
-    return "\n".join([*plain, *sections]) + "\n"
+    tables = {key: value for key, value in data.items() if isinstance(value, dict)}
+    lists = {key: value for key, value in data.items() if isinstance(value, list) and value
+             and all(isinstance(each, dict) for each in value)}
+    plain = [f"{key} = {shown(value)}" for key, value in data.items() if key not in {**tables, **lists}]
+    sections = [(f"[{key}]", section) for key, section in tables.items()]
+    sections += [(f"[[{key}]]", section) for key, several in lists.items() for section in several]
+    return "\n".join([*plain, *("\n".join(["", head, *(f"{name} = {shown(value)}" for name, value in section.items())])
+                                for head, section in sections)]) + "\n"
 
 
 def text(path: Path | None) -> str:

@@ -67,5 +67,18 @@ def cvfp_templates() -> Iterable[Template]:
             needs=("params", "train_tokens", "val_loss"),
             options=_BUDGETS,
         ),
+        _template(
+            "plan", "the next runs, one after another, that make a target known best for their FLOPs",
+            options=(
+                Option(name="target", default=None, help="sizes, such as 'params=7e9,train_tokens=1.4e11', "
+                                                         "optimum:1e22 or multiplier; required"),
+                Option(name="budget", default=None, help="FLOPs for all runs together, such as 1e20; required"),
+                Option(name="cells", default=None, help="runs to choose from, such as 'params=1e8..1e10,train_tokens="
+                                                        "1e9..1e11' [default: up to the target]"),
+                Option(name="convention", default="6ND",
+                       help="how FLOPs are counted: 6ND, 6ND-non-embedding or a column"),
+                Option(name="arms", default=None, help="two arms of --by, the baseline first, such as adam,muon"),
+            ),
+        ),
         _template("fits", "every law and its checks", needs=("val_ppl", "train_tokens")),
     ]

@@ -14,6 +14,7 @@ from cvfp_core.reporting.figures.curves import Curve, scaling
 from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Plot
 from cvfp_core.reporting.figures.places import written
+from cvfp_core.reporting.figures.plans import plans
 from cvfp_core.reporting.figures.surfaces import function_of, surface
 from cvfp_core.reporting.sweep import BOTH
 from cvfp_core.reporting.view import USUAL, Facts
@@ -26,6 +27,7 @@ TITLES = {
     "matched": "Effective rank and perplexity at matched sizes",
     "convergence": "Convergence of Phase 1",
     "isoflops": "Loss over params at equal compute, and the compute-optimal sizes",
+    "plan": "Runs made, runs planned and the target",
     "alpha_over_val_er": "Exponent over effective rank",
     "windows": "Exponents over windows of sizes",
 }
@@ -38,6 +40,7 @@ CAPTIONS = {
     "isoflops": "Points: runs, a colour a budget, with the curve fitted to them and its minimum (ring). Dashed: the "
                 "sizes that are best by the minima. Stars: what is asked for, with the 95 % intervals of the best size "
                 "and of a new run.",
+    "plan": "Points: runs made. Open marks: runs planned, in their order. Star: the target.",
     "alpha_over_val_er": "Exponent of each configuration over its effective rank at its lowest perplexity; r with its "
                          "95 % interval.",
     "windows": "Exponent over consecutive windows of sizes with its 95 % interval, from the smallest sizes to the "
@@ -59,6 +62,7 @@ def plots(facts: Facts, spoken: gettext.NullTranslations, used: Collection[str] 
         "matched": lambda: phases.matched(facts.series, say),
         "convergence": lambda: phases.convergence(facts.series, facts.given.curves(), say),
         "isoflops": lambda: isoflops(facts.sweeps, say) if facts.sweeps else None,
+        "plan": lambda: plans(facts.planned, say),
         "alpha_over_val_er": lambda: phases.alpha_over_val_er(facts.series, say),
         "windows": lambda: phases.windows(facts.series, say),
     }
