@@ -151,7 +151,7 @@ class AnswerView(TypedDict):
     singly: Annotated[list[Gain], "each metric: the model with it against the one without"]
     chosen: Annotated[Gain | None, "those that are chosen for each configuration by the others alone"]
     reason: Annotated[dict[str, Any] | None, "why there is no answer, as a message; none if there is one"]
-    refused: Annotated[list[dict[str, Any]], "`metric`, `why` (a message): what could not be tried"]
+    refused: Annotated[list[dict[str, Any]], "`metric`, `why` (a message), `unmeasured`: what could not be tried"]
 
 
 class TradeOffView(TypedDict):
