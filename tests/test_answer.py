@@ -268,6 +268,9 @@ def test_slopes_that_disagree_are_said_before_they_are_pooled_and_carry_no_verdi
     squares = [np.square(y - each @ np.linalg.lstsq(each, y, rcond=None)[0]).sum() for each in (one, full)]
     assert found.caveats[0].values["p"] == pytest.approx(
         stats.f.sf((squares[0] - squares[1]) / (squares[1] / 2), 1, 2), rel=1e-6)
+    (steeper,) = (each for each in factors.context_dim(factor_runs([0.03, 0.08]), []) if each.key == "val_ppl")
+    assert steeper.p_value < 0.05  # pooled, it would be supported
+    assert steeper.verdict == "inconclusive"
     (agree,) = (each for each in factors.context_dim(factor_runs([0.04, 0.04]), []) if each.key == "val_ppl")
     assert agree.verdict == "supported"
     assert not any("slopes" in str(each) for each in agree.caveats)
