@@ -822,7 +822,7 @@ def test_what_a_check_of_a_fitter_needs_and_is_not_given_is_a_usage_error():
 
 CLAIMS = {
     "er-term": {"prediction": ["supported"]},
-    "er-constant": {"constant": ["contradicted"]}, "er-gap": {"gap": ["contradicted"]},
+    "er-constant": {"constant": ["contradicted"]}, "er-gap": {"gap": ["supported"]},
     "grid": {"repeats": ["contradicted"], "missing": ["contradicted"]}, "unigram": {"unigram": ["supported"]},
 }
 """Verdicts that are wrong where there is nothing, of claims that hold there, or whose opposite does."""

@@ -152,7 +152,7 @@ class AnswerView(TypedDict):
     singly: Annotated[list[Gain], "each metric: the model with it against the one without"]
     chosen: Annotated[Gain | None, "those that are chosen for each configuration by the others alone"]
     reason: Annotated[dict[str, Any] | None, "why there is no answer, as a message; none if there is one"]
-    refused: Annotated[list[dict[str, Any]], "`metric`, `why` (a message): what could not be tried"]
+    refused: Annotated[list[dict[str, Any]], "`metric`, `why` (a message), `unmeasured`: what could not be tried"]
 
 
 class TradeOffView(TypedDict):
@@ -246,8 +246,8 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, alpha_over_val_er, windows, matched, convergence, isoflops, plan; joint: of the "
-                         "law of two sizes; `surface-LAW`: of any law of several inputs"]
+    name: Annotated[str, "scaling, alpha, alpha_over_val_er, windows, matched, convergence, isoflops, plan; joint: of "
+                         "the law of two sizes; `surface-LAW`: of any law of several inputs"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
     values: Annotated[dict[str, Any], "for the names"]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from cvfp_core.claims import inference, matched
-from cvfp_core.claims.prediction import Answer
+from cvfp_core.claims.prediction import NOT_MEASURED, Answer
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import mixed
 from cvfp_core.fitting.points import gather, refusal
@@ -32,7 +32,8 @@ def answer_view(made: Answer) -> View:
     """The answer as plain data, its reasons as messages."""
     return made.as_dict() | {
         "reason": message_of(made.reason) if made.reason else None,
-        "refused": [{"metric": name, "why": message_of(why)} for name, why in made.refused.items()]}
+        "refused": [{"metric": name, "why": message_of(why), "unmeasured": why == NOT_MEASURED}
+                    for name, why in made.refused.items()]}
 
 
 def trade_offs(records: pl.DataFrame, every: Sequence[Mapping[str, Any]], pairs: str) -> list[View]:

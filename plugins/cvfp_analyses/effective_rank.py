@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from cvfp_analyses.thresholds import CONSTANT_MARGIN, LARGEST_GAP
-from cvfp_analyses.words import OVER, by_series, left_out, over_series, several, slope_over_series
+from cvfp_analyses.words import OVER, by_runs, by_series, left_out, over_series, several, slope_over_series
 from cvfp_core.claims import inference, verdicts
 from cvfp_core.claims.findings import finding
 from cvfp_core.claims.matched import series_effects
 from cvfp_core.claims.verdicts import Judged
 from cvfp_core.fitting import Fit
 from cvfp_core.schema.claims import Caveat, Finding, Table
+from cvfp_core.schema.fits import Array
 
 RANGES = "The exponents were fitted over different ranges of sizes, and an exponent depends on its range."
 
@@ -76,6 +78,12 @@ def rank_constant(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # 
     )]
 
 
+def _above(values: Array) -> float | None:
+    """p of a series' mean lying above the limit; None where it does not, or has one run."""
+    judged = verdicts.of_range(inference.mean(values), -np.inf, LARGEST_GAP)
+    return judged.p_value if float(values.mean()) > LARGEST_GAP else None
+
+
 def rank_gap(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG001
     """Training against validation rank: their correlation, their difference, and its change with data."""
     both = runs.drop_nulls(["train_er", "val_er"])
@@ -90,7 +98,10 @@ def rank_gap(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa:
     limit, above = inference.another(each), int((each > LARGEST_GAP).sum())
     judged = verdicts.of_range(limit, -np.inf, LARGEST_GAP)
     if above:  # of "at most", one that is above is the contrary, whatever the mean
-        judged = Judged(verdict="contradicted", p_value=None)
+        least = min((p for each_gap in by_runs(both, gap) if (p := _above(each_gap)) is not None), default=1.0)
+        p_value = min(1.0, least * len(names))
+        limit = replace(limit, low=None, high=None, method="mean, least p of a series times their number")
+        judged = Judged(verdict="contradicted" if p_value <= verdicts.LEVEL else "inconclusive", p_value=p_value)
         caveats = [*caveats, Caveat(text="{above} of {all} lie above {margin} points, the most by {most:.2g}.", values={
             "above": above, "all": len(each), "margin": LARGEST_GAP, "most": float(each.max()) - LARGEST_GAP})]
     grown, slopes, one = slope_over_series(both, gap)

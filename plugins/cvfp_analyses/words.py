@@ -61,6 +61,12 @@ def by_series(runs: pl.DataFrame, expression: pl.Expr) -> tuple[list[str], Array
     return means["series"].to_list(), means["_value"].to_numpy()
 
 
+def by_runs(runs: pl.DataFrame, expression: pl.Expr) -> list[Array]:
+    """The expression of the runs of each series that have it."""
+    rows = runs.with_columns(expression.cast(pl.Float64).alias("_value")).drop_nulls("_value")
+    return [group["_value"].to_numpy() for _, group in rows.group_by("series", maintain_order=True)]
+
+
 def over_series(runs: pl.DataFrame, expression: pl.Expr) -> tuple[Array, list[str | Caveat]]:
     """The means of series; the runs' values if there is one series, which the caveat says."""
     names, values = by_series(runs, expression)
