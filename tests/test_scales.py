@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import choose_law, predict_all
@@ -162,3 +162,20 @@ def test_prior_and_pool_are_of_the_automatic_choice_of_a_curve():
         predict(losses(), FAR, "saturating", prior=False)
     with pytest.raises(UsageError, match="prior and pool"):
         predict(losses(), {"train_tokens": FAR, "params": 1e9}, pool=False)
+
+
+def test_the_quantiles_of_a_mixture_are_those_of_a_root_finder_wherever_its_lightest_parts_are():
+    """Half of the parts weigh nothing to speak of and are anywhere, as exponents are that the points rule out."""
+    rng = np.random.default_rng(0)
+    weight = rng.dirichlet(np.ones(100), 20) * np.where(np.arange(100) % 2, 1, 1e-12)
+    spread = 0.001 * np.exp(rng.normal(0, 0.5, (20, 100)))
+    centre = 2 + 0.002 * rng.standard_normal((20, 100)) * np.where(np.arange(100) % 2, 1, 1e4)
+    scale = Scale(law=find("saturating", installed()), quantity=QUANTITIES["val_ppl"])
+    shares = (0.025, 0.5, 0.975)
+    found = np.stack(quantiles([(weight, centre, spread)], np.full((20, 1), 7), [scale], shares), axis=1)
+    for row in range(20):
+        own = weight[row] / weight[row].sum()
+        for share, end in zip(shares, found[row], strict=True):
+            expected = optimize.brentq(lambda x, row=row, own=own, share=share: own @ stats.t.cdf(
+                x, 7, centre[row], spread[row]) - share, -100, 100, xtol=1e-12)
+            assert end == pytest.approx(expected, abs=5e-4 * (found[row, 2] - found[row, 0]))

@@ -43,7 +43,7 @@ HEAVIEST = 320
 """Nodes that a quantile is taken of."""
 UNLIMITED = 100.0
 """In logarithms: an interval that reaches it has no end."""
-STEPS, HALVES = 16, 5
+STEPS, HALVES = 16, 6
 """Of the search for a quantile."""
 
 
@@ -270,21 +270,29 @@ def quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: S
     In the common unit of the scales. dof: (B, 1).
     """
     parts = [_heaviest(*part) for part in parts]
-    total = sum(weight.sum(axis=1) for weight, _, _ in parts)
+    weights = np.concatenate([weight for weight, _, _ in parts], axis=1)
+    total, rows = weights.sum(axis=1), np.arange(len(weights))
     ends = []
     for share in shares:
         # it lies between the quantiles of the components
         own = np.concatenate([np.where(weight > 0, scale.back(centre + special.stdtrit(dof, share) * spread), np.nan)
                               for (weight, centre, spread), scale in zip(parts, scales, strict=True)], axis=1)
-        low, high = (np.clip(end(own, axis=1), -UNLIMITED, UNLIMITED) for end in (np.nanmin, np.nanmax))
+        order = np.argsort(own, axis=1)
+        own = np.clip(np.take_along_axis(own, order, axis=1), -UNLIMITED, UNLIMITED)
+        heavier = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+        low, high = own[:, 0], np.nanmax(own, axis=1)
+        fewer, more = np.zeros(len(own)), heavier[:, -1]
         below, above = -share * total, (1 - share) * total  # at the ends, or there is none
         for turn in range(STEPS):
-            # halves, then the line between the ends, whose weight is halved where the same end moves twice
-            part = 0.5 if turn < HALVES else np.clip(below / (below - above), 1e-3, 1 - 1e-3)
-            middle = low + part * (high - low)
+            # half of the components, by weight: the lightest are anywhere; then the line between the ends, whose
+            # weight is halved where the same end moves twice
+            half = (fewer + more) / 2
+            middle = own[rows, (heavier < half[:, None]).sum(axis=1)] if turn < HALVES else (
+                low + np.clip(below / (below - above), 1e-3, 1 - 1e-3) * (high - low))
             over = sum((weight * special.stdtr(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
                        for (weight, centre, spread), scale in zip(parts, scales, strict=True)) - share * total
             small = over < 0
+            fewer, more = np.where(small, half, fewer), np.where(small, more, half)
             low, high = np.where(small, middle, low), np.where(small, high, middle)
             below, above = np.where(small, over, below / 2), np.where(small, above / 2, over)
         ends.append(low + np.clip(below / (below - above), 0, 1) * (high - low))
