@@ -126,6 +126,31 @@ def test_the_average_is_the_integral_over_floor_exponent_size_and_noise(n, noise
     assert ends == pytest.approx(expected, abs=0.04 * (expected[2] - expected[0]))
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_weights_are_those_of_the_plain_sum_over_centres_spreads_and_shares(alone):
+    law = replace(find("saturating", installed()), response="val_loss")
+    targets = np.stack([np.log(losses(5, noise=0.01, seed=i)["val_loss"].to_numpy()) for i in range(3)])
+    own = nodes(law, {"train_tokens": TOKENS[:5]}, targets)
+    (weights,), evidence = weighed([own], alone=alone)
+    middle, spread = next(p.prior for p in law.parameters if p.prior is not None)
+    density, total = np.zeros((3, *own.bare.shape)), 0
+    places = np.log(middle) + spread * np.linspace(-2.5, 2.5, 41)
+    known = [(c, s, bare, np.exp(-((c - np.log(middle)) / spread) ** 2 / 2)) for c in places for s in SPREADS
+             for bare in BARE]
+    starts = np.cumsum(own.pairs) - own.pairs
+    scaled = np.add.reduceat(np.exp(own.evidence - own.evidence.max()), starts, axis=1)
+    for c, s, bare, odds in known:
+        near = np.exp(-(((own.size - c) / s) ** 2) / 2) / s * np.where(own.bare, bare, 1 - bare)
+        seen = (scaled * near).sum(axis=1)
+        others = np.ones(3) if alone else np.prod(seen) / seen
+        density += odds * others[:, None] * near
+        total += odds * (seen if alone else np.prod(seen))
+    plain = np.exp(own.evidence - own.evidence.max()) * np.repeat(density, own.pairs, axis=1)
+    assert weights == pytest.approx(plain / plain.sum(axis=1, keepdims=True), rel=1e-9, abs=1e-12)
+    expected = np.log(total / sum(odds for *_, odds in known)) + own.evidence.max() * (1 if alone else 3)
+    assert (evidence[0] if alone else evidence) == pytest.approx(expected, abs=1e-9)
+
+
 def test_series_tell_each_other_of_exponents_and_noise_and_a_noisy_one_borrows_none():
     runs = pl.concat([losses(4, noise=0.005, seed=i, variant=f"v{i}", size=60 + 5 * i) for i in range(5)])
 
