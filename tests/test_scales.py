@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import choose_law, predict_all
@@ -126,6 +126,31 @@ def test_the_average_is_the_integral_over_floor_exponent_size_and_noise(n, noise
     assert ends == pytest.approx(expected, abs=0.04 * (expected[2] - expected[0]))
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_weights_are_those_of_the_plain_sum_over_centres_spreads_and_shares(alone):
+    law = replace(find("saturating", installed()), response="val_loss")
+    targets = np.stack([np.log(losses(5, noise=0.01, seed=i)["val_loss"].to_numpy()) for i in range(3)])
+    own = nodes(law, {"train_tokens": TOKENS[:5]}, targets)
+    (weights,), evidence = weighed([own], alone=alone)
+    middle, spread = next(p.prior for p in law.parameters if p.prior is not None)
+    density, total = np.zeros((3, *own.bare.shape)), 0
+    places = np.log(middle) + spread * np.linspace(-2.5, 2.5, 41)
+    known = [(c, s, bare, np.exp(-((c - np.log(middle)) / spread) ** 2 / 2)) for c in places for s in SPREADS
+             for bare in BARE]
+    starts = np.cumsum(own.pairs) - own.pairs
+    scaled = np.add.reduceat(np.exp(own.evidence - own.evidence.max()), starts, axis=1)
+    for c, s, bare, odds in known:
+        near = np.exp(-(((own.size - c) / s) ** 2) / 2) / s * np.where(own.bare, bare, 1 - bare)
+        seen = (scaled * near).sum(axis=1)
+        others = np.ones(3) if alone else np.prod(seen) / seen
+        density += odds * others[:, None] * near
+        total += odds * (seen if alone else np.prod(seen))
+    plain = np.exp(own.evidence - own.evidence.max()) * np.repeat(density, own.pairs, axis=1)
+    assert weights == pytest.approx(plain / plain.sum(axis=1, keepdims=True), rel=1e-9, abs=1e-12)
+    expected = np.log(total / sum(odds for *_, odds in known)) + own.evidence.max() * (1 if alone else 3)
+    assert (evidence[0] if alone else evidence) == pytest.approx(expected, abs=1e-9)
+
+
 def test_series_tell_each_other_of_exponents_and_noise_and_a_noisy_one_borrows_none():
     runs = pl.concat([losses(4, noise=0.005, seed=i, variant=f"v{i}", size=60 + 5 * i) for i in range(5)])
 
@@ -162,3 +187,20 @@ def test_prior_and_pool_are_of_the_automatic_choice_of_a_curve():
         predict(losses(), FAR, "saturating", prior=False)
     with pytest.raises(UsageError, match="prior and pool"):
         predict(losses(), {"train_tokens": FAR, "params": 1e9}, pool=False)
+
+
+def test_the_quantiles_of_a_mixture_are_those_of_a_root_finder_wherever_its_lightest_parts_are():
+    """Half of the parts weigh nothing to speak of and are anywhere, as exponents are that the points rule out."""
+    rng = np.random.default_rng(0)
+    weight = rng.dirichlet(np.ones(100), 20) * np.where(np.arange(100) % 2, 1, 1e-12)
+    spread = 0.001 * np.exp(rng.normal(0, 0.5, (20, 100)))
+    centre = 2 + 0.002 * rng.standard_normal((20, 100)) * np.where(np.arange(100) % 2, 1, 1e4)
+    scale = Scale(law=find("saturating", installed()), quantity=QUANTITIES["val_ppl"])
+    shares = (0.025, 0.5, 0.975)
+    found = np.stack(quantiles([(weight, centre, spread)], np.full((20, 1), 7), [scale], shares), axis=1)
+    for row in range(20):
+        own = weight[row] / weight[row].sum()
+        for share, end in zip(shares, found[row], strict=True):
+            expected = optimize.brentq(lambda x, row=row, own=own, share=share: own @ stats.t.cdf(
+                x, 7, centre[row], spread[row]) - share, -100, 100, xtol=1e-12)
+            assert end == pytest.approx(expected, abs=5e-4 * (found[row, 2] - found[row, 0]))

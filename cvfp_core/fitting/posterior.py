@@ -43,7 +43,7 @@ HEAVIEST = 320
 """Nodes that a quantile is taken of."""
 UNLIMITED = 100.0
 """In logarithms: an interval that reaches it has no end."""
-STEPS, HALVES = 16, 5
+STEPS, HALVES = 16, 6
 """Of the search for a quantile."""
 
 
@@ -218,37 +218,43 @@ def weighed(each: Sequence[Nodes], *, alone: bool, prior: bool = True,
     law = each[0].curve.law
     centre, spread = next(p.prior for p in law.parameters if p.prior is not None)
     places = np.log(centre) + spread * np.linspace(-2.5, 2.5, CENTRES)
-    c, s, bare = (one.ravel() for one in np.meshgrid(places, SPREADS, BARE, indexing="ij"))
-    odds = special.log_softmax(-np.square((c - np.log(centre)) / spread) / 2 if prior else np.zeros(len(c)))
+    # (G,) centres and spreads; a share without a floor goes with each of the (H,)
+    c, s = (one.ravel() for one in np.meshgrid(places, SPREADS, indexing="ij"))
+    odds = special.log_softmax(np.repeat(-np.square((c - np.log(centre)) / spread) / 2 if prior else np.zeros(len(c)),
+                                         len(BARE)))
+    height = np.repeat(s, len(BARE))
     if alone:
-        made = [_given(one, np.exp(odds) / s, c, s, bare) for one in each]
+        made = [_given(one, np.exp(odds) / height, c, s) for one in each]
         sums = [weight.sum(axis=1, keepdims=True) for weight, _ in made]
         return ([weight / total for (weight, _), total in zip(made, sums, strict=True)],
                 [np.log(total[:, 0]) + top for total, (_, top) in zip(sums, made, strict=True)])
-    seen = [_seen(one, c, s, bare) for one in each]
+    seen = [_seen(one, c, s) for one in each]
     tells = [np.ones(len(own), dtype=bool) for own in seen] if telling is None else telling
     joint = odds + np.sum([own[tell].sum(axis=0) for own, tell in zip(seen, tells, strict=True)], axis=0)
     # what the others say of a series' spread: its own word is in its nodes
-    weights = [_given(one, special.softmax(joint - own, axis=1) / s, c, s, bare)[0]
+    weights = [_given(one, special.softmax(joint - own, axis=1) / height, c, s)[0]
                for one, own in zip(each, seen, strict=True)]
     return [weight / weight.sum(axis=1, keepdims=True) for weight in weights], float(special.logsumexp(joint))
 
 
-def _seen(each: Nodes, c: Array, s: Array, bare: Array) -> Array:
-    """(B, H) logarithm of each series' evidence for H centres and spreads of exponents and shares without a floor."""
+def _seen(each: Nodes, c: Array, s: Array) -> Array:
+    """(B, H) logarithm of each series' evidence for (G,) centres and spreads of exponents and shares without a floor."""
     top = each.evidence.max(axis=1, keepdims=True)
     scaled = np.add.reduceat(np.exp(each.evidence - top), np.cumsum(each.pairs) - each.pairs, axis=1)
     near = np.exp(-np.square((each.size[..., None] - c) / s) / 2) / s
-    odds = np.where(each.bare[:, None], bare, 1 - bare)
-    return np.asarray(np.log(np.einsum("ba,bah,ah->bh", scaled, near, odds) + 1e-300) + top)
+    without, floored = ((scaled[:, None, which] @ near[:, which])[:, 0, :, None] for which in (each.bare, ~each.bare))
+    evidence = without * BARE + floored * (1 - np.array(BARE))
+    return np.asarray(np.log(evidence.reshape(len(evidence), -1) + 1e-300) + top)
 
 
-def _given(each: Nodes, share: Array, c: Array, s: Array, bare: Array) -> tuple[Array, Array]:
+def _given(each: Nodes, share: Array, c: Array, s: Array) -> tuple[Array, Array]:
     """(B, K) weights of the nodes up to a factor, whose logarithm is (B,), for shares (H,) or (B, H) over spreads."""
     top = each.evidence.max(axis=1, keepdims=True)
     near = np.exp(-np.square((each.size[..., None] - c) / s) / 2)
-    density = np.einsum("bah,bh,ah->ba", near, np.broadcast_to(share, (len(each.size), len(c))),
-                        np.where(each.bare[:, None], bare, 1 - bare))
+    # (B, G, 2) of centres and spreads, for those with a floor and those without
+    odds = np.broadcast_to(share, (len(near), len(c) * len(BARE))).reshape(len(near), len(c), -1)
+    both = near @ (odds @ np.stack([1 - np.array(BARE), BARE], axis=1))
+    density = np.where(each.bare, both[..., 1], both[..., 0])
     return np.exp(each.evidence - top) * np.repeat(density, each.pairs, axis=1), top[:, 0]
 
 
@@ -270,21 +276,29 @@ def quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: S
     In the common unit of the scales. dof: (B, 1).
     """
     parts = [_heaviest(*part) for part in parts]
-    total = sum(weight.sum(axis=1) for weight, _, _ in parts)
+    weights = np.concatenate([weight for weight, _, _ in parts], axis=1)
+    total, rows = weights.sum(axis=1), np.arange(len(weights))
     ends = []
     for share in shares:
         # it lies between the quantiles of the components
         own = np.concatenate([np.where(weight > 0, scale.back(centre + special.stdtrit(dof, share) * spread), np.nan)
                               for (weight, centre, spread), scale in zip(parts, scales, strict=True)], axis=1)
-        low, high = (np.clip(end(own, axis=1), -UNLIMITED, UNLIMITED) for end in (np.nanmin, np.nanmax))
+        order = np.argsort(own, axis=1)
+        own = np.clip(np.take_along_axis(own, order, axis=1), -UNLIMITED, UNLIMITED)
+        heavier = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+        low, high = own[:, 0], np.nanmax(own, axis=1)
+        fewer, more = np.zeros(len(own)), heavier[:, -1]
         below, above = -share * total, (1 - share) * total  # at the ends, or there is none
         for turn in range(STEPS):
-            # halves, then the line between the ends, whose weight is halved where the same end moves twice
-            part = 0.5 if turn < HALVES else np.clip(below / (below - above), 1e-3, 1 - 1e-3)
-            middle = low + part * (high - low)
+            # half of the components, by weight: the lightest are anywhere; then the line between the ends, whose
+            # weight is halved where the same end moves twice
+            half = (fewer + more) / 2
+            middle = own[rows, (heavier < half[:, None]).sum(axis=1)] if turn < HALVES else (
+                low + np.clip(below / (below - above), 1e-3, 1 - 1e-3) * (high - low))
             over = sum((weight * special.stdtr(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
                        for (weight, centre, spread), scale in zip(parts, scales, strict=True)) - share * total
             small = over < 0
+            fewer, more = np.where(small, half, fewer), np.where(small, more, half)
             low, high = np.where(small, middle, low), np.where(small, high, middle)
             below, above = np.where(small, over, below / 2), np.where(small, above / 2, over)
         ends.append(low + np.clip(below / (below - above), 0, 1) * (high - low))
