@@ -77,7 +77,7 @@ class Term:
         except BaseException as error:
             raise self._blamed(error, contexts) from error
         if not bool(torch.isfinite(gradient).all()) and bool(torch.isfinite(loss)):
-            raise Diverged(f"the gradient of {self.label} is not finite where its loss is {float(loss):.4g}")
+            raise Diverged(f"the gradient of {self.label} is not finite where its loss is {loss.item():.4g}")
         return gradient
 
     def timed(self, device: torch.device, since: float | None = None) -> float:

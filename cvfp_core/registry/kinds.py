@@ -64,7 +64,7 @@ class VariantFamily:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """What Phase 1 minimises beside the movement of contexts: a term that keeps them apart. `phase1.objective` names it.
+    """What Phase 1 minimises beside the movement of contexts: a term that keeps them apart; see `phase1.objective`.
 
     The core does the rest: its weight, the gradient by autograd, clipping, batches, curves and the record.
 

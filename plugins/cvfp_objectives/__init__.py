@@ -20,7 +20,7 @@ def cvfp_objectives() -> Iterable[Objective]:
         form="mean_j max(0, 1 - sqrt(S_jj + 1e-4)) + covariance_weight * sum_{i != j} S_ij^2 / d, S = X'X / (B - 1)",
         loss=lazy("cvfp_objectives.moments:odcm"),
         options=(Option(name="covariance_weight", default=0.04, minimum=0, help="of the squared covariances",
-                        source="arXiv:2105.04906"),),
+                        source="study of diversity terms"),),
         cost="B d^2", unmoved_by=("order", "shift"), source=f"{_STUDY}; after VICReg, arXiv:2105.04906",
     )
     yield Objective(
@@ -60,7 +60,8 @@ def cvfp_objectives() -> Iterable[Objective]:
         title="uniformity on the unit sphere",
         form="log mean_{a != b} exp(-sharpness * |z_a - z_b|^2), z = C_b / |C_b|",
         loss=lazy("cvfp_objectives.pairs:unif"),
-        options=(Option(name="sharpness", default=2.0, above=0, help="of the kernel", source="arXiv:2005.10242"),),
+        options=(Option(name="sharpness", default=2.0, above=0, help="of the kernel",
+                        source="study of diversity terms"),),
         cost="B^2 d", unmoved_by=("order", "rotation", "scale"), source=f"{_STUDY}; arXiv:2005.10242",
     )
     yield Objective(
@@ -68,7 +69,8 @@ def cvfp_objectives() -> Iterable[Objective]:
         title="each context told from all others",
         form="mean_a (log sum_b exp(cos(C_a, C_b) / temperature) - cos(C_a, C_a) / temperature)",
         loss=lazy("cvfp_objectives.pairs:infonce"),
-        options=(Option(name="temperature", default=0.1, above=0, help="divides the cosines", source=_STUDY),),
+        options=(Option(name="temperature", default=0.1, above=0, help="divides the cosines",
+                        source="study of diversity terms"),),
         cost="B^2 d", unmoved_by=("order", "rotation", "scale"), source=f"{_STUDY}; after arXiv:1807.03748",
     )
     yield Objective(
@@ -98,6 +100,7 @@ def cvfp_objectives() -> Iterable[Objective]:
         title="distance from a mean that is held near zero",
         form="-norm(X) / B + mean_weight * |m|^2",
         loss=lazy("cvfp_objectives.moments:oacd"),
-        options=(Option(name="mean_weight", default=0.1, minimum=0, help="of the squared mean", source=_STUDY),),
+        options=(Option(name="mean_weight", default=0.1, minimum=0, help="of the squared mean",
+                        source="study of diversity terms"),),
         unmoved_by=("order", "rotation"), source=f"{_STUDY}; adopted later, with phase1.dist_reg_weight = 1",
     )

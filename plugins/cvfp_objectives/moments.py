@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+_TINY = 1e-30  # keeps shares of nothing finite, and the slopes there too, in float32
 
 def odcm(contexts: Tensor, _previous: object, options: Mapping[str, float]) -> Mapping[str, Tensor]:
     """How far deviations stay below 1, and the squared covariances. Source: arXiv:2105.04906."""
@@ -25,9 +26,8 @@ def ctm(contexts: Tensor, *_: object) -> Tensor:
 def due(contexts: Tensor, *_: object) -> Tensor:
     """Minus the entropy of the dimensions' mean size, over its largest value; 0 for one dimension."""
     size = contexts.abs().mean(dim=0)
-    tiny = torch.finfo(size.dtype).tiny
-    share = size / size.sum().clamp_min(tiny)
-    return (share * share.clamp_min(tiny).log()).sum() / (math.log(len(share)) or 1.0)
+    share = size / size.sum().clamp_min(_TINY)
+    return (share * share.clamp_min(_TINY).log()).sum() / (math.log(len(share)) or 1.0)
 
 
 def udel(contexts: Tensor, *_: object) -> Tensor:

@@ -42,7 +42,8 @@ def singular_values(matrix: Tensor) -> Tensor:
     """Those above rounding, ascending; see the top of this module."""
     wide = _wide(matrix)
     squared = torch.linalg.eigvalsh(wide.T @ wide if matrix.shape[0] >= matrix.shape[1] else wide @ wide.T)
-    return squared[squared > _NONE * squared.detach()[-1]].sqrt()
+    singular: Tensor = squared[squared > _NONE * squared.detach()[-1]].sqrt()
+    return singular
 
 
 def _wide(matrix: Tensor) -> Tensor:
