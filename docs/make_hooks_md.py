@@ -19,6 +19,7 @@ from cvfp_core import testing
 from cvfp_core.protocol.model import Measures, SharesTokens, TwoPhaseModel
 from cvfp_core.registry import HOOKS, TITLES, hookspecs, kinds
 from cvfp_core.schema import options, quantities
+from cvfp_core.schema.models import BlockedObjective
 
 FILE = Path(__file__).parent / "hooks.md"
 HEAD = """\
@@ -36,7 +37,11 @@ def main() -> None:
 
 def page() -> str:
     """The page as it should be."""
-    return "\n".join([HEAD, *_registration(), *_lifecycle(), *_kinds(), *_contract(), *_kit()])
+    return "\n".join([
+        HEAD, *_registration(), *_lifecycle(), *_kinds(),
+        *_contracts("The model contract", (TwoPhaseModel, SharesTokens, Measures)),
+        *_contracts("The blocked form of an objective", (BlockedObjective,)), *_kit(),
+    ])
 
 
 def _registration() -> list[str]:
@@ -104,9 +109,9 @@ def _default(each: dataclasses.Field[Any]) -> str:
     return "required" if each.default_factory is dataclasses.MISSING else "empty"
 
 
-def _contract() -> list[str]:
-    lines = ["## The model contract", ""]
-    for protocol in (TwoPhaseModel, SharesTokens, Measures):
+def _contracts(heading: str, protocols: tuple[type, ...]) -> list[str]:
+    lines = [f"## {heading}", ""]
+    for protocol in protocols:
         lines += [f"### {protocol.__name__}", "", _paragraphs(inspect.getdoc(protocol)), "",
                   "| Method | What it gives |", "|---|---|"]
         for name, function in vars(protocol).items():

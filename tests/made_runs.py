@@ -144,13 +144,13 @@ class Scripted(nn.Module):
         return [self.second]
 
 
-def phase1(model, windows, context_dim, *, seed=1, shortcuts=SHORTCUTS, **settings):
+def phase1(model, windows, context_dim, *, seed=1, shortcuts=SHORTCUTS, term=None, **settings):
     """(result, sweeps) of Phase 1."""
     sweeps, contexts = [], torch.empty(len(windows), context_dim)
     with Noise(seed, contexts.device) as noise, fast_products(shortcuts.fast_products):
         result = learn_contexts(
             model, windows, contexts, Phase1Settings(**settings), noise=noise, autocast=nullcontext,
-            report=sweeps.append, shortcuts=shortcuts,
+            report=sweeps.append, shortcuts=shortcuts, term=term,
         )
     return result, sweeps
 

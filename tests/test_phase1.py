@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import plain_protocol as plain
+from cvfp_core.protocol.mcdl import diversity_loss
 from cvfp_core.protocol.model import Diverged
-from cvfp_core.protocol.phase1 import diversity_loss
 from cvfp_core.schema.settings import Phase1Settings
 from made_runs import Scripted, made_model, made_windows, phase1, plain_blocks, random_numbers, same, state_of
 

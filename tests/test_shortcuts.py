@@ -14,9 +14,9 @@ from cvfp_core.protocol import phase1 as phase1s
 from cvfp_core.protocol import products
 from cvfp_core.protocol.effective_rank import TOLERANCE, effective_rank
 from cvfp_core.protocol.head import Head
+from cvfp_core.protocol.mcdl import diversity_loss
 from cvfp_core.protocol.model import sharing
 from cvfp_core.protocol.noise import LANES, Noise
-from cvfp_core.protocol.phase1 import diversity_loss
 from cvfp_core.protocol.products import Packed, fast_products
 from cvfp_core.protocol.room import room
 from cvfp_core.schema.settings import Shortcuts

@@ -16,7 +16,7 @@ from cvfp_core.claims import inference
 from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.fits import Array
 from cvfp_core.schema.series import DATA, MODEL, learned, usable, with_contexts
-from cvfp_core.schema.settings import flatten
+from cvfp_core.schema.settings import by_name
 
 IDENTITY = MODEL
 __all__ = ["DATA", "IDENTITY", "Comparison", "Difference", "Effects", "Group", "by_seed", "compare", "differences",
@@ -51,7 +51,7 @@ def group(runs: pl.DataFrame) -> Group:
     """The runs as one group, named by their series."""
     labels = list(dict.fromkeys(runs["series"].to_list()))
     traits = {name: _one(runs, name) for name in (*MODEL, *DATA) if name in runs.columns}
-    settings = [flatten(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
+    settings = [by_name(json.loads(text)) for text in dict.fromkeys(runs["settings"].to_list()) if text is not None]
     for name in sorted({name for each in settings for name in each}):
         values = list(dict.fromkeys(json.dumps(each.get(name)) for each in settings)) if len(settings) > 1 else []
         traits[name] = " / ".join(values) if len(values) > 1 else settings[0].get(name)

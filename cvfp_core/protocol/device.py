@@ -40,6 +40,11 @@ def describe(device: torch.device) -> str:
     return device.type
 
 
+def exact(device: torch.device) -> torch.dtype:
+    """float64, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Starts a new measurement of peak memory, where the platform can."""
     if device.type == "cuda":

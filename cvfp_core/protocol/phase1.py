@@ -1,7 +1,7 @@
 """Phase 1: contexts are learned, without labels, until they stop changing between sweeps.
 
 A sweep computes the context of every token at once from the previous sweep's context of the token before it. The loss
-asks contexts to stay where they were and to differ from each other.
+asks contexts to stay where they were and, by the term of an objective, to differ from each other.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cvfp_core.protocol.device import exact
 from cvfp_core.protocol.model import Diverged, TwoPhaseModel, sharing
 from cvfp_core.protocol.noise import Noise
+from cvfp_core.protocol.objective import Term
 from cvfp_core.schema.settings import Phase1Settings, Shortcuts
 
 INITIAL_SCALE = 0.01  # standard deviation of the contexts of iteration 1
@@ -23,7 +25,7 @@ _BLOCK = 2500  # rows of a block on a CPU: what it touches leaves less often for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What one iteration measured. `loss` is the weighted sum of the other two."""
+    """What one iteration measured. `loss` is the weighted sum of the other two, the second that of the objective."""
 
     iteration: int
     convergence_rate: float
@@ -44,12 +46,6 @@ class Phase1Result:
     """Why it was stopped before it converged or reached the maximum."""
 
 
-def diversity_loss(contexts: Tensor) -> Tensor:
-    """Minus the Frobenius norm of the batch around its mean, over the number of tokens B; contexts (B, d)."""
-    norm: Tensor = torch.linalg.vector_norm(contexts - contexts.mean(dim=0))
-    return -norm / contexts.shape[0]
-
-
 def learn_contexts(
     model: TwoPhaseModel,
     windows: Tensor,
@@ -61,15 +57,17 @@ def learn_contexts(
     report: Callable[[Sweep], None],
     stop: Callable[[Sweep], str | None] = lambda _sweep: None,
     shortcuts: Shortcuts,
+    term: Term | None = None,
 ) -> Phase1Result:
     """Trains the model's Phase-1 parameters (mode `untrained`: leaves them) and returns the fixed point.
 
     windows: (N, T) on the model's device. contexts: (N, context_dim), overwritten: first with the initial contexts,
     drawn from `noise`, then by every sweep. report hears of every iteration from the second on; the first one only
     draws the initial contexts. stop is asked after it, unless Phase 1 has converged; it returns why to end, or None.
-    Raises Diverged when a loss is not finite.
+    term: of the objective; by default the published one. Raises Diverged when a loss is not finite.
     """
     trained = settings.mode == "trained"
+    term = term or Term()
     num_tokens = windows.shape[0]
     parameters = list(model.phase1_parameters())
     optimizer = adam(parameters, settings.learning_rate, shortcuts) if trained else None
@@ -87,7 +85,7 @@ def learn_contexts(
             for rows in batches(num_tokens, settings.batch_tokens):
                 previous = _disturbed(contexts, rows, before, spare, noise, settings.context_noise)
                 before = contexts[rows.stop - 1].clone()  # the batch is about to be overwritten
-                totals += take(model, previous, windows[rows], contexts[rows], settings, autocast, num_batches)
+                totals += take(model, previous, windows[rows], contexts[rows], settings, term, autocast, num_batches)
         if optimizer is not None:
             torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
             optimizer.step()
@@ -102,8 +100,9 @@ def learn_contexts(
             cvfp_loss=cvfp,
             diversity_loss=diverse,
         )
-        if not sweep.loss - sweep.loss == 0.0:  # NaN or infinite
-            raise Diverged(f"phase 1 loss is {sweep.loss} at iteration {iteration}")
+        if sweep.loss - sweep.loss != 0.0:  # NaN or infinite
+            whose = "" if cvfp - cvfp else f": {term.label} is {diverse}"
+            raise Diverged(f"phase 1 loss is {sweep.loss} at iteration {iteration}{whose}")
         report(sweep)
         if iteration >= settings.min_iterations and sweep.convergence_rate >= settings.converged_ratio:
             return Phase1Result(contexts=contexts, last=sweep, censored=False)
@@ -119,6 +118,7 @@ def _at_once(
     windows: Tensor,
     contexts: Tensor,
     settings: Phase1Settings,
+    term: Term,
     autocast: Callable[[], AbstractContextManager[object]],
     num_batches: int,
 ) -> Tensor:
@@ -132,7 +132,7 @@ def _at_once(
             made = model.contexts(previous, windows)[-1].float()  # (B, d)
         moved = (made - contexts).square().mean(dim=1)  # (B,)
         movement = moved.mean()
-        diversity = diversity_loss(made)
+        diversity = term(made, contexts)
         loss = (1 - weight) * movement + weight * diversity
     if trained:
         torch.autograd.backward(loss / num_batches)
@@ -147,54 +147,38 @@ def _in_blocks(
     windows: Tensor,
     contexts: Tensor,
     settings: Phase1Settings,
+    term: Term,
     autocast: Callable[[], AbstractContextManager[object]],
     num_batches: int,
 ) -> Tensor:
-    """The same as `_at_once`, by blocks of rows, with the gradient of the loss written down:
+    """The same as `_at_once`, by blocks of rows, with the gradient of `mean |made - old|^2 / d` written down:
 
-    of `mean |made - old|^2 / d` it is `2 (made - old) / (B d)`, of `-|made - mean| / B` it is
-    `-(made - mean) / (B |made - mean|)`, both with respect to `made` (B, d).
+    it is `2 (made - old) / (B d)`, with respect to `made` (B, d); the objective's comes from its blocked form.
     """
     trained, weight = settings.mode == "trained", settings.dist_reg_weight
     count, width = contexts.shape
     size = _BLOCK if contexts.device.type == "cpu" else count
     parts = list(batches(count, size))
-    graphs, sums, norms = [], [], []
+    graphs, objective = [], term.blocked(contexts, trained=trained)
     for rows in parts:
         with torch.set_grad_enabled(trained), autocast():
             graph = model.contexts(previous[rows], windows[rows])[-1].float()
         graphs.append(graph)
-        sums.append(graph.detach().sum(dim=0))
-        norms.append(torch.linalg.vector_norm(graph.detach()))
-    mean = torch.stack(sums).sum(dim=0) / count
-    norm = _norm_around(mean, [graph.detach() for graph in graphs], norms)
+        objective.see(graph.detach())
+    diversity = objective.value()
     pull = 2 * (1 - weight) / (count * width * num_batches)
-    push = torch.where(norm > 0, -weight / (count * norm * num_batches), 0.0).to(mean.dtype)
     moves = []
     for graph, rows in zip(graphs, parts, strict=True):
         made, block = graph.detach(), contexts[rows]
         block.sub_(made)  # until the backward pass is done: minus the change, then the gradient
         moves.append(torch.linalg.vector_norm(block, dim=1).square() / width)
         if trained:
-            torch.autograd.backward(graph, block.mul_(-pull).addcmul_(made, push).sub_(mean * push))
+            objective.add_gradient(block.mul_(-pull), made, weight, num_batches)
+            torch.autograd.backward(graph, block)
         block.copy_(made)
     moved = torch.cat(moves)
     settled = (moved < settings.convergence_threshold).sum()
-    return torch.stack([settled.to(norm), moved.mean(dtype=norm.dtype), -norm / count])
-
-
-def _norm_around(mean: Tensor, blocks: list[Tensor], norms: list[Tensor]) -> Tensor:
-    """The Frobenius norm of the blocks around their mean (d,), from their norms around zero.
-
-    Where little is left of those (or on devices where looking would mean waiting), it is measured directly.
-    """
-    squared = torch.stack(norms).to(exact(mean.device)).square().sum()
-    count = sum(len(block) for block in blocks)
-    left = squared - count * mean.to(squared.dtype).square().sum()
-    if mean.device.type == "cpu" and float(left) > 0.01 * float(squared):
-        return torch.sqrt(left)
-    around: Tensor = torch.stack([torch.linalg.vector_norm(block - mean) for block in blocks])
-    return torch.sqrt(around.to(squared.dtype).square().sum())
+    return torch.stack([settled.to(diversity), moved.mean(dtype=diversity.dtype), diversity])
 
 
 def batches(num_tokens: int, batch_tokens: int) -> Iterator[slice]:
@@ -219,11 +203,6 @@ def _disturbed(
 def shifted(contexts: Tensor, rows: slice, before: Tensor, spare: Tensor) -> Tensor:
     """The contexts of the tokens before `rows`, copied into `spare`; `before` (d,) stands before the first of them."""
     return torch.cat([before.unsqueeze(0), contexts[rows.start : rows.stop - 1]], out=spare[: rows.stop - rows.start])
-
-
-def exact(device: torch.device) -> torch.dtype:
-    """float64, where the device has it."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def adam(parameters: list[torch.nn.Parameter], learning_rate: float, shortcuts: Shortcuts) -> torch.optim.Optimizer:

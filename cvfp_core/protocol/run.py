@@ -18,6 +18,7 @@ from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import Diverged, Measures, TwoPhaseModel, parameter_count, sharing, token_windows
 from cvfp_core.protocol.noise import Noise
+from cvfp_core.protocol.objective import Term
 from cvfp_core.protocol.phase1 import Sweep, learn_contexts
 from cvfp_core.protocol.phase2 import Epoch, Stream, learn_tokens
 from cvfp_core.protocol.products import fast_products
@@ -30,25 +31,27 @@ from cvfp_core.schema.cells import Cell, Emit, Event
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
 from cvfp_core.schema.records import CurvePoint, RunResult, Status
 
+_WARM = 3  # iteration whose time is looked at: the second one loads code and warms up
 
 def run_cell(
     cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = (),
-    declared: Mapping[str, Quantity] | None = None,
+    declared: Mapping[str, Quantity] | None = None, term: Term | None = None,
 ) -> RunResult:
     """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
 
     A stop rule that ends Phase 1 ends the run: status `interrupted`, the metrics of Phase 1, no Phase 2.
 
     emit hears of every iteration, epoch and phase. declared: what plugins declare; a model's `metrics` are kept if they
-    are of these. Same cell, same thread count: same metrics, bit for bit, on a CPU.
+    are of these. term: of the cell's objective; by default the published one. Same cell, same thread count: same
+    metrics, bit for bit, on a CPU.
     """
     with fast_products(cell.shortcuts.fast_products):
-        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {})
+        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {}, term or Term())
 
 
 def _run(
     cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule],
-    declared: Mapping[str, Quantity],
+    declared: Mapping[str, Quantity], term: Term,
 ) -> RunResult:
     device = torch.device(cell.device)
     devices.reset_peak_memory(device)
@@ -83,8 +86,9 @@ def _run(
         train = _stream(train_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
         val = _stream(val_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
         if mode in ("trained", "untrained"):
-            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stop_rules)
+            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stop_rules, term)
             metrics |= measured
+            own = dict(tell.parts)
             if stopped is not None:
                 metrics["seconds_phase1"] = time.perf_counter() - started
                 metrics["flops"] = run_flops(params_context, params_phase2, 0, len(train_tokens), len(val_tokens),
@@ -111,7 +115,7 @@ def _run(
             params_context, params_phase2, corpus.vocab_size * corpus.embed_dim, len(train_tokens), len(val_tokens),
             metrics.get("phase1_iterations") or 0, outcome.epochs, trained=mode == "trained",
         )
-        own = _own(model, metrics, declared, tell)
+        own |= _own(model, metrics | own, declared, tell)
         tell.phase(2, metrics | own)
     except Diverged as error:
         status, reason = "diverged", str(error)
@@ -160,6 +164,7 @@ def _phase1(
     autocast: Callable[[], AbstractContextManager[object]],
     tell: _Teller,
     stop_rules: Sequence[StopRule],
+    term: Term,
 ) -> tuple[dict[str, Any], str | None]:
     """Fills the layers of both streams. Returns the record columns Phase 1 measured, and why it was stopped, if so."""
     settings, shortcuts, width = cell.settings.phase1, cell.shortcuts, cell.variant.context_dim
@@ -186,8 +191,8 @@ def _phase1(
     stopper = Stopper(stop_rules, rank_now, tell.warn)
     with Noise(2 * cell.seed + 1, train.windows.device) as noise:
         result = learn_contexts(
-            model, train.windows, train.layers[-1], settings, noise=noise, autocast=autocast, report=tell.sweep,
-            stop=stopper, shortcuts=shortcuts,
+            model, train.windows, train.layers[-1], settings, noise=noise, autocast=autocast,
+            report=lambda sweep: tell.sweep(sweep, term), stop=stopper, shortcuts=shortcuts, term=term,
         )
     if not validate():
         tell.warn("validation contexts were computed one by one: the context block does not forget its start")
@@ -196,7 +201,8 @@ def _phase1(
         "phase1_censored": result.censored,
         "convergence_rate": result.last.convergence_rate,
         "cvfp_loss": result.last.cvfp_loss,
-        "diversity_loss": result.last.diversity_loss,
+        "diversity_loss": result.last.diversity_loss if term.published else None,
+        "objective_loss": result.last.diversity_loss,
         "train_er": rank(train),
         "val_er": rank(val),
         "stopped_by": stopper.by,
@@ -215,9 +221,17 @@ class _Teller:
         self.cell, self.emit = cell, emit
         self.curves: list[CurvePoint] = []
         self.since = time.perf_counter()
+        self.parts: dict[str, float] = {}
+        """Of the objective's loss in the last iteration, by column."""
 
-    def sweep(self, sweep: Sweep) -> None:
-        self._step(1, sweep.iteration, "phase1_iteration", asdict(sweep))
+    def sweep(self, sweep: Sweep, term: Term) -> None:
+        values, self.parts = asdict(sweep), term.measured()
+        if not term.published:
+            values |= {"objective_loss": values.pop("diversity_loss"), **self.parts}
+        seconds = self._step(1, sweep.iteration, "phase1_iteration", values)
+        warning = term.warning(seconds)
+        if warning and sweep.iteration == _WARM:
+            self.warn(warning)
 
     def epoch(self, epoch: Epoch) -> None:
         self._step(2, epoch.epoch, "phase2_epoch", asdict(epoch))
@@ -233,7 +247,8 @@ class _Teller:
         """Keeps a value that not every step has, at the step that was told last."""
         self.curves.append(CurvePoint(phase=phase, step=self.curves[-1].step, metric=metric, value=value))
 
-    def _step(self, phase: int, step: int, kind: Any, values: dict[str, Any]) -> None:
+    def _step(self, phase: int, step: int, kind: Any, values: dict[str, Any]) -> float:
+        """Tells of a step and returns the seconds it took."""
         now = time.perf_counter()
         values["seconds"], self.since = now - self.since, now
         self._emit(kind, values)
@@ -242,6 +257,7 @@ class _Teller:
             for name, value in values.items()
             if name not in ("iteration", "epoch", "improved")
         ]
+        return float(values["seconds"])
 
     def _emit(self, kind: Any, values: dict[str, Any]) -> None:
         self.emit(Event(kind=kind, run_id=self.cell.run_id, values=values))

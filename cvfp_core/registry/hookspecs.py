@@ -22,6 +22,12 @@ def cvfp_variants() -> Iterable[kinds.VariantFamily]:
 
 
 @hookspec
+def cvfp_objectives() -> Iterable[kinds.Objective]:
+    """What Phase 1 minimises beside the movement of contexts."""
+    raise NotImplementedError
+
+
+@hookspec
 def cvfp_corpora() -> Iterable[kinds.CorpusSource]:
     """Sources of text, tokens and frozen embeddings."""
     raise NotImplementedError

@@ -13,12 +13,14 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.cells import Cell, Emit, Variant
 from cvfp_core.schema.found import Found, Take
 from cvfp_core.schema.options import Option as Option
 from cvfp_core.schema.options import Scalar
 from cvfp_core.schema.quantities import Follows as Follows
 from cvfp_core.schema.quantities import Quantity as Quantity
+from cvfp_core.schema.settings import DEFAULT_OBJECTIVE
 
 if TYPE_CHECKING:
     import lmfit
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from cvfp_core.schema.claims import Finding
     from cvfp_core.schema.fits import Fit, Points
-    from cvfp_core.schema.models import TwoPhaseModel
+    from cvfp_core.schema.models import BlockedObjective, TwoPhaseModel
 
 
 ENVELOPE = Option(name="envelope", default=None, help="weight of runs above the law: below 1 for the lower envelope of "
@@ -58,6 +60,49 @@ class VariantFamily:
     from others filled in; cells and records have these. Called after `check`; raises UsageError."""
     phases: Literal[1, 2] = 2
     """1: the family has no contexts to learn; Phase 1 is empty and its metrics stay null."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What Phase 1 minimises beside the movement of contexts: a term that keeps them apart; see `phase1.objective`.
+
+    The core does the rest: its weight, the gradient by autograd, clipping, batches, curves and the record.
+
+        Objective(name="spread", title="mean variance", form="-mean_j var_j",
+                  loss=lambda contexts, previous, options: -contexts.var(dim=0, correction=0).mean())
+    """
+
+    name: str
+    title: str
+    form: str
+    """What is minimised, as people write it; C (B x d) are the contexts of a batch, m their mean, X = C - m."""
+    loss: Callable[[torch.Tensor, torch.Tensor, Mapping[str, Scalar | None]],
+                   torch.Tensor | Mapping[str, torch.Tensor]]
+    """(contexts (B, d), those of the same tokens in the iteration before (B, d), which are constants, all options) ->
+    one number, or several by name that are added up; each name is a curve, and a column `objective_NAME` of the record.
+    Writes into nothing it is given."""
+    blocked: Callable[[Mapping[str, Scalar | None]], BlockedObjective] | None = None
+    """The same by blocks of rows that stay in the cache, with its own gradient: (all options) -> one batch's loss."""
+    options: tuple[Option, ...] = ()
+    """What `--set objective.KEY=VALUE` sets."""
+    cost: Literal["B d", "B d^2", "B^2 d"] = "B d"
+    """Order of the operations of a batch; B: tokens of a batch, d: width of a context."""
+    unmoved_by: tuple[Literal["order", "shift", "rotation", "scale"], ...] = ()
+    """What may be done to the contexts without changing the loss: their order, one vector added to all, a rotation, a
+    factor. The kit checks it."""
+    source: str = ""
+
+
+MCDL = Objective(
+    name=DEFAULT_OBJECTIVE,
+    title="distance from the mean (the published diversity term)",
+    form="-norm(X) / B",
+    loss=lazy("cvfp_core.protocol.mcdl:diversity_loss"),
+    blocked=lazy("cvfp_core.protocol.mcdl:Blocks"),
+    unmoved_by=("order", "shift", "rotation"),
+    source="CVFP research, experiments v1 to v8",
+)
+"""The objective of the published protocol; there whichever plugins are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -359,6 +404,7 @@ class Iteration:
     loss: float | None = None
     cvfp_loss: float | None = None
     diversity_loss: float | None = None
+    """The diversity term, of the run's objective."""
     val_er: float | None = None
     """Measured only at the iterations a stop rule asks for."""
 

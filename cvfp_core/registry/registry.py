@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
 from cvfp_core.registry import culprits, loading
 from cvfp_core.registry.entry_points import GROUP, OURS, Entry, PluginInfo, entries, not_installed
-from cvfp_core.registry.kinds import StopRule, VariantFamily
+from cvfp_core.registry.kinds import MCDL, Objective, StopRule, VariantFamily
 from cvfp_core.registry.loading import HOOKS, TITLES
 from cvfp_core.schema import quantities
 from cvfp_core.schema.cells import Variant
@@ -88,6 +88,10 @@ class Registry:
             return replace(rule, stops=self.blaming(StopRule, rule.name, asked=names is not None)(rule.stops))
 
         return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
+
+    def objective(self, name: str) -> Objective:
+        """The objective of that name; the published one is there even where its plugin is left out."""
+        return MCDL if name == MCDL.name else self.get(Objective, name)
 
     def quantity(self, name: str) -> Quantity:
         """What is known of the quantity of that name, by the core or by a plugin that declares it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -98,6 +98,7 @@ class RunFile(BaseModel):
         description="of matrix products; losses, contexts and metrics stay float32")] = None
     corpus: dict[str, Any] = {"name": "embedded"}
     phase1: dict[str, Any] = {}
+    objective: dict[str, Any] = {}
     phase2: dict[str, Any] = {}
     model: dict[str, Any] = {}
     shortcuts: dict[str, Any] = {}
@@ -139,7 +140,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         run = RunFile.model_validate(data)
     except ValidationError as error:
         raise UsageError(_explain(error)) from None
-    for section in ("corpus", "model", "executor"):
+    for section in ("corpus", "objective", "model", "executor"):
         for key, value in getattr(run, section).items():
             if not isinstance(value, str | int | float):
                 raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
@@ -161,11 +162,11 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         seeds=tuple(dict.fromkeys(run.seeds)),
         controls=run.controls,
         preset=run.settings,
-        settings=settings_from(
+        settings=_resolved_objective(settings_from(
             _preset(run.settings, registry) if run.settings else {},
-            {"phase1": run.phase1, "phase2": run.phase2, "model": run.model}
+            {"phase1": run.phase1, "objective": run.objective, "phase2": run.phase2, "model": run.model}
             | ({"precision": run.precision} if run.precision else {}),
-        ),
+        ), registry),
         device=run.device,
         executor=str(run.executor.get("name", "local")),
         executor_options=_options(run.executor),
@@ -190,7 +191,7 @@ def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
                 raise UsageError(f"unknown key '{section}'{suggestion(section, _LAYER)}; known: {', '.join(_LAYER)}")
             if section != "precision" and not isinstance(values, Mapping):
                 raise UsageError(f"{section} must be a section, not {shown(values)}")
-        settings_from(overrides)
+        _resolved_objective(settings_from(overrides), registry)
         for key in overrides.get("model", {}):
             if key not in known:
                 raise options.unknown_key("model", key, known)
@@ -199,7 +200,13 @@ def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
     return overrides
 
 
-_LAYER = ("phase1", "phase2", "model", "precision")
+_LAYER = ("phase1", "objective", "phase2", "model", "precision")
+
+
+def _resolved_objective(settings: Settings, registry: Registry) -> Settings:
+    """The settings with every option of Phase 1's objective. Raises UsageError for an unknown objective or option."""
+    objective = registry.objective(settings.phase1.objective)
+    return replace(settings, objective=options.resolve("objective", objective.options, settings.objective))
 
 
 def settings_from(*layers: Mapping[str, Any]) -> Settings:
@@ -209,17 +216,20 @@ def settings_from(*layers: Mapping[str, Any]) -> Settings:
     """
     phase1: dict[str, Any] = {}
     phase2: dict[str, Any] = {}
+    objective: dict[str, Scalar] = {}
     model: dict[str, Scalar] = {}
     precision: Any = "float32"
     for layer in layers:
         phase1 |= layer.get("phase1", {})
         phase2 |= layer.get("phase2", {})
+        objective |= layer.get("objective", {})
         model |= layer.get("model", {})
         precision = layer.get("precision", precision)
     try:
         return Settings(
             phase1=_section("phase1", Phase1Settings, phase1),
             phase2=_section("phase2", Phase2Settings, phase2),
+            objective=objective,
             model=model,
             precision=precision,
         )
@@ -261,6 +271,9 @@ _RULES = {
 def _explain(error: ValidationError) -> str:
     """One problem in one line, an unknown key before all others, with the nearest known one."""
     problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    if problem["loc"] == ("objective",):
+        return f"objective has the options of the objective, which phase1.objective names: say phase1.objective = " \
+               f"{shown(problem['input'])}"
     place = [part for part in problem["loc"] if part not in (_LIST, _GEOMETRIC)]
     where = ".".join(part for part in place if isinstance(part, str))
     entry = "".join(f" (entry {part + 1})" for part in place if isinstance(part, int))

@@ -12,8 +12,9 @@ from filelock import Timeout
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
+from cvfp_core.registry.kinds import MCDL, Corpus, Objective, Quantity, VariantFamily
 from cvfp_core.running.corpora import load_corpus
+from cvfp_core.running.objectives import term
 from cvfp_core.schema import store
 from cvfp_core.schema.cells import Cell, Emit, Event
 from cvfp_core.schema.records import RunResult
@@ -65,7 +66,7 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
-                          registry.items(Quantity))
+                          registry.items(Quantity), term(cell, registry))
     except (BrokenPipeError, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
@@ -75,6 +76,9 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     if family is not None:
         home = registry.owner(VariantFamily, family.name).home
         result = replace(result, record=replace(result.record, family_source=home))
+    if result.record.objective not in (None, MCDL.name) and result.record.objective in registry.items(Objective):
+        home = registry.owner(Objective, result.record.objective).home
+        result = replace(result, record=replace(result.record, objective_source=home))
     try:
         store.write(folder, result)
     except OSError as error:

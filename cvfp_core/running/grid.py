@@ -14,11 +14,11 @@ import polars as pl
 from cvfp_core.errors import UsageError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.entry_points import OURS
-from cvfp_core.registry.kinds import Corpus, Preset, StopRule, VariantFamily
+from cvfp_core.registry.kinds import MCDL, Corpus, Objective, Preset, StopRule, VariantFamily
 from cvfp_core.running.config import RunConfig
 from cvfp_core.schema import options
 from cvfp_core.schema.cells import Cell, Variant
-from cvfp_core.schema.settings import Phase1Mode, Scalar, Settings, flatten
+from cvfp_core.schema.settings import Phase1Mode, Scalar, Settings, by_name
 
 
 def cells(
@@ -134,10 +134,10 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Regis
                              f"otherwise ({row['corpus']}, vocabulary {row['vocab_size']}); choose another label with "
                              "--name")
     for variant, cell in {cell.variant.name: cell for cell in cells}.items():
-        here = flatten(cell.settings.as_dict())
+        here = by_name(cell.settings.as_dict())
         unused = "phase1." if registry.get(VariantFamily, cell.variant.family).phases == 1 else "phase1.mode"
         for row in records.filter(pl.col("variant") == variant).unique("settings", maintain_order=True).to_dicts():
-            there = flatten(json.loads(row["settings"] or "{}"))
+            there = by_name(json.loads(row["settings"] or "{}"))
             changed = [name for name in here if not name.startswith(unused) and here[name] != there.get(name)]
             if changed:
                 what = ", ".join(f"{name} is {there.get(name)} there and {here[name]} here" for name in changed)
@@ -146,17 +146,20 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Regis
 
 
 def refuse_other_code(pending: Sequence[Cell], records: pl.DataFrame, registry: Registry) -> None:
-    """Raises UsageError if runs of a pending cell's variant were made by another version of its family's code.
+    """Raises UsageError if runs of a pending cell's variant were made by other code of its family or its objective.
 
     That code decides the result as the settings do, and no run id knows it. Versions of cvfp itself may differ: where
     the numbers do, the protocol's version does, which run ids know. Runs that failed, or are made again, do not count.
     """
     again = [cell.run_id for cell in pending]
-    made = records.filter((pl.col("status") != "failed") & ~pl.col("run_id").is_in(again)).drop_nulls("family_source")
+    made = records.filter((pl.col("status") != "failed") & ~pl.col("run_id").is_in(again))
     for variant, cell in {cell.variant.name: cell for cell in pending}.items():
-        here = registry.owner(VariantFamily, cell.variant.family).home
-        for there in made.filter(pl.col("variant") == variant)["family_source"].unique(maintain_order=True):
-            ours = all(home.startswith(f"{OURS} ") for home in (here, there))
-            if there != here and not ours:
-                raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made by {there}, and {here} is "
-                                 f"installed; choose another label with --name, or install {there} again")
+        sources = {"family_source": registry.owner(VariantFamily, cell.variant.family).home}
+        if cell.settings.phase1.objective != MCDL.name:
+            sources["objective_source"] = registry.owner(Objective, cell.settings.phase1.objective).home
+        for column, here in sources.items():
+            for there in made.filter(pl.col("variant") == variant)[column].drop_nulls().unique(maintain_order=True):
+                ours = all(home.startswith(f"{OURS} ") for home in (here, there))
+                if there != here and not ours:
+                    raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made by {there}, and "
+                                     f"{here} is installed; choose another label with --name, or install {there} again")

@@ -37,6 +37,13 @@ PARTS: Mapping[str, Part] = {
         files=("model.py",),
         imports=_LAZY | {CELLS: ("Variant",), KINDS: ("Option", "VariantFamily")},
     ),
+    "objective": Part(
+        hooks=("cvfp_objectives",),
+        adds="objective `$short-apart`: neighbours in the text get contexts that differ",
+        item="$short-apart",
+        files=("objective.py",),
+        imports=_LAZY | {KINDS: ("Objective", "Option")},
+    ),
     "corpus": Part(
         hooks=("cvfp_corpora",),
         adds="corpus `$short`: sentences about numbers, letter by letter",

@@ -1,4 +1,4 @@
-"""What the protocol asks of a model, and what a model may offer beside."""
+"""What the protocol asks of a model, what a model may offer beside, and an objective taken by blocks of rows."""
 
 from __future__ import annotations
 
@@ -61,4 +61,23 @@ class Measures(Protocol):
 
     def metrics(self) -> Mapping[str, float]:
         """Values of declared quantities after training, by name; the run's record has them as columns."""
+        ...
+
+
+class BlockedObjective(Protocol):
+    """An objective of one batch that arrives in blocks of rows, with its gradient in closed form.
+
+    The core shows every block with `see`, asks for the `value`, then for the gradient of the blocks in the same order.
+    """
+
+    def see(self, made: Tensor) -> None:
+        """Takes in a block of contexts (b, context_dim), which stays as it is until the batch is done."""
+        ...
+
+    def value(self) -> Tensor:
+        """The loss of all that was seen, in float64 where the device has it."""
+        ...
+
+    def add_gradient(self, into: Tensor, made: Tensor, weight: float, batches: int) -> None:
+        """Adds the gradient of the loss over a block, times weight / batches, to `into` (b, context_dim)."""
         ...

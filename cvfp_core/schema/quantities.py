@@ -191,12 +191,16 @@ class Record:
     # phase 1
     phases: int | None = setting("phases the model has; 1: it has no contexts, so Phase 1 is empty")
     phase1_mode: str | None = setting("trained, or a control: untrained, zero-context; null for one phase")
+    objective: str | None = setting("what Phase 1 minimised beside the movement of contexts; null for one phase")
     phase1_iterations: int | None = metric("iterations until converged or stopped", minimum=0, label="P1 iter",
                                            censored_by="phase1_censored")
     phase1_censored: bool | None = metric("ended before converging: the count is a lower bound")
     convergence_rate: float | None = fraction("tokens whose context moved less than the threshold", better="higher")
     cvfp_loss: float | None = metric("mean squared movement of contexts in the last iteration", minimum=0)
-    diversity_loss: float | None = metric("diversity term in the last iteration", scale="raw")
+    diversity_loss: float | None = metric("diversity term in the last iteration; null where it is not mcdl's",
+                                          scale="raw")
+    objective_loss: float | None = metric("diversity term in the last iteration, of the run's objective; those of two "
+                                          "objectives do not compare", scale="raw")
     train_er: float | None = fraction("effective rank of the last sweep's contexts", "fraction of context_dim",
                                       label="Train ER", better="higher")
     val_er: float | None = fraction("effective rank of the validation contexts", "fraction of context_dim",
@@ -259,6 +263,7 @@ class Record:
     derived: str | None = provenance("what was not measured, and what it follows from: val_ppl = exp(val_loss)")
     source: str | None = provenance("where the record comes from: program, or file, format, ingester, plugin version")
     family_source: str | None = provenance("distribution and version the model family came from")
+    objective_source: str | None = provenance("distribution and version the objective came from")
     created: str | None = provenance("when the record was made", "UTC, ISO 8601")
 
 

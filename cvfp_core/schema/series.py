@@ -14,7 +14,7 @@ MODEL = ("family", "num_layers", "context_dim", "num_input_tokens", "embed_dim")
 """Columns that a variant is made of."""
 DATA = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "val_tokens")
 """Columns that make perplexities comparable: equal data."""
-FIGURES = ("cvfp_loss", "diversity_loss", "train_er", "val_er", "train_ppl", "val_ppl", "val_acc")
+FIGURES = ("cvfp_loss", "diversity_loss", "objective_loss", "train_er", "val_er", "train_ppl", "val_ppl", "val_acc")
 """What runs of the protocol measure; logs and files keep it to different digits."""
 ENOUGH = 3
 """Figures that agree to the last digit, from which on no label tells two runs apart."""

@@ -14,6 +14,8 @@ from cvfp_core.schema.options import Scalar as Scalar
 
 Phase1Mode = Literal["trained", "untrained", "zero-context"]
 PUBLISHED = "published experiments v3, v4"
+DEFAULT_OBJECTIVE = "mcdl"
+"""The objective of the published protocol; settings are written without it, as they were before there were others."""
 
 
 def _setting(default: Any, help: str, **about: Any) -> Any:
@@ -48,6 +50,8 @@ class Phase1Settings:
                                  unit="tokens", source=PUBLISHED)
     context_noise: float = _setting(0.1, "standard deviation of the noise that is added to previous contexts",
                                     minimum=0, source=PUBLISHED)
+    objective: str = _setting(DEFAULT_OBJECTIVE, "what is minimised beside the movement of contexts, the "
+                              "diversity term")
     dist_reg_weight: float = _setting(0.9, "weight of the diversity term; the rest is that of the fixed point",
                                       minimum=0, maximum=1, source=PUBLISHED)
     gradient_clip: float = _setting(1.0, "largest norm of a gradient", above=0, source=PUBLISHED)
@@ -113,6 +117,8 @@ class Settings:
     phase2: Phase2Settings = field(default_factory=Phase2Settings)
     model: Mapping[str, Scalar | None] = field(default_factory=dict)
     """Options of the variant's family; in a cell all of them, in a run file those that differ."""
+    objective: Mapping[str, Scalar | None] = field(default_factory=dict)
+    """Options of Phase 1's objective; in a cell all of them, in a run file those that differ."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: matrix products under autocast; losses, contexts and metrics stay float32."""
 
@@ -122,10 +128,14 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, keys sorted where they are free; what records store and run ids hash."""
+        phase1 = asdict(self.phase1)
+        if self.phase1.objective == DEFAULT_OBJECTIVE:
+            del phase1["objective"]
         return {
-            "phase1": asdict(self.phase1),
+            "phase1": phase1,
             "phase2": asdict(self.phase2),
             "model": dict(sorted(self.model.items())),
+            **({"objective": dict(sorted(self.objective.items()))} if self.objective else {}),
             "precision": self.precision,
         }
 
@@ -135,4 +145,13 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def by_name(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are compared: by dotted name, the objective with its options as one."""
+    flat = flatten({name: value for name, value in nested.items() if name != "objective"})
+    if any(name.startswith("phase1.") for name in flat):
+        options = (f"{name} = {shown(value)}" for name, value in nested.get("objective", {}).items())
+        flat["phase1.objective"] = ", ".join([flat.get("phase1.objective", DEFAULT_OBJECTIVE), *options])
     return flat

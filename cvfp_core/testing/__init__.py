@@ -27,6 +27,7 @@ from cvfp_core.registry.kinds import (
     Fitter,
     Ingester,
     IngestOptions,
+    Objective,
     Quantity,
     Template,
     VariantFamily,
@@ -34,12 +35,13 @@ from cvfp_core.registry.kinds import (
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
     from cvfp_core.schema.claims import Verdict
 
-__all__ = ["check_analysis", "check_corpus", "check_fitter", "check_ingester", "check_light", "check_template",
-           "check_variant", "load_only"]
+__all__ = ["check_analysis", "check_corpus", "check_fitter", "check_ingester", "check_light", "check_objective",
+           "check_template", "check_variant", "load_only"]
 
 
 def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
@@ -82,6 +84,26 @@ def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Sca
     from cvfp_core.testing import variants
 
     variants.check(family, name, options or {}, quantities)
+
+
+def check_objective(
+    objective: Objective,
+    plain: Callable[[np.ndarray, np.ndarray, Mapping[str, Scalar | None]], float] | None = None,
+    *,
+    options: Mapping[str, Scalar | None] | None = None,
+) -> None:
+    """The objective is one number of a batch with a right gradient, also where contexts are few, equal or zero.
+
+    Checked: its loss in float64 is the plain one, to 1e-6, in float32 to 1e-4; its gradient is that of finite
+    differences; what it is `unmoved_by` does not move it; its blocked form gives the same loss and gradient; both are
+    finite for one token, equal contexts, zeros, one dimension; it writes into nothing it is given; Adam lowers it.
+
+    plain: (contexts (B, d), previous contexts (B, d), all options) -> the loss, written a second time and as plainly as
+    can be, with numpy. options: those that differ from the defaults.
+    """
+    from cvfp_core.testing import objectives
+
+    objectives.check(objective, plain, options or {})
 
 
 def check_corpus(
