@@ -46,11 +46,12 @@ cvfp report logs/ --template mine.md.j2
 - `x` and `y` are the quantities that the report is about, training tokens and validation perplexity unless `--x` and
   `--y` say otherwise; `measure(y)` writes a value as it is quoted. A template that uses neither takes no `--x`, `--y`.
 
-- Without `--template`, the first template whose `suits` is true of the records writes the report: `phase1-to-ppl` for three or
-  more configurations with an effective rank, `scaling` for runs over sizes without a Phase 1, else `summary`. A template of a
-  plugin takes part if it declares `suits`; `about` says which `x`, `y` and `law` it is about where none is asked for.
-- A figure is drawn if the report links to it: `{{ figures.scaling.path }}`. `--figures png,pdf` writes it in these formats
-  too; `--figures pgf` needs a TeX.
+- Without `--template`, the first template whose `suits` is true of the records writes the report: `phase1-to-ppl` for
+  three or more configurations with an effective rank, `scaling` for runs over sizes without a Phase 1, else `summary`.
+  A template of a plugin takes part if it declares `suits`; `about` says which `x`, `y` and `law` it is about where none
+  is asked for.
+- A figure is drawn if the report links to it: `{{ figures.scaling.path }}`. `--figures png,pdf` writes it in these
+  formats too; `--figures pgf` needs a TeX.
 - The file's ending says the form: `-o report.md`, `.html` or `.tex`. What cannot be written is refused.
 - `cvfp report runs/default -o report.html --embed --watch` writes the report again whenever a run ends, until Ctrl-C.
 
