@@ -16,11 +16,13 @@ from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 import chromium
+import cvfp_core as package
 from cvfp_core.cli.app import app
 from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
 from cvfp_core.reporting.html import page
 from cvfp_core.reporting.latex import document, escaped
+from cvfp_core.reporting.sweep import about
 from cvfp_core.reporting.write import suited
 from cvfp_core.schema import store
 from cvfp_core.schema.records import Record, RunResult
@@ -69,8 +71,9 @@ def stable(text):
     return re.sub(r"(?m)^(Command|コマンド): .*$|^\| \S+ \| [\d,]+ \| `[0-9a-f]{16}` \|$", "", text)
 
 
-@pytest.mark.parametrize("lang", ["en", "ja"])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "lang"), [
+    ("nd", "en"), ("three", "en"), ("many", "en"), ("three", "ja"), ("nd", "ja"),
+    pytest.param("many", "ja", marks=pytest.mark.slow)])
 def test_anybodys_sweep_gets_a_report_made_for_it(name, lang, folder):
     """To renew after a change that is meant: delete the files and run the tests twice."""
     done = cvfp(folder / f"{name}.csv", "--lang", lang)
@@ -96,6 +99,19 @@ def test_the_template_that_suits_the_runs_writes_the_report(folder):
     assert name(EXAMPLE, variant=pl.lit("1L_8d_1tok"), experiment=pl.lit("one")) == "summary"
     assert name(folder / "nd.csv") == "scaling"
     assert name(folder / "nd.csv", train_tokens=pl.lit(1e6), params=pl.lit(1e6)) == "summary"
+
+
+def test_a_sweep_is_about_one_size_or_both_of_each_arm_or_of_all():
+    two = pl.concat([KINDS["nd"]().with_columns(experiment=pl.lit(name)) for name in ("a", "b")])
+    rows = [KINDS[name]() for name in ("nd", "three", "many")] + [two]
+    found = [about(read([each], REGISTRY).records) for each in rows]
+    assert [each.get("law") for each in found] == ["chinchilla", None, "chinchilla", "chinchilla"]
+    assert [each.get("by") for each in found] == [None, None, None, ("experiment", "variant")]
+    assert {(each["x"], each["y"]) for each in found} == {("train_tokens", "val_loss")}
+    made = package.write_report(two, template="scaling")
+    assert "| beta |" in made.text
+    assert "\n\n**b**: `L(N, D)" in made.text
+    assert re.search(r"(?m)^\| b \| a \| 16 \| 1.000 ", made.text)
 
 
 @pytest.mark.parametrize(("words", "said"), [
