@@ -238,7 +238,7 @@ def weighed(each: Sequence[Nodes], *, alone: bool, prior: bool = True,
 
 
 def _seen(each: Nodes, c: Array, s: Array) -> Array:
-    """(B, H) logarithm of each series' evidence for (G,) centres and spreads of exponents and shares without a floor."""
+    """(B, H) logarithm of each series' evidence for (G,) centres and spreads of exponents, and floorless shares."""
     top = each.evidence.max(axis=1, keepdims=True)
     scaled = np.add.reduceat(np.exp(each.evidence - top), np.cumsum(each.pairs) - each.pairs, axis=1)
     near = np.exp(-np.square((each.size[..., None] - c) / s) / 2) / s
