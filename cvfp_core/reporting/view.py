@@ -295,7 +295,8 @@ class Facts:
     def stops(self) -> dict[str, Any]:
         from cvfp_core.claims import decisions
 
-        rules, curves = self.registry.stop_rules(), self.given.curves()
+        rules = [rule for rule in self.registry.stop_rules() if rule.stops]
+        curves = self.given.curves()
         found = plain(decisions.stops(self.records, curves, rules))
         return {"rules": [{"name": rule.name, "title": rule.title} for rule in rules],
                 "seen": {rule.name: sum(each["rule"] == rule.name for each in found) for rule in rules},
