@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from cvfp_core import registry
-from cvfp_core.cli import check, compare, fit, ingest, laws, optimum, plugin, plugins, predict, report, run, show
+from cvfp_core.cli import (
+    check,
+    compare,
+    fit,
+    forecast,
+    ingest,
+    laws,
+    optimum,
+    plugin,
+    plugins,
+    predict,
+    report,
+    run,
+    show,
+)
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
 from cvfp_core.version import __version__
@@ -73,6 +87,7 @@ command("fit", fit.fit)
 command("predict", predict.predict)
 command("compare", compare.compare)
 command("optimum", optimum.optimum)
+command("forecast", forecast.forecast)
 command("laws", laws.laws)
 command("check", check.check)
 command("report", report.report)

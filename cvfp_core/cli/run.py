@@ -122,11 +122,13 @@ def run(
 def _shown(plan: Plan, pending: Sequence[Cell], *, json_: bool) -> Iterator[Emit]:
     """Shows the events of a run, and what to do if it is interrupted."""
     from cvfp_core.cli.progress import open_sink
+    from cvfp_core.deciding.watching import Watch
 
     _warn(plan.warnings)
-    with open_sink(plan.cells, pending, json_=json_) as emit:
+    with open_sink(plan.cells, pending, json_=json_) as show:
+        watch = Watch(plan.folder, pending)
         try:
-            yield emit
+            yield lambda event: show(watch(event))
         except KeyboardInterrupt:
             print(f"cvfp: interrupted; {sum(map(plan.finished, plan.cells))} of {len(plan.cells)} cells are finished "
                   f"and kept in {plan.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}", file=sys.stderr)

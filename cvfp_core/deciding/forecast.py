@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -46,8 +47,15 @@ class FinalForecast(AsDict):
     reason: str = ""
     """Why there is no value."""
     warnings: tuple[str, ...] = ()
+    made: str = ""
+    """When: UTC, ISO 8601; empty where it was not kept."""
     actual: float | None = None
     """What the run ended with, where it has."""
+
+    @property
+    def name(self) -> str:
+        """The run id without the hash of a cell, which nobody reads."""
+        return re.sub(r"-[0-9a-f]{12}$", "", self.run_id)
 
     @property
     def error(self) -> float | None:
@@ -116,20 +124,6 @@ def forecast(course: Course, finished: Sequence[Course], *, level: float = 0.95)
                         for p in ((1 - level) / 2, 0.5, (1 + level) / 2))
     return replace(empty, value=value, low=low, high=high, method="finished runs", warnings=tuple(warnings),
                    rests_on=tuple(sorted(each.run_id for each in pool)))
-
-
-def backtest(courses: Sequence[Course], after: float, *, share: bool = False) -> tuple[FinalForecast, ...]:
-    """Each finished run forecast from its first steps by the others, beside what it ended with.
-
-    after: how many steps, or with `share` which part of the steps it took. Runs that had ended by then are left out.
-    """
-    ended = [each for each in courses if each.final is not None]
-    made = []
-    for each in ended:
-        step = int(np.ceil(after * each.last)) if share else int(after)
-        if step < each.last:
-            made.append(replace(forecast(each.upto(step), ended), actual=each.final))
-    return tuple(made)
 
 
 def _place(course: Course, other: Course, limit: int | None) -> float:

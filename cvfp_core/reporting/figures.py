@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from cvfp_core.deciding.courses import Course
+from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.optimum import Sweep
 from cvfp_core.reporting.measures import size
 from cvfp_core.reporting.view import POWER_LAW, Facts
@@ -419,6 +421,30 @@ def isoflop_panel(axis: Axes, sweep: Sweep) -> None:
             if each.run_low is not None and each.run_high is not None:
                 axis.plot([each.params] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
     scale(axis, of("params"), of(sweep.optima[0].response))
+
+
+def finals_panel(axis: Axes, courses: Sequence[Course], forecasts: Sequence[FinalForecast]) -> None:
+    """Courses of finished runs in grey, those forecast in colour as far as they were known, and their forecasts."""
+    asked = {each.run_id: each for each in forecasts}
+    for course in courses:
+        if course.run_id not in asked:
+            axis.plot(course.steps, course.values, color="#c4c4c4", linewidth=0.8, zorder=1)
+    named = len(asked) <= len(_COLOURS)
+    last = max([1, *(course.last for course in courses)])
+    for index, course in enumerate(each for each in courses if each.run_id in asked):
+        told, colour = asked[course.run_id], _COLOURS[index % len(_COLOURS)]
+        so_far = course.upto(told.step or 0)
+        axis.plot(so_far.steps, so_far.values, "o-", color=colour, markersize=3, zorder=3,
+                  label=text_of(told.name) if named else None)
+        if course.final is not None:
+            axis.plot(course.steps, course.values, color=colour, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
+        if told.value is not None and told.low is not None and told.high is not None:
+            end = last * (1.03 + 0.03 * (index % 5))
+            axis.plot([end, end], [told.low, told.high], color=colour, linewidth=1.4, zorder=3)
+            axis.plot([end], [told.value], "o", color=colour, markersize=3, markerfacecolor="white", zorder=4)
+            axis.plot([so_far.last, end], [so_far.values[-1], told.value], color=colour, linewidth=0.6, zorder=2,
+                      linestyle=(0, (4, 3)))
+    scale(axis, None, of(courses[0].response))
 
 
 def scale(axis: Axes, x: Quantity | None, y: Quantity) -> None:

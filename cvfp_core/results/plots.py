@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cvfp_core.deciding.courses import Course
+from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.optimum import Sweep
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.fitting import Fit, Prediction
-from cvfp_core.reporting.figures import function_of, isoflop_panel, scale, text_of
+from cvfp_core.reporting.figures import finals_panel, function_of, isoflop_panel, scale, text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,4 +95,20 @@ def draw_optima(sweeps: Sequence[Sweep], path: str | Path | None = None) -> Figu
         axes.set_title(text_of(sweep.series), loc="left")
         axes.set(xlabel="params", ylabel=sweep.optima[0].response)
         axes.legend(fontsize=7)
+    return _written(figure, path)
+
+
+def draw_finals(courses: Sequence[Course], forecasts: Sequence[FinalForecast],
+                path: str | Path | None = None) -> Figure:
+    """Courses of finished runs, of those forecast so far, and their forecasts, a panel an experiment."""
+    names = list(dict.fromkeys(each.experiment for each in courses if each.run_id in {one.run_id for one in forecasts}))
+    if not names:
+        raise UsageError("nothing to plot: no run that is forecast has a curve here")
+    figure = _figure(len(names))
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        finals_panel(axes, [each for each in courses if each.experiment == name], forecasts)
+        axes.set_title(text_of(name), loc="left")
+        axes.set(xlabel="epoch" if courses[0].best else "step", ylabel=courses[0].response)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
     return _written(figure, path)
