@@ -10,9 +10,9 @@ from cvfp_core.schema.records import Record, frame
 
 EARLY = 0.1
 """Share of the steps so far that is left out at the start: it follows no law yet."""
-STRETCHES = 16
-"""Log-spaced stretches whose means the law is fitted to: neighbouring points of one curve are no replicates."""
-LEAST = 6
+STRETCHES = 6
+"""Stretches of equally many points whose means the law is fitted to: neighbouring points are no replicates."""
+LEAST = 16
 LAW = "saturating"
 FALLEN = 0.98
 """Share of its peak below which a learning rate has begun to fall."""
@@ -33,13 +33,15 @@ def by_law(course: Course, limit: int | None) -> tuple[float, float, float] | Re
                       n=len(steps))
     from cvfp_core.fitting import predict_all
 
-    edges = np.geomspace(steps[0], steps[-1], min(STRETCHES, len(steps)) + 1)
-    place = np.clip(np.searchsorted(edges, steps, side="right") - 1, 0, len(edges) - 2)
-    means = [(float(np.exp(np.log(steps[place == i]).mean())), float(np.exp(logs[place == i].mean())))
-             for i in np.unique(place)]
+    parts = np.array_split(np.arange(len(steps)), STRETCHES)
+    means = [(float(np.exp(np.log(steps[part]).mean())), float(np.exp(logs[part].mean()))) for part in parts]
     points = frame(Record(run_id=str(i), experiment=course.run_id, train_tokens=at, val_loss=value)
                    for i, (at, value) in enumerate(means))
     (made,) = predict_all(points, {"train_tokens": [float(limit)]}, LAW, x="train_tokens", y="val_loss").predictions
     if made.value is None or made.run_low is None or made.run_high is None:
         return Reason("a law of its own curve says nothing: {why}", why=made.reason)
-    return made.value, made.run_low, made.run_high
+    x = np.log(steps)
+    noise = 2 * (logs - np.polyval(np.polyfit(x, logs, 3), x)).std()  # of one point, as the run's end is one
+    low, high = (float(made.value * np.exp(side * np.hypot(np.log(end / made.value), noise)))
+                 for side, end in ((-1, made.run_low), (1, made.run_high)))
+    return made.value, low, high

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from cvfp_core.deciding.courses import Course
 from cvfp_core.deciding.curve_law import LAW, by_law
-from cvfp_core.deciding.kriging import krige
+from cvfp_core.deciding.kriging import krige, spread
 from cvfp_core.schema.fits import Array, Reason
 from cvfp_core.schema.plain import AsDict
 
@@ -114,8 +115,7 @@ def forecast(course: Course, finished: Sequence[Course], *, level: float = 0.95)
                                names=tuple(sorted({each.experiment for each in pool})), n=len(own), step=course.last))
     points, at = _looks(course, pool, limit)
     if len(pool) > NEAREST:
-        scale = np.where(points.std(axis=0) > 0, points.std(axis=0), 1.0)
-        order = np.argsort(np.square((points - at) / scale).sum(axis=1), kind="stable")[:NEAREST]
+        order = np.argsort(np.square((points - at) / spread(points)).sum(axis=1), kind="stable")[:NEAREST]
         pool, points = [pool[index] for index in order], points[order]
     ends = np.array([np.log(_final(each, limit)) - each.level(_place(course, each, limit)) for each in pool])
     told, now = krige(points, ends, at), course.level(course.last)
@@ -160,11 +160,12 @@ def _looks(course: Course, pool: Sequence[Course], limit: int | None) -> tuple[A
     """(n, f) what the courses of the pool looked like at the place of this one, and (f,) what this one looks like."""
     rows = np.array([_look(each, _place(course, each, limit)) for each in pool])
     mine = np.array(_look(course, course.last))
-    told = np.isfinite(rows).all(axis=0) & np.isfinite(mine) & (rows.std(axis=0) > 1e-9)
+    told = np.isfinite(rows).all(axis=0) & np.isfinite(mine)
     return rows[:, told], mine[told]
 
 
-def _look(course: Course, step: float) -> list[float]:
+@lru_cache(maxsize=4096)
+def _look(course: Course, step: float) -> tuple[float, ...]:
     """Level and slope of the metric, gap to and slope of its training counterpart, log size; NaN: not measured."""
     now, before = course.level(step), course.level(BEFORE * step)
     look = [now, before - now]
@@ -173,7 +174,7 @@ def _look(course: Course, step: float) -> list[float]:
     else:
         beside = course.level(step, course.beside)
         look += [now - beside, course.level(BEFORE * step, course.beside) - beside]
-    return [*look, np.log(course.size) if course.size else np.nan]
+    return (*look, np.log(course.size) if course.size else np.nan)
 
 
 def _within(value: float, bound: float | None, *, lower: bool) -> float:

@@ -42,11 +42,16 @@ class Mixture:
         return (low + high) / 2
 
 
+def spread(points: Array) -> Array:
+    """(f,) standard deviation of each coordinate; 1 of one that does not vary, along which nothing is known."""
+    made = points.std(axis=0)
+    return np.where(made > 1e-9, made, 1.0)
+
+
 def krige(points: Array, values: Array, at: Array) -> Mixture:
     """What a new value at a point may be. points: (n, f), n at least 2; values: (n,); at: (f,)."""
     count = len(values)
-    centre, scale = points.mean(axis=0), points.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
+    centre, scale = points.mean(axis=0), spread(points)
     x, x0 = (points - centre) / scale, (at - centre) / scale
     apart, apart0 = np.square(x[:, None] - x).sum(axis=-1), np.square(x - x0).sum(axis=-1)
     trend, trend0 = x @ x.T, x @ x0
@@ -61,9 +66,9 @@ def krige(points: Array, values: Array, at: Array) -> Mixture:
             mean = (ones @ y) / (ones @ ones)
             rest = y - mean * ones
             square = rest @ rest + (count - 1) * LEAST**2
-            spread = 1 + x0 @ x0 + noise - k @ k + (1 - ones @ k) ** 2 / (ones @ ones)
+            wide = 1 + x0 @ x0 + noise - k @ k + (1 - ones @ k) ** 2 / (ones @ ones)
             likelihood = -np.log(np.diag(root)).sum() - np.log(ones @ ones) / 2 - (count - 1) / 2 * np.log(square)
-            made.append((likelihood, mean + k @ rest, np.sqrt(square / (count - 1) * spread)))
+            made.append((likelihood, mean + k @ rest, np.sqrt(square / (count - 1) * wide)))
     told, means, scales = np.array(made).T
     weights = np.exp(told - told.max())
     return Mixture(weights=weights / weights.sum(), means=means, scales=scales, df=count - 1)

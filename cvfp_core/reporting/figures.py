@@ -33,6 +33,7 @@ TITLES = {
     "matched": "Effective rank and perplexity at matched sizes",
     "convergence": "Convergence of Phase 1",
     "isoflops": "Loss over params at equal compute, and the compute-optimal sizes",
+    "courses": "Curves of runs so far, and what they will end with",
 }
 OTHER_AXES = "{y} against {x}, with fitted laws and forecasts"
 SURFACE = "{y} by {law}: slices along each input, and observed against predicted"
@@ -43,6 +44,8 @@ CAPTIONS = {
     "isoflops": "Points: runs, a colour a budget, with the curve fitted to them and its minimum (ring). Dashed: the "
                 "sizes that are best by the minima. Stars: what is asked for, with the 95 % intervals of the best size "
                 "and of a new run.",
+    "courses": "Grey: finished runs. Colour: as far as known when it was forecast; dotted: how it went on. Open mark: "
+               "forecast, with its 95 % interval.",
 }
 OTHER_LAW = "Points: runs. Line: fitted law, dashed beyond. Open mark: forecast with the 95 % interval of one run."
 SLICES = "Points: runs, by another input in groups of equally many. Lines: the fitted law at the median of each group."
@@ -73,11 +76,12 @@ def missing() -> str | None:
 Series = Mapping[str, Any]
 
 
-def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, sweeps: bool = False
-         ) -> tuple[dict[str, Any], dict[str, str]]:
+def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, sweeps: bool = False,
+         finals: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """The `FigureView` of each figure by name, and SVG by path of those there is data for.
 
-    surfaces: whether laws of several inputs are drawn too. sweeps: whether compute-optimal sizes are.
+    surfaces: whether laws of several inputs are drawn too. sweeps: whether compute-optimal sizes are. finals: whether forecasts of
+    unfinished runs are.
     """
     import matplotlib
 
@@ -91,6 +95,8 @@ def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, swee
     }
     if sweeps:
         makers["isoflops"] = lambda: _isoflops(facts.sweeps, say)
+    if finals:
+        makers["courses"] = lambda: _courses(facts, say)
     for name, fits in facts.every_fit.items() if surfaces else ():
         fit = next((fit for fit in fits if len(fit.inputs) > 1 and function_of(fit) is not None), None)
         if fit is not None and fit.points is not None:
@@ -421,6 +427,29 @@ def isoflop_panel(axis: Axes, sweep: Sweep) -> None:
             if each.run_low is not None and each.run_high is not None:
                 axis.plot([each.params] * 2, [each.run_low, each.run_high], color=colour, linewidth=1)
     scale(axis, of("params"), of(sweep.optima[0].response))
+
+
+def _courses(facts: Facts, say: Callable[[str], str]) -> Figure | None:
+    """A panel an experiment; of runs still going, or where there are none the first series of each that has ended."""
+    going, ended = facts.outlooks
+    made = going or ended
+    if made is None:
+        return None
+    asked = {each.run_id: each for each in made.forecasts}
+    groups: dict[str, list[Course]] = {}
+    for course in made.courses:
+        groups.setdefault(course.experiment, []).append(course)
+    groups = {name: every for name, every in groups.items() if any(each.run_id in asked for each in every)}
+    figure, axes = _panels(len(groups), sharex=False, sharey=False)
+    for axis, (name, every) in zip(axes, groups.items(), strict=True):
+        first = next(each.series for each in every if each.run_id in asked)
+        shown = made.forecasts if going else [each for each in made.forecasts if each.series == first]
+        finals_panel(axis, every, shown)
+        axis.set_title(text_of(name), loc="left", fontsize=9, fontweight="bold")
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(loc="best", handlelength=1.2, labelspacing=0.25, fontsize=7)
+    _named(figure, say("epoch") if made.courses[0].best else say("step"), _label(of(made.courses[0].response), say))
+    return figure
 
 
 def finals_panel(axis: Axes, courses: Sequence[Course], forecasts: Sequence[FinalForecast]) -> None:

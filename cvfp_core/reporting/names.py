@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypedDict
 
+from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.optimum import Optimum
 from cvfp_core.fitting import Candidate, Choice, Estimate, Fit
 from cvfp_core.ingesting.reading import InputFile, InputSource
 from cvfp_core.schema.claims import Caveat, Finding, Table
 
-VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum)
+VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum,
+          FinalForecast)
 """Values that a template gets as dictionaries of their fields."""
 
 
@@ -138,6 +140,17 @@ class OptimumView(TypedDict):
                                             "`p_value`), `notes` (messages); none where sizes were not measured"]
 
 
+class FinalsView(TypedDict):
+    """What runs will end with, by their curves so far and by finished runs."""
+
+    forecasts: Annotated[list[dict[str, Any]], "of runs still going: `FinalForecast`, with `name` and `why`"]
+    after: Annotated[str, "from which first steps finished runs are forecast: `--set after=3`, or 30%"]
+    backtest: Annotated[list[dict[str, Any]], "by series: `series`, `count`, `inside`, `mean_error`, `median_error` "
+                                              "(fractions)"]
+    total: Annotated[dict[str, Any], "the same of all series together"]
+    kept: Annotated[dict[str, Any], "the same of forecasts that were kept before the runs ended"]
+
+
 class DecisionsView(TypedDict):
     """What the thresholds say before Phase 2 is paid for."""
 
@@ -163,7 +176,8 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, matched, convergence, isoflops; of a law of several inputs `surface-LAW`"]
+    name: Annotated[str, "scaling, alpha, matched, convergence, isoflops, courses; of a law of several inputs "
+                         "`surface-LAW`"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
     values: Annotated[dict[str, Any], "for the names"]
@@ -228,6 +242,7 @@ class View(TypedDict, total=False):
     stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
     optimum: Annotated[OptimumView, "compute-optimal models"]
+    finals: Annotated[FinalsView, "forecasts of what runs will end with"]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]

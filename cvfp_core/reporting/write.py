@@ -83,7 +83,8 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
 
         data["figures_missing"] = why = missing() if asked.figures is not None else "not_asked"
         data["figures"], drawn = (views(facts), {}) if why is not None else (
-            draw(facts, spoken, surfaces="laws" in names, sweeps="optimum" in names))
+            draw(facts, spoken, surfaces="laws" in names, sweeps="optimum" in names,
+                 finals="finals" in names))
     with _named(template, registry):
         text = render(template.path, data, spoken, files)
     return Written(text=text, figures=drawn)
@@ -102,7 +103,7 @@ def _lacking(templates: Sequence[Template], records: pl.DataFrame, asked: Asked)
 
 def _refuse(template: Template, asked: Asked, names: set[str]) -> None:
     """Raises UsageError for an axis or a law that was asked for, if the template says nothing of it."""
-    used = {"x": {"x", "y"}, "y": {"x", "y", "optimum"}, "law": {"law", "laws", "optimum"}, "at": {"forecasts"}}
+    used = {"x": {"x", "y"}, "y": {"x", "y", "optimum", "finals"}, "law": {"law", "laws", "optimum"}, "at": {"forecasts"}}
     for option, needed in used.items():
         if getattr(asked, option) is not None and not needed & names:
             raise UsageError(f"--{option}: template '{template.name}' takes none; those that do use "
