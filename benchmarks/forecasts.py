@@ -146,7 +146,8 @@ def rule(_: int) -> None:
             lost += all(cell.final <= each.final for each in cells if each.size == cell.size)  # type: ignore[operator]
         total = sum(each.last for each in cells)
         order = "worst variants first" if turn == 1 else "best variants first"
-        print(f"rule, {len(cells)} own runs at learning rate {rate}, {order}: {ended} ended, {saved} of {total} epochs saved "
+        print(f"rule, {len(cells)} own runs at learning rate {rate}, {order}: "
+              f"{ended} ended, {saved} of {total} epochs saved "
               f"({saved / total:.0%}), {lost} of the 4 best of their size lost", flush=True)
 
 

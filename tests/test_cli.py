@@ -376,10 +376,10 @@ def options():
 
 SHARED = {
     "--x": ("fit", "predict", "report", "show", "compare"),
-    "--y": ("fit", "predict", "report", "show", "compare", "optimum"),
+    "--y": ("fit", "predict", "report", "show", "compare", "optimum", "forecast"),
     "--by": ("fit", "predict", "report", "show", "compare", "optimum"), "--at": ("predict", "report", "compare"),
-    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum"),
-    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum"),
+    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum", "forecast"),
+    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum", "forecast"),
     "--law": ("fit", "predict", "report", "compare", "optimum"),
 }
 OF_ARMS = {("compare", "--by"), ("compare", "--at")}

@@ -80,8 +80,8 @@ def draw(facts: Facts, spoken: gettext.NullTranslations, *, surfaces: bool, swee
          finals: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """The `FigureView` of each figure by name, and SVG by path of those there is data for.
 
-    surfaces: whether laws of several inputs are drawn too. sweeps: whether compute-optimal sizes are. finals: whether forecasts of
-    unfinished runs are.
+    surfaces: whether laws of several inputs are drawn too. sweeps: whether compute-optimal sizes are. finals: whether
+    forecasts of unfinished runs are.
     """
     import matplotlib
 

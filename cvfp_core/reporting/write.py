@@ -103,7 +103,8 @@ def _lacking(templates: Sequence[Template], records: pl.DataFrame, asked: Asked)
 
 def _refuse(template: Template, asked: Asked, names: set[str]) -> None:
     """Raises UsageError for an axis or a law that was asked for, if the template says nothing of it."""
-    used = {"x": {"x", "y"}, "y": {"x", "y", "optimum", "finals"}, "law": {"law", "laws", "optimum"}, "at": {"forecasts"}}
+    used = {"x": {"x", "y"}, "y": {"x", "y", "optimum", "finals"}, "law": {"law", "laws", "optimum"},
+            "at": {"forecasts"}}
     for option, needed in used.items():
         if getattr(asked, option) is not None and not needed & names:
             raise UsageError(f"--{option}: template '{template.name}' takes none; those that do use "
