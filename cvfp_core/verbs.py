@@ -67,7 +67,7 @@ def forecast(runs: Readable, *, against: Readable | None = None, y: str | None =
     first steps instead, such as 3 or "30%", to see how far off they are. total: steps that a run of a log is to take.
     save: keeps the forecasts in the store, for `cvfp forecast --score`.
 
-        cvfp.forecast("runs/default", after=3).score
+        print(cvfp.forecast("runs/default", after=3))
     """
     return finals(runs, against=against, y=y, series=series, after=after, total=total, where=where, map=map, save=save)
 

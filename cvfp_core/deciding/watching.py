@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from cvfp_core.deciding.courses import Course, courses
 from cvfp_core.deciding.forecast import FinalForecast, forecast
@@ -30,8 +31,7 @@ class Watch:
 
     def __init__(self, folder: Path, cells: Sequence[Cell]) -> None:
         self.folder, self.cells = folder, {cell.run_id: cell for cell in cells}
-        records = store.read(folder)
-        self.finished = list(courses(records, store.read_curves(folder), y=RESPONSE)) if records.height else []
+        self.finished = _courses(store.read(folder), store.read_curves(folder))
         self.epochs: dict[str, list[tuple[int, float, float]]] = {}
         self.kept: set[str] = set()
 
@@ -41,7 +41,7 @@ class Watch:
         if event.kind == "run_started":
             self.epochs.pop(event.run_id, None)
         elif event.kind == "run_finished" and values["status"] == "ok":
-            self.finished += courses(*store.read_run(self.folder, event.run_id), y=RESPONSE)
+            self.finished += _courses(*store.read_run(self.folder, event.run_id))
         elif event.kind == "phase2_epoch" and isfinite(values["val_ppl"]):
             self.epochs.setdefault(event.run_id, []).append((values["epoch"], values["val_ppl"], values["train_ppl"]))
             made = self._forecast(event.run_id)
@@ -63,3 +63,8 @@ class Watch:
             self.kept.add(run_id)
             keep_one(self.folder, made)
         return made
+
+
+def _courses(records: pl.DataFrame, curves: pl.DataFrame) -> list[Course]:
+    """The courses there are; none where no run came as far as Phase 2."""
+    return list(courses(records, curves, y=RESPONSE)) if RESPONSE in curves["metric"] else []
