@@ -30,8 +30,11 @@ class FinalForecast(AsDict):
     """What a run's final metric will be, with a 95 % interval."""
 
     run_id: str
+    """Of the run that is forecast."""
     series: str
+    """The series it is of."""
     response: str
+    """The metric: val_ppl."""
     step: int | None
     """How far the run was; None: it has no point."""
     limit: int | None
@@ -39,8 +42,11 @@ class FinalForecast(AsDict):
     current: float | None
     """The metric at that step."""
     value: float | None = None
+    """What the metric will end with: as likely below as above."""
     low: float | None = None
+    """Lower end of the interval."""
     high: float | None = None
+    """Upper end."""
     method: str = ""
     """`finished runs`, or `curve law`."""
     rests_on: tuple[str, ...] = ()
@@ -48,6 +54,7 @@ class FinalForecast(AsDict):
     reason: str = ""
     """Why there is no value."""
     warnings: tuple[str, ...] = ()
+    """What else is to be known of it."""
     made: str = ""
     """When: UTC, ISO 8601; empty where it was not kept."""
     actual: float | None = None
