@@ -283,6 +283,12 @@ def test_forecasts_are_added_and_never_changed(folder):
     assert [each["run_id"] for each in store.read_forecasts(folder)] == ["new-n10-s1-0123456789ab"] * 3
 
 
+def test_a_forecast_of_a_run_that_has_ended_is_not_kept(folder):
+    with pytest.raises(UsageError, match="r0 has ended, so nothing is forecast of it any more"):
+        cvfp.forecast(folder, against=folder, save=True)
+    assert not (folder / "forecasts").exists()
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--after", "soon"], "--after takes a number of steps or a share of them, such as 3 or 30%, not 'soon'"),
     (["--after", "0%"], "--after takes a number"), (["--after", "99"], "no finished run took more than 99 steps"),

@@ -109,6 +109,9 @@ def keep(inputs: Inputs, forecasts: Sequence[FinalForecast]) -> tuple[FinalForec
     if len(inputs.stores) != 1:
         raise UsageError(f"forecasts are kept in the store of their runs, and {len(inputs.stores)} stores are given; "
                          "give one folder that `cvfp run` or `cvfp ingest --into` made")
+    ended = set(inputs.records.filter(pl.col("status") == "ok")["run_id"])
+    if late := [each.name for each in forecasts if each.run_id in ended]:
+        raise UsageError(f"{late[0]} has ended, so nothing is forecast of it any more; leave --save out")
     return tuple(keep_one(inputs.stores[0], each) if each.value is not None else each for each in forecasts)
 
 
