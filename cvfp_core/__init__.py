@@ -13,9 +13,9 @@ import pluggy
 from cvfp_core.version import __version__
 
 if TYPE_CHECKING:
-    from cvfp_core.verbs import compare, fit, optimum, plan, plot, predict, read, run, write_report
+    from cvfp_core.verbs import compare, fit, forecast, optimum, plan, plot, predict, read, run, write_report
 
-__all__ = ["__version__", "compare", "fit", "hookimpl", "optimum", "plan", "plot", "predict", "read", "run",
+__all__ = ["__version__", "compare", "fit", "forecast", "hookimpl", "optimum", "plan", "plot", "predict", "read", "run",
            "write_report"]
 
 hookimpl = pluggy.HookimplMarker("cvfp")
@@ -26,7 +26,7 @@ def __getattr__(name: str) -> object:
     """The verb of that name, imported when it is first asked for."""
     if name not in __all__:
         raise AttributeError(f"module 'cvfp_core' has no attribute '{name}'; its verbs are: read, fit, predict, "
-                             "write_report, run, plot, optimum, compare, plan")
+                             "write_report, run, plot, optimum, compare, plan, forecast")
     from cvfp_core import verbs
 
     return getattr(verbs, name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvfp_core.deciding.comparison import MARGIN
 from cvfp_core.results.comparisons import Comparisons, compared
+from cvfp_core.results.finals import FinalForecasts, finals
 from cvfp_core.results.fits import Fits, fit
 from cvfp_core.results.forecasts import Forecasts, predict
 from cvfp_core.results.optima import Optima, optimum
@@ -21,7 +22,7 @@ from cvfp_core.schema.settings import Scalar
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["compare", "fit", "optimum", "plan", "plot", "predict", "read", "run", "write_report"]
+__all__ = ["compare", "fit", "forecast", "optimum", "plan", "plot", "predict", "read", "run", "write_report"]
 
 
 def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None = None, *, set: Sequence[str] = (),
@@ -57,8 +58,27 @@ def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw 
     return compared(runs, by=by, law=law, x=x, y=y, at=sizes, margin=margin, names=arms, where=where, map=map)
 
 
-def plot(result: Fits | Forecasts | Optima | Comparisons | Plans, path: str | Path | None = None) -> Figure:
-    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms, plans. path: a file to write."""
+def forecast(runs: Readable, *, against: Readable | None = None, y: str | None = None, series: str | Sequence[str] = (),
+             after: str | float | None = None, total: int | None = None, where: str | None = None,
+             map: Mapping[str, str] | None = None, save: bool = False) -> FinalForecasts:
+    """What the runs that are still going will end with, from their curves so far and from finished runs.
+
+    runs: a store, logs or frames with some of either; or, with `against`, runs that are going, and those that have
+    ended. y: the metric, by default Val PPL. series: those to forecast. after: forecasts of finished runs from their
+    first steps instead, such as 3 or "30%", to see how far off they are. total: steps that a run of a log is to take.
+    save: keeps the forecasts in the store, for `cvfp forecast --score`.
+
+        print(cvfp.forecast("runs/default", after=3))
+    """
+    return finals(runs, against=against, y=y, series=series, after=after, total=total, where=where, map=map, save=save)
+
+
+def plot(result: Fits | Forecasts | Optima | Comparisons | Plans | FinalForecasts, path: str | Path | None = None
+         ) -> Figure:
+    """The result as a figure of matplotlib: points, laws, forecasts, optima, arms, plans, courses.
+
+    path: a file to write.
+    """
     return result.plot(path)
 
 

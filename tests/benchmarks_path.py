@@ -20,6 +20,11 @@ def findings():
     return _module("findings")
 
 
+def forecasts():
+    """The module benchmarks/forecasts.py."""
+    return _module("forecasts")
+
+
 def plugin_loop():
     """The module benchmarks/plugin_loop.py."""
     return _module("plugin_loop")

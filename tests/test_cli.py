@@ -376,11 +376,13 @@ def options():
 
 SHARED = {
     "--x": ("fit", "predict", "report", "show", "compare", "plan"),
-    "--y": ("fit", "predict", "report", "show", "compare", "optimum", "plan"),
+    "--y": ("fit", "predict", "report", "show", "compare", "optimum", "plan", "forecast"),
     "--by": ("fit", "predict", "report", "show", "compare", "optimum", "plan"),
     "--at": ("predict", "report", "compare"),
-    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum", "plan"),
-    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum", "plan"),
+    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum", "plan",
+                "forecast"),
+    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum", "plan",
+              "forecast"),
     "--law": ("fit", "predict", "report", "compare", "optimum", "plan"),
 }
 OF_ARMS = {("compare", "--by"), ("compare", "--at")}

@@ -152,14 +152,16 @@ def backtest(records: pl.DataFrame, lit: Sequence[Light]) -> list[Backtest]:
 
 
 def stops(records: pl.DataFrame, curves: pl.DataFrame, rules: Sequence[StopRule]) -> list[Stop]:
-    """Where each rule would have ended each usable run whose Phase 1 has a curve; rules see what curves hold."""
+    """Where each rule of Phase 1 would have ended each usable run with a curve of it; rules see what curves hold."""
     made = []
+    rules = [rule for rule in rules if rule.stops]
     known = {name: [Iteration(**row) for row in rows] for name, rows in _iterations(curves).items()}
     for row in plain(learned(usable(records))):
         seen = known.get(row["run_id"], [])
         for rule in rules if seen else ():
             if rule.val_er_at and not any(each.val_er is not None for each in seen):
                 continue
+            assert rule.stops is not None
             found = next(((i, why) for i in range(1, len(seen) + 1) if (why := rule.stops(seen[:i]))), None)
             made.append(Stop(
                 run_id=row["run_id"], series=row["series"], num_samples=row["num_samples"], rule=rule.name,
@@ -173,7 +175,7 @@ def backtest_stops(records: pl.DataFrame, curves: pl.DataFrame, rules: Sequence[
     """Of every rule: had it ended the runs whose curves it could see."""
     found = stops(records, curves, rules)
     tests = []
-    for rule in rules:
+    for rule in (rule for rule in rules if rule.stops):
         mine = [each for each in found if each.rule == rule.name]
         ended = {each.run_id: 1 - each.iteration / each.iterations for each in mine if each.iteration is not None}
         tests.append(_backtest(records, rule.name, {each.run_id for each in mine}, ended))

@@ -14,6 +14,7 @@ from cvfp_core.cli import (
     check,
     compare,
     fit,
+    forecast,
     ingest,
     laws,
     optimum,
@@ -91,6 +92,7 @@ command("plot", plot.plot)
 command("compare", compare.compare)
 command("optimum", optimum.optimum)
 command("plan", plan.plan)
+command("forecast", forecast.forecast)
 command("laws", laws.laws)
 command("check", check.check)
 command("report", report.report)

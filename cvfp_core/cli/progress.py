@@ -67,6 +67,16 @@ def describe_phase(values: Mapping[str, Any]) -> str:
     )
 
 
+def describe_epoch(values: Mapping[str, Any]) -> str:
+    """Perplexities of an epoch; where there is a forecast, of the validation perplexity and where it will end."""
+    if values.get("forecast") is None:
+        return f"PPL {values['train_ppl']:.1f} train {values['val_ppl']:.1f} val"
+    from cvfp_core.results.numbers import interval, short
+
+    ends = interval(values["forecast_low"], values["forecast_high"], method="", value=values["forecast"])
+    return f"val PPL {values['val_ppl']:.1f}, ends at {short(values['forecast'])} {ends}"
+
+
 class _Lines:
     """One plain line a phase, on stderr."""
 
@@ -133,7 +143,7 @@ class _Live:
             self._advance(
                 event.run_id,
                 0.5 + 0.5 * float(values["epoch"] or 0) / cell.settings.phase2.epochs,
-                f"phase 2  epoch {values['epoch']}  PPL {values['train_ppl']:.1f} train {values['val_ppl']:.1f} val",
+                f"phase 2  epoch {values['epoch']}  {describe_epoch(values)}",
             )
         elif event.kind == "warning":
             self.console.print(Text(f"{cell.title} n={cell.num_samples}: {values['text']}", style="yellow"))

@@ -129,11 +129,13 @@ def run(
 def _shown(prepared: Prepared, pending: Sequence[Cell], *, json_: bool) -> Iterator[Emit]:
     """Shows the events of a run, and what to do if it is interrupted."""
     from cvfp_core.cli.progress import open_sink
+    from cvfp_core.deciding.watching import Watch
 
     _warn(prepared.warnings)
-    with open_sink(prepared.cells, pending, json_=json_) as emit:
+    with open_sink(prepared.cells, pending, json_=json_) as show:
+        watch = Watch(prepared.folder, pending)
         try:
-            yield emit
+            yield lambda event: show(watch(event))
         except KeyboardInterrupt:
             done = sum(map(prepared.finished, prepared.cells))
             print(f"cvfp: interrupted; {done} of {len(prepared.cells)} cells are finished and kept in "

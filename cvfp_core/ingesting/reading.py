@@ -16,7 +16,7 @@ from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Quantity
 from cvfp_core.schema import expressions, store
 from cvfp_core.schema.found import Take
-from cvfp_core.schema.records import CURVE_SCHEMA, REQUIRED, conform, derive
+from cvfp_core.schema.records import CURVE_SCHEMA, REQUIRED, conform, derive, frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +69,14 @@ class Inputs:
     """Runs for which `where` is not true."""
     notes: tuple[str, ...] = ()
     """What was taken for what: `runs.csv: N is read as params`."""
+    stores: tuple[Path, ...] = ()
+    """Folders that `cvfp run` or `cvfp ingest --into` made."""
+
+    def running(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Records and curves, so far, of the runs of the stores that have begun and have no record."""
+        found = [store.read_running(path) for path in self.stores]
+        return (pl.concat([frame([]), *(records for records, _ in found)], how="diagonal_relaxed"),
+                pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(curves for _, curves in found)]))
 
 
 def read_records(given: One | Sequence[One], registry: Registry | None = None, *,
@@ -137,7 +145,7 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
     chosen = records if where is None else kept(records, where)
     return Inputs(
         records=chosen, sources=tuple(found), duplicates=duplicates + together.height - records.height,
-        left_out=records.height - chosen.height, notes=notes,
+        left_out=records.height - chosen.height, notes=notes, stores=tuple(stores),
         files=lambda: [_hashed(*each) for each in _files(stores, logs, registry)],
         curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), chosen),
     )

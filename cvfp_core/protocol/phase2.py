@@ -47,6 +47,8 @@ class Phase2Result:
 
     best: Epoch
     epochs: int
+    stopped: str | None = None
+    """Why a stop rule ended it; None: none did."""
 
 
 def learn_tokens(
@@ -59,18 +61,19 @@ def learn_tokens(
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Epoch], None],
     shortcuts: Shortcuts,
+    stop: Callable[[], str | None] = lambda: None,
 ) -> Phase2Result:
     """Trains the model's Phase-2 parameters against the frozen head.
 
-    Stops after `patience` epochs without a lower validation loss. Raises Diverged when a loss is not finite, and when a
-    perplexity of the best epoch is not.
+    Stops after `patience` epochs without a lower validation loss, or where `stop` says why after an epoch. Raises
+    Diverged when a loss is not finite, and when a perplexity of the best epoch is not.
     """
     parameters = list(model.phase2_parameters())
     optimizer = adam(parameters, settings.learning_rate, shortcuts)
     share = sharing(model, val.windows, allowed=shortcuts.token_parts)
     best: Epoch | None = None
     best_loss, since_best = math.inf, 0
-    epoch = 0
+    epoch, stopped = 0, None
     for epoch in range(1, settings.epochs + 1):
         train_loss = _train_epoch(model, train, head, optimizer, parameters, settings, autocast)
         if not math.isfinite(train_loss):
@@ -94,11 +97,13 @@ def learn_tokens(
             since_best += 1
             if since_best >= settings.patience:
                 break
+        if epoch < settings.epochs and (stopped := stop()) is not None:
+            break
     assert best is not None  # the first epoch improves on infinity
     for name, value in (("training", best.train_ppl), ("validation", best.val_ppl)):
         if not math.isfinite(value):
             raise Diverged(f"{name} perplexity is {value} at the best epoch {best.epoch}")
-    return Phase2Result(best=best, epochs=epoch)
+    return Phase2Result(best=best, epochs=epoch, stopped=stopped)
 
 
 def _train_epoch(

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -26,32 +27,42 @@ from cvfp_core.protocol.record import corpus_columns, record
 from cvfp_core.protocol.room import room
 from cvfp_core.protocol.stopping import Stopped, Stopper
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
-from cvfp_core.registry.kinds import Corpus, StopRule, VariantFamily
+from cvfp_core.registry.kinds import Corpus, StopRule, Underway, VariantFamily
 from cvfp_core.schema.cells import Cell, Emit, Event
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
-from cvfp_core.schema.records import CurvePoint, RunResult, Status
+from cvfp_core.schema.records import CURVE_SCHEMA, CurvePoint, RunResult, Status, frame
 
 _WARM = 3  # iteration whose time is looked at: the second one loads code and warms up
 
 def run_cell(
     cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = (),
-    declared: Mapping[str, Quantity] | None = None, term: Term | None = None,
+    declared: Mapping[str, Quantity] | None = None, term: Term | None = None, earlier: Earlier | None = None,
 ) -> RunResult:
     """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
 
-    A stop rule that ends Phase 1 ends the run: status `interrupted`, the metrics of Phase 1, no Phase 2.
+    A stop rule ends the run with status `interrupted`: in Phase 1 with its metrics and no Phase 2, in Phase 2 with
+    those of the best epoch so far, marked as cut short.
 
     emit hears of every iteration, epoch and phase. declared: what plugins declare; a model's `metrics` are kept if they
-    are of these. term: of the cell's objective; by default the published one. Same cell, same thread count: same
-    metrics, bit for bit, on a CPU.
+    are of these. term: of the cell's objective; by default the published one. earlier: records and curves of the cells
+    before it, which rules of Phase 2 compare it with. Same cell, same thread count: same metrics, bit for bit, on a
+    CPU.
     """
     with fast_products(cell.shortcuts.fast_products):
-        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {}, term or Term())
+        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {}, term or Term(),
+                    earlier or _nothing)
+
+
+Earlier = Callable[[], tuple[pl.DataFrame, pl.DataFrame]]
+
+
+def _nothing() -> tuple[pl.DataFrame, pl.DataFrame]:
+    return frame([]), pl.DataFrame(schema=CURVE_SCHEMA)
 
 
 def _run(
     cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule],
-    declared: Mapping[str, Quantity], term: Term,
+    declared: Mapping[str, Quantity], term: Term, earlier: Earlier,
 ) -> RunResult:
     device = torch.device(cell.device)
     devices.reset_peak_memory(device)
@@ -78,6 +89,13 @@ def _run(
         "params_phase2": params_phase2,
     }
     own: dict[str, float] = {}
+
+    def underway() -> Underway:
+        curves = pl.DataFrame([{"run_id": cell.run_id, **asdict(point)} for point in tell.curves], schema=CURVE_SCHEMA)
+        return Underway(record=frame([record(cell, family.phases, metrics, "interrupted")]), curves=curves,
+                        earlier=earlier)
+
+    stopper = Stopper(stop_rules, underway, tell.warn)
     status: Status = "ok"
     reason = None
     try:
@@ -86,7 +104,7 @@ def _run(
         train = _stream(train_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
         val = _stream(val_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
         if mode in ("trained", "untrained"):
-            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stop_rules, term)
+            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stopper, term)
             metrics |= measured
             own = dict(tell.parts)
             if stopped is not None:
@@ -99,17 +117,29 @@ def _run(
             metrics["seconds_phase1"] = time.perf_counter() - started
             tell.phase(1, metrics)
         started = time.perf_counter()
+        asking = 0.0
+
+        def stop() -> str | None:
+            """Why to stop; what asking takes, which may be a wait for earlier cells, is no part of the run's time."""
+            nonlocal asking
+            began = time.perf_counter()
+            reason = stopper.epoch()
+            asking += time.perf_counter() - began
+            return reason
+
         outcome = learn_tokens(
-            model, train, val, head, settings.phase2, autocast=autocast, report=tell.epoch, shortcuts=shortcuts
+            model, train, val, head, settings.phase2, autocast=autocast, report=tell.epoch, shortcuts=shortcuts,
+            stop=stop,
         )
         metrics |= {
             "epochs": outcome.epochs,
             "best_epoch": outcome.best.epoch,
-            "phase2_censored": outcome.best.epoch >= settings.phase2.epochs,
+            "phase2_censored": outcome.best.epoch >= settings.phase2.epochs or outcome.stopped is not None,
+            "stopped_by": stopper.by,
             "train_ppl": outcome.best.train_ppl,
             "val_ppl": outcome.best.val_ppl,
             "val_acc": outcome.best.val_acc,
-            "seconds_phase2": time.perf_counter() - started,
+            "seconds_phase2": time.perf_counter() - started - asking,
         }
         metrics["flops"] = run_flops(
             params_context, params_phase2, corpus.vocab_size * corpus.embed_dim, len(train_tokens), len(val_tokens),
@@ -117,6 +147,8 @@ def _run(
         )
         own |= _own(model, metrics | own, declared, tell)
         tell.phase(2, metrics | own)
+        if outcome.stopped is not None:
+            raise Stopped(outcome.stopped)
     except Diverged as error:
         status, reason = "diverged", str(error)
     except Stopped as end:
@@ -163,7 +195,7 @@ def _phase1(
     val: Stream,
     autocast: Callable[[], AbstractContextManager[object]],
     tell: _Teller,
-    stop_rules: Sequence[StopRule],
+    stopper: Stopper,
     term: Term,
 ) -> tuple[dict[str, Any], str | None]:
     """Fills the layers of both streams. Returns the record columns Phase 1 measured, and why it was stopped, if so."""
@@ -188,11 +220,11 @@ def _phase1(
         tell.point(1, "val_er", measured)
         return measured
 
-    stopper = Stopper(stop_rules, rank_now, tell.warn)
     with Noise(2 * cell.seed + 1, train.windows.device) as noise:
         result = learn_contexts(
             model, train.windows, train.layers[-1], settings, noise=noise, autocast=autocast,
-            report=lambda sweep: tell.sweep(sweep, term), stop=stopper, shortcuts=shortcuts, term=term,
+            report=lambda sweep: tell.sweep(sweep, term), stop=lambda sweep: stopper.iteration(sweep, rank_now),
+            shortcuts=shortcuts, term=term,
         )
     if not validate():
         tell.warn("validation contexts were computed one by one: the context block does not forget its start")

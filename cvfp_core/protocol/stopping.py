@@ -1,4 +1,4 @@
-"""Stop rules, asked after every iteration of Phase 1."""
+"""Stop rules, asked after every iteration of Phase 1 and every epoch of Phase 2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from cvfp_core.errors import CvfpError
 from cvfp_core.protocol.phase1 import Sweep
 from cvfp_core.registry.culprits import line
-from cvfp_core.registry.kinds import Iteration, StopRule
+from cvfp_core.registry.kinds import Iteration, StopRule, Underway
 
 
 class Stopped(Exception):
@@ -16,22 +16,32 @@ class Stopped(Exception):
 
 
 class Stopper:
-    """Asks the rules, in the order given; measures what they need only where they need it.
+    """Asks the rules of a run, in the order given; measures what they need only where they need it.
 
-    A rule that raises is named to `warn` and not asked again: its fault must not cost the run.
+    underway: what rules of Phase 2 are told. A rule that raises is named to `warn` and not asked again: its fault must
+    not cost the run.
     """
 
-    def __init__(self, rules: Sequence[StopRule], val_er: Callable[[], float], warn: Callable[[str], None]) -> None:
-        self.rules, self.val_er, self.warn = list(rules), val_er, warn
+    def __init__(self, rules: Sequence[StopRule], underway: Callable[[], Underway],
+                 warn: Callable[[str], None]) -> None:
+        self.rules, self.underway, self.warn = list(rules), underway, warn
         self.seen: list[Iteration] = []
         self.by: str | None = None
 
-    def __call__(self, sweep: Sweep) -> str | None:
+    def iteration(self, sweep: Sweep, val_er: Callable[[], float]) -> str | None:
+        """Why to end the run after an iteration of Phase 1. val_er: measures the rank of the validation contexts."""
         needed = any(sweep.iteration in rule.val_er_at for rule in self.rules)
-        self.seen.append(Iteration(**asdict(sweep), val_er=self.val_er() if needed else None))
+        self.seen.append(Iteration(**asdict(sweep), val_er=val_er() if needed else None))
+        return self._ask(lambda rule: rule.stops and rule.stops(tuple(self.seen)))
+
+    def epoch(self) -> str | None:
+        """Why to end the run after an epoch of Phase 2."""
+        return self._ask(lambda rule: rule.ends and rule.ends(self.underway()))
+
+    def _ask(self, question: Callable[[StopRule], str | None]) -> str | None:
         for rule in tuple(self.rules):
             try:
-                reason = rule.stops(tuple(self.seen))
+                reason = question(rule)
             except Exception as error:
                 self.rules.remove(rule)
                 told = str(error) if isinstance(error, CvfpError) else f"stop rule '{rule.name}' raised {line(error)}"

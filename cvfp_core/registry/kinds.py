@@ -409,19 +409,38 @@ class Iteration:
     """Measured only at the iterations a stop rule asks for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Underway:
+    """A run in Phase 2 and the runs that it may be compared with."""
+
+    record: pl.DataFrame
+    """One row: what its record will say, as far as that is known."""
+    curves: pl.DataFrame
+    """In `records.CURVE_SCHEMA`, up to the last epoch."""
+    earlier: Callable[[], tuple[pl.DataFrame, pl.DataFrame]]
+    """Records and curves of the cells that stand before it in the grid; waits until those have ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRule:
-    """A reason to end Phase 1, and with it the run, before it has converged.
+    """A reason to end a run early: in Phase 1 by `stops`, before it has converged, or in Phase 2 by `ends`.
 
-    `stops(iterations)` is asked after every iteration, with all there were; it returns why to stop, or None to go on.
+    `stops(iterations)` is asked after every iteration, with all there were; `ends(underway)` after every epoch. Either
+    returns why to stop, or None to go on. What a rule says must follow from what it is given alone: then a grid gives
+    the same records in however many processes it is run, and however often it is interrupted.
     """
 
     KIND: ClassVar[str] = "stop rule"
     name: str
     title: str
-    stops: Callable[[Sequence[Iteration]], str | None]
+    stops: Callable[[Sequence[Iteration]], str | None] | None = None
     val_er_at: tuple[int, ...] = ()
     """Iterations after which it needs the effective rank of the validation contexts."""
+    ends: Callable[[Underway], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.stops is None and self.ends is None:
+            raise ValueError(f"stop rule '{self.name}': give `stops` (Phase 1) or `ends` (Phase 2)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

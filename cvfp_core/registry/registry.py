@@ -85,7 +85,8 @@ class Registry:
     def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
         """The rules of these names, all by default; what one raises is a PluginError."""
         def guarded(rule: StopRule) -> StopRule:
-            return replace(rule, stops=self.blaming(StopRule, rule.name, asked=names is not None)(rule.stops))
+            blaming = self.blaming(StopRule, rule.name, asked=names is not None)
+            return replace(rule, stops=rule.stops and blaming(rule.stops), ends=rule.ends and blaming(rule.ends))
 
         return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
 

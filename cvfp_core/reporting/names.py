@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 
 from cvfp_core.claims.prediction import Evidence, Gain
 from cvfp_core.claims.prices import Hindsight, Price
+from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.optimum import Optimum
 from cvfp_core.deciding.plan import Planned
 from cvfp_core.fitting import Candidate, Choice, Estimate, Fit
@@ -16,7 +17,7 @@ from cvfp_core.ingesting.reading import InputFile, InputSource
 from cvfp_core.schema.claims import Caveat, Finding, Table
 
 VALUES = (Fit, Estimate, Choice, Candidate, Finding, Caveat, Table, InputFile, InputSource, Optimum, Gain, Evidence,
-          Price, Hindsight, Planned)
+          Price, Hindsight, Planned, FinalForecast)
 """Values that a template gets as dictionaries of their fields."""
 
 
@@ -217,6 +218,17 @@ class PlanView(TypedDict):
     notes: Annotated[list[dict[str, Any]], "messages: why it ends there, and what limits it"]
 
 
+class FinalsView(TypedDict):
+    """What runs will end with, by their curves so far and by finished runs."""
+
+    forecasts: Annotated[list[dict[str, Any]], "of runs still going: `FinalForecast`, with `name` and `why`"]
+    after: Annotated[str, "from which first steps finished runs are forecast: `--set after=3`, or 30%"]
+    backtest: Annotated[list[dict[str, Any]], "by series: `series`, `count`, `inside`, `mean_error`, `median_error` "
+                                              "(fractions)"]
+    total: Annotated[dict[str, Any], "the same of all series together"]
+    kept: Annotated[dict[str, Any], "the same of forecasts that were kept before the runs ended"]
+
+
 class DecisionsView(TypedDict):
     """What the thresholds say before Phase 2 is paid for."""
 
@@ -246,8 +258,8 @@ class StopsView(TypedDict):
 class FigureView(TypedDict):
     """A figure beside the report."""
 
-    name: Annotated[str, "scaling, alpha, alpha_over_val_er, windows, matched, convergence, isoflops, plan; joint: of "
-                         "the law of two sizes; `surface-LAW`: of any law of several inputs"]
+    name: Annotated[str, "scaling, alpha, alpha_over_val_er, windows, matched, convergence, isoflops, plan, courses; "
+                         "joint: of the law of two sizes; `surface-LAW`: of any law of several inputs"]
     path: Annotated[str | None, "relative to the report; none if it could not be made"]
     title: Annotated[str, "what it shows, as a message; write it with the filter `say(values)`"]
     values: Annotated[dict[str, Any], "for the names"]
@@ -324,6 +336,7 @@ class View(TypedDict, total=False):
                                           "`pairs`, `level`, `units`, `ratio`, `multiplier` (`value`, `low`, `high`), "
                                           "`verdict`, `notes` (messages)"]
     plan: Annotated[PlanView, "the next runs; needs --set target=... and --set budget=..."]
+    finals: Annotated[FinalsView, "forecasts of what runs will end with"]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]
     figures_missing: Annotated[str | None, "why there are no figures, as a message; none if there are"]

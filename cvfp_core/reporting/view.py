@@ -14,7 +14,9 @@ from typing import Any, cast, get_type_hints
 
 import polars as pl
 
+from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.optimum import Sweep
+from cvfp_core.deciding.outlook import After, Outlook
 from cvfp_core.deciding.plan import Plan
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Fit, Prediction, choose_law, fit_all, predict_all
@@ -37,6 +39,8 @@ POWER_LAW, WINDOWS, LINEAR, LOG_LINEAR = "power-law", "sliding-window", "linear-
 USUAL = ("train_tokens", "val_ppl")
 """What a report is about, unless other axes are asked for."""
 OPTIMUM_LAW = "chinchilla"
+AFTER = "30%"
+"""First steps from which finished runs are forecast."""
 AHEAD = 10
 """Forecasts are made for so many times the largest size of all series."""
 PROPOSED = {"a": ("intercept", 500.0), "b": ("slope", -4.0)}
@@ -419,6 +423,37 @@ class Facts:
     def plan(self) -> dict[str, Any]:
         return self.planned.as_dict() | {"notes": [message_of(note) for note in self.planned.notes]}
 
+    @cached_property
+    def outlooks(self) -> tuple[Outlook | None, Outlook | None]:
+        """Forecasts of the runs still going, and of finished ones from their first steps; None where there are none."""
+        from cvfp_core.deciding.outlook import outlook
+
+        inputs = replace(self.given, records=self.records)
+        made: list[Outlook | None] = [None, None]
+        for place, after in enumerate((None, After.read(str(self.options.get("after") or AFTER)))):
+            with suppress(UsageError):  # there is nothing to forecast
+                made[place] = outlook(inputs, y=self.asked.y, after=after)
+        return made[0], made[1]
+
+    @property
+    def finals(self) -> dict[str, Any]:
+        from cvfp_core.deciding.outlook import kept, score
+
+        going, ended = self.outlooks
+        known: Sequence[FinalForecast] = ()
+        with suppress(UsageError):  # none was kept
+            known = kept(replace(self.given, records=self.records))
+        back = ended.forecasts if ended else ()
+        return {
+            "forecasts": [each.as_dict() | {"name": each.name, "why": [
+                message_of(text) for text in (each.reason, *each.warnings) if text]}
+                for each in (going.forecasts if going else ())],
+            "after": str(self.options.get("after") or AFTER), "total": score(back).as_dict(),
+            "backtest": [{"series": name} | score([each for each in back if each.series == name]).as_dict()
+                         for name in dict.fromkeys(each.series for each in back)],
+            "kept": score(known).as_dict(),
+        }
+
     @property
     def decisions(self) -> dict[str, Any]:
         from cvfp_core.claims import decisions, prices
@@ -441,7 +476,8 @@ class Facts:
     def stops(self) -> dict[str, Any]:
         from cvfp_core.claims import decisions
 
-        rules, curves = self.registry.stop_rules(), self.given.curves()
+        rules = [rule for rule in self.registry.stop_rules() if rule.stops]
+        curves = self.given.curves()
         found = plain(decisions.stops(self.records, curves, rules))
         return {"rules": [{"name": rule.name, "title": rule.title} for rule in rules],
                 "seen": {rule.name: sum(each["rule"] == rule.name for each in found) for rule in rules},

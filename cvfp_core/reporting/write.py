@@ -140,7 +140,7 @@ def _lacking(templates: Sequence[Template], records: pl.DataFrame, asked: Asked)
 
 def _refuse(template: Template, asked: Asked, names: set[str]) -> None:
     """Raises UsageError for an axis or a law that was asked for, if the template says nothing of it."""
-    used = {"x": {"x", "y"}, "y": {"x", "y", "optimum", "plan"}, "law": {"law", "laws", "optimum", "plan"},
+    used = {"x": {"x", "y"}, "y": {"x", "y", "optimum", "plan", "finals"}, "law": {"law", "laws", "optimum", "plan"},
             "at": {"forecasts"}}
     for option, needed in used.items():
         if getattr(asked, option) is not None and not needed & names:

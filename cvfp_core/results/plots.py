@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cvfp_core.deciding.courses import Course
+from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.optimum import Sweep
 from cvfp_core.deciding.plan import Plan
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, Prediction
+from cvfp_core.reporting.figures.courses import courses
 from cvfp_core.reporting.figures.curves import FEW, Curve, scaling
 from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Plot
@@ -78,6 +81,15 @@ def draw_optima(sweeps: Sequence[Sweep], path: str | Path | None = None) -> Figu
 def draw_plan(plan: Plan, path: str | Path | None = None) -> Figure:
     """Runs made, runs planned and the target: in the plane of two sizes, or on the curve of one."""
     return figure(plans(plan, str), path)
+
+
+def draw_finals(every: Sequence[Course], forecasts: Sequence[FinalForecast],
+                path: str | Path | None = None) -> Figure:
+    """Courses of finished runs, of those forecast so far, and their forecasts, a panel an experiment."""
+    plot = courses(every, forecasts, str)
+    if plot is None:
+        raise UsageError("nothing to plot: no run that is forecast has a curve here")
+    return figure(plot, path)
 
 
 def _curves(fits: Sequence[Fit], law: str) -> Plot:

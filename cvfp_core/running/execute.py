@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import polars as pl
 from filelock import Timeout
 
 from cvfp_core import registry as registries
@@ -17,7 +18,7 @@ from cvfp_core.running.corpora import load_corpus
 from cvfp_core.running.objectives import term
 from cvfp_core.schema import store
 from cvfp_core.schema.cells import Cell, Emit, Event
-from cvfp_core.schema.records import RunResult
+from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, frame
 
 
 def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
@@ -29,7 +30,29 @@ def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
     """
     registry = registries.installed()
     corpora: dict[str, Corpus] = {}
-    waiting = list(cells)
+    by_id = {cell.run_id: cell for cell in cells}
+    ended: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
+
+    def execute(cell: Cell) -> None:
+        if not store.recorded(folder, cell.run_id):
+            _execute(cell, folder, registry, corpora, emit, lambda: earlier(cell))
+
+    def earlier(cell: Cell) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Records and curves of the cells before it, when all are there. Of two cells one waits: the later."""
+        for run_id in cell.earlier:
+            if run_id not in ended:
+                if not store.recorded(folder, run_id):
+                    if run_id not in by_id:
+                        raise CvfpError(f"{cell.run_id} is compared with {run_id}, which has no record and is none of "
+                                        "the cells given; an executor gives every worker all cells")
+                    with store.lock(folder, run_id):
+                        execute(by_id[run_id])  # who held it died with it, or has just finished it
+                ended[run_id] = store.read_run(folder, run_id)
+        found = [ended[run_id] for run_id in cell.earlier]
+        return (pl.concat([frame([]), *(records for records, _ in found)], how="diagonal_relaxed"),
+                pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(curves for _, curves in found)]))
+
+    waiting = _in_order(cells)
     for timeout in (0, -1):  # first what is free, then what others hold: it may have died with them
         held = []
         for cell in waiting:
@@ -37,14 +60,19 @@ def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
                 continue
             try:
                 with store.lock(folder, cell.run_id).acquire(timeout=timeout):
-                    if not store.recorded(folder, cell.run_id):
-                        _execute(cell, folder, registry, corpora, emit)
+                    execute(cell)
             except Timeout:
                 held.append(cell)
         waiting = held
 
 
-def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit) -> None:
+def _in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells, each after those it looks at, else as given: cells looked at are never more than the looker's own."""
+    return sorted(cells, key=lambda cell: len(cell.earlier))
+
+
+def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit,
+             earlier: Callable[[], tuple[pl.DataFrame, pl.DataFrame]]) -> None:
     from cvfp_core.protocol.record import corpus_columns, record
     from cvfp_core.protocol.run import run_cell
 
@@ -53,6 +81,8 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
         if event.kind == "phase_finished":
             values = dict(event.values)
             observe("cvfp_phase_finished", phase=values.pop("phase"), metrics=values)
+        elif event.kind == "phase2_epoch":
+            store.go_on(folder, cell.run_id, event.values)
 
     def observe(hook: str, **facts: object) -> None:
         for failure in registry.notify(hook, cell=cell, **facts):
@@ -65,8 +95,10 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     try:
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
+        phases = family.phases if family else None
+        store.begin(folder, asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going")))
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
-                          registry.items(Quantity), term(cell, registry))
+                          registry.items(Quantity), term(cell, registry), earlier)
     except (BrokenPipeError, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on

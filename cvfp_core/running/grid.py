@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
 import polars as pl
 
 from cvfp_core.errors import UsageError
@@ -48,7 +49,7 @@ def cells(
     models = _model_options(list(variants.values()), config, registry, corpus)
     phases = {name: registry.get(VariantFamily, variant.family).phases for name, variant in variants.items()}
     every = {name: _in_each_mode(config, phases[name], model) for name, model in models.items()}
-    return tuple(Cell(
+    made = tuple(Cell(
         experiment=config.name,
         variant=variants[name],
         settings=settings,
@@ -64,6 +65,25 @@ def cells(
     ) for seed, num_samples, name in sorted(wanted, key=lambda cell: (seeds.index(cell[0]), cell[1],
                                                                       names.index(cell[2])))
         for settings in every[name])
+    return _with_earlier(made) if any(registry.get(StopRule, name).ends for name in rules) else made
+
+
+def _with_earlier(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells, each with those it may be compared with: no later in seed, size and variant; controls are none.
+
+    So what a rule sees does not depend on which process was first, and one that waits for a cell is never waited for
+    by it: all of them stand earlier in the grid.
+    """
+    def places(values: Iterable[Any]) -> list[int]:
+        order = {value: place for place, value in enumerate(dict.fromkeys(values))}
+        return [order[value] for value in values]
+
+    studied = [cell for cell in cells if cell.control is None]
+    at = np.column_stack([places([getattr(cell, name) for cell in studied])
+                          for name in ("seed", "num_samples", "variant")])
+    earlier = {cell.run_id: tuple(studied[i].run_id for i in np.flatnonzero((at[:place] <= at[place]).all(axis=1)))
+               for place, cell in enumerate(studied)}
+    return tuple(replace(cell, earlier=earlier.get(cell.run_id, ())) for cell in cells)
 
 
 def _in_each_mode(config: RunConfig, phases: int, model: Mapping[str, Scalar | None]) -> list[Settings]:

@@ -61,6 +61,8 @@ class Cell:
     """Folder where corpora are cached; the run needs no other."""
     stop_rules: tuple[str, ...] = ()
     """Rules that may end the run early. A run they end is no result, so they are not part of the run id."""
+    earlier: tuple[str, ...] = ()
+    """Run ids of the cells that a rule of Phase 2 may compare it with; see `running.grid`."""
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
     """How the numbers are reached; not part of the run id either."""
 

@@ -259,7 +259,7 @@ class Record:
     status: Status = provenance("ok, diverged, failed or interrupted", default="ok")  # noqa: RUF009
     reason: str | None = provenance("why the status is not ok")
     taken_at: str | None = provenance("point of its curves that a foreign run's figures are of: last, step 200")
-    stopped_by: str | None = provenance("stop rule that ended the run during Phase 1")
+    stopped_by: str | None = provenance("stop rule that ended the run")
     derived: str | None = provenance("what was not measured, and what it follows from: val_ppl = exp(val_loss)")
     source: str | None = provenance("where the record comes from: program, or file, format, ingester, plugin version")
     family_source: str | None = provenance("distribution and version the model family came from")

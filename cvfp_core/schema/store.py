@@ -5,16 +5,20 @@
     curves/RUN_ID.parquet    its curves, written before the record
     manifests/*.json         one a command: versions, command line, host, configuration, corpus hash
     locks/RUN_ID.lock        held by the process that is running the cell
+    running/RUN_ID.jsonl     a run without a record yet: its columns, then a line an epoch; gone with the record
+    forecasts/*.json         one a forecast of a run that had not ended, as it was made; never changed
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -60,6 +64,7 @@ def write(folder: Path, result: RunResult) -> None:
     )
     _write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
     write_record(folder, result.row())
+    (folder / "running" / f"{run_id}.jsonl").unlink(missing_ok=True)
 
 
 def write_record(folder: Path, row: dict[str, Any]) -> None:
@@ -115,10 +120,70 @@ def read(path: Path) -> pl.DataFrame:
     )
 
 
+def read_run(folder: Path, run_id: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Record and curves of one run."""
+    name = _safe(run_id)
+    curves = folder / "curves" / f"{name}.parquet"
+    return (conform_rows([_read_record(folder / "records" / f"{name}.json")]).records,
+            pl.read_parquet(curves) if curves.exists() else pl.DataFrame(schema=CURVE_SCHEMA))
+
+
 def read_curves(path: Path) -> pl.DataFrame:
     """All curves of a store, long: run_id, phase, step, metric, value."""
     files = [file for folder in _require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
     return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(pl.read_parquet(file) for file in files)])
+
+
+def begin(folder: Path, row: Mapping[str, Any]) -> None:
+    """Notes that a run has begun: what its record will say of it, as far as that is known."""
+    (folder / "running").mkdir(exist_ok=True)
+    file = folder / "running" / f"{_safe(row['run_id'])}.jsonl"
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    _write(file, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def go_on(folder: Path, run_id: str, epoch: Mapping[str, Any]) -> None:
+    """Notes what an epoch of a run that has begun measured; `epoch` is its number."""
+    finite = {name: value for name, value in epoch.items() if not isinstance(value, float) or math.isfinite(value)}
+    with (folder / "running" / f"{_safe(run_id)}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(finite) + "\n")
+
+
+def read_running(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Records and curves, so far, of the runs of a store that have begun and have no record.
+
+    Whether a process is still at it or was killed makes no difference. A line that is not whole yet is left out.
+    """
+    rows, points = [], []
+    for folder in _require(path):
+        for file in sorted((folder / "running").glob("*.jsonl")):
+            lines = list(_whole_lines(file))
+            if not lines or recorded(folder, str(lines[0].get("run_id"))):
+                continue
+            rows.append(lines[0])
+            points += [{"run_id": lines[0]["run_id"], "phase": 2, "step": line["epoch"], "metric": name, "value": value}
+                       for line in lines[1:] for name, value in line.items() if name not in ("epoch", "improved")]
+    return conform_rows(rows).records, pl.DataFrame(points, schema=CURVE_SCHEMA)
+
+
+def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    with suppress(OSError, ValueError):  # it may go, or be written to, while it is read
+        for line in file.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
+
+
+def keep_forecast(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Keeps a forecast under a name of its own, so that none is ever changed."""
+    (folder / "forecasts").mkdir(exist_ok=True)
+    name = f"{_safe(facts['run_id'])}@{facts['step']}-{time.time_ns()}-{os.getpid()}.json"
+    text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    _write(folder / "forecasts" / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def read_forecasts(path: Path) -> list[dict[str, Any]]:
+    """The forecasts kept in a store, or in the stores in a folder, in the order they were made."""
+    found = [_read_record(file) for folder in _require(path) for file in (folder / "forecasts").glob("*.json")]
+    return sorted(found, key=lambda each: (str(each.get("made")), str(each.get("run_id"))))
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:

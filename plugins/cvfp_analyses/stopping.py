@@ -1,11 +1,19 @@
-"""The stop rules: what an observer of Phase 1 would end a run for."""
+"""The stop rules: what an observer of a run would end it for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cvfp_analyses.thresholds import LOSS_WINDOW, LOW_RANK, LOW_RANK_ITERATION, STALLED_FOR, STALLED_ITERATION
+from cvfp_analyses.thresholds import (
+    FORECAST_EPOCHS,
+    LOSS_WINDOW,
+    LOW_RANK,
+    LOW_RANK_ITERATION,
+    STALLED_FOR,
+    STALLED_ITERATION,
+)
 from cvfp_core.registry.kinds import Iteration, StopRule
+from cvfp_core.registry.lazy import lazy
 
 
 def low_rank(iterations: Sequence[Iteration]) -> str | None:
@@ -53,4 +61,6 @@ STOP_RULES = (
              stops=stalled),
     StopRule(name="loss-not-falling", title=f"CVFP loss not falling, from iteration {STALLED_ITERATION}",
              stops=rising_loss),
+    StopRule(name="forecast", title=f"final Val PPL forecast worse than another series' at equal data, from epoch "
+             f"{FORECAST_EPOCHS[0]}", ends=lazy("cvfp_analyses.outlook:worse_than_rivals")),
 )

@@ -27,3 +27,8 @@ STALLED_ITERATION, STALLED_FOR = 15, 5
 """Stop where the convergence rate has not risen since this iteration; our choice: for so many iterations."""
 LOSS_WINDOW = 5
 """Our choice: the loss is not falling if its mean over so many iterations is not below that of as many before."""
+
+FORECAST_EPOCHS = tuple(dict.fromkeys(round(3 * 1.25**i) for i in range(32)))
+"""Epochs of Phase 2 after which its final perplexity is forecast: 3, 4, 5, 6, 7, 9, 11, 14..."""
+FORECAST_LEVEL = 0.99
+"""Of the interval that must be worse as a whole."""

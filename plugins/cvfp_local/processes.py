@@ -22,8 +22,8 @@ from cvfp_core.schema.cells import Cell, Emit, Event
 def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
     """Executes the cells in `jobs` processes, each with its share of the CPU's threads; 1: in this one; 0: as fits.
 
-    Several processes take the largest cells first, so that none is left alone with one at the end. Raises CvfpError if
-    a process dies; what the others finished is stored.
+    Several processes take the largest cells first, so that none is left alone with one at the end, unless a rule
+    compares cells with earlier ones. Raises CvfpError if a process dies; what the others finished is stored.
     """
     jobs = min(jobs or fitting_jobs(cells), len(cells))
     if jobs <= 1:

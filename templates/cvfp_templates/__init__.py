@@ -80,5 +80,10 @@ def cvfp_templates() -> Iterable[Template]:
                 Option(name="arms", default=None, help="two arms of --by, the baseline first, such as adam,muon"),
             ),
         ),
+        _template(
+            "forecast", "what runs that are still going will end with, and how far off such forecasts are",
+            options=(Option(name="after", default="30%", help="from which of their first steps finished runs are "
+                            "forecast, to see how far off that is: 3 or 30%"),),
+        ),
         _template("fits", "every law and its checks", needs=("val_ppl", "train_tokens")),
     ]

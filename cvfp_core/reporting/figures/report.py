@@ -10,6 +10,7 @@ import numpy as np
 
 from cvfp_core.fitting import Prediction
 from cvfp_core.reporting.figures import phases
+from cvfp_core.reporting.figures.courses import courses
 from cvfp_core.reporting.figures.curves import Curve, scaling
 from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Plot
@@ -28,6 +29,7 @@ TITLES = {
     "convergence": "Convergence of Phase 1",
     "isoflops": "Loss over params at equal compute, and the compute-optimal sizes",
     "plan": "Runs made, runs planned and the target",
+    "courses": "Curves of runs so far, and what they will end with",
     "alpha_over_val_er": "Exponent over effective rank",
     "windows": "Exponents over windows of sizes",
 }
@@ -41,6 +43,8 @@ CAPTIONS = {
                 "sizes that are best by the minima. Stars: what is asked for, with the 95 % intervals of the best size "
                 "and of a new run.",
     "plan": "Points: runs made. Open marks: runs planned, in their order. Star: the target.",
+    "courses": "Grey: finished runs. Colour: as far as known when it was forecast; dashed: how it went on. Open mark: "
+               "forecast, with its 95 % interval.",
     "alpha_over_val_er": "Exponent of each configuration over its effective rank at its lowest perplexity; r with its "
                          "95 % interval.",
     "windows": "Exponent over consecutive windows of sizes with its 95 % interval, from the smallest sizes to the "
@@ -63,6 +67,7 @@ def plots(facts: Facts, spoken: gettext.NullTranslations, used: Collection[str] 
         "convergence": lambda: phases.convergence(facts.series, facts.given.curves(), say),
         "isoflops": lambda: isoflops(facts.sweeps, say) if facts.sweeps else None,
         "plan": lambda: plans(facts.planned, say),
+        "courses": lambda: _courses(facts, say),
         "alpha_over_val_er": lambda: phases.alpha_over_val_er(facts.series, say),
         "windows": lambda: phases.windows(facts.series, say),
     }
@@ -95,6 +100,17 @@ def views(facts: Facts, paths: Mapping[str, str]) -> dict[str, Any]:
 def _drawn(fits: Sequence[Fit]) -> Fit | None:
     """The first fit of a law of several inputs that can be drawn."""
     return next((fit for fit in fits if len(fit.inputs) > 1 and function_of(fit) is not None), None)
+
+
+def _courses(facts: Facts, say: Callable[[str], str]) -> Plot | None:
+    """Of runs still going, or where there are none of the first series that has ended."""
+    going, ended = facts.outlooks
+    made = going or ended
+    if made is None:
+        return None
+    first = made.forecasts[0].series if made.forecasts else ""
+    return courses(made.courses, made.forecasts if going else [each for each in made.forecasts
+                                                               if each.series == first], say)
 
 
 def _scaling(facts: Facts, say: Callable[[str], str]) -> Plot | None:
