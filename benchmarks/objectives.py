@@ -3,7 +3,7 @@
     python benchmarks/objectives.py [--tokens 20000] [--width 768] [--count 3] [NAME ...]
 
 Random tokens and embeddings, the residual family's 1L_{width}d_1tok, batches of 5,000 tokens. Of `count` iterations the
-fastest counts; memory is the process's peak resident set while they run, less that before them.
+fastest counts, in CPU seconds; memory is the process's peak resident set while they run, less that before them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import nullcontext
+from itertools import pairwise
 
 import torch
 
@@ -37,11 +38,11 @@ def main() -> None:
     objectives = installed().items(Objective)
     published = measure(MCDL, asked.tokens, asked.width, asked.count)
     print(f"{asked.tokens:,} tokens, {asked.width}d, {torch.get_num_threads()} thread(s)")
-    print(f"{'objective':<10} {'cost':<6} {'s/iteration':>11} {'of mcdl':>8} {'MB above model':>15}")
+    print(f"{'objective':<10} {'cost':<6} {'CPU s/iter':>11} {'of mcdl':>8} {'MB above model':>15}")
     for name in asked.names or objectives:
         seconds, memory = measure(objectives[name], asked.tokens, asked.width, asked.count)
-        print(f"{name:<10} {objectives[name].cost:<6} {seconds:>11.2f} {seconds / published[0]:>8.2f} {memory / 1e6:>15.0f}",
-              flush=True)
+        print(f"{name:<10} {objectives[name].cost:<6} {seconds:>11.2f} {seconds / published[0]:>8.2f} "
+              f"{memory / 1e6:>15.0f}", flush=True)
 
 
 def measure(objective: Objective, tokens: int, width: int, count: int) -> tuple[float, int]:
@@ -62,7 +63,7 @@ def measure(objective: Objective, tokens: int, width: int, count: int) -> tuple[
             report=lambda _sweep: times.append(time.process_time()), shortcuts=Shortcuts(),
             term=Term(objective, {option.name: option.default for option in objective.options}),
         )
-    return min(after - start for start, after in zip(times, times[1:], strict=False)), (devices.peak_memory(CPU) or 0) - before
+    return min(after - start for start, after in pairwise(times)), (devices.peak_memory(CPU) or 0) - before
 
 
 if __name__ == "__main__":
