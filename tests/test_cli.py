@@ -79,7 +79,7 @@ def test_the_manifest_says_what_was_run_by_what(trained):
 def test_a_report_goes_to_stdout_or_a_file_and_is_the_same(trained, tmp_path):
     first = invoke("report", trained / "runs" / "default", folder=trained)
     assert first.stdout.startswith("# Scaling summary: default\n")
-    assert first.stderr == ""
+    assert first.stderr == "cvfp: template summary suits these runs (--template NAME for another, see --list)\n"
     done = invoke("report", trained / "runs" / "default", "-o", tmp_path / "report.md", folder=trained)
     assert done.stdout == ""
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == first.stdout
@@ -375,15 +375,15 @@ def options():
 
 
 SHARED = {
-    "--x": ("fit", "predict", "report", "show", "compare", "plan"),
-    "--y": ("fit", "predict", "report", "show", "compare", "optimum", "plan", "forecast"),
-    "--by": ("fit", "predict", "report", "show", "compare", "optimum", "plan"),
-    "--at": ("predict", "report", "compare"),
-    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum", "plan",
+    "--x": ("fit", "predict", "plot", "report", "show", "compare", "plan"),
+    "--y": ("fit", "predict", "plot", "report", "show", "compare", "optimum", "plan", "forecast"),
+    "--by": ("fit", "predict", "plot", "report", "show", "compare", "optimum", "plan"),
+    "--at": ("predict", "plot", "report", "compare"),
+    "--where": ("fit", "predict", "plot", "report", "show", "check", "compare", "optimum", "plan",
                 "forecast"),
-    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum", "plan",
+    "--map": ("fit", "predict", "plot", "report", "show", "check", "ingest", "compare", "optimum", "plan",
               "forecast"),
-    "--law": ("fit", "predict", "report", "compare", "optimum", "plan"),
+    "--law": ("fit", "predict", "plot", "report", "compare", "optimum", "plan"),
 }
 OF_ARMS = {("compare", "--by"), ("compare", "--at")}
 """Options that read otherwise there: what tells arms apart, sizes of the one input."""
