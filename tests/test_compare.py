@@ -294,6 +294,14 @@ def test_what_cannot_be_compared_is_refused_in_one_line(change, said):
     assert "\n" not in str(error.value)
 
 
+def test_a_group_is_not_reported_against_itself(tmp_path):
+    arms({"a": 1.0, "b": 1.3}).write_csv(tmp_path / "runs.csv")
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "runs.csv"), "--template", "compare", "--set", "a=a",
+                                    "--set", "b=a"])
+    assert done.exit_code == 2
+    assert "--set a and --set b are both 'a'; name two" in done.stderr
+
+
 def test_series_of_one_table_are_arms(tmp_path):
     arms({"a": 1.0, "b": 1.3}).write_csv(tmp_path / "runs.csv")
     pair = one(cvfp.compare(str(tmp_path / "runs.csv"), y="val_loss"))
