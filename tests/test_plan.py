@@ -411,7 +411,7 @@ OPTIONS = {"target": "params=7e9,train_tokens=1.4e11", "budget": "1e20"}
 
 
 @pytest.mark.parametrize(("lang", "words"), [("en", ("The next runs", "Expected 95 % interval")),
-                                             ("ja", ("次に行う実験", "予想される95%信頼区間", "で数える"))])
+                                             ("ja", ("次に行う実行", "予想される95%信頼区間", "で数える"))])
 def test_a_report_has_the_plan_in_two_languages(lang, words):
     text = str(cvfp.write_report(sweep(), None, "plan", lang, options=OPTIONS, figures=False))
     last = cvfp.plan(sweep(), AT, 1e20)[-1]
@@ -436,4 +436,4 @@ def test_the_report_can_be_extended_and_its_section_taken_in(name, tmp_path):
 def test_a_report_shows_runs_made_and_planned_and_the_target(tmp_path):
     cvfp.write_report(sweep(), tmp_path / "report.md", "plan", "ja", options=OPTIONS)
     drawn = (tmp_path / "report_figures" / "plan.svg").read_text(encoding="utf-8")
-    assert all(word in drawn for word in ("実行した実験", "計画した実験", "目標"))
+    assert all(word in drawn for word in ("既存の実行", "計画した実行", "目標"))

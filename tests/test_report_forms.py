@@ -69,7 +69,7 @@ def cvfp(*words, code=0):
 
 def stable(text):
     """The report without versions and hashes."""
-    return re.sub(r"(?m)^(Command|コマンド): .*$|^\| \S+ \| [\d,]+ \| `[0-9a-f]{16}` \|$", "", text)
+    return re.sub(r"(?m)^(Command|コマンド)[:：].*$|^\| \S+ \| [\d,]+ \| `[0-9a-f]{16}` \|$", "", text)
 
 
 @pytest.mark.parametrize(("name", "lang"), [
