@@ -19,7 +19,7 @@ from cvfp_core.schema.fits import Array
 EXPANSIONS = 14
 REFINEMENTS = 30
 ROUNDS = 4
-JUMP, LEAP = 1.1, 0.5
+JUMP, LEAP = 1.1, 0.1
 """A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller. What
 still leaps by so much in the end has no end that can be told."""
 ROUGH = 1e-2
@@ -63,9 +63,10 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
     def excess(rows: Array, values: Array, tries: int) -> Array:
         way = at[1, rows] - at[0, rows]
         share = np.where(way == 0, 0.0, (values - at[1, rows]) / np.where(way == 0, 1.0, way))
-        near = np.stack([path[1, rows], _ahead(curve, path[0, rows], path[1, rows], share[:, None])], axis=1)
-        some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
-                     near=near, tries=tries, precision=PRECISION, delta=None if delta is None else delta[rows])
+        held = replace(goal.rows(rows), target=values)
+        near = np.stack([path[1, rows], _ahead(curve, held, path[0, rows], path[1, rows], share[:, None])], axis=1)
+        some = solve(curve, targets[rows], weights=weights[rows], goal=held, near=near, tries=tries,
+                     precision=PRECISION, delta=None if delta is None else delta[rows])
         value = goal.rows(rows).quantity(curve, some.parameters)
         reached[rows] = np.where(soft[rows], value, values)
         pull = np.where(soft[rows], np.square(goal.weight[rows] * (values - value)), 0.0)
@@ -141,12 +142,26 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
                         np.where(closed, limit, sign * np.inf))
 
 
-def _ahead(curve: Curve, before: Array, last: Array, share: Array) -> Array:
-    """(B, k) where two points of a valley lead, that share of their distance further; by their ratio if it is one."""
+def _ahead(curve: Curve, goal: Goal, before: Array, last: Array, share: Array) -> Array:
+    """(B, k) where two points of a valley lead, that share of their distance further; by their ratio if it is one.
+
+    Linear parameters by what they contribute where that is most, which hardly changes where an exponent does.
+    """
+    before, last = (_scaled(curve, each, 1) for each in (before, last))
     straight = last + share * (last - before)
     ratio = np.where(before * last > 0, last / np.where(before == 0, 1.0, before), 1.0)
     made = np.where(before * last > 0, last * np.exp(np.clip(share * np.log(ratio), -300, 300)), straight)
-    return np.asarray(np.clip(np.where(np.isfinite(made), made, last), curve.low, curve.high))
+    made = _scaled(curve, goal.hold(np.where(np.isfinite(made), made, last)), -1)
+    return np.asarray(np.clip(made, curve.low, curve.high))
+
+
+def _scaled(curve: Curve, parameters: Array, power: int) -> Array:
+    """(B, k) parameters, linear ones times their largest contribution per unit at a point, to that power."""
+    out = parameters.copy()
+    if curve.linear:
+        size = np.abs(curve.basis(parameters)).max(axis=1)
+        out[:, curve.linear] *= np.where(np.isfinite(size) & (size > 1e-280), size, 1.0) ** power
+    return out
 
 
 def run_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at: Mapping[str, Array], *,
