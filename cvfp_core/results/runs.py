@@ -190,7 +190,7 @@ class Overview(Printed):
             yield Text(f"† cut short: {QUANTITIES['phase2_censored'].meaning}", style="dim")
         for row in records.filter(pl.col("status") != "ok").to_dicts():
             name = series.label([row["variant"] or row["experiment"]], None)
-            control = "" if row["phase1_mode"] in (None, "trained") else f", {row['phase1_mode']}"
+            control = f", {mode}" if (mode := series.control_of(row)) else ""
             size = "" if row["num_samples"] is None else f" n={row['num_samples']:.0f}"
             yield Text(f"{name}{control}{size}: {row['status']}: {row['reason']}", style="red")
         if fits:
@@ -217,9 +217,10 @@ def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = Non
 
 def _runs(group: pl.DataFrame, several: bool, room: int, registry: Registry) -> Iterator[Block]:
     """The runs of a series: as the protocol's where they are of it, else the columns there are, as many as fit."""
-    name = ": ".join(str(each) for each in (group["experiment"][0] if several or group["variant"][0] is None else None,
-                                            group["variant"][0]) if each is not None)
-    what = _what(group)
+    first = group.row(0, named=True)
+    name = ": ".join(str(each) for each in (first["experiment"] if several or first["variant"] is None else None,
+                                            first["variant"]) if each is not None)
+    what = _what(first)
     title = Text.assemble((name, "bold"), (f"  {what}" if what else "", "italic"))
     if group["num_samples"].is_not_null().any():
         yield _of_protocol(group, title)
@@ -269,26 +270,27 @@ def _number(quantity: Quantity, value: Any) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else short(value)
 
 
-def _what(group: pl.DataFrame) -> str:
-    """What is to be known of the Phase 1 of a series that did not train one; empty for one that did."""
-    if group["phases"][0] == 1:
+def _what(record: Mapping[str, Any]) -> str:
+    """What is to be known of the Phase 1 of a series, given one of its runs; empty where it was trained."""
+    if record["phases"] == 1:
         return "one phase: no contexts"
-    control = series.control(group)[0]
+    control = series.control_of(record)
     return f"control: {control}" if control else ""
 
 
 def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
-    seeds = group["seed"].n_unique() > 1
-    contexts = group["phases"][0] != 1 and series.control(group)[0] != "zero-context"
+    rows = group.to_dicts()
+    seeds = len({row["seed"] for row in rows}) > 1
+    contexts = rows[0]["phases"] != 1 and series.control_of(rows[0]) != "zero-context"
     headings = ["samples", "tokens", *(["seed"] if seeds else []),
                 *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
     made = table([(heading, "r") for heading in headings], title=title)
-    cut = bool(group["phase2_censored"].any())
+    cut = any(row["phase2_censored"] for row in rows)
 
     def mark(row: Mapping[str, Any]) -> str:
         return "†" if row["phase2_censored"] else " " if cut else ""
 
-    for row in group.to_dicts():
+    for row in rows:
         made.add_row(
             _form(row["num_samples"], ",.0f"),
             _form(row["train_tokens"], ",.0f"),
