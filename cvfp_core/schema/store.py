@@ -5,6 +5,7 @@
     curves/RUN_ID.parquet    its curves, written before the record
     manifests/*.json         one a command: versions, command line, host, configuration, corpus hash
     locks/RUN_ID.lock        held by the process that is running the cell
+    records.index            see `index`
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.schema import atomic, index
 from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows, plain
 
 MARKER = "cvfp-store.json"
@@ -37,7 +39,7 @@ def create(folder: Path) -> Path:
         for part in ("records", "curves", "manifests", "locks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         if not (folder / MARKER).exists():
-            _write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
+            atomic.write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
         with tempfile.TemporaryFile(dir=folder / "records"):
             pass
     except OSError as error:
@@ -58,14 +60,15 @@ def write(folder: Path, result: RunResult) -> None:
     curves = pl.DataFrame(
         [{"run_id": result.record.run_id, **asdict(point)} for point in result.curves], schema=CURVE_SCHEMA
     )
-    _write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
+    atomic.write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
     write_record(folder, result.row())
 
 
 def write_record(folder: Path, row: dict[str, Any]) -> None:
     """Stores one record, a row of the record schema, atomically; NaN and infinity are no values of it."""
     text = json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    _write(folder / "records" / f"{_safe(row['run_id'])}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    file = folder / "records" / f"{_safe(row['run_id'])}.json"
+    atomic.write(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> bool:
@@ -102,17 +105,24 @@ def read(path: Path) -> pl.DataFrame:
 
     Raises CvfpError if there is no store, or naming the file and column if a record does not conform.
     """
-    files = [file for folder in _require(path) for file in sorted((folder / "records").glob("*.json"))]
-    rows = [_read_record(file) for file in files]
-    made = conform_rows(rows)
-    if made.rejected:
-        bad = made.rejected[0]
-        raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
-    return made.records.sort(
+    stores = _require(path)
+    records = index.together([index.read(folder, _conformed) for folder in stores])
+    if records is None:
+        records = _conformed([file for folder in stores for file in sorted((folder / "records").glob("*.json"))])
+    return records.sort(
         "experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "phase1_mode",
         "train_tokens", "seed",
         nulls_last=True, maintain_order=True,
     )
+
+
+def _conformed(files: Sequence[Path]) -> pl.DataFrame:
+    """The records in the files, in their order. Raises CvfpError naming the first file that holds none."""
+    made = conform_rows([_read_record(file) for file in files])
+    if made.rejected:
+        bad = made.rejected[0]
+        raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
+    return made.records
 
 
 def read_curves(path: Path) -> pl.DataFrame:
@@ -125,7 +135,7 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Keeps the facts of one command beside the runs."""
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
     text = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
-    _write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic.write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> None:
@@ -135,7 +145,7 @@ def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> Non
     for row in plain(records):
         part = by_run.get((row["run_id"],))
         if part is not None:
-            _write(folder / "curves" / f"{_safe(row['run_id'])}.parquet", part.write_parquet)
+            atomic.write(folder / "curves" / f"{_safe(row['run_id'])}.parquet", part.write_parquet)
         write_record(folder, row)
 
 
@@ -169,13 +179,3 @@ def _safe(run_id: str) -> str:
     """The run id as a file name that cannot leave its folder; one that had to be changed gets a hash of the whole."""
     plain = re.sub(r"[^A-Za-z0-9_.\-+=@]", "_", run_id).lstrip(".")[:200]
     return plain if plain == run_id else f"{plain}~{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
-
-
-def _write(path: Path, put: Callable[[Path], object]) -> None:
-    """Has `put` fill a temporary file beside `path`, then moves it there in one step."""
-    temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.{os.getpid()}.tmp")
-    try:
-        put(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
