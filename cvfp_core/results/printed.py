@@ -10,6 +10,7 @@ from typing import TypeVar, overload
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
@@ -20,9 +21,11 @@ Block = Table | Text
 T = TypeVar("T")
 WIDE = 10_000
 """Columns that no table needs."""
+GAP = 2
+"""Blanks between the columns of a table."""
 
 
-def table(headings: Sequence[tuple[str, str]], *, gap: int = 2, title: Text | None = None) -> Table:
+def table(headings: Sequence[tuple[str, str]], *, gap: int = GAP, title: Text | None = None) -> Table:
     """A table without lines; headings are (text, `l` or `r`). gap: blanks between columns."""
     made = _Lineless(box=None, pad_edge=False, padding=(0, gap, 0, 0), title=title, title_justify="left")
     for index, (text, side) in enumerate(headings):
@@ -37,13 +40,17 @@ class _Lineless(Table):
     rich looks for places to break in every cell, which takes a millisecond a line; what is printed is the same.
     """
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        _, widths = self._texts()
+        room = sum(widths) + self.padding[1] * (len(widths) - 1)
+        fits = all(widths) and room <= options.max_width
+        return Measurement(room, room) if fits else super().__rich_measure__(console, options)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = [_texts(column) for column in self.columns]
-        widths = [max(cell_len(str(text)) for text in texts) for texts in columns]
+        columns, widths = self._texts()
         gap = self.padding[1]
         room = sum(widths) + gap * (len(widths) - 1)
-        if not all(widths) or room > options.max_width or any("\n" in str(text) or "\t" in str(text)
-                                                             for texts in columns for text in texts):
+        if not all(widths) or room > options.max_width:
             yield from super().__rich_console__(console, options)
             return
         if self.title:
@@ -63,6 +70,14 @@ class _Lineless(Table):
                     line += shown
                 line += " " * gap if right else blank + " " * gap
             yield Segment(f"{line[: len(line) - gap]}\n")
+
+
+    def _texts(self) -> tuple[list[list[Text | str]], list[int]]:
+        """Headings and cells by column, and the width each needs; 0: it has to be laid out by rich."""
+        columns = [_texts(column) for column in self.columns]
+        widths = [0 if any("\n" in str(text) or "\t" in str(text) for text in texts) else
+                  max(cell_len(str(text)) for text in texts) for texts in columns]
+        return columns, widths
 
 
 def _texts(column: Column) -> list[Text | str]:

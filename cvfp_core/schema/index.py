@@ -48,6 +48,8 @@ def read(folder: Path, conformed: Callable[[Sequence[Path]], pl.DataFrame]) -> p
     clock = _clock(folder)
     files = _listed(folder)  # what is written after this listing gets times that are not before the clock
     kept = _of(index, files)
+    if kept.height < index.height and set(index.columns) - {_FILE, *SCHEMA}:
+        kept = kept.clear()  # what is gone took part in the types of columns that the schema lacks
 
     def having(keys: Sequence[bytes]) -> pl.DataFrame:
         return conformed([files[key] for key in keys]).with_columns(pl.Series(_FILE, keys, dtype=pl.Binary))
