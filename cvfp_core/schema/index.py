@@ -68,14 +68,14 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
 
     Of such a column the type follows from all values, so that they have to be read together.
     """
+    frames = [frame for frame in frames if frame.height] or frames[:1]
     types: dict[str, set[pl.DataType]] = {}
     for name, dtype in (item for frame in frames for item in frame.schema.items()):
         types.setdefault(name, set()).update(() if dtype == pl.Null else (dtype,))
     if any(len(each) > 1 or pl.Object() in each for each in types.values()):
         return None
     others = sorted(types.keys() - SCHEMA.keys())
-    return pl.concat([frame for frame in frames if frame.height] or frames[:1], how="diagonal_relaxed").select(
-        *SCHEMA, *others)
+    return pl.concat(frames, how="diagonal_relaxed").select(*SCHEMA, *others)
 
 
 def _listed(folder: Path) -> dict[bytes, Path]:
