@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cvfp_core.protocol import device as devices
+from cvfp_core.protocol.checkpoint import Checkpoint, Training
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import Diverged, Measures, TwoPhaseModel, parameter_count, sharing, token_windows
@@ -33,22 +34,23 @@ from cvfp_core.schema.records import CurvePoint, RunResult, Status
 
 def run_cell(
     cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = (),
-    declared: Mapping[str, Quantity] | None = None,
+    declared: Mapping[str, Quantity] | None = None, checkpoint: Checkpoint | None = None,
 ) -> RunResult:
     """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
 
     A stop rule that ends Phase 1 ends the run: status `interrupted`, the metrics of Phase 1, no Phase 2.
 
     emit hears of every iteration, epoch and phase. declared: what plugins declare; a model's `metrics` are kept if they
-    are of these. Same cell, same thread count: same metrics, bit for bit, on a CPU.
+    are of these. checkpoint: what it goes on from, if it holds anything, and keeps on the way. Same cell, same thread
+    count: same metrics, bit for bit, on a CPU.
     """
     with fast_products(cell.shortcuts.fast_products):
-        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {})
+        return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {}, checkpoint)
 
 
 def _run(
     cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule],
-    declared: Mapping[str, Quantity],
+    declared: Mapping[str, Quantity], checkpoint: Checkpoint | None,
 ) -> RunResult:
     device = torch.device(cell.device)
     devices.reset_peak_memory(device)
@@ -82,8 +84,14 @@ def _run(
         layers = variant.num_layers if two_phase else 0
         train = _stream(train_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
         val = _stream(val_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
-        if mode in ("trained", "untrained"):
-            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stop_rules)
+        training = Training(checkpoint, model, weights, train, val, tell.curves, tell.warn)
+        if training.phase:
+            tell.resumed(training.phase, training.step)
+        measured: dict[str, Any] = {}
+        metrics |= training.metrics
+        started -= training.seconds(1)
+        if mode in ("trained", "untrained") and training.phase < 2:
+            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stop_rules, training)
             metrics |= measured
             if stopped is not None:
                 metrics["seconds_phase1"] = time.perf_counter() - started
@@ -91,12 +99,15 @@ def _run(
                                              metrics["phase1_iterations"], 0, trained=mode == "trained")
                 tell.phase(1, metrics)
                 raise Stopped(stopped)
-        if two_phase:
-            metrics["seconds_phase1"] = time.perf_counter() - started
-            tell.phase(1, metrics)
-        started = time.perf_counter()
+        if training.phase < 2:
+            if two_phase:
+                measured["seconds_phase1"] = metrics["seconds_phase1"] = time.perf_counter() - started
+                tell.phase(1, metrics)
+            training.end_contexts(measured)
+        started = time.perf_counter() - training.seconds(2)
         outcome = learn_tokens(
-            model, train, val, head, settings.phase2, autocast=autocast, report=tell.epoch, shortcuts=shortcuts
+            model, train, val, head, settings.phase2, autocast=autocast, report=tell.epoch, shortcuts=shortcuts,
+            resume=training.resume_tokens, keep=training.keep_tokens,
         )
         metrics |= {
             "epochs": outcome.epochs,
@@ -160,6 +171,7 @@ def _phase1(
     autocast: Callable[[], AbstractContextManager[object]],
     tell: _Teller,
     stop_rules: Sequence[StopRule],
+    training: Training,
 ) -> tuple[dict[str, Any], str | None]:
     """Fills the layers of both streams. Returns the record columns Phase 1 measured, and why it was stopped, if so."""
     settings, shortcuts, width = cell.settings.phase1, cell.shortcuts, cell.variant.context_dim
@@ -188,6 +200,8 @@ def _phase1(
         result = learn_contexts(
             model, train.windows, train.layers[-1], settings, noise=noise, autocast=autocast, report=tell.sweep,
             stop=stopper, shortcuts=shortcuts,
+            resume=lambda optimizer: training.resume_contexts(optimizer, noise, stopper.seen),
+            keep=lambda sweep, optimizer: training.keep_contexts(sweep, optimizer, noise, stopper.seen),
         )
     if not validate():
         tell.warn("validation contexts were computed one by one: the context block does not forget its start")
@@ -225,6 +239,9 @@ class _Teller:
     def phase(self, phase: int, metrics: dict[str, Any]) -> None:
         self._emit("phase_finished", {"phase": phase, **metrics})
         self.since = time.perf_counter()
+
+    def resumed(self, phase: int, step: int) -> None:
+        self._emit("run_resumed", {"phase": phase, "step": step})
 
     def warn(self, text: str) -> None:
         self._emit("warning", {"text": text})

@@ -44,6 +44,7 @@ def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
 
 
 def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit) -> None:
+    from cvfp_core.protocol.checkpoint import Checkpoint
     from cvfp_core.protocol.record import corpus_columns, record
     from cvfp_core.protocol.run import run_cell
 
@@ -61,25 +62,30 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     observe("cvfp_run_started")
     corpus = None
     family = registry.items(VariantFamily).get(cell.variant.family)
+    home = registry.owner(VariantFamily, family.name).home if family else None
+    checkpoint = Checkpoint(store.checkpoints(folder, cell.run_id), cell, home)
+    out_of_memory = False
     try:
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
-                          registry.items(Quantity))
+                          registry.items(Quantity), checkpoint)
     except (BrokenPipeError, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
+        out_of_memory = culprits.out_of_memory(error)
         result = RunResult(record=record(
             cell, family.phases if family else None, corpus_columns(cell, corpus) if corpus else {}, "failed",
             reason(cell, registry, error)))
     if family is not None:
-        home = registry.owner(VariantFamily, family.name).home
         result = replace(result, record=replace(result.record, family_source=home))
     try:
         store.write(folder, result)
     except OSError as error:
         raise CvfpError(f"cannot write the record of {cell.run_id} to '{folder}': {error.strerror or error}; run the "
                         "same command again when that is mended") from error
+    if not out_of_memory:  # what failed for want of memory goes on when there is more
+        checkpoint.remove()
     observe("cvfp_run_finished", record=result.row())
     emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
 

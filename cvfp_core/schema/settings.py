@@ -95,9 +95,14 @@ class Shortcuts:
     """float32 matrix products on a CPU: by the library that is faster here."""
     memory_gib: float = 4.0
     """Contexts larger than this are kept in a file that is mapped into memory; CPU only."""
+    checkpoint_seconds: float = 300.0
+    """Between checkpoints, from which a cell that was killed goes on; 0: after every iteration and epoch; inf: none."""
 
     def __post_init__(self) -> None:
-        _require("shortcuts", {"memory_gib": (self.memory_gib > 0, "above 0")}, self)
+        _require("shortcuts", {
+            "memory_gib": (self.memory_gib > 0, "above 0"),
+            "checkpoint_seconds": (self.checkpoint_seconds >= 0, "0 or above"),
+        }, self)
 
     @classmethod
     def none(cls) -> Shortcuts:

@@ -5,6 +5,7 @@
     curves/RUN_ID.parquet    its curves, written before the record
     manifests/*.json         one a command: versions, command line, host, configuration, corpus hash
     locks/RUN_ID.lock        held by the process that is running the cell
+    checkpoints/RUN_ID.*     where the training of a cell stands that has no record yet
     records.index            see `index`
 """
 
@@ -98,6 +99,11 @@ def forget_failure(folder: Path, run_id: str, stop_rules: Collection[str] = ()) 
 def lock(folder: Path, run_id: str) -> FileLock:
     """The run's lock; freed by the system when its holder dies, however it dies."""
     return FileLock(folder / "locks" / f"{_safe(run_id)}.lock")
+
+
+def checkpoints(folder: Path, run_id: str) -> Path:
+    """The path that the files of the run's checkpoint begin with; gone when its record is there."""
+    return folder / "checkpoints" / _safe(run_id)
 
 
 def read(path: Path) -> pl.DataFrame:
