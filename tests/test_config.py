@@ -54,6 +54,7 @@ SET = {
     "phase1.learnin_rate=1": "unknown key 'phase1.learnin_rate'; did you mean 'learning_rate'?; known: mode, ",
     "shortcuts.row_block=true": "unknown key 'shortcuts.row_block'; did you mean 'row_blocks'?; known: token_parts, ",
     "shortcuts.chunked_head=1": "shortcuts.chunked_head must be true or false, not 1",
+    "shortcuts.checkpoint_seconds=-1": "shortcuts.checkpoint_seconds must be 0 or above, not -1.0",
     "shortcuts.memory_gib=0": "shortcuts.memory_gib must be above 0, not 0.0",
     "phase2.epoch=1": "unknown key 'phase2.epoch'; did you mean 'epochs'?; known: learning_rate, ",
     "varients=['x']": f"unknown key 'varients'; did you mean 'variants'?; known: {ALL_KEYS}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +16,9 @@ from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
 from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
 from cvfp_core.running.corpora import load_corpus
-from cvfp_core.schema import store
+from cvfp_core.schema import leases, store
 from cvfp_core.schema.cells import Cell, Emit, Event
+from cvfp_core.schema.leases import RunLock, Taken
 from cvfp_core.schema.records import RunResult
 
 
@@ -28,27 +31,41 @@ def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
     """
     registry = registries.installed()
     corpora: dict[str, Corpus] = {}
-    waiting = list(cells)
-    for timeout in (0, -1):  # first what is free, then what others hold: it may have died with them
+    locks: dict[str, RunLock] = {}
+    waiting, told = list(cells), False
+    while waiting:  # what is free, and again and again what others hold: it may die with them
         held = []
         for cell in waiting:
             if store.recorded(folder, cell.run_id):
                 continue
+            lock = locks.setdefault(cell.run_id, store.lock(folder, cell.run_id))
             try:
-                with store.lock(folder, cell.run_id).acquire(timeout=timeout):
+                with lock.acquire(timeout=0):
                     if not store.recorded(folder, cell.run_id):
-                        _execute(cell, folder, registry, corpora, emit)
+                        _execute(cell, folder, registry, corpora, emit, lock)
             except Timeout:
                 held.append(cell)
+                if lock.unlocked and not told:
+                    told = True
+                    emit(Event(kind="warning", run_id=cell.run_id, values={"text": (
+                        f"locks of files in '{folder}' do not hold between {platform.node()} and {lock.unlocked}; "
+                        f"cells of a host that dies are begun again after {leases.STALE:.0f} s")}))
+            except Taken as error:
+                emit(Event(kind="warning", run_id=cell.run_id, values={"text": str(error)}))
+                held.append(cell)
+        if len(held) == len(waiting):
+            time.sleep(min(5.0, 0.1 + 0.01 * len(held)))
         waiting = held
 
 
-def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit) -> None:
+def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit,
+             lock: RunLock) -> None:
     from cvfp_core.protocol.checkpoint import Checkpoint
     from cvfp_core.protocol.record import corpus_columns, record
     from cvfp_core.protocol.run import run_cell
 
     def tell(event: Event) -> None:
+        lock.check()
         emit(event)
         if event.kind == "phase_finished":
             values = dict(event.values)
@@ -70,7 +87,7 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
         rules = registry.stop_rules(cell.stop_rules)
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
                           registry.items(Quantity), checkpoint)
-    except (BrokenPipeError, *culprits.PASSING):
+    except (BrokenPipeError, Taken, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
         out_of_memory = culprits.out_of_memory(error)
@@ -80,6 +97,7 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     if family is not None:
         result = replace(result, record=replace(result.record, family_source=home))
     try:
+        lock.renew()
         store.write(folder, result)
     except OSError as error:
         raise CvfpError(f"cannot write the record of {cell.run_id} to '{folder}': {error.strerror or error}; run the "

@@ -107,7 +107,8 @@ class Shortcuts:
     @classmethod
     def none(cls) -> Shortcuts:
         """The plain computation throughout."""
-        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=inf)
+        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=inf,
+                   checkpoint_seconds=inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@
     records/RUN_ID.json      one record; its presence is what "finished" means
     curves/RUN_ID.parquet    its curves, written before the record
     manifests/*.json         one a command: versions, command line, host, configuration, corpus hash
-    locks/RUN_ID.lock        held by the process that is running the cell
+    locks/RUN_ID.*           held by the process that is running the cell; see `leases`
     checkpoints/RUN_ID.*     where the training of a cell stands that has no record yet
     records.index            see `index`
 """
@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.schema import atomic, index
+from cvfp_core.schema.leases import RunLock
 from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows, plain
 
 MARKER = "cvfp-store.json"
@@ -96,9 +97,16 @@ def forget_failure(folder: Path, run_id: str, stop_rules: Collection[str] = ()) 
             (folder / "records" / f"{_safe(run_id)}.json").unlink(missing_ok=True)
 
 
-def lock(folder: Path, run_id: str) -> FileLock:
-    """The run's lock; freed by the system when its holder dies, however it dies."""
-    return FileLock(folder / "locks" / f"{_safe(run_id)}.lock")
+def lock(folder: Path, run_id: str) -> RunLock:
+    """The right to run a cell; free when its holder dies, however it dies and on whichever host."""
+    return RunLock(folder / "locks" / f"{_safe(run_id)}.lock")
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Removes checkpoints of runs that have a record: who stored it was killed before it removed them."""
+    for file in (folder / "checkpoints").glob("*.pt"):
+        if (folder / "records" / f"{file.name.rpartition('.phase')[0]}.json").exists():
+            file.unlink(missing_ok=True)
 
 
 def checkpoints(folder: Path, run_id: str) -> Path:
