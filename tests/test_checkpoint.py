@@ -13,6 +13,7 @@ import made_grids
 from cvfp_core.protocol.checkpoint import DISTURBED, Checkpoint
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.registry.kinds import StopRule
+from cvfp_core.schema import store
 from cvfp_core.schema.settings import Shortcuts
 from cvfp_transformer import cvfp_variants as transformers
 from made_runs import RESIDUAL, made_cell, made_corpus
@@ -219,6 +220,32 @@ def test_layers_that_were_not_due_at_the_end_of_phase_1_are_kept_with_an_epoch(t
     assert gone_on(cell, files)[1] == []
 
 
+def test_what_is_left_of_a_run_that_has_its_record_is_removed_and_of_others_is_kept(tmp_path):
+    folder = store.create(tmp_path / "runs")
+    store.write_record(folder, {"run_id": "done", "experiment": "made"})
+    for run_id in ("done", "going"):
+        files = Checkpoint(store.checkpoints(folder, run_id), made_cell(), None).files
+        for file in files.values():
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"x")
+    store.clear_checkpoints(folder)
+    assert {file.name for file in (folder / "checkpoints").iterdir()} == {"going.phase1.pt", "going.phase2.pt"}
+
+
+@pytest.mark.parametrize(("error", "kept"), [(MemoryError("no room"), True), (ValueError("a bug"), False)])
+def test_a_cell_that_fails_for_want_of_memory_keeps_its_checkpoint(tmp_path, monkeypatch, error, kept):
+    made_grids.corpus(tmp_path)
+    monkeypatch.setattr("cvfp_core.protocol.run.learn_tokens", lambda *_, **_named: (_ for _ in ()).throw(error))
+    options = [*made_grids.options(tmp_path, samples="4"), "--set", "shortcuts.checkpoint_seconds=0"]
+    made_grids.in_process("run", *options, folder=tmp_path, code=3)
+    left = list((tmp_path / "runs" / "default" / "checkpoints").glob("*"))
+    assert bool(left) is kept
+    monkeypatch.undo()
+    done = made_grids.in_process("run", *options, folder=tmp_path)
+    assert ("goes on from its checkpoint at the end of phase 1" in done.stderr) is kept
+    assert list((tmp_path / "runs" / "default" / "checkpoints").glob("*")) == []
+
+
 WORKER = """
 import json, os, signal, sys
 from pathlib import Path
@@ -271,8 +298,6 @@ print(json.dumps(["ends", *[work(kill) for kill in [*kills, None]]]))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and signals")
 def test_a_worker_that_is_killed_in_either_phase_and_between_loses_nothing_of_its_record(tmp_path):
-    from cvfp_core.schema import store
-
     made_grids.corpus(tmp_path)
     done = subprocess.run([sys.executable, "-c", WORKER, str(tmp_path)], capture_output=True, text=True, check=True,
                           timeout=900, env=made_grids.environment(tmp_path, PYTHONWARNINGS="ignore"))

@@ -1,18 +1,20 @@
 """One process runs a cell, also between hosts that see no locks of each other; who was stopped stores nothing late."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from filelock import Timeout
 
 import made_grids
 from cvfp_core.errors import UsageError
-from cvfp_core.schema import leases, store
+from cvfp_core.schema import filesystem, leases, store
 from cvfp_core.schema.leases import RunLock, Taken
 
 
@@ -141,7 +143,7 @@ def test_a_cell_of_a_dead_process_of_this_host_is_free_at_once(tmp_path):
 
 @pytest.mark.parametrize("error", [NotImplementedError("no flock"), OSError(37, "No locks available")])
 def test_a_file_system_without_locks_has_leases(hosts, monkeypatch, error):
-    def refuse(self, timeout=-1):
+    def refuse(self, timeout=-1):  # noqa: ARG001
         self.is_locked = False
         raise error
 
@@ -151,6 +153,46 @@ def test_a_file_system_without_locks_has_leases(hosts, monkeypatch, error):
         pass
     with beside.acquire(timeout=0):
         assert beside.unlocked is None
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/runs", "gs://bucket"])
+def test_an_address_of_an_object_store_is_refused_by_name(tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=rf"^cannot keep runs in '{address[:2]}:/bucket.*': {address[:2]} is no f"):
+        store.create(Path(address))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["fuse.s3fs", "fuse.gcsfuse", "fuse.mountpoint-s3"])
+def test_a_mounted_object_store_is_refused_by_name(tmp_path, monkeypatch, kind):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+                      f"99 22 0:50 / {tmp_path}/my\\040bucket rw,nosuid - {kind} bucket rw\n")
+    monkeypatch.setattr(filesystem, "_MOUNTS", mounts)
+    (tmp_path / "my bucket").mkdir()
+    with pytest.raises(UsageError, match=rf"^cannot keep runs in '.*': it is on {kind}, an object store, where"):
+        store.create(tmp_path / "my bucket" / "runs" / "default")
+    store.create(tmp_path / "runs")
+
+
+def test_a_file_system_that_cannot_rename_over_a_file_is_refused(tmp_path, monkeypatch):
+    def refuse(*_paths):
+        raise OSError(38, "Function not implemented")
+
+    def copy(source, target):
+        Path(target).write_bytes(Path(source).read_bytes())
+
+    (tmp_path / "records").mkdir()
+    for rename, why in ((refuse, "Function not implemented"), (copy, "the old file stays")):
+        monkeypatch.setattr(filesystem.os, "replace", rename)
+        with pytest.raises(UsageError, match=rf"does not rename a file over another in one step \({why}\); choose"):
+            filesystem.try_rename(tmp_path / "records")
+    monkeypatch.undo()
+    made = os.open
+    monkeypatch.setattr(filesystem.os, "open", lambda path, flags, *more: made(path, flags & ~os.O_EXCL, *more))
+    with pytest.raises(UsageError, match="lets two processes make the same file"):
+        filesystem.try_rename(tmp_path / "records")
+    assert list((tmp_path / "records").iterdir()) == []
 
 
 WORKERS = """

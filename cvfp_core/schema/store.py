@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -27,7 +26,7 @@ import polars as pl
 from filelock import Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.schema import atomic, index
+from cvfp_core.schema import atomic, filesystem, index
 from cvfp_core.schema.leases import RunLock
 from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows, plain
 
@@ -36,14 +35,14 @@ FORMAT = 1
 
 
 def create(folder: Path) -> Path:
-    """The folder, made into a store if it is not one yet. Raises UsageError if it cannot be written."""
+    """The folder, made into a store if it is not one yet. Raises UsageError if it cannot be, and keep what is there."""
+    filesystem.refuse_object_store(folder)
     try:
         for part in ("records", "curves", "manifests", "locks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         if not (folder / MARKER).exists():
             atomic.write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
-        with tempfile.TemporaryFile(dir=folder / "records"):
-            pass
+        filesystem.try_rename(folder / "records")
     except OSError as error:
         raise UsageError(
             f"cannot write to '{folder}': {error.strerror or error}; choose another folder with --out"
