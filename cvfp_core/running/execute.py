@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
         checkpoint.remove()
     observe("cvfp_run_finished", record=result.row())
     emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
+
+
+def give_up(cell: Cell, folder: Path, emit: Emit, why: str) -> None:
+    """Stores a cell as failed that cost an executor too many processes, unless another one runs or has finished it."""
+    from cvfp_core.protocol.record import record
+
+    with suppress(Timeout), store.lock(folder, cell.run_id).acquire(timeout=0):
+        if not store.recorded(folder, cell.run_id):
+            result = RunResult(record=record(cell, None, {}, "failed", why))
+            store.write(folder, result)
+            emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
 
 
 def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpus:
