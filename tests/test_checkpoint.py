@@ -66,7 +66,11 @@ def curves(result):
     return [point for point in result.curves if point.metric != "seconds"]
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = ("contexts in a file", "without shortcuts", "untrained")
+"""Cases that another one covers but for a detail."""
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
 def test_a_cell_that_is_killed_at_every_step_gives_the_record_of_one_that_never_was(case, tmp_path):
     cell, family = cell_of(case, tmp_path)
     rules = RULES if case == "stop rules" else ()

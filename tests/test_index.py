@@ -168,7 +168,7 @@ values = st.one_of(st.none(), st.integers(-3, 3), st.floats(0, 1), st.sampled_fr
 columns = st.dictionaries(st.sampled_from(["lab", "depth"]), values)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(columns, min_size=3, max_size=5), st.lists(st.tuples(st.integers(0, 5), columns), max_size=3))
 def test_records_are_the_same_with_an_index_and_without(tmp_path_factory, first, then):
     folder = store.create(tmp_path_factory.mktemp("runs"))
