@@ -56,6 +56,7 @@ SET = {
     "phase1.learnin_rate=1": "unknown key 'phase1.learnin_rate'; did you mean 'learning_rate'?; known: batch_tokens, ",
     "shortcuts.row_block=true": "unknown key 'shortcuts.row_block'; did you mean 'row_blocks'?; known: blocked_rank, ",
     "shortcuts.chunked_head=1": "shortcuts.chunked_head must be true or false, not 1",
+    "shortcuts.checkpoint_seconds=-1": "shortcuts.checkpoint_seconds must be at least 0, not -1",
     "shortcuts.memory_gib=0": "shortcuts.memory_gib must be above 0, not 0",
     "phase2.epoch=1": "unknown key 'phase2.epoch'; did you mean 'epochs'?; known: batch_tokens, ",
     "varients=['x']": f"unknown key 'varients'; did you mean 'variants'?; known: {ALL_KEYS}",
