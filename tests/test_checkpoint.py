@@ -11,10 +11,12 @@ import torch
 
 import made_grids
 from cvfp_core.protocol.checkpoint import DISTURBED, Checkpoint
+from cvfp_core.protocol.objective import Term
 from cvfp_core.protocol.run import run_cell
-from cvfp_core.registry.kinds import StopRule
+from cvfp_core.registry.kinds import MCDL, StopRule
 from cvfp_core.schema import store
 from cvfp_core.schema.settings import Shortcuts
+from cvfp_objectives import cvfp_objectives
 from cvfp_transformer import cvfp_variants as transformers
 from made_runs import RESIDUAL, made_cell, made_corpus
 
@@ -28,7 +30,15 @@ def incomplete(seen):
     return None if whole and all((each.val_er is None) == (each.iteration not in (3, 5)) for each in seen) else "gaps"
 
 
-RULES = [StopRule(name="watch", title="", stops=incomplete, val_er_at=(3, 5))]
+def fails_once(seen):
+    """Fails at the first iteration, and would end the run at any other."""
+    if len(seen) == 1:
+        raise ValueError("once")
+    return "asked again"
+
+
+RULES = [StopRule(name="watch", title="", stops=incomplete, val_er_at=(3, 5)),
+         StopRule(name="fails", title="", stops=fails_once)]
 CASES = {
     "one layer": {"name": "1L_12d_1tok"},
     "two layers": {"name": "2L_12d_2tok"},
@@ -38,7 +48,9 @@ CASES = {
     "zero context": {"name": "1L_12d_1tok", "phase1": {"mode": "zero-context"}},
     "one phase": {"name": "transformer_1L_8d_4tok"},
     "stop rules": {"name": "1L_12d_1tok"},
+    "objective of parts": {"name": "1L_12d_1tok"},
 }
+TERMS = {"objective of parts": next(each for each in cvfp_objectives() if each.name == "odcm")}
 
 
 class Killed(BaseException):
@@ -74,8 +86,13 @@ SLOW = ("contexts in a file", "without shortcuts", "untrained")
 def test_a_cell_that_is_killed_at_every_step_gives_the_record_of_one_that_never_was(case, tmp_path):
     cell, family = cell_of(case, tmp_path)
     rules = RULES if case == "stop rules" else ()
+    objective = TERMS.get(case, MCDL)
+
+    def term():
+        return Term(objective, {option.name: option.default for option in objective.options})
+
     heard = []
-    whole = run_cell(cell, family, made_corpus(), heard.append, rules)
+    whole = run_cell(cell, family, made_corpus(), heard.append, rules, term=term())
     steps = [event for event in heard if event.kind != "warning"]
     files = tmp_path / "checkpoints" / "run"
     resumed, runs, at = [], 0, 0
@@ -94,11 +111,14 @@ def test_a_cell_that_is_killed_at_every_step_gives_the_record_of_one_that_never_
         runs, at = runs + 1, 0
         assert runs <= len(steps) + 2
         try:
-            result = run_cell(cell, family, made_corpus(), kill, rules, checkpoint=Checkpoint(files, cell, "home"))
+            result = run_cell(cell, family, made_corpus(), kill, rules, term=term(),
+                              checkpoint=Checkpoint(files, cell, "home"))
         except Killed:
             continue
     assert undisturbed(result) == undisturbed(whole)
     assert curves(result) == curves(whole)
+    assert result.metrics == whole.metrics
+    assert bool(whole.metrics) is (case in TERMS)
     assert result.record.status == "ok"
     assert len(resumed) == runs - 1
     assert resumed == sorted(set(resumed))
@@ -178,6 +198,14 @@ def test_a_checkpoint_of_other_code_is_ignored_with_a_line(begun):
     assert resumed == []
     assert said == [f"the checkpoint '{files}.phase{number}.pt' is ignored: it is of family home, not family 2.0"
                     for number in (1, 2)]
+
+
+def test_a_checkpoint_of_a_cell_that_was_compared_with_others_is_ignored_with_a_line(begun):
+    cell, files = begun
+    _, resumed, said = gone_on(replace(cell, earlier=("a", "b")), files)
+    assert resumed == []
+    assert len(said) == 2
+    assert all(" is ignored: it is of earlier cells none, not 2, " in text for text in said)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("[enforce fail at inline_"

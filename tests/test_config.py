@@ -20,7 +20,7 @@ from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts, options_of
 
 ALL_KEYS = ("name, variants, matrix, samples, cells, seeds, controls, settings, device, executor, precision, corpus, "
-            "phase1, phase2, model, shortcuts")
+            "phase1, objective, phase2, model, shortcuts")
 
 
 @pytest.fixture(scope="module")
@@ -321,8 +321,8 @@ def test_the_configuration_shown_is_a_whole_run_file_that_gives_the_same_runs(pl
     again = CliRunner().invoke(app, ["run", "mine.toml", "--show-config"])
     assert again.stdout == result.stdout
     assigned = [each for each in given if "=" in each]
-    plans = [running.plan(None, {"variants": ["1L_16d_1tok"], "samples": [4, 8]}, ["corpus.name=text", *assigned]),
-             running.plan("mine.toml")]
+    plans = [running.prepare(None, {"variants": ["1L_16d_1tok"], "samples": [4, 8]}, ["corpus.name=text", *assigned]),
+             running.prepare("mine.toml")]
     ids = [[cell.run_id for cell in plan.cells] for plan in plans]
     assert ids[0] == ids[1]
     assert len(ids[0]) == 2
@@ -335,7 +335,7 @@ def test_every_key_of_a_run_file_is_listed_with_its_meaning():
         assert [name for name in names if name.startswith(section)] == [
             f"{section}.{each.name}" for each in fields(kind)]
     assert {name for name in names if "." not in name} == set(config.RunFile.model_fields) - {
-        "matrix", "corpus", "executor", "phase1", "phase2", "model", "shortcuts"}
+        "matrix", "cells", "corpus", "executor", "phase1", "objective", "phase2", "model", "shortcuts"}
     assert [key["name"] for key in listed if not key["meaning"]] == []
     assert "corpus 'jsonl'" in {key["of"] for key in listed}
 

@@ -272,6 +272,7 @@ class _Teller:
 
     def sweep(self, sweep: Sweep, term: Term) -> None:
         values = asdict(sweep)
+        self.parts.clear()
         self.parts |= term.measured()
         if not term.published:
             values |= {"objective_loss": values.pop("diversity_loss"), **self.parts}
