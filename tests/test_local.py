@@ -86,6 +86,17 @@ def test_a_process_that_is_killed_is_replaced_and_a_cell_that_kills_three_is_lef
     assert sum(event.kind == "run_finished" for event in heard) == 5
 
 
+def test_a_process_that_must_run_an_earlier_cell_first_is_at_its_own_again_after_that():
+    worker = object.__new__(processes._Worker)
+    worker.at = []
+    at = []
+    for kind, run_id in (("run_started", "later"), ("run_started", "earlier"), ("warning", "later"),
+                         ("run_finished", "earlier"), ("run_finished", "later")):
+        assert worker.hears(Event(kind=kind, run_id=run_id))
+        at.append(worker.at[-1:])
+    assert at == [["later"], ["earlier"], ["earlier"], ["later"], []]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_as_an_interrupt_does(tmp_path, name):

@@ -13,11 +13,13 @@ import pytest
 
 import cvfp_core as cvfp
 import made_grids
+from cvfp_core.deciding.watching import Watch
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.registry.kinds import StopRule
 from cvfp_core.running.execute import execute_cells
 from cvfp_core.running.run import prepare
 from cvfp_core.schema import store
+from cvfp_core.schema.cells import Event
 from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus
 
@@ -294,6 +296,29 @@ def test_a_live_run_tells_and_keeps_the_forecast_of_every_run_it_can_forecast(pl
     scored = json.loads(made_grids.in_process("forecast", place / "runs" / "live", "--score", "--json",
                                               folder=place).stdout)
     assert scored["score"]["count"] == len(kept)
+
+
+def test_a_live_forecast_of_a_run_that_goes_on_rests_on_all_of_its_epochs(place, cells, in_one_go):
+    whole = store.read_curves(place / "one")
+    run_id = in_one_go.filter(status="ok").sort("epochs")["run_id"][-1]
+    folder = store.create(place / "resumed")
+    (record,) = in_one_go.filter(run_id=run_id).to_dicts()
+    store.write_many(folder, store.read(place / "one").filter(pl.col("run_id") != run_id), whole)
+    store.begin(folder, record | {"status": "interrupted", "val_ppl": None})
+    told = [Event(kind="phase2_epoch", run_id=run_id, values=row) for row in whole.filter(run_id=run_id, phase=2).pivot(
+        "metric", index="step", values="value").rename({"step": "epoch"}).sort("epoch").to_dicts()]
+    made = {}
+    for begin in (Event(kind="run_started", run_id=run_id), Event(kind="run_resumed", run_id=run_id,
+                                                                  values={"phase": 2, "step": 5})):
+        watch = Watch(folder, cells)
+        watch(begin)
+        rest = told[5:6] if begin.kind == "run_resumed" else told[:6]
+        made[begin.kind] = [watch(event) for event in rest][-1].values
+        for event in told[:7]:
+            if begin.kind == "run_started":
+                store.go_on(folder, run_id, event.values)
+    assert "forecast" in made["run_started"]
+    assert made["run_resumed"] == made["run_started"]
 
 
 def test_controls_are_neither_ended_nor_waited_for():
