@@ -56,6 +56,7 @@ SET = {
     "phase1.learnin_rate=1": "unknown key 'phase1.learnin_rate'; did you mean 'learning_rate'?; known: batch_tokens, ",
     "shortcuts.row_block=true": "unknown key 'shortcuts.row_block'; did you mean 'row_blocks'?; known: blocked_rank, ",
     "shortcuts.chunked_head=1": "shortcuts.chunked_head must be true or false, not 1",
+    "shortcuts.checkpoint_seconds=-1": "shortcuts.checkpoint_seconds must be at least 0, not -1",
     "shortcuts.memory_gib=0": "shortcuts.memory_gib must be above 0, not 0",
     "phase2.epoch=1": "unknown key 'phase2.epoch'; did you mean 'epochs'?; known: batch_tokens, ",
     "varients=['x']": f"unknown key 'varients'; did you mean 'variants'?; known: {ALL_KEYS}",
@@ -320,8 +321,8 @@ def test_the_configuration_shown_is_a_whole_run_file_that_gives_the_same_runs(pl
     again = CliRunner().invoke(app, ["run", "mine.toml", "--show-config"])
     assert again.stdout == result.stdout
     assigned = [each for each in given if "=" in each]
-    plans = [running.plan(None, {"variants": ["1L_16d_1tok"], "samples": [4, 8]}, ["corpus.name=text", *assigned]),
-             running.plan("mine.toml")]
+    plans = [running.prepare(None, {"variants": ["1L_16d_1tok"], "samples": [4, 8]}, ["corpus.name=text", *assigned]),
+             running.prepare("mine.toml")]
     ids = [[cell.run_id for cell in plan.cells] for plan in plans]
     assert ids[0] == ids[1]
     assert len(ids[0]) == 2
@@ -334,7 +335,7 @@ def test_every_key_of_a_run_file_is_listed_with_its_meaning():
         assert [name for name in names if name.startswith(section)] == [
             f"{section}.{each.name}" for each in fields(kind)]
     assert {name for name in names if "." not in name} == set(config.RunFile.model_fields) - {
-        "matrix", "corpus", "executor", "phase1", "objective", "phase2", "model", "shortcuts"}
+        "matrix", "cells", "corpus", "executor", "phase1", "objective", "phase2", "model", "shortcuts"}
     assert [key["name"] for key in listed if not key["meaning"]] == []
     assert "corpus 'jsonl'" in {key["of"] for key in listed}
 

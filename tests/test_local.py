@@ -1,10 +1,19 @@
-"""How many processes the `local` executor starts when it is not told."""
+"""How many processes the `local` executor starts when it is not told, and what becomes of cells whose process dies."""
 
+import multiprocessing
+import os
+import signal
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
+import made_grids
+from cvfp_core.protocol.record import record
+from cvfp_core.schema import store
+from cvfp_core.schema.cells import Event
+from cvfp_core.schema.records import RunResult
 from cvfp_local import processes
 from made_runs import made_cell
 
@@ -35,3 +44,72 @@ def test_a_gpu_takes_as_many_as_fit_its_free_memory(monkeypatch, free, tokens, j
 
 def test_other_devices_take_one():
     assert processes.fitting_jobs(cells("mps", 1000)) == 1
+
+
+def test_the_smallest_cell_is_first_and_then_the_largest():
+    made = processes.in_order(cells("cpu", 30, 10, 50, 20, 40))
+    assert [cell.train_tokens for cell in made] == [10, 50, 40, 30, 20]
+
+
+def dying(cells, folder, emit):
+    """Executes cells: one costs its process every time, one the first time, and the others none."""
+    for cell in cells:
+        with store.lock(folder, cell.run_id):
+            if store.recorded(folder, cell.run_id):
+                continue
+            emit(Event(kind="run_started", run_id=cell.run_id))
+            first = not (folder / cell.run_id).exists()
+            (folder / cell.run_id).touch()
+            if cell.seed == 1 or (cell.seed == 2 and first):
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = RunResult(record=record(cell, 2, {"val_ppl": 9.0}))
+            store.write_record(folder, result.row())
+            emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and signals")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_is_killed_is_replaced_and_a_cell_that_kills_three_is_left_as_failed(tmp_path, monkeypatch):
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _way: fork)
+    monkeypatch.setattr(processes, "execute_cells", dying)
+    folder = store.create(tmp_path / "runs")
+    grid = [replace(made_cell(seed=seed), train_tokens=seed + 1) for seed in range(5)]
+    heard = []
+    processes.run(grid, folder, 2, heard.append)
+    found = store.read(folder)
+    assert dict(found.select("seed", "status").rows()) == {0: "ok", 1: "failed", 2: "ok", 3: "ok", 4: "ok"}
+    assert found.filter(seed=1)["reason"].to_list() == ["lost 3 processes, the last one: SIGKILL; out of memory?"]
+    said = [(event.run_id, event.values["text"]) for event in heard if event.kind == "warning"]
+    text = "its process died (SIGKILL; out of memory?); another one goes on with the cell"
+    assert sorted(said) == sorted([(grid[1].run_id, text), (grid[1].run_id, text), (grid[2].run_id, text)])
+    assert sum(event.kind == "run_finished" for event in heard) == 5
+
+
+def test_a_process_that_must_run_an_earlier_cell_first_is_at_its_own_again_after_that():
+    worker = object.__new__(processes._Worker)
+    worker.at = []
+    at = []
+    for kind, run_id in (("run_started", "later"), ("run_started", "earlier"), ("warning", "later"),
+                         ("run_finished", "earlier"), ("run_finished", "later")):
+        assert worker.hears(Event(kind=kind, run_id=run_id))
+        at.append(worker.at[-1:])
+    assert at == [["later"], ["earlier"], ["earlier"], ["later"], []]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)])
+def test_a_signal_ends_a_run_as_an_interrupt_does(tmp_path, name):
+    endless = ("--set", "phase1.max_iterations=1000000", "--set", "phase1.convergence_threshold=1e-9")
+    made_grids.corpus(tmp_path)
+    with made_grids.start("run", *made_grids.options(tmp_path, samples="50", short=endless), "--json",
+                          folder=tmp_path) as process:
+        for line in process.stdout:
+            if "phase1_iteration" in line:
+                break
+        process.send_signal(getattr(signal, name))
+        _, err = process.communicate(timeout=900)
+    assert process.returncode == 130
+    (line,) = err.splitlines()
+    assert line.startswith("cvfp: interrupted; 0 of 1 cells are finished and kept in ")
+    assert "go on with: cvfp " in line

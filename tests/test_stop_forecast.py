@@ -1,7 +1,11 @@
 """The stop rule `forecast`: what it ends, and the same records however a grid is shared out and interrupted."""
 
 import json
+import pickle
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 
 import polars as pl
@@ -9,11 +13,14 @@ import pytest
 
 import cvfp_core as cvfp
 import made_grids
+from cvfp_core.deciding.watching import Watch
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.registry.kinds import StopRule
 from cvfp_core.running.execute import execute_cells
-from cvfp_core.running.run import plan
+from cvfp_core.running.run import prepare
 from cvfp_core.schema import store
+from cvfp_core.schema.cells import Event
+from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus
 
 MACHINE = ("seconds_phase1", "seconds_phase2", "created", "peak_memory", "device")
@@ -34,7 +41,7 @@ def cells(place):
     """Two variants at four sizes and two seeds, the better variant first."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CVFP_CACHE", str(place / "cache"))
-        made = plan(None, {"name": "grid", "variants": list(VARIANTS), "samples": [10, 20, 30, 40], "seeds": [1, 2],
+        made = prepare(None, {"name": "grid", "variants": list(VARIANTS), "samples": [10, 20, 30, 40], "seeds": [1, 2],
                            "device": "cpu"}, [
             'corpus.name="text"', f"corpus.path={place / 'corpus.txt'}", "corpus.vocab_size=300", "corpus.embed_dim=16",
             *SHORT], stop_rules=["forecast"])
@@ -67,7 +74,7 @@ def test_cells_look_at_those_that_are_no_later_in_seed_size_and_variant(cells):
             assert other.num_samples <= cell.num_samples
             assert VARIANTS.index(other.variant.name) <= VARIANTS.index(cell.variant.name)
             assert set(other.earlier) < set(cell.earlier)
-    without = plan(None, {"samples": [4], "variants": [VARIANTS[0]], "device": "cpu"}, stop_rules=["stalled"]).cells
+    without = prepare(None, {"samples": [4], "variants": [VARIANTS[0]], "device": "cpu"}, stop_rules=["stalled"]).cells
     assert {cell.earlier for cell in without} == {()}
 
 
@@ -94,10 +101,9 @@ def test_what_was_ended_enters_no_fit_unless_it_is_asked_for(place, in_one_go):
     assert all("cut short" in " ".join(map(str, each.caveats)) for each in asked)
 
 
-@pytest.mark.parametrize("kill", [9, 30])
-def test_a_grid_that_is_killed_and_gone_on_with_gives_the_same_records(place, cells, in_one_go, kill):
-    folder = store.create(place / f"killed-{kill}")
-    left = [kill]
+def test_a_grid_that_is_interrupted_and_gone_on_with_gives_the_same_records(place, cells, in_one_go):
+    folder = store.create(place / "interrupted")
+    left = [9]
 
     def emit(event):
         left[0] -= event.kind == "phase2_epoch"
@@ -111,6 +117,88 @@ def test_a_grid_that_is_killed_and_gone_on_with_gives_the_same_records(place, ce
     execute_cells(cells[::-1], folder, silent)
     assert results(folder).equals(in_one_go)
     assert not list((folder / "running").iterdir())
+
+
+KILLED = """
+import os, pickle, signal, sys
+from pathlib import Path
+from cvfp_core.protocol.stopping import Stopper
+from cvfp_core.running.execute import execute_cells
+
+ask, (cells, run_id, epoch) = Stopper.epoch, pickle.loads(Path(sys.argv[1]).read_bytes())
+
+def killed(self):
+    underway = self.underway()
+    if underway.record["run_id"][0] == run_id and underway.curves.filter(phase=2)["step"].max() == epoch:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ask(self)
+
+Stopper.epoch = killed
+execute_cells(cells, Path(sys.argv[2]), lambda _: None)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_cell_that_is_killed_while_its_rule_is_asked_goes_on_to_the_same_records(place, cells, in_one_go):
+    """At the epoch after which the rule ends it: a checkpoint of that epoch would pass the question over."""
+    row = in_one_go.filter(pl.col("stopped_by") == "forecast").row(0, named=True)
+    run_id, epoch = row["run_id"], int(row["epochs"])
+    cells = [replace(cell, shortcuts=Shortcuts(checkpoint_seconds=0)) for cell in cells]
+    folder = store.create(place / "killed")
+    (place / "cells").write_bytes(pickle.dumps((cells, run_id, epoch)))
+    done = subprocess.run([sys.executable, "-c", KILLED, place / "cells", folder], check=False, timeout=900,
+                          env=made_grids.environment(place))
+    assert done.returncode == -9
+    assert noted(folder) == {run_id: [*range(1, epoch + 1)]}
+    resumed, after = [], []
+
+    def emit(event):
+        if event.kind == "run_resumed":
+            resumed.append((event.run_id, event.values["phase"], event.values["step"]))
+            after.append(noted(folder))
+
+    execute_cells(cells[::-1], folder, emit)
+    assert resumed == [(run_id, 2, epoch - 1)]
+    assert after == [{run_id: [*range(1, epoch)]}]
+    assert results(folder).equals(in_one_go)
+    assert [list((folder / name).iterdir()) for name in ("running", "checkpoints")] == [[], []]
+
+
+def noted(folder):
+    """The epochs noted of every run that has no record."""
+    records, curves = store.read_running(folder)
+    return {name: curves.filter(run_id=name, metric="val_ppl")["step"].to_list() for name in records["run_id"]}
+
+
+def test_who_waits_for_an_earlier_cell_runs_it_when_its_process_dies(place, cells, in_one_go):
+    earlier, later = [cell for cell in cells if (cell.num_samples, cell.seed) == (10, 1)]
+    assert later.earlier == (earlier.run_id,)
+    folder, asked, heard = store.create(place / "dies"), threading.Event(), []
+
+    def dies(_event):
+        asked.wait(timeout=300)
+        raise KeyboardInterrupt
+
+    def hear(event):
+        if event.kind in ("run_started", "run_finished"):
+            heard.append((event.kind, event.run_id))
+        if event.kind == "phase2_epoch":
+            asked.set()
+
+    def first():
+        with pytest.raises(KeyboardInterrupt):
+            execute_cells([earlier, later], folder, dies)
+
+    worker = threading.Thread(target=first)
+    worker.start()
+    while not list((folder / "locks").glob("*.leases")):
+        time.sleep(0.01)
+    execute_cells([earlier, later], folder, hear)
+    worker.join(timeout=300)
+    assert heard == [("run_started", later.run_id), ("run_started", earlier.run_id),
+                     ("run_finished", earlier.run_id), ("run_finished", later.run_id)]
+    both = in_one_go.filter(pl.col("run_id").is_in([earlier.run_id, later.run_id]))
+    assert results(folder).equals(both)
 
 
 def test_two_workers_that_begin_at_either_end_give_the_same_records(place, cells, in_one_go):
@@ -210,8 +298,31 @@ def test_a_live_run_tells_and_keeps_the_forecast_of_every_run_it_can_forecast(pl
     assert scored["score"]["count"] == len(kept)
 
 
+def test_a_live_forecast_of_a_run_that_goes_on_rests_on_all_of_its_epochs(place, cells, in_one_go):
+    whole = store.read_curves(place / "one")
+    run_id = in_one_go.filter(status="ok").sort("epochs")["run_id"][-1]
+    folder = store.create(place / "resumed")
+    (record,) = in_one_go.filter(run_id=run_id).to_dicts()
+    store.write_many(folder, store.read(place / "one").filter(pl.col("run_id") != run_id), whole)
+    store.begin(folder, record | {"status": "interrupted", "val_ppl": None})
+    told = [Event(kind="phase2_epoch", run_id=run_id, values=row) for row in whole.filter(run_id=run_id, phase=2).pivot(
+        "metric", index="step", values="value").rename({"step": "epoch"}).sort("epoch").to_dicts()]
+    made = {}
+    for begin in (Event(kind="run_started", run_id=run_id), Event(kind="run_resumed", run_id=run_id,
+                                                                  values={"phase": 2, "step": 5})):
+        watch = Watch(folder, cells)
+        watch(begin)
+        rest = told[5:6] if begin.kind == "run_resumed" else told[:6]
+        made[begin.kind] = [watch(event) for event in rest][-1].values
+        for event in told[:7]:
+            if begin.kind == "run_started":
+                store.go_on(folder, run_id, event.values)
+    assert "forecast" in made["run_started"]
+    assert made["run_resumed"] == made["run_started"]
+
+
 def test_controls_are_neither_ended_nor_waited_for():
-    made = plan(None, {"samples": [10, 20], "variants": [VARIANTS[0]], "controls": True, "device": "cpu"},
+    made = prepare(None, {"samples": [10, 20], "variants": [VARIANTS[0]], "controls": True, "device": "cpu"},
                 stop_rules=["forecast"]).cells
     controls = {cell.run_id for cell in made if cell.control}
     assert controls

@@ -70,8 +70,8 @@ def test_a_crash_leaves_the_record_that_was_there(folder, monkeypatch):
 
 
 def test_a_process_killed_while_it_writes_leaves_nothing_that_is_read(folder):
-    code = ("import os, pathlib, sys; from cvfp_core import store;"
-            "store._write(pathlib.Path(sys.argv[1]), lambda path: (path.write_text('{half'), os._exit(9)))")
+    code = ("import os, pathlib, sys; from cvfp_core.schema import atomic;"
+            "atomic.write(pathlib.Path(sys.argv[1]), lambda path: (path.write_text('{half'), os._exit(9)))")
     done = subprocess.run([sys.executable, "-c", code, str(folder / "records" / "run-1.json")], check=False)
     assert done.returncode == 9
     assert len(list((folder / "records").iterdir())) == 1

@@ -77,6 +77,14 @@ def describe_epoch(values: Mapping[str, Any]) -> str:
     return f"val PPL {values['val_ppl']:.1f}, ends at {short(values['forecast'])} {ends}"
 
 
+def describe_resumed(values: Mapping[str, Any]) -> str:
+    """Where a cell that was begun again goes on."""
+    if not values["step"]:
+        return "goes on from its checkpoint at the end of phase 1"
+    what = "iteration" if values["phase"] == 1 else "epoch"
+    return f"goes on from its checkpoint after {what} {values['step']} of phase {values['phase']}"
+
+
 class _Lines:
     """One plain line a phase, on stderr."""
 
@@ -94,6 +102,8 @@ class _Lines:
             self._say(f"{head}: {describe_phase(event.values)}")
         elif event.kind == "run_finished" and event.values["status"] != "ok":
             self._say(f"{head}: {event.values['status']}: {event.values['reason']}")
+        elif event.kind == "run_resumed":
+            self._say(f"{head}: {describe_resumed(event.values)}")
         elif event.kind == "warning":
             self._say(f"{head}: warning: {event.values['text']}")
 
@@ -145,6 +155,9 @@ class _Live:
                 0.5 + 0.5 * float(values["epoch"] or 0) / cell.settings.phase2.epochs,
                 f"phase 2  epoch {values['epoch']}  {describe_epoch(values)}",
             )
+        elif event.kind == "run_resumed":
+            what = f"{cell.title} n={cell.num_samples}: {describe_resumed(values)}"
+            self.console.print(Text(what, style="dim"))
         elif event.kind == "warning":
             self.console.print(Text(f"{cell.title} n={cell.num_samples}: {values['text']}", style="yellow"))
         elif event.kind == "run_finished":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import completing
+from cvfp_core.cli.signals import ending_as_interrupted
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,10 +111,11 @@ def run(
         _warn(prepared.warnings)
         print_costs(prepared.cells, prepared.registry, prepared.corpus, json_=json_)
         return
-    outcome = running.run(
-        run_file, overrides, assignments, out=out, jobs=jobs, stop_rules=stop_rule or (),
-        progress=partial(_shown, json_=json_), command=["cvfp", *sys.argv[1:]],
-    )
+    with ending_as_interrupted():
+        outcome = running.run(
+            run_file, overrides, assignments, out=out, jobs=jobs, stop_rules=stop_rule or (),
+            progress=partial(_shown, json_=json_), command=["cvfp", *sys.argv[1:]],
+        )
     if not json_:
         from cvfp_core.cli.asked import next_step, show
         from cvfp_core.results.runs import overview

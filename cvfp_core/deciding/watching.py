@@ -40,6 +40,8 @@ class Watch:
         values: dict[str, Any] = dict(event.values)
         if event.kind == "run_started":
             self.epochs.pop(event.run_id, None)
+        elif event.kind == "run_resumed" and values["phase"] == 2:
+            self.epochs[event.run_id] = self._noted(event.run_id, values["step"])
         elif event.kind == "run_finished" and values["status"] == "ok":
             self.finished += _courses(*store.read_run(self.folder, event.run_id))
         elif event.kind == "phase2_epoch" and isfinite(values["val_ppl"]):
@@ -49,6 +51,13 @@ class Watch:
                 return replace(event, values=values | {"forecast": made.value, "forecast_low": made.low,
                                                        "forecast_high": made.high})
         return event
+
+    def _noted(self, run_id: str, last: int) -> list[tuple[int, float, float]]:
+        """What the store has of the epochs of a run that goes on, up to the one it goes on from."""
+        _, curves = store.read_running(self.folder)
+        epochs = curves.filter(pl.col("run_id") == run_id, pl.col("step") <= last).pivot(
+            "metric", index="step", values="value").sort("step")
+        return epochs.select("step", "val_ppl", "train_ppl").rows() if epochs.height else []
 
     def _forecast(self, run_id: str) -> FinalForecast | None:
         cell = self.cells[run_id]

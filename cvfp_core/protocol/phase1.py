@@ -56,6 +56,8 @@ def learn_contexts(
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Sweep], None],
     stop: Callable[[Sweep], str | None] = lambda _sweep: None,
+    resume: Callable[[torch.optim.Optimizer | None], Sweep | None] = lambda _optimizer: None,
+    keep: Callable[[Sweep, torch.optim.Optimizer | None], None] = lambda _sweep, _optimizer: None,
     shortcuts: Shortcuts,
     term: Term | None = None,
 ) -> Phase1Result:
@@ -64,7 +66,9 @@ def learn_contexts(
     windows: (N, T) on the model's device. contexts: (N, context_dim), overwritten: first with the initial contexts,
     drawn from `noise`, then by every sweep. report hears of every iteration from the second on; the first one only
     draws the initial contexts. stop is asked after it, unless Phase 1 has converged; it returns why to end, or None.
-    term: of the objective; by default the published one. Raises Diverged when a loss is not finite.
+    term: of the objective; by default the published one. resume puts back the contexts, generators and optimizer of an
+    earlier iteration and returns it, or None; keep is told where a later one ended. Raises Diverged when a loss is not
+    finite.
     """
     trained = settings.mode == "trained"
     term = term or Term()
@@ -75,10 +79,12 @@ def learn_contexts(
     take = _in_blocks if shortcuts.row_blocks else _at_once
     num_batches = -(-num_tokens // settings.batch_tokens)
     spare = contexts.new_empty(min(settings.batch_tokens, num_tokens), contexts.shape[1])
-    noise.fill(contexts, INITIAL_SCALE)
-    sweep = Sweep(iteration=1, convergence_rate=0.0, loss=0.0, cvfp_loss=0.0, diversity_loss=0.0)
+    resumed = resume(optimizer)
+    if resumed is None:
+        noise.fill(contexts, INITIAL_SCALE)
+    sweep = resumed or Sweep(iteration=1, convergence_rate=0.0, loss=0.0, cvfp_loss=0.0, diversity_loss=0.0)
 
-    for iteration in range(2, settings.max_iterations + 1):
+    for iteration in range(sweep.iteration + 1, settings.max_iterations + 1):
         totals = torch.zeros(3, dtype=exact(windows.device), device=windows.device)
         before = contexts[-1].clone()  # the shift is circular
         with share():
@@ -109,6 +115,7 @@ def learn_contexts(
         reason = stop(sweep)
         if reason is not None:
             return Phase1Result(contexts=contexts, last=sweep, censored=True, stopped=reason)
+        keep(sweep, optimizer)
     return Phase1Result(contexts=contexts, last=sweep, censored=True)
 
 

@@ -42,6 +42,18 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where Phase 2 stands after an epoch, beside weights and optimizer."""
+
+    epoch: int
+    best: Epoch
+    best_loss: float
+    """Validation loss of the best epoch."""
+    since_best: int
+    """Epochs since then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase2Result:
     """The best epoch by validation loss, and how many were trained."""
 
@@ -60,21 +72,28 @@ def learn_tokens(
     *,
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Epoch], None],
+    resume: Callable[[torch.optim.Optimizer], Standing | None] = lambda _optimizer: None,
+    keep: Callable[[Standing, torch.optim.Optimizer], None] = lambda _standing, _optimizer: None,
     shortcuts: Shortcuts,
     stop: Callable[[], str | None] = lambda: None,
 ) -> Phase2Result:
     """Trains the model's Phase-2 parameters against the frozen head.
 
     Stops after `patience` epochs without a lower validation loss, or where `stop` says why after an epoch. Raises
-    Diverged when a loss is not finite, and when a perplexity of the best epoch is not.
+    Diverged when a loss is not finite, and when a perplexity of the best epoch is not. resume puts back the optimizer
+    after an earlier epoch and returns where that ended, or None; keep is told where a later one did that was not the
+    last.
     """
     parameters = list(model.phase2_parameters())
     optimizer = adam(parameters, settings.learning_rate, shortcuts)
     share = sharing(model, val.windows, allowed=shortcuts.token_parts)
     best: Epoch | None = None
     best_loss, since_best = math.inf, 0
-    epoch, stopped = 0, None
-    for epoch in range(1, settings.epochs + 1):
+    epoch, done, stopped = 0, 0, None
+    if (standing := resume(optimizer)) is not None:
+        epoch = done = standing.epoch
+        best, best_loss, since_best = standing.best, standing.best_loss, standing.since_best
+    for epoch in range(done + 1, settings.epochs + 1):
         train_loss = _train_epoch(model, train, head, optimizer, parameters, settings, autocast)
         if not math.isfinite(train_loss):
             raise Diverged(f"phase 2 training loss is {train_loss} at epoch {epoch}")
@@ -83,22 +102,24 @@ def learn_tokens(
         if not math.isfinite(val_loss):
             raise Diverged(f"phase 2 validation loss is {val_loss} at epoch {epoch}")
         improved = val_loss < best_loss
-        done = Epoch(
+        measured = Epoch(
             epoch=epoch,
             train_ppl=perplexity(train_loss),
             val_ppl=perplexity(val_loss),
             val_acc=accuracy,
             improved=improved,
         )
-        report(done)
+        report(measured)
         if improved:
-            best, best_loss, since_best = done, val_loss, 0
+            best, best_loss, since_best = measured, val_loss, 0
         else:
             since_best += 1
             if since_best >= settings.patience:
                 break
         if epoch < settings.epochs and (stopped := stop()) is not None:
             break
+        assert best is not None
+        keep(Standing(epoch=epoch, best=best, best_loss=best_loss, since_best=since_best), optimizer)
     assert best is not None  # the first epoch improves on infinity
     for name, value in (("training", best.train_ppl), ("validation", best.val_ppl)):
         if not math.isfinite(value):

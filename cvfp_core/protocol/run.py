@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cvfp_core.protocol import device as devices
+from cvfp_core.protocol.checkpoint import Checkpoint, Training
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import Diverged, Measures, TwoPhaseModel, parameter_count, sharing, token_windows
@@ -37,6 +38,7 @@ _WARM = 3  # iteration whose time is looked at: the second one loads code and wa
 def run_cell(
     cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = (),
     declared: Mapping[str, Quantity] | None = None, term: Term | None = None, earlier: Earlier | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> RunResult:
     """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
 
@@ -45,12 +47,12 @@ def run_cell(
 
     emit hears of every iteration, epoch and phase. declared: what plugins declare; a model's `metrics` are kept if they
     are of these. term: of the cell's objective; by default the published one. earlier: records and curves of the cells
-    before it, which rules of Phase 2 compare it with. Same cell, same thread count: same metrics, bit for bit, on a
-    CPU.
+    before it, which rules of Phase 2 compare it with. checkpoint: what it goes on from, if it holds anything, and keeps
+    on the way. Same cell, same thread count: same metrics, bit for bit, on a CPU.
     """
     with fast_products(cell.shortcuts.fast_products):
         return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {}, term or Term(),
-                    earlier or _nothing)
+                    earlier or _nothing, checkpoint)
 
 
 Earlier = Callable[[], tuple[pl.DataFrame, pl.DataFrame]]
@@ -62,7 +64,7 @@ def _nothing() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _run(
     cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule],
-    declared: Mapping[str, Quantity], term: Term, earlier: Earlier,
+    declared: Mapping[str, Quantity], term: Term, earlier: Earlier, checkpoint: Checkpoint | None,
 ) -> RunResult:
     device = torch.device(cell.device)
     devices.reset_peak_memory(device)
@@ -103,33 +105,42 @@ def _run(
         layers = variant.num_layers if two_phase else 0
         train = _stream(train_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
         val = _stream(val_tokens, cell, corpus.vocab_size, layers, empty=mode == "zero-context")
-        if mode in ("trained", "untrained"):
-            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stopper, term)
+        training = Training(checkpoint, model, weights, train, val, stopper, tell.curves, tell.parts)
+        if training.phase:
+            tell.resumed(training.phase, training.step)
+        measured: dict[str, Any] = {}
+        metrics |= training.metrics
+        own |= tell.parts if training.phase == 2 else {}
+        started -= training.seconds(1)
+        if mode in ("trained", "untrained") and training.phase < 2:
+            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stopper, term, training)
             metrics |= measured
-            own = dict(tell.parts)
+            own |= tell.parts
             if stopped is not None:
                 metrics["seconds_phase1"] = time.perf_counter() - started
                 metrics["flops"] = run_flops(params_context, params_phase2, 0, len(train_tokens), len(val_tokens),
                                              metrics["phase1_iterations"], 0, trained=mode == "trained")
                 tell.phase(1, metrics)
                 raise Stopped(stopped)
-        if two_phase:
-            metrics["seconds_phase1"] = time.perf_counter() - started
-            tell.phase(1, metrics)
-        started = time.perf_counter()
-        asking = 0.0
+        if training.phase < 2:
+            if two_phase:
+                measured["seconds_phase1"] = metrics["seconds_phase1"] = time.perf_counter() - started
+                tell.phase(1, metrics)
+            training.end_contexts(measured)
+        started = time.perf_counter() - training.seconds(2)
 
         def stop() -> str | None:
             """Why to stop; what asking takes, which may be a wait for earlier cells, is no part of the run's time."""
-            nonlocal asking
+            nonlocal started
             began = time.perf_counter()
             reason = stopper.epoch()
-            asking += time.perf_counter() - began
+            asking = time.perf_counter() - began
+            started, training.began = started + asking, training.began + asking
             return reason
 
         outcome = learn_tokens(
             model, train, val, head, settings.phase2, autocast=autocast, report=tell.epoch, shortcuts=shortcuts,
-            stop=stop,
+            stop=stop, resume=training.resume_tokens, keep=training.keep_tokens,
         )
         metrics |= {
             "epochs": outcome.epochs,
@@ -139,7 +150,7 @@ def _run(
             "train_ppl": outcome.best.train_ppl,
             "val_ppl": outcome.best.val_ppl,
             "val_acc": outcome.best.val_acc,
-            "seconds_phase2": time.perf_counter() - started - asking,
+            "seconds_phase2": time.perf_counter() - started,
         }
         metrics["flops"] = run_flops(
             params_context, params_phase2, corpus.vocab_size * corpus.embed_dim, len(train_tokens), len(val_tokens),
@@ -197,6 +208,7 @@ def _phase1(
     tell: _Teller,
     stopper: Stopper,
     term: Term,
+    training: Training,
 ) -> tuple[dict[str, Any], str | None]:
     """Fills the layers of both streams. Returns the record columns Phase 1 measured, and why it was stopped, if so."""
     settings, shortcuts, width = cell.settings.phase1, cell.shortcuts, cell.variant.context_dim
@@ -224,6 +236,8 @@ def _phase1(
         result = learn_contexts(
             model, train.windows, train.layers[-1], settings, noise=noise, autocast=autocast,
             report=lambda sweep: tell.sweep(sweep, term), stop=lambda sweep: stopper.iteration(sweep, rank_now),
+            resume=lambda optimizer: training.resume_contexts(optimizer, noise),
+            keep=lambda sweep, optimizer: training.keep_contexts(sweep, optimizer, noise),
             shortcuts=shortcuts, term=term,
         )
     if not validate():
@@ -257,7 +271,9 @@ class _Teller:
         """Of the objective's loss in the last iteration, by column."""
 
     def sweep(self, sweep: Sweep, term: Term) -> None:
-        values, self.parts = asdict(sweep), term.measured()
+        values = asdict(sweep)
+        self.parts.clear()
+        self.parts |= term.measured()
         if not term.published:
             values |= {"objective_loss": values.pop("diversity_loss"), **self.parts}
         seconds = self._step(1, sweep.iteration, "phase1_iteration", values)
@@ -271,6 +287,9 @@ class _Teller:
     def phase(self, phase: int, metrics: dict[str, Any]) -> None:
         self._emit("phase_finished", {"phase": phase, **metrics})
         self.since = time.perf_counter()
+
+    def resumed(self, phase: int, step: int) -> None:
+        self._emit("run_resumed", {"phase": phase, "step": step})
 
     def warn(self, text: str) -> None:
         self._emit("warning", {"text": text})

@@ -8,8 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
-from rich.console import Console
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.table import Column, Table
 from rich.text import Text
 
 from cvfp_core.reporting.numbers import cell
@@ -18,14 +21,73 @@ Block = Table | Text
 T = TypeVar("T")
 WIDE = 10_000
 """Columns that no table needs."""
+GAP = 2
+"""Blanks between the columns of a table."""
 
 
-def table(headings: Sequence[tuple[str, str]], *, gap: int = 2, title: Text | None = None) -> Table:
+def table(headings: Sequence[tuple[str, str]], *, gap: int = GAP, title: Text | None = None) -> Table:
     """A table without lines; headings are (text, `l` or `r`). gap: blanks between columns."""
-    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), title=title, title_justify="left")
+    made = _Lineless(box=None, pad_edge=False, padding=(0, gap, 0, 0), title=title, title_justify="left")
     for index, (text, side) in enumerate(headings):
         made.add_column(Text(text), justify="right" if side == "r" else "left", header_style="bold",
                         overflow="fold", no_wrap=index == 0)
+    return made
+
+
+class _Lineless(Table):
+    """A table of `table`; where it fits, its lines are put together here.
+
+    rich looks for places to break in every cell, which takes a millisecond a line; what is printed is the same.
+    """
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        _, widths = self._texts()
+        room = sum(widths) + self.padding[1] * (len(widths) - 1)
+        fits = all(widths) and room <= options.max_width
+        return Measurement(room, room) if fits else super().__rich_measure__(console, options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns, widths = self._texts()
+        gap = self.padding[1]
+        room = sum(widths) + gap * (len(widths) - 1)
+        if not all(widths) or room > options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        if self.title:
+            yield from console.render(self.title, options.update(width=room, justify=self.title_justify))
+        for row in zip(*columns, strict=True):
+            line = ""
+            for text, width, column in zip(row, widths, self.columns, strict=True):
+                right = column.justify == "right"
+                shown = text[: len(str(text).rstrip())] if right else text
+                blank = " " * (width - cell_len(str(shown)))
+                line += blank if right else ""
+                if isinstance(shown, Text):
+                    yield Segment(line)
+                    yield from Text.assemble(shown).render(console)
+                    line = ""
+                else:
+                    line += shown
+                line += " " * gap if right else blank + " " * gap
+            yield Segment(f"{line[: len(line) - gap]}\n")
+
+
+    def _texts(self) -> tuple[list[list[Text | str]], list[int]]:
+        """Headings and cells by column, and the width each needs; 0: it has to be laid out by rich."""
+        columns = [_texts(column) for column in self.columns]
+        widths = [0 if any("\n" in str(text) or "\t" in str(text) for text in texts) else
+                  max(cell_len(str(text)) for text in texts) for texts in columns]
+        return columns, widths
+
+
+def _texts(column: Column) -> list[Text | str]:
+    """The heading and the cells of a column; one without a style is a str."""
+    made: list[Text | str] = [Text(str(column.header), style="bold")]
+    for each in column.cells:
+        if isinstance(each, Text):
+            made.append(each if each.spans or each.style else each.plain)
+        else:
+            made.append(Text.from_markup(str(each)) if "[" in str(each) or ":" in str(each) else str(each))
     return made
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +21,7 @@ from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
-from cvfp_core.results.printed import WIDE, Block, Printed, table, width
+from cvfp_core.results.printed import GAP, WIDE, Block, Printed, table, width
 from cvfp_core.schema import expressions, series
 from cvfp_core.schema.found import Take
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
@@ -193,7 +195,7 @@ class Overview(Printed):
             yield Text(f"† cut short: {QUANTITIES['phase2_censored'].meaning}", style="dim")
         for row in records.filter(pl.col("status") != "ok").to_dicts():
             name = series.label([row["variant"] or row["experiment"]], None)
-            control = "" if row["phase1_mode"] in (None, "trained") else f", {row['phase1_mode']}"
+            control = f", {mode}" if (mode := series.control_of(row)) else ""
             size = "" if row["num_samples"] is None else f" n={row['num_samples']:.0f}"
             yield Text(f"{name}{control}{size}: {row['status']}: {row['reason']}", style="red")
         if fits:
@@ -220,21 +222,25 @@ def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = Non
 
 def _runs(group: pl.DataFrame, several: bool, room: int, registry: Registry) -> Iterator[Block]:
     """The runs of a series: as the protocol's where they are of it, else the columns there are, as many as fit."""
-    name = ": ".join(str(each) for each in (group["experiment"][0] if several or group["variant"][0] is None else None,
-                                            group["variant"][0]) if each is not None)
-    what = _what(group)
+    first = group.row(0, named=True)
+    name = ": ".join(str(each) for each in (first["experiment"] if several or first["variant"] is None else None,
+                                            first["variant"]) if each is not None)
+    what = _what(first)
     title = Text.assemble((name, "bold"), (f"  {what}" if what else "", "italic"))
-    if group["num_samples"].is_not_null().any():
-        yield _of_protocol(group, title)
+    if group["num_samples"].null_count() < group.height:
+        shown = _of_protocol(group, title)
+        yield shown if width(shown) <= room else _of_protocol(group, title, gap=1)
         return
     names = _measured(group, registry)
-    shown = _of_columns(group, names, title, registry)
-    for count in range(len(names) - 1, 0, -1):
-        if width(shown) <= room:
-            break
-        shown = _of_columns(group, names[:count], title, registry)
-    yield shown
-    if left := names[len(shown.columns):]:
+    columns = _columns(group, names, registry)
+    ends = accumulate(max(map(cell_len, (name, *cells))) + GAP for name, cells in columns.items())
+    count = max(1, sum(end - GAP <= room for end in ends))
+    types = group.schema
+    made = table([(name, "l" if types[name] == pl.String else "r") for name in names[:count]], title=title)
+    for row in zip(*(columns[name] for name in names[:count]), strict=True):
+        made.add_row(*map(Text, row))
+    yield made
+    if left := names[count:]:
         yield Text(f"no room for {', '.join(left)}; --json has all", style="dim")
 
 
@@ -246,18 +252,24 @@ def _measured(records: pl.DataFrame, registry: Registry) -> list[str]:
     derived = set(records["derived"]) if "derived" in records.columns else {None}
     known = {name.partition(" = ")[0] for text in derived if text and len(derived) == 1 for name in text.split("; ")}
     known |= {"content", *(_IN_VARIANT if records["variant"].is_not_null().all() else ())}
-    names = [name for name in records.columns if records[name].is_not_null().any() and name not in known
+    names = [name for name in records.columns if records[name].null_count() < records.height and name not in known
              and registry.quantity(name).kind not in ("identity", "provenance")]
-    names = [name for i, name in enumerate(names) if not any(records[name].equals(records[one]) for one in names[:i])]
-    return sorted(names, key=lambda name: (name not in SCHEMA, records.schema[name] == pl.String))
+    types = records.schema
+    first: dict[tuple[bool, tuple[Any, ...]], str] = {}
+    for name in names:
+        first.setdefault((types[name] == pl.Boolean, tuple(map(_comparable, records[name]))), name)
+    return sorted(first.values(), key=lambda name: (name not in SCHEMA, types[name] == pl.String))
 
 
-def _of_columns(group: pl.DataFrame, names: Sequence[str], title: Text, registry: Registry) -> Table:
-    made = table([(name, "l" if group.schema[name] == pl.String else "r") for name in names], title=title)
-    known = [registry.quantity(name) for name in names]
-    for row in group.to_dicts():
-        made.add_row(*(Text(_number(each, row[each.name]) + ("†" if _cut_short(row, each) else "")) for each in known))
-    return made
+def _comparable(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | None) else repr(value)
+
+
+def _columns(group: pl.DataFrame, names: Sequence[str], registry: Registry) -> dict[str, list[str]]:
+    """The cells of the columns, by name."""
+    rows = group.to_dicts()
+    return {each.name: [_number(each, row[each.name]) + ("†" if _cut_short(row, each) else "") for row in rows]
+            for each in map(registry.quantity, names)}
 
 
 def _cut_short(row: Mapping[str, Any], quantity: Quantity) -> bool:
@@ -272,26 +284,27 @@ def _number(quantity: Quantity, value: Any) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else short(value)
 
 
-def _what(group: pl.DataFrame) -> str:
-    """What is to be known of the Phase 1 of a series that did not train one; empty for one that did."""
-    if group["phases"][0] == 1:
+def _what(record: Mapping[str, Any]) -> str:
+    """What is to be known of the Phase 1 of a series, given one of its runs; empty where it was trained."""
+    if record["phases"] == 1:
         return "one phase: no contexts"
-    control = series.control(group)[0]
+    control = series.control_of(record)
     return f"control: {control}" if control else ""
 
 
-def _of_protocol(group: pl.DataFrame, title: Text) -> Table:
-    seeds = group["seed"].n_unique() > 1
-    contexts = group["phases"][0] != 1 and series.control(group)[0] != "zero-context"
+def _of_protocol(group: pl.DataFrame, title: Text, *, gap: int = GAP) -> Table:
+    rows = group.to_dicts()
+    seeds = len({row["seed"] for row in rows}) > 1
+    contexts = rows[0]["phases"] != 1 and series.control_of(rows[0]) != "zero-context"
     headings = ["samples", "tokens", *(["seed"] if seeds else []),
                 *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
-    made = table([(heading, "r") for heading in headings], title=title)
-    cut = bool(group["phase2_censored"].any())
+    made = table([(heading, "r") for heading in headings], title=title, gap=gap)
+    cut = any(row["phase2_censored"] for row in rows)
 
     def mark(row: Mapping[str, Any]) -> str:
         return "†" if row["phase2_censored"] else " " if cut else ""
 
-    for row in group.to_dicts():
+    for row in rows:
         made.add_row(
             _form(row["num_samples"], ",.0f"),
             _form(row["train_tokens"], ",.0f"),

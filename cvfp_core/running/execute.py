@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,8 +19,9 @@ from cvfp_core.registry import Registry, culprits
 from cvfp_core.registry.kinds import MCDL, Corpus, Objective, Quantity, VariantFamily
 from cvfp_core.running.corpora import load_corpus
 from cvfp_core.running.objectives import term
-from cvfp_core.schema import store
+from cvfp_core.schema import leases, store
 from cvfp_core.schema.cells import Cell, Emit, Event
+from cvfp_core.schema.leases import RunLock, Taken
 from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, frame
 
 
@@ -31,39 +35,56 @@ def execute_cells(cells: Sequence[Cell], folder: Path, emit: Emit) -> None:
     registry = registries.installed()
     corpora: dict[str, Corpus] = {}
     by_id = {cell.run_id: cell for cell in cells}
+    locks: dict[str, RunLock] = {}
     ended: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
+    told = False
 
-    def execute(cell: Cell) -> None:
-        if not store.recorded(folder, cell.run_id):
-            _execute(cell, folder, registry, corpora, emit, lambda: earlier(cell))
+    def attempt(cell: Cell) -> bool:
+        """Runs the cell if it has no record. False: another process is at it."""
+        nonlocal told
+        if store.recorded(folder, cell.run_id):
+            return True
+        lock = locks.setdefault(cell.run_id, store.lock(folder, cell.run_id))
+        try:
+            with lock.acquire(timeout=0):
+                if not store.recorded(folder, cell.run_id):
+                    _execute(cell, folder, registry, corpora, emit, lock, lambda: earlier(cell))
+            return True
+        except Timeout:
+            if lock.unlocked and not told:
+                told = True
+                emit(Event(kind="warning", run_id=cell.run_id, values={"text": (
+                    f"locks of files in '{folder}' do not hold between {platform.node()} and {lock.unlocked}; "
+                    f"cells of a host that dies are begun again after {leases.STALE:.0f} s")}))
+        except Taken as error:
+            emit(Event(kind="warning", run_id=cell.run_id, values={"text": str(error)}))
+        return False
 
     def earlier(cell: Cell) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Records and curves of the cells before it, when all are there. Of two cells one waits: the later."""
         for run_id in cell.earlier:
             if run_id not in ended:
-                if not store.recorded(folder, run_id):
-                    if run_id not in by_id:
-                        raise CvfpError(f"{cell.run_id} is compared with {run_id}, which has no record and is none of "
-                                        "the cells given; an executor gives every worker all cells")
-                    with store.lock(folder, run_id):
-                        execute(by_id[run_id])  # who held it died with it, or has just finished it
+                if run_id not in by_id and not store.recorded(folder, run_id):
+                    raise CvfpError(f"{cell.run_id} is compared with {run_id}, which has no record and is none of "
+                                    "the cells given; an executor gives every worker all cells")
+                while not store.recorded(folder, run_id) and not attempt(by_id[run_id]):
+                    _pause(1)
                 ended[run_id] = store.read_run(folder, run_id)
         found = [ended[run_id] for run_id in cell.earlier]
         return (pl.concat([frame([]), *(records for records, _ in found)], how="diagonal_relaxed"),
                 pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(curves for _, curves in found)]))
 
     waiting = _in_order(cells)
-    for timeout in (0, -1):  # first what is free, then what others hold: it may have died with them
-        held = []
-        for cell in waiting:
-            if store.recorded(folder, cell.run_id):
-                continue
-            try:
-                with store.lock(folder, cell.run_id).acquire(timeout=timeout):
-                    execute(cell)
-            except Timeout:
-                held.append(cell)
+    while waiting:  # what is free, and again and again what others are at: they may die
+        held = [cell for cell in waiting if not attempt(cell)]
+        if len(held) == len(waiting):
+            _pause(len(held))
         waiting = held
+
+
+def _pause(held: int) -> None:
+    """Waits before so many cells that others are at are looked at again."""
+    time.sleep(min(5.0, 0.1 + 0.01 * held))
 
 
 def _in_order(cells: Sequence[Cell]) -> list[Cell]:
@@ -71,12 +92,22 @@ def _in_order(cells: Sequence[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: len(cell.earlier))
 
 
-def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit,
+def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Corpus], emit: Emit, lock: RunLock,
              earlier: Callable[[], tuple[pl.DataFrame, pl.DataFrame]]) -> None:
+    from cvfp_core.protocol.checkpoint import Checkpoint
     from cvfp_core.protocol.record import corpus_columns, record
     from cvfp_core.protocol.run import run_cell
 
+    begun = out_of_memory = False
+    columns: dict[str, object] = {}
+
     def tell(event: Event) -> None:
+        nonlocal begun
+        lock.check()
+        if not begun and event.kind != "warning":
+            begun = True
+            resumed = event.kind == "run_resumed" and event.values["phase"] == 2
+            store.begin(folder, columns, int(str(event.values["step"])) if resumed else 0)
         emit(event)
         if event.kind == "phase_finished":
             values = dict(event.values)
@@ -92,32 +123,50 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     observe("cvfp_run_started")
     corpus = None
     family = registry.items(VariantFamily).get(cell.variant.family)
+    home = registry.owner(VariantFamily, family.name).home if family else None
+    objective = cell.settings.phase1.objective
+    known = objective != MCDL.name and objective in registry.items(Objective)
+    objective_home = registry.owner(Objective, objective).home if known else None
+    checkpoint = Checkpoint(store.checkpoints(folder, cell.run_id), cell, home, objective_home)
     try:
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
         phases = family.phases if family else None
-        store.begin(folder, asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going")))
+        columns = asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going"))
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
-                          registry.items(Quantity), term(cell, registry), earlier)
-    except (BrokenPipeError, *culprits.PASSING):
+                          registry.items(Quantity), term(cell, registry), earlier, checkpoint)
+    except (BrokenPipeError, Taken, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
+        out_of_memory = culprits.out_of_memory(error)
         result = RunResult(record=record(
             cell, family.phases if family else None, corpus_columns(cell, corpus) if corpus else {}, "failed",
             reason(cell, registry, error)))
     if family is not None:
-        home = registry.owner(VariantFamily, family.name).home
         result = replace(result, record=replace(result.record, family_source=home))
-    if result.record.objective not in (None, MCDL.name) and result.record.objective in registry.items(Objective):
-        home = registry.owner(Objective, result.record.objective).home
-        result = replace(result, record=replace(result.record, objective_source=home))
+    if result.record.objective is not None:
+        result = replace(result, record=replace(result.record, objective_source=objective_home))
     try:
+        lock.renew()
         store.write(folder, result)
     except OSError as error:
         raise CvfpError(f"cannot write the record of {cell.run_id} to '{folder}': {error.strerror or error}; run the "
                         "same command again when that is mended") from error
+    if not out_of_memory:  # what failed for want of memory goes on when there is more
+        checkpoint.remove()
     observe("cvfp_run_finished", record=result.row())
     emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
+
+
+def give_up(cell: Cell, folder: Path, emit: Emit, why: str) -> None:
+    """Stores a cell as failed that cost an executor too many processes, unless another one runs or has finished it."""
+    from cvfp_core.protocol.record import record
+
+    with suppress(Timeout), store.lock(folder, cell.run_id).acquire(timeout=0):
+        if not store.recorded(folder, cell.run_id):
+            result = RunResult(record=record(cell, None, {}, "failed", why))
+            store.write(folder, result)
+            emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
 
 
 def _corpus(cell: Cell, registry: Registry, corpora: dict[str, Corpus]) -> Corpus:

@@ -93,6 +93,7 @@ def run(
     store.write_manifest(folder, _manifest(prepared, command, jobs))
     for cell in pending:
         store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
+    store.clear_checkpoints(folder)
     executor = prepared.executor
     with progress(prepared, pending) as emit:
         if pending:

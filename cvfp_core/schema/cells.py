@@ -97,7 +97,8 @@ class Event:
     """One thing that happened in a run; picklable, flat, ready for JSON."""
 
     kind: Literal[
-        "run_started", "phase1_iteration", "phase2_epoch", "phase_finished", "run_finished", "run_skipped", "warning"
+        "run_started", "run_resumed", "phase1_iteration", "phase2_epoch", "phase_finished", "run_finished",
+        "run_skipped", "warning"
     ]
     run_id: str
     values: Mapping[str, Scalar | None] = field(default_factory=dict)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
 
 import polars as pl
 
@@ -30,6 +32,12 @@ def control(records: pl.DataFrame) -> pl.Series:
     )["control"]
 
 
+def control_of(record: Mapping[str, Any]) -> str | None:
+    """Which control one record is of, by the rule of `control`."""
+    mode = record.get("phase1_mode")
+    return None if mode in (None, "trained") else str(mode)
+
+
 def without_controls(records: pl.DataFrame) -> pl.DataFrame:
     """The records without those of controls; all of them if there is nothing else."""
     studied = records.filter(control(records).is_null())
@@ -55,11 +63,13 @@ def labels(records: pl.DataFrame, by: Sequence[str] = SERIES) -> pl.Series:
 
 def series(records: pl.DataFrame) -> list[pl.DataFrame]:
     """The records of each (experiment, variant) and control, by training tokens, then seed; what alpha is fitted to."""
-    told = records.with_columns(control(records).alias("_control"))
-    return [
-        group.drop("_control").sort("train_tokens", "seed", nulls_last=True)
-        for _, group in told.group_by(*SERIES, "_control", maintain_order=True)
-    ]
+    named = records.with_columns(control(records).alias("_control"), _row=pl.int_range(pl.len()))
+    first = pl.col("_row").min().over(*SERIES, "_control")
+    ordered = named.with_columns(first.alias("_first")).sort("_first", "train_tokens", "seed", nulls_last=True,
+                                                             maintain_order=True)
+    sizes = ordered["_first"].rle().struct.field("len").to_list()
+    ordered = ordered.drop("_control", "_row", "_first")
+    return [ordered.slice(end - size, size) for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
 
 def distinct(runs: pl.DataFrame, by: Sequence[str] = SERIES, within: Sequence[str] = ()) -> pl.DataFrame:

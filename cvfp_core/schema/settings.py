@@ -99,6 +99,8 @@ class Shortcuts:
     fast_products: bool = _setting(True, "compute float32 matrix products on a CPU by the library that is faster here")
     memory_gib: float = _setting(4.0, "keep larger contexts in a file that is mapped into memory; CPU only", above=0,
                                  unit="GiB")
+    checkpoint_seconds: float = _setting(300.0, "between checkpoints, from which a killed cell goes on; 0: after every "
+                                         "iteration and epoch; 1e9: none", minimum=0, unit="seconds")
 
     def __post_init__(self) -> None:
         _check("shortcuts", self)
@@ -106,7 +108,8 @@ class Shortcuts:
     @classmethod
     def none(cls) -> Shortcuts:
         """The plain computation throughout."""
-        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=1e9)
+        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=1e9,
+                   checkpoint_seconds=1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@
     records/RUN_ID.json      one record; its presence is what "finished" means
     curves/RUN_ID.parquet    its curves, written before the record
     manifests/*.json         one a command: versions, command line, host, configuration, corpus hash
-    locks/RUN_ID.lock        held by the process that is running the cell
+    locks/RUN_ID.*           held by the process that is running the cell; see `leases`
+    checkpoints/RUN_ID.*     where the training of a cell stands that has no record yet
     running/RUN_ID.jsonl     a run without a record yet: its columns, then a line an epoch; gone with the record
     forecasts/*.json         one a forecast of a run that had not ended, as it was made; never changed
+    records.index            see `index`
 """
 
 from __future__ import annotations
@@ -16,9 +18,8 @@ import json
 import math
 import os
 import re
-import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.schema import atomic, filesystem, index
+from cvfp_core.schema.leases import RunLock
 from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows, plain
 
 MARKER = "cvfp-store.json"
@@ -36,14 +39,14 @@ FORMAT = 1
 
 
 def create(folder: Path) -> Path:
-    """The folder, made into a store if it is not one yet. Raises UsageError if it cannot be written."""
+    """The folder, made into a store if it is not one yet. Raises UsageError if it cannot be, and keep what is there."""
+    filesystem.refuse_object_store(folder)
     try:
         for part in ("records", "curves", "manifests", "locks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         if not (folder / MARKER).exists():
-            _write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
-        with tempfile.TemporaryFile(dir=folder / "records"):
-            pass
+            atomic.write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
+        filesystem.try_rename(folder / "records")
     except OSError as error:
         raise UsageError(
             f"cannot write to '{folder}': {error.strerror or error}; choose another folder with --out"
@@ -62,7 +65,7 @@ def write(folder: Path, result: RunResult) -> None:
     curves = pl.DataFrame(
         [{"run_id": result.record.run_id, **asdict(point)} for point in result.curves], schema=CURVE_SCHEMA
     )
-    _write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
+    atomic.write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
     write_record(folder, result.row())
     (folder / "running" / f"{run_id}.jsonl").unlink(missing_ok=True)
 
@@ -70,7 +73,8 @@ def write(folder: Path, result: RunResult) -> None:
 def write_record(folder: Path, row: dict[str, Any]) -> None:
     """Stores one record, a row of the record schema, atomically; NaN and infinity are no values of it."""
     text = json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    _write(folder / "records" / f"{_safe(row['run_id'])}.json", lambda path: path.write_text(text, encoding="utf-8"))
+    file = folder / "records" / f"{_safe(row['run_id'])}.json"
+    atomic.write(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> bool:
@@ -97,9 +101,21 @@ def forget_failure(folder: Path, run_id: str, stop_rules: Collection[str] = ()) 
             (folder / "records" / f"{_safe(run_id)}.json").unlink(missing_ok=True)
 
 
-def lock(folder: Path, run_id: str) -> FileLock:
-    """The run's lock; freed by the system when its holder dies, however it dies."""
-    return FileLock(folder / "locks" / f"{_safe(run_id)}.lock")
+def lock(folder: Path, run_id: str) -> RunLock:
+    """The right to run a cell; free when its holder dies, however it dies and on whichever host."""
+    return RunLock(folder / "locks" / f"{_safe(run_id)}.lock")
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Removes checkpoints of runs that have a record: who stored it was killed before it removed them."""
+    for file in (folder / "checkpoints").glob("*.pt"):
+        if (folder / "records" / f"{file.name.rpartition('.phase')[0]}.json").exists():
+            file.unlink(missing_ok=True)
+
+
+def checkpoints(folder: Path, run_id: str) -> Path:
+    """The path that the files of the run's checkpoint begin with; gone when its record is there."""
+    return folder / "checkpoints" / _safe(run_id)
 
 
 def read(path: Path) -> pl.DataFrame:
@@ -107,13 +123,11 @@ def read(path: Path) -> pl.DataFrame:
 
     Raises CvfpError if there is no store, or naming the file and column if a record does not conform.
     """
-    files = [file for folder in _require(path) for file in sorted((folder / "records").glob("*.json"))]
-    rows = [_read_record(file) for file in files]
-    made = conform_rows(rows)
-    if made.rejected:
-        bad = made.rejected[0]
-        raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
-    return made.records.sort(
+    stores = _require(path)
+    records = index.together([index.read(folder, _conformed) for folder in stores])
+    if records is None:
+        records = _conformed([file for folder in stores for file in sorted((folder / "records").glob("*.json"))])
+    return records.sort(
         "experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "phase1_mode",
         "train_tokens", "seed",
         nulls_last=True, maintain_order=True,
@@ -128,18 +142,31 @@ def read_run(folder: Path, run_id: str) -> tuple[pl.DataFrame, pl.DataFrame]:
             pl.read_parquet(curves) if curves.exists() else pl.DataFrame(schema=CURVE_SCHEMA))
 
 
+def _conformed(files: Sequence[Path]) -> pl.DataFrame:
+    """The records in the files, in their order. Raises CvfpError naming the first file that holds none."""
+    made = conform_rows([_read_record(file) for file in files])
+    if made.rejected:
+        bad = made.rejected[0]
+        raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
+    return made.records
+
+
 def read_curves(path: Path) -> pl.DataFrame:
     """All curves of a store, long: run_id, phase, step, metric, value."""
     files = [file for folder in _require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
     return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(pl.read_parquet(file) for file in files)])
 
 
-def begin(folder: Path, row: Mapping[str, Any]) -> None:
-    """Notes that a run has begun: what its record will say of it, as far as that is known."""
+def begin(folder: Path, row: Mapping[str, Any], done: int = 0) -> None:
+    """Notes that a run has begun: what its record will say of it, as far as that is known.
+
+    done: the epoch it goes on from; what was noted of epochs up to that one stays.
+    """
     (folder / "running").mkdir(exist_ok=True)
     file = folder / "running" / f"{_safe(row['run_id'])}.jsonl"
-    text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-    _write(file, lambda path: path.write_text(text, encoding="utf-8"))
+    before = [line for line in _whole_lines(file) if line.get("epoch", math.inf) <= done]
+    text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in (dict(row), *before))
+    atomic.write(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def go_on(folder: Path, run_id: str, epoch: Mapping[str, Any]) -> None:
@@ -177,7 +204,7 @@ def keep_forecast(folder: Path, facts: Mapping[str, Any]) -> None:
     (folder / "forecasts").mkdir(exist_ok=True)
     name = f"{_safe(facts['run_id'])}@{facts['step']}-{time.time_ns()}-{os.getpid()}.json"
     text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
-    _write(folder / "forecasts" / name, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic.write(folder / "forecasts" / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_forecasts(path: Path) -> list[dict[str, Any]]:
@@ -190,7 +217,7 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     """Keeps the facts of one command beside the runs."""
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
     text = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
-    _write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic.write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> None:
@@ -200,7 +227,7 @@ def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> Non
     for row in plain(records):
         part = by_run.get((row["run_id"],))
         if part is not None:
-            _write(folder / "curves" / f"{_safe(row['run_id'])}.parquet", part.write_parquet)
+            atomic.write(folder / "curves" / f"{_safe(row['run_id'])}.parquet", part.write_parquet)
         write_record(folder, row)
 
 
@@ -234,13 +261,3 @@ def _safe(run_id: str) -> str:
     """The run id as a file name that cannot leave its folder; one that had to be changed gets a hash of the whole."""
     plain = re.sub(r"[^A-Za-z0-9_.\-+=@]", "_", run_id).lstrip(".")[:200]
     return plain if plain == run_id else f"{plain}~{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
-
-
-def _write(path: Path, put: Callable[[Path], object]) -> None:
-    """Has `put` fill a temporary file beside `path`, then moves it there in one step."""
-    temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.{os.getpid()}.tmp")
-    try:
-        put(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

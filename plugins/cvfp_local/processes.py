@@ -4,56 +4,123 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.running.execute import execute_cells
+from cvfp_core.running.execute import execute_cells, give_up
 from cvfp_core.schema.cells import Cell, Emit, Event
+
+LOSSES = 3
+"""Processes that a cell may lose before it is left as failed."""
 
 
 def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
     """Executes the cells in `jobs` processes, each with its share of the CPU's threads; 1: in this one; 0: as fits.
 
-    Several processes take the largest cells first, so that none is left alone with one at the end, unless a rule
-    compares cells with earlier ones. Raises CvfpError if a process dies; what the others finished is stored.
+    A process that is killed is replaced, and its cell goes on from its checkpoint. Raises CvfpError for one that ends
+    by itself before the cells are done; what the others finished is stored.
     """
     jobs = min(jobs or fitting_jobs(cells), len(cells))
     if jobs <= 1:
         execute_cells(cells, folder, emit)
         return
-    spawn = multiprocessing.get_context("spawn")
-    heard: Any = spawn.Queue()
     threads = max(1, _cpus() // jobs)
-    largest_first = tuple(sorted(cells, key=lambda cell: -cell.train_tokens))
-    workers = [
-        spawn.Process(target=_work, args=(largest_first, folder, threads, heard), name=f"cvfp-{index}", daemon=True)
-        for index in range(jobs)
-    ]
+    workers: dict[Connection, _Worker] = {}
+    every: list[BaseProcess] = []
+    by_id = {cell.run_id: cell for cell in cells}
+    losses: Counter[str] = Counter()
+
+    def start() -> None:
+        worker = _Worker(in_order(cells), folder, threads, len(every))
+        workers[worker.heard] = worker
+        every.append(worker.process)
+
+    ended = []
     try:
-        with _interrupts_ignored():
-            for worker in workers:
-                worker.start()
-        silent = jobs - _listen(workers, heard, emit)
+        for _ in range(jobs):
+            start()
+        while workers:
+            for heard in wait(list(workers)):
+                assert isinstance(heard, Connection)
+                worker = workers[heard]
+                try:
+                    event = heard.recv()
+                except (EOFError, OSError):  # it has said all it had to say
+                    del workers[heard]
+                    worker.process.join()
+                    code, cell = worker.process.exitcode or 0, by_id.get(worker.at[-1] if worker.at else "")
+                    if code < 0 and cell is not None:
+                        losses[cell.run_id] += 1
+                        _lost(cell, code, losses[cell.run_id], folder, emit)
+                        start()
+                    elif code or not worker.done:
+                        ended.append(code)
+                    continue
+                if isinstance(event, CvfpError):
+                    raise event
+                if worker.hears(event):
+                    emit(event)
     finally:
-        started = [worker for worker in workers if worker.pid is not None]
-        for worker in started:
-            worker.terminate()
-        for worker in started:
-            worker.join()
-    dead = [worker for worker in workers if worker.exitcode != 0]
-    if dead or silent:
-        raise CvfpError(
-            f"{len(dead) or silent} of {jobs} processes died (exit code {dead[0].exitcode if dead else 0}); what is "
-            "finished is kept, run the same command again to go on"
-        )
+        for process in every:
+            process.terminate()
+        for process in every:
+            process.join()
+    if ended:
+        raise CvfpError(f"{len(ended)} of {len(every)} processes died (exit code {ended[0]}); what is finished is "
+                        "kept, run the same command again to go on")
+
+
+def in_order(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The smallest cell, so that there soon is a result, then the largest first, so that none is left for the end.
+
+    Where a rule compares cells with earlier ones, those come before them all the same; see `execute_cells`.
+    """
+    smallest, *others = sorted(cells, key=lambda cell: cell.train_tokens)
+    return (smallest, *reversed(others))
+
+
+def _lost(cell: Cell, code: int, losses: int, folder: Path, emit: Emit) -> None:
+    """Says that a process was killed in a cell, which is left as failed if it has lost too many."""
+    known = {each.value: each.name for each in signal.Signals}
+    name = known.get(-code, f"signal {-code}")
+    why = f"{name}; out of memory?" if name == "SIGKILL" else name
+    if losses < LOSSES:
+        emit(Event(kind="warning", run_id=cell.run_id, values={
+            "text": f"its process died ({why}); another one goes on with the cell"}))
+    else:
+        give_up(cell, folder, emit, f"lost {losses} processes, the last one: {why}")
+
+
+class _Worker:
+    """A process that executes cells, and what it has said."""
+
+    def __init__(self, cells: Sequence[Cell], folder: Path, threads: int, number: int) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.heard, told = spawn.Pipe(duplex=False)
+        self.process = spawn.Process(target=_work, args=(cells, folder, threads, told), name=f"cvfp-{number}",
+                                     daemon=True)
+        self.at: list[str] = []
+        """The cells it is at, the last one now: one that is compared with another may have to run that first."""
+        self.done = False
+        with _interrupts_ignored():
+            self.process.start()
+        told.close()
+
+    def hears(self, event: Event | None) -> bool:
+        """Takes note of what it said. False: it has said that it is done."""
+        if event is None:
+            self.done = True
+        elif event.kind in ("run_started", "run_finished"):
+            self.at = [run_id for run_id in self.at if run_id != event.run_id]
+            self.at += [event.run_id] if event.kind == "run_started" else []
+        return event is not None
 
 
 def fitting_jobs(cells: Sequence[Cell]) -> int:
@@ -100,16 +167,16 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _work(cells: Sequence[Cell], folder: Path, threads: int, heard: Any) -> None:
+def _work(cells: Sequence[Cell], folder: Path, threads: int, told: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)
     try:
-        execute_cells(cells, folder, heard.put)
+        execute_cells(cells, folder, told.send)
     except CvfpError as error:
-        heard.put(error)
-    heard.put(None)
+        told.send(error)
+    told.send(None)
 
 
 def _end_with_parent() -> None:
@@ -118,28 +185,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def _listen(workers: Sequence[BaseProcess], heard: Any, emit: Emit) -> int:
-    """Hands on events until every worker said it is done or is dead. Returns how many said so.
-
-    Raises the CvfpError a worker met.
-    """
-    done = 0
-    while done < len(workers):
-        alive = any(worker.is_alive() for worker in workers)  # asked first: the dead have said all they had to say
-        try:
-            event: Event | CvfpError | None = heard.get(timeout=0.5)
-        except queue.Empty:
-            if not alive:
-                return done
-            continue
-        if event is None:
-            done += 1
-        elif isinstance(event, CvfpError):
-            raise event
-        else:
-            emit(event)
-    for worker in workers:
-        worker.join()
-    return done

@@ -1,0 +1,42 @@
+"""Tables print as rich prints them, and many of them in little time."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cvfp_core.results.printed import table
+
+CELLS = ["a", "", "12.5 ", " lead", "日本語", "[0.1, 0.2]", "[bold]b[/bold]", "e:1", ":smile:", "words that may break",
+         Text(""), Text("red", style="red"), Text.assemble("x", ("b ", "bold"))]
+TITLES = [None, Text("T"), Text.assemble(("a title longer than its table", "bold"), " yes")]
+
+
+def look(block, width):
+    """What a terminal shows: (character, its style unless it is a blank)."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, highlight=False, color_system="truecolor")
+    console.print(block)
+    shown = Text.from_ansi(console.file.getvalue())
+    return [(each, each.isspace() or str(shown.get_style_at_offset(console, i))) for i, each in enumerate(shown.plain)]
+
+
+@given(st.data(), st.integers(1, 4), st.sampled_from(TITLES), st.integers(1, 2), st.sampled_from([12, 40, 80]))
+def test_a_table_looks_as_rich_lays_it_out(data, columns, title, gap, width):
+    headings = st.tuples(st.sampled_from(["h", "heading", ""]), st.sampled_from("lr"))
+    made = table([data.draw(headings) for _ in range(columns)], gap=gap, title=title)
+    for _ in range(data.draw(st.integers(0, 3))):
+        made.add_row(*(data.draw(st.sampled_from(CELLS)) for _ in range(columns)))
+    ours = look(made, width)
+    made.__class__ = Table
+    assert ours == look(made, width)
+
+
+def test_a_table_that_fits_is_not_laid_out_by_rich(monkeypatch):
+    made = table([("a", "l"), ("b", "r")])
+    made.add_row("1", Text("2", style="red"))
+    monkeypatch.setattr(Table, "__rich_console__", lambda *_: pytest.fail("slow"))
+    assert look(made, 80)
