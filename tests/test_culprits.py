@@ -274,9 +274,9 @@ PRESET = 'Preset(name="odd", title="", overrides={overrides})'
 
 
 @pytest.mark.parametrize(("overrides", "reason"), [
-    ({"phase1": {"foo": 1}}, "unknown key 'phase1.foo'; known: mode, "),
+    ({"phase1": {"foo": 1}}, "unknown key 'phase1.foo'; known: batch_tokens, "),
     ({"phase1": {"epochs": "x", "learning_rate": -1}}, "unknown key 'phase1.epochs'"),
-    ({"phase1": {"learning_rate": -1}}, "phase1.learning_rate must be above 0, not -1.0"),
+    ({"phase1": {"learning_rate": -1}}, "phase1.learning_rate must be above 0, not -1"),
     ({"phase_1": {"learning_rate": 1}}, "unknown key 'phase_1'; did you mean 'phase1'?; known: phase1, phase2, "),
     ({"phase1": 3}, "phase1 must be a section, not 3"),
     ({"model": {"feed_forwrd": "gelu"}}, "unknown key 'model.feed_forwrd'; did you mean 'feed_forward'?; known: "),

@@ -12,8 +12,9 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The distribution's name, such as cvfp-mine.")],
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help="What it adds; again for more: variant, corpus, ingester, preset, "
-                     "quantity, template, fitter, analysis, light, stop-rule, executor, observer. [default: variant]"),
+        typer.Option("--kind", metavar="KIND", help="What it adds; again for more: variant, objective, corpus, "
+                     "ingester, preset, quantity, template, fitter, analysis, light, stop-rule, executor, observer. "
+                     "[default: variant]"),
     ] = None,
     into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where its folder is made.")] = Path(),
 ) -> None:

@@ -76,7 +76,7 @@ class Term:
             raise
         except BaseException as error:
             raise self._blamed(error, contexts) from error
-        if not bool(torch.isfinite(gradient).all()) and bool(torch.isfinite(loss)):
+        if bool(torch.isfinite(loss)) and not bool(torch.isfinite(gradient.sum())):
             raise Diverged(f"the gradient of {self.label} is not finite where its loss is {loss.item():.4g}")
         return gradient
 

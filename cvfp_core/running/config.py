@@ -200,7 +200,7 @@ def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
     return overrides
 
 
-_LAYER = ("phase1", "objective", "phase2", "model", "precision")
+_LAYER = ("phase1", "phase2", "model", "objective", "precision")
 
 
 def _resolved_objective(settings: Settings, registry: Registry) -> Settings:
