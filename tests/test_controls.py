@@ -303,14 +303,15 @@ def test_reports_say_plainly_what_the_controls_say(effect, seeds, said, template
 
 def test_reports_say_that_nothing_was_tested_and_in_japanese_too(simulation, tmp_path):
     simulation.records(0.0, 3, 0, modes=("trained",)).write_parquet(tmp_path / "made.parquet")
-    english, japanese = (made_grids.in_process("report", tmp_path / "made.parquet", "--lang", lang,
-                                               folder=tmp_path).stdout for lang in ("en", "ja"))
+    english, japanese = (made_grids.in_process("report", tmp_path / "made.parquet", "--lang", lang, "--template",
+                                               "summary", folder=tmp_path).stdout for lang in ("en", "ja"))
     assert "Not tested, as there is no control run: made:1L_128d_2tok (untrained, zero-context)." in english
     assert "対照の実行がないため検定していない" in japanese
 
 
 def reported(records, folder, *options):
-    """The report in English and Japanese, the lines of either."""
+    """The report in English and Japanese, by default the summary, the lines of either."""
+    options = options if "--template" in options else ("--template", "summary", *options)
     records.write_parquet(folder / "made.parquet")
     return [made_grids.in_process("report", folder / "made.parquet", "--lang", lang, *options, folder=folder)
             .stdout.splitlines() for lang in ("en", "ja")]
