@@ -11,6 +11,14 @@ from cvfp_core.schema.claims import Measured
 from cvfp_core.schema.records import Record, frame
 
 
+def of_t(r, n, factor=lambda _: 1.0):
+    """The interval on Fisher's z whose half-width is the z at which the t test has p = 5 %; factor: Bonett & Wright."""
+    t = stats.t.ppf(0.975, n - 2)
+    limit = t / np.sqrt(n - 2 + t**2)
+    half = np.arctanh(limit) * np.sqrt(factor(r) / factor(limit))
+    return np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half)
+
+
 def test_means_and_correlations_have_the_intervals_and_p_values_of_scipy():
     rng = np.random.default_rng(0)
     for n in (3, 4, 8, 9, 20):
@@ -25,7 +33,9 @@ def test_means_and_correlations_have_the_intervals_and_p_values_of_scipy():
         if n == 3:  # Fisher's z has a standard error of 1 / sqrt(n - 3)
             assert (ours.low, ours.high) == (None, None)
         else:
-            assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval()))
+            assert (ours.low > 0 or ours.high < 0) == (theirs.pvalue < 0.05)  # one test
+            assert (ours.low, ours.high) == pytest.approx(of_t(theirs.statistic, n))
+            assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval()), abs=0.25 / np.sqrt(n))
     assert inference.pearson(x[:2], y[:2]).estimate is None
     assert inference.pearson(x, np.full(20, 0.1)).estimate is None
     perfect = inference.pearson(x, 3 - 2 * x)
@@ -42,16 +52,16 @@ def test_rank_correlations_are_exact_for_up_to_eight_pairs_and_scipy_s_beyond():
         x, y = rng.integers(0, 6, n).astype(float), rng.standard_normal(n)
         theirs, ours = stats.spearmanr(x, y), inference.spearman(x, y)
         assert ours.estimate == pytest.approx(theirs.statistic)
-        half = stats.norm.ppf(0.975) * np.sqrt((1 + theirs.statistic**2 / 2) / (n - 3))  # Bonett & Wright 2000
-        z = np.arctanh(theirs.statistic)
-        assert (ours.low, ours.high) == pytest.approx((np.tanh(z - half), np.tanh(z + half)))
         if n > 8:
+            assert (ours.low, ours.high) == pytest.approx(of_t(theirs.statistic, n, lambda r: 1 + r**2 / 2))
             assert ours.p_value == pytest.approx(theirs.pvalue)
         elif n < 8:
             every = stats.permutation_test((x,), lambda order, y=y: stats.spearmanr(order, y).statistic,
                                            n_resamples=np.inf, permutation_type="pairings")
             assert ours.p_value == pytest.approx(every.pvalue)
-        assert ours.method.endswith("t test" if n > 8 else "exact test")
+        if n <= 8:  # the exact test has no interval
+            assert (ours.low, ours.high) == (None, None)
+        assert ours.method.endswith("t test and its interval" if n > 8 else "exact test")
     # of the 8! orders one is as good as the right one, and one as bad
     assert inference.spearman(np.arange(8.0), np.arange(8.0)).p_value == pytest.approx(2 / 40320)
     assert inference.order_test(np.arange(8.0), np.arange(8.0)) == pytest.approx(1 / 40320)
@@ -96,14 +106,16 @@ def test_a_common_slope_is_least_squares_with_an_intercept_for_each_stratum():
 @pytest.mark.parametrize("estimate", [-3.0, -0.2, 0.3, 0.5, 0.9, 1.4, 4.0])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-np.inf, 1.0), (0.0, np.inf), (-np.inf, np.inf)])
 @pytest.mark.parametrize("stderr", [0.1, 0.6])
-def test_a_range_is_judged_by_one_sided_t_tests_against_its_ends(estimate, low, high, stderr):
+def test_a_range_is_judged_by_where_the_interval_lies(estimate, low, high, stderr):
     judged = verdicts.of_range(Measured(estimate=estimate, stderr=stderr, dof=5), low, high)
-    inside = max(stats.t.sf((estimate - low) / stderr, 5), stats.t.sf((high - estimate) / stderr, 5))
-    outside = min(stats.t.sf((low - estimate) / stderr, 5), stats.t.sf((estimate - high) / stderr, 5))
-    if not np.isfinite([low, high]).any():
-        inside, outside = 0.0, 1.0
-    elif not np.isfinite([low, high]).all():
-        outside = 1 - inside
+
+    def beyond(distance):  # two-sided; on the wrong side nothing is said
+        return 2 * stats.t.sf(distance / stderr, 5) if distance > 0 else 1.0
+
+    inside = max(beyond(estimate - low), beyond(high - estimate))
+    outside = min(beyond(low - estimate), beyond(estimate - high))
+    half = stats.t.ppf(0.975, 5) * stderr
+    assert (inside <= 0.05) == (low <= estimate - half and estimate + half <= high)
     assert judged.p_value == pytest.approx(min(inside, outside))
     expected = "supported" if inside <= 0.05 else "contradicted" if outside <= 0.05 else "inconclusive"
     assert judged.verdict == expected

@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -79,8 +82,9 @@ def test_the_manifest_says_what_was_run_by_what(trained):
 def test_a_report_goes_to_stdout_or_a_file_and_is_the_same(trained, tmp_path):
     first = invoke("report", trained / "runs" / "default", folder=trained)
     assert first.stdout.startswith("# Scaling summary: default\n")
-    assert first.stderr == ""
-    done = invoke("report", trained / "runs" / "default", "-o", tmp_path / "report.md", folder=trained)
+    assert first.stderr == "cvfp: template summary suits these runs (--template NAME for another, see --list)\n"
+    done = invoke("report", trained / "runs" / "default", "-o", tmp_path / "report.md", "--no-figures",
+                  folder=trained)
     assert done.stdout == ""
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == first.stdout
 
@@ -375,15 +379,15 @@ def options():
 
 
 SHARED = {
-    "--x": ("fit", "predict", "report", "show", "compare", "plan"),
-    "--y": ("fit", "predict", "report", "show", "compare", "optimum", "plan", "forecast"),
-    "--by": ("fit", "predict", "report", "show", "compare", "optimum", "plan"),
-    "--at": ("predict", "report", "compare"),
-    "--where": ("fit", "predict", "report", "show", "check", "compare", "optimum", "plan",
+    "--x": ("fit", "predict", "plot", "report", "show", "compare", "plan"),
+    "--y": ("fit", "predict", "plot", "report", "show", "compare", "optimum", "plan", "forecast"),
+    "--by": ("fit", "predict", "plot", "report", "show", "compare", "optimum", "plan"),
+    "--at": ("predict", "plot", "report", "compare"),
+    "--where": ("fit", "predict", "plot", "report", "show", "check", "compare", "optimum", "plan",
                 "forecast"),
-    "--map": ("fit", "predict", "report", "show", "check", "ingest", "compare", "optimum", "plan",
+    "--map": ("fit", "predict", "plot", "report", "show", "check", "ingest", "compare", "optimum", "plan",
               "forecast"),
-    "--law": ("fit", "predict", "report", "compare", "optimum", "plan"),
+    "--law": ("fit", "predict", "plot", "report", "compare", "optimum", "plan"),
 }
 OF_ARMS = {("compare", "--by"), ("compare", "--at")}
 """Options that read otherwise there: what tells arms apart, sizes of the one input."""
@@ -409,6 +413,24 @@ def test_a_shell_completes_names_of_items_and_columns(tmp_path, typed, offered):
     result = CliRunner().invoke(app, [], prog_name="cvfp", env=asked)
     assert result.stdout.split() == offered
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [("settings",), ("settings", "--json"), ("settings", "learning_rate")])
+def test_a_full_disk_is_said_in_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", "from cvfp_core.cli import main; main()", *words], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == ("cvfp: output cannot be written: No space left on device; make room, or write "
+                           "elsewhere\n")
+
+
+def test_nothing_to_fit_where_no_run_has_finished(tmp_path):
+    for folder in ("records", "curves", "running"):
+        (tmp_path / "store" / folder).mkdir(parents=True)
+    (tmp_path / "store" / "cvfp-store.json").write_text('{"store": "cvfp", "format": 1}')
+    assert "no run has finished yet" in CliRunner().invoke(app, ["fit", str(tmp_path / "store")]).stderr
 
 
 def test_help_has_a_short_flag():

@@ -294,6 +294,41 @@ def test_what_cannot_be_compared_is_refused_in_one_line(change, said):
     assert "\n" not in str(error.value)
 
 
+def test_a_group_is_not_reported_against_itself(tmp_path):
+    arms({"a": 1.0, "b": 1.3}).write_csv(tmp_path / "runs.csv")
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "runs.csv"), "--template", "compare", "--set", "a=a",
+                                    "--set", "b=a"])
+    assert done.exit_code == 2
+    assert "--set a and --set b are both 'a'; name two" in done.stderr
+
+
+def test_series_of_one_table_are_arms(tmp_path):
+    arms({"a": 1.0, "b": 1.3}).write_csv(tmp_path / "runs.csv")
+    pair = one(cvfp.compare(str(tmp_path / "runs.csv"), y="val_loss"))
+    assert (pair.baseline, pair.arm, pair.pairs) == ("runs:a", "runs:b", 18)
+    assert [each.name for each in pair.differences] == ["optimizer"]
+
+
+def test_arms_of_the_same_sizes_but_other_variants_are_not_said_to_have_none_in_common():
+    runs = arms({"a": 1.0, "b": 1.2}).with_columns(variant=pl.col("optimizer"))
+    with pytest.raises(UsageError, match=r"have train_tokens 1e\+07 in common, but no runs of one experiment and "
+                                         "variant there"):
+        cvfp.compare(runs, runs.filter(optimizer="a").with_columns(variant=pl.lit("c")), y="val_loss")
+
+
+def test_the_same_runs_twice_are_as_likely_to_be_the_best():
+    runs = arms({"a": 1.0})
+    made = cvfp.compare(runs, runs, y="val_loss")
+    assert list(made.chances[0].best.values()) == pytest.approx([0.5, 0.5], abs=0.01)
+    assert one(made).verdict == "equivalent"
+
+
+def test_arms_without_a_trend_have_no_multiplier_and_say_why():
+    flat = arms({"a": 1.0, "b": 1.2}).with_columns(val_loss=pl.lit(2.5))
+    assert "no multiplier: law 'saturating' shows no trend that both arms share" in one(
+        cvfp.compare(flat, by="optimizer", y="val_loss")).notes
+
+
 def test_runs_that_are_not_used_are_counted():
     runs = arms({"a": 1.0, "b": 1.2}).with_columns(
         val_loss=pl.when((pl.col("optimizer") == "b") & (pl.col("seed") == 2)).then(None).otherwise(pl.col("val_loss")))

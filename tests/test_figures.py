@@ -137,6 +137,16 @@ def test_windows_show_each_series_with_its_intervals_and_what_was_published():
     assert phases.windows([{"experiment": "e", "name": "w", "title": "", "windows": []}], str) is None
 
 
+def test_windows_have_one_panel_an_experiment_and_leave_out_series_of_one_window():
+    windows = [{"number": n, "alpha": {"value": -0.5, "low": None, "high": None}, "published_alpha": None}
+               for n in (1, 2)]
+    series = [{"experiment": e, "name": v, "title": f"{e}: {v}", "windows": windows[:count]}
+              for e, v, count in (("a", "v", 2), ("a", "w", 2), ("b", "v", 2), ("b", "w", 1))]
+    plot = phases.windows(series, str)
+    assert [(panel.title, [end.text for end in panel.ends]) for panel in plot.panels] == [
+        ("a", ["v", "w"]), ("b", ["v"])]
+
+
 def test_a_figure_that_the_report_does_not_show_is_not_made(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = []

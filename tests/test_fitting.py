@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 from cvfp_core import hookimpl, registry
 from cvfp_core.errors import CvfpError, UsageError
@@ -20,6 +21,7 @@ from cvfp_core.fitting import auto, fit_all, fit_series, predict_all, sensitivit
 from cvfp_core.fitting.auto import widen
 from cvfp_core.fitting.curve_fit import solve_points
 from cvfp_core.fitting.duals import seeds
+from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
 from cvfp_core.registry.kinds import Fitter, Parameter
 from cvfp_core.schema.quantities import QUANTITIES, Follows, Quantity
@@ -436,6 +438,27 @@ def test_a_shared_floor_is_found_over_series():
     assert given.value("alpha") == pytest.approx(-0.5, rel=1e-5)
     (above,) = fit_all(records.head(4), ["pinned-floor"], options={"E": 1e6})
     assert above.status == "bad data"
+
+
+def test_at_the_ends_of_a_shared_floor_the_sum_of_squares_is_what_is_allowed():
+    noise = 0.02 * np.random.default_rng(0).standard_normal(12)
+    sizes, values = TOKENS[:4], [power(TOKENS[:4], floor=100, a=a, alpha=-0.5) for a in (5e4, 1e5, 2e5)]
+    values = [each * np.exp(part) for each, part in zip(values, noise.reshape(3, 4), strict=True)]
+    records = pl.concat([made(sizes, each, variant=f"1L_{width}d_1tok") for each, width in zip(values, (64, 96, 128),
+                                                                                              strict=True)])
+    floor = fit_all(records, ["pinned-floor"])[0].estimate("E")
+
+    def rss(level):
+        """Of the power laws above a floor, by scipy."""
+        return sum(2 * optimize.least_squares(
+            lambda u, y=each: np.log((level + np.exp(u[0]) * (sizes / sizes[0]) ** u[1]) / y),
+            [np.log(each[0] - level), -0.5], xtol=1e-12, ftol=1e-12).cost for each in values)
+
+    best = optimize.minimize_scalar(rss, bounds=(1, min(each.min() for each in values) - 1), method="bounded",
+                                    options={"xatol": 1e-6})
+    most = best.fun * (1 + t_quantile(5) ** 2 / 5)
+    assert floor.value == pytest.approx(best.x, rel=1e-3)
+    assert [rss(end) for end in (floor.low, floor.high)] == pytest.approx([most, most], rel=1e-5)
 
 
 # --- a stranger's fitter --------------------------------------------------------------------------------------------

@@ -309,7 +309,8 @@ def test_where_all_runs_have_ended_the_line_says_what_there_is_and_what_to_do(fo
     finish(folder)
     done = made_grids.in_process("forecast", folder, folder=folder, code=2)
     assert done.stderr == (
-        "cvfp: no run is still going: there are 8 finished ones and 0 others; --after 3 forecasts finished runs from "
+        "cvfp: no run is still going: there are 8 finished ones and 1 others, stopped, diverged "
+        "or without a curve; --after 3 forecasts finished runs from "
         "their first 3 steps; of a log of steps say how many a run takes, by --total STEPS, or give finished runs by "
         "--against PATH\n")
 

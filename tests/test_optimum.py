@@ -17,6 +17,7 @@ from cvfp_core.errors import UsageError
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.measures import size
+from cvfp_core.results.numbers import interval
 from laws_data import SHARED, needs_shared
 
 LAW = installed().get(Law, "chinchilla")
@@ -192,6 +193,8 @@ def test_series_are_kept_apart_by_the_columns_asked_for():
     ({"constraints": "parms<=3"}, "limits are on params and train_tokens; did you mean 'params'"),
     ({"constraints": ["params<=1e8", "train_tokens<=1e9"]},
      "cannot be spent within params<=1e+08 and train_tokens<=1e+09"),
+    ({"inference_tokens": 1e30}, "--flops 1e+22 cannot be spent by C = 6 N D + 2 N 1e+30"),
+    ({"options": {"foo": 3}}, "no option 'foo' for chinchilla"),
     ({"convention": "8ND"}, "no run has 8ND; give 6ND, 6ND-non-embedding, or a column of FLOPs; there are: "),
 ])
 def test_what_cannot_be_answered_is_refused_in_one_line(change, said):
@@ -208,8 +211,45 @@ def test_runs_along_a_line_and_runs_of_one_budget_have_no_optimum_and_say_why():
     assert made["surface"].params is None
     assert "x params in all runs; vary one" in made["surface"].reason
     assert "0 budgets have a minimum between their sizes, needs 3" in made["isoFLOP"].reason
+    assert "x params in all runs; vary one" in made["envelope"].reason
+    same = pl.DataFrame({"params": 1e8, "train_tokens": 20 * n, "val_loss": loss(1e8, 20 * n)})
+    assert "params has 1 distinct value(s), needs 3" in three(cvfp.optimum(same, 1e22))["envelope"].reason
     one = three(cvfp.optimum(sweep(budgets=1), 1e22))
     assert "1 runs on the envelope, needs 3" in one["envelope"].reason
+
+
+def test_a_best_size_of_the_envelope_is_not_known_better_than_the_sizes_that_were_run():
+    (made,) = [each for each in cvfp.optimum(sweep(sizes=5, reach=4.0), 1e22) if each.approach == "envelope"]
+    assert made.params == pytest.approx(best(1e22), rel=0.01)  # the middle size of every budget
+    assert made.params_high / made.params == pytest.approx(np.sqrt(2), rel=1e-3)  # sizes are twice one another
+    assert made.params / made.params_low == pytest.approx(np.sqrt(2), rel=1e-3)
+
+
+def test_a_loss_that_does_not_vary_has_no_minimum_and_is_valid_json(tmp_path):
+    sweep().with_columns(val_loss=pl.lit(2.0)).write_csv(tmp_path / "flat.csv")
+    done = CliRunner().invoke(app, ["optimum", str(tmp_path / "flat.csv"), "--flops", "1e22", "--json"])
+    (made,) = json.loads(done.stdout, parse_constant=pytest.fail)["sweeps"]
+    assert [each["params"] for each in (*made["optima"], *made["isoflops"]["budgets"])] == [None] * 8
+
+
+def test_runs_that_do_not_count_are_said():
+    table = sweep(noise=0.003).with_row_index("row").with_columns(
+        val_loss=pl.when(pl.col("row") == 3).then(float("nan")).otherwise(pl.col("val_loss"))).drop("row")
+    (made,) = cvfp.optimum(table, 1e22).sweeps
+    assert (made.runs, made.notes[0]) == (34, "left out: 1 diverged")
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1, 1e30])
+def test_no_number_is_cut_off_in_a_narrow_terminal(scale):
+    made = cvfp.optimum(sweep(noise=0.003).with_columns(pl.col("params") * scale), 1e22 * scale)
+    text = made.text(80)
+    assert max(map(len, text.splitlines())) <= 80
+    joined = " ".join(text.split())
+    for each in made:
+        for value, low, high in ((each.params, each.params_low, each.params_high),
+                                 (each.train_tokens, each.train_tokens_low, each.train_tokens_high),
+                                 (each.value, each.mean_low, each.mean_high)):
+            assert value is None or interval(low, high, method="", value=value) in joined
 
 
 def test_a_far_budget_and_one_below_the_runs_carry_a_warning():

@@ -309,6 +309,7 @@ BAD = [
     ({"cells": "nowhere.toml"}, "cannot read run file 'nowhere.toml'"),
     ({"law": "power-law"}, "the target is of params, train_tokens; law 'power-law' is a function of train_tokens"),
     ({"convention": "8ND"}, "no run has 8ND"),
+    ({"arms": ["adam"]}, "--arm adam: arms are those of --target multiplier"),
     ({"x": "flops"}, "--x flops: the target is of params, train_tokens"),
 ]
 
@@ -339,23 +340,26 @@ def test_runs_that_cannot_be_planned_from_say_why(table, asked, said):
 
 
 def test_the_command_prints_what_python_gives_writes_a_table_and_draws_it(tmp_path):
-    table, out, figure = tmp_path / "sweep.csv", tmp_path / "next.toml", tmp_path / "f.svg"
+    table, out, figure = tmp_path / "sweep.csv", tmp_path / "next.csv", tmp_path / "f.svg"
     sweep().write_csv(table)
     given = ["plan", str(table), "--target", "params=7B,train_tokens=1.4e11", "--budget", "1e20"]
     done = CliRunner().invoke(app, [*given, "--json", "--figure", str(figure), "-o", str(out)])
     assert done.exit_code == 0, done.output
     made = cvfp.plan(str(table), AT, 1e20)
     assert json.loads(done.stdout) == json.loads(json.dumps(made.as_dict(), default=str))
-    assert "a table, as these runs come from no run file" in done.stderr
-    rows = pl.read_csv(tmp_path / "next.csv")
+    rows = pl.read_csv(out)
     assert rows.columns == ["number", "params", "train_tokens", "flops"]
     assert rows.height == len(made) == made.to_frame().height > 2
-    assert not out.exists()
     assert figure.read_text().startswith("<?xml")
     assert "runs, " in made.summary()
     for line in made.text(80).splitlines():
         assert len(line) <= 80
     assert "<table>" in made._repr_html_()
+    for file, said in ((tmp_path / "next.toml", "these runs are a table"), (table, "the runs are read from it")):
+        refused = CliRunner().invoke(app, [*given, "-o", str(file)])
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+    assert pl.read_csv(table).height == sweep().height
     for option, said in (("--target", "no target; give --target"), ("--budget", "no budget; give --budget")):
         index = given.index(option)
         refused = CliRunner().invoke(app, given[:index] + given[index + 2 :])
@@ -407,7 +411,7 @@ OPTIONS = {"target": "params=7e9,train_tokens=1.4e11", "budget": "1e20"}
 
 
 @pytest.mark.parametrize(("lang", "words"), [("en", ("The next runs", "Expected 95 % interval")),
-                                             ("ja", ("次に行う実験", "予想される95%信頼区間", "で数える"))])
+                                             ("ja", ("次に行う実行", "予想される95%信頼区間", "で数える"))])
 def test_a_report_has_the_plan_in_two_languages(lang, words):
     text = str(cvfp.write_report(sweep(), None, "plan", lang, options=OPTIONS, figures=False))
     last = cvfp.plan(sweep(), AT, 1e20)[-1]
@@ -432,4 +436,4 @@ def test_the_report_can_be_extended_and_its_section_taken_in(name, tmp_path):
 def test_a_report_shows_runs_made_and_planned_and_the_target(tmp_path):
     cvfp.write_report(sweep(), tmp_path / "report.md", "plan", "ja", options=OPTIONS)
     drawn = (tmp_path / "report_figures" / "plan.svg").read_text(encoding="utf-8")
-    assert all(word in drawn for word in ("実行した実験", "計画した実験", "目標"))
+    assert all(word in drawn for word in ("既存の実行", "計画した実行", "目標"))

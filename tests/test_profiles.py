@@ -101,3 +101,38 @@ def test_a_ceiling_has_no_upper_end_where_a_straight_line_in_log_tokens_is_withi
         open_ended.append(line - fit.rss < t_quantile(fit.dof) ** 2 * fit.rss / fit.dof)
         assert (fit.estimate("E").high is None) == open_ended[-1]
     assert 2 < sum(open_ended) < 18
+
+
+def test_an_exponent_has_no_end_where_a_first_size_apart_from_a_constant_is_within_what_is_allowed() -> None:
+    """What a saturating law tends to as its exponent falls: in logarithms its sum of squares is that about a mean."""
+    sizes, values = np.array([62891.0, 122795, 240132, 587970]), np.array([632.64, 400.21, 294.64, 198.26])
+    law = installed().get(Law, "saturating")
+    (fit,) = fit_curves(law, [Points(inputs={"train_tokens": sizes}, response=values, name="val_ppl",
+                                     series=np.full(4, "e", dtype=object))])
+    assert fit.rss is not None
+    limit = np.square(np.log(values[1:]) - np.log(values[1:]).mean()).sum()
+    assert 0.9 < (limit - fit.rss) / (t_quantile(1) ** 2 * fit.rss) < 1
+    assert fit.estimate("alpha").low is None
+    assert fit.estimate("alpha").high is not None
+
+
+@pytest.mark.parametrize(("seed", "without_end"), [(13, True), (14, True), (0, False)])
+def test_a_grid_at_two_percent_has_no_end_where_its_least_size_apart_is_within_what_is_allowed(
+        seed: int, without_end: bool) -> None:
+    """What A / N^alpha tends to as alpha rises: something at the least N alone, fitted by scipy."""
+    n, d = (each.ravel() for each in np.meshgrid(np.geomspace(1e8, 1e10, 3), np.geomspace(2e9, 2e11, 3)))
+    noise = 0.02 * np.random.default_rng(seed).standard_normal(9)
+    loss = (1.82 + 478 * n**-0.347 + 2143 * d**-0.367) * np.exp(noise)
+    (fit,) = fit_curves(replace(installed().get(Law, "chinchilla"), loss=LeastSquares()), [Points(
+        inputs={"params": n, "train_tokens": d}, response=loss, name="val_loss", series=np.full(9, "e", dtype=object))])
+
+    def residuals(u: np.ndarray) -> np.ndarray:
+        law = np.exp(u[0]) + np.exp(u[1]) * (n < 2e8) + np.exp(u[2]) * (d / 2e9) ** -np.exp(u[3])
+        return np.asarray(np.log(law / loss))
+
+    limit = min(2 * optimize.least_squares(residuals, [0.6, -1, 0, start]).cost for start in (-3, -2, -1, 0))
+    assert fit.rss is not None
+    assert (limit - fit.rss < t_quantile(4) ** 2 * fit.rss / 4) == without_end
+    assert fit.status == ("not identifiable" if without_end else "converged")
+    for name in ("A", "alpha"):
+        assert (fit.estimate(name).high is None) == without_end

@@ -89,7 +89,7 @@ def cvfp(*arguments, code=0):
 
 def without_versions(text):
     """The report without the line that names versions and the one with the file's hash."""
-    return re.sub(r"(?m)^(Command|コマンド): .*$|^\| \S+ \| [\d,]+ \| `[0-9a-f]{16}` \|$", "", text)
+    return re.sub(r"(?m)^(Command|コマンド)[:：].*$|^\| \S+ \| [\d,]+ \| `[0-9a-f]{16}` \|$", "", text)
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -122,14 +122,15 @@ def test_the_committed_example_is_what_its_table_gives(lang):
     kept = EXAMPLE / ("report.md" if lang == "en" else f"report.{lang}.md")
     made = report(EXAMPLE / "runs.csv", "phase1-to-ppl", lang=lang, figures=f"{kept.stem}_figures")
     assert without_versions(made.text) == without_versions(kept.read_text(encoding="utf-8"))
-    assert set(made.figures) == {f"{kept.stem}_figures/{name}.svg" for name in ("scaling", "alpha", "matched")}
+    assert set(made.figures) == {f"{kept.stem}_figures/{name}.svg" for name in (
+        "scaling", "alpha", "alpha_over_val_er", "windows", "matched")}
     assert all((EXAMPLE / path).is_file() for path in made.figures)
 
 
 def test_figures_are_the_same_bytes_twice_and_hold_japanese_as_text(table):
     first, second = (report.__wrapped__(table, "phase1-to-ppl", lang="ja", figures="f") for _ in range(2))
     assert first.figures == second.figures
-    assert "訓練トークン数" in first.figures["f/scaling.svg"]
+    assert "学習トークン数" in first.figures["f/scaling.svg"]
     assert not re.search(r"\d{4}-\d\d-\d\d", first.figures["f/scaling.svg"])
     assert "](f/scaling.svg)" in first.text
 
@@ -167,7 +168,7 @@ def test_a_report_as_one_html_page_shows_html_as_text_and_holds_its_figures(tabl
     cvfp(table, "--template", "phase1-to-ppl", "--embed", "-o", tmp_path / "one.html")
     page = (tmp_path / "one.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
-    assert page.count("data:image/svg+xml;base64,") == 3
+    assert page.count("data:image/svg+xml;base64,") == 5
     assert not list(tmp_path.glob("*_figures"))
     assert page.count("<table>") > 10
 
@@ -306,6 +307,22 @@ def test_no_message_is_untranslated_and_places_agree(lang, table):
             assert places(text) == places(forms[-1]), message.id
 
 
+def test_japanese_is_written_by_the_rules():
+    """One name for a run, one notation for percent and intervals, full-width punctuation, no English left."""
+    wrong = []
+    for message in po("ja"):
+        english = message.id if isinstance(message.id, str) else message.id[-1]
+        said = message.string if isinstance(message.string, str) else message.string[0]
+        rules = {
+            r"[ぁ-んァ-ヶ一-龥）][:;]": True, r"\d %%?|95%%?の?区間": True, "訓練トークン|有効ランク|構成|窓": True,
+            "パープレキシティ": True,
+            "実験": re.search(r"\bruns?\b", english) and "experiment" not in english,
+            r"^[^ぁ-んァ-ヶ一-龥]*[a-z]{2,} [a-z]{2,} [a-z]{2,}": True,
+        }
+        wrong += [(rule, said) for rule, holds in rules.items() if holds and english and re.search(rule, said)]
+    assert not wrong
+
+
 WRONG_WAY = [f"{{name}} {way} with {{size}}, so this is no scaling law; check the runs" for way in ("rises", "falls")]
 LEFT_OUT = ("diverged", "failed", "interrupted", "not measured", "identical", "earlier checkpoint", "of controls")
 
@@ -368,7 +385,8 @@ def test_reasons_are_said_in_the_language_of_the_report(tmp_path):
                    "2 sizes, needs 3; add 1", "cannot tell whether there is a floor"):
         assert reason in said["en"]
         assert reason not in said["ja"]
-    for reason in ("2点では直線が決まるだけで区間は出ない", "（除外: 発散 1件）", "サイズが2個。3個必要"):
+    for reason in ("2点では直線が決まるだけで、区間は求められない", "（除外：発散 1件）",
+                   "サイズが2個しかなく、3個必要"):
         assert reason in said["ja"]
 
 

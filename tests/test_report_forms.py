@@ -24,6 +24,7 @@ from cvfp_core.reporting.html import page
 from cvfp_core.reporting.latex import document, escaped
 from cvfp_core.reporting.sweep import about
 from cvfp_core.reporting.write import suited
+from cvfp_core.results import forecasts
 from cvfp_core.schema import store
 from cvfp_core.schema.records import Record, RunResult
 
@@ -68,7 +69,7 @@ def cvfp(*words, code=0):
 
 def stable(text):
     """The report without versions and hashes."""
-    return re.sub(r"(?m)^(Command|コマンド): .*$|^\| \S+ \| [\d,]+ \| `[0-9a-f]{16}` \|$", "", text)
+    return re.sub(r"(?m)^(Command|コマンド)[:：].*$|^\| \S+ \| [\d,]+ \| `[0-9a-f]{16}` \|$", "", text)
 
 
 @pytest.mark.parametrize(("name", "lang"), [
@@ -88,6 +89,11 @@ def test_anybodys_sweep_gets_a_report_made_for_it(name, lang, folder):
         kept.write_text(text, encoding="utf-8")
         pytest.fail(f"{kept} was not there; it is written, look at it")
     assert text == kept.read_text(encoding="utf-8")
+
+
+def test_a_report_of_a_metric_that_does_not_vary_says_that_no_law_is_fitted(tmp_path):
+    KINDS["nd"]().with_columns(loss=pl.lit(2.0)).write_csv(tmp_path / "flat.csv")
+    assert "No law is fitted: the metric takes fewer than three values." in cvfp(tmp_path / "flat.csv").stdout
 
 
 def test_the_template_that_suits_the_runs_writes_the_report(folder):
@@ -309,12 +315,13 @@ def test_what_a_run_suggests_gives_a_report_with_a_figure(folder, tmp_path):
     assert (tmp_path / "report_figures" / "scaling.svg").is_file()
 
 
-def test_a_command_draws_a_forecast_or_a_law_of_two_sizes(folder, tmp_path):
+def test_a_command_draws_a_forecast_or_a_law_of_two_sizes(folder, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     for words in (["three.csv", "--y", "val_loss"], ["nd.csv", "--law", "chinchilla"]):
         done = CliRunner().invoke(app, ["plot", str(folder / words[0]), *words[1:], "-o", str(tmp_path / "a.svg")])
         assert done.exit_code == 0, done.output
         assert ("observed against predicted" in (tmp_path / "a.svg").read_text()) == ("--law" in words)
+    monkeypatch.setattr(forecasts, "forecast", lambda *_: pytest.fail("the work was begun"))
     done = CliRunner().invoke(app, ["plot", str(folder / "three.csv"), "-o", str(tmp_path / "a.gif")])
     assert done.exit_code == 2
     assert "a figure is .svg, .png, .pdf, .pgf" in done.output

@@ -139,10 +139,10 @@ def test_iterations_are_those_of_the_logs_where_the_source_contradicts_itself(ma
 
 def test_what_the_text_of_the_source_says_of_its_numbers_is_put_right(chosen):
     made = chosen
-    assert "34件の実験データ（8系列: v1, v2, v3, v4）" in made  # 26 said
+    assert "実行34件、8系列（v1, v2, v3, v4）" in made  # 26 said
     for label, error in (("v1:1L_768d_1tok", "-4.1"), ("v2:1L_1200d_1tok", "-1.7"), ("v4:1L_1085d_1tok", "+20.4")):
         assert re.search(rf"\| {label} \| [\d.]+ \| [\d.]+ \| {re.escape(error)}% \|", made)
-    assert "**判定できない** — αは実効ランクに依存するか。推定値 0.0135 [-0.700, 0.713]" in made
+    assert "**判定できない** — α は実効ランクに依存するか。推定値 0.0135 [-0.700, 0.713]" in made
     assert re.search(r"\| Val ER が高いほどスケーリングは緩やか[^|]*\| 0\.0135 [^|]*\| 判定できない \|", made)
     assert re.search(r"\| Val ER 1ポイントあたり log PPL は -0\.02 変わる[^|]*\|[^|]*\| 反証 \|", made)
     assert re.search(r"\| `PPL = 500 - 4[^|]*\| 37\.6% \| 反証 \|", made)  # 10 to 15 % said

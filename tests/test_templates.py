@@ -68,8 +68,8 @@ def test_a_users_file_replaces_blocks_of_a_registered_template_in_every_language
     assert said["en"].startswith("# Lab report\n\n12 runs in 3 series.\n")
     assert "## Exponents" in said["en"]
     assert "- e: 1L_16d_1tok: " in said["en"]
-    assert "## Runs" not in said["en"]
-    assert "12件の実験データ（3系列）。" in said["ja"]
+    assert "## Every run" not in said["en"]
+    assert "実行12件、3系列。" in said["ja"]
 
 
 def test_a_template_may_have_the_name_of_the_one_it_extends(runs, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -70,6 +71,7 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
             print(f"cvfp: warning: {line}", file=sys.stderr)
         try:
             function(*args, **kwargs)
+            sys.stdout.flush()
         except CvfpError as error:
             print(f"cvfp: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
@@ -79,6 +81,12 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output left: nobody to tell
             raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            print(f"cvfp: output cannot be written: {error.strerror}; make room, or write elsewhere", file=sys.stderr)
+            sys.stdout = None  # what is left in it cannot be written either
+            raise typer.Exit(1) from None
 
     group.command(name)(guarded)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +59,8 @@ def plan(
         raise UsageError("no target; give --target, such as --target params=7e9,train_tokens=1.4e11")
     if budget is None:
         raise UsageError("no budget; give --budget, such as --budget 1e20")
+    if out is not None and out.resolve() in [each.resolve() for each in paths]:
+        raise UsageError(f"-o {out}: the runs are read from it; name another file")
     aim = asked.sizes(target, "--target") if "=" in target else target
     spent = asked.number(budget, "--budget", positive=True)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights)
@@ -71,9 +72,6 @@ def plan(
     else:
         asked.show(made)
     if out is not None:
-        file = made.save(out)
-        if not made.plan.written:
-            print(f"cvfp: wrote {file}: a table, as these runs come from no run file; with --cells RUN.toml it is one",
-                  file=sys.stderr)
-        elif not json_:
-            asked.next_step(f"cvfp run {file}")
+        made.save(out)
+        if made.plan.written and not json_:
+            asked.next_step(f"cvfp run {out}")

@@ -32,11 +32,13 @@ def plot(
 
     By default at ten times each series' largest size. A law of several inputs: slices along each.
     """
+    from cvfp_core.reporting.figures.paint import format_of
     from cvfp_core.results.fits import fits_of
     from cvfp_core.results.forecasts import forecast
     from cvfp_core.results.reports import refuse_unwritable_file
 
     refuse_unwritable_file(out)
+    format_of(out)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights,
                           options=options)
     surface = law != "auto" and len(question.law(law).inputs) > 1

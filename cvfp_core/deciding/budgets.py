@@ -18,6 +18,8 @@ PARAMS, TOKENS = "params", "train_tokens"
 SIX_N_D, WITHOUT_EMBEDDINGS = "6ND", "6ND-non-embedding"
 WIDEST = 1e4
 """Times the smallest and largest model between which an optimum is looked for."""
+LARGEST = 700.0
+"""Logarithm of the largest number, about."""
 SPREAD = 1.05
 """Scatter of a column of FLOPs about what N and D say, as a factor, from which on it is said."""
 
@@ -83,6 +85,9 @@ def counted(convention: str, points: Points, inference_tokens: float) -> tuple[C
     """The cost by that convention, and (n,) FLOPs of each run. points: have the column, if the convention is one."""
     n, d = points.inputs[PARAMS], points.inputs[TOKENS]
     if convention in (SIX_N_D, WITHOUT_EMBEDDINGS):
+        if np.log(n).max() + np.log(d).max() > LARGEST:
+            raise UsageError(f"{points.label}: {PARAMS} up to {n.max():g} and {TOKENS} up to {d.max():g} make more "
+                             f"FLOPs than a number holds; leave such runs out: --where '{PARAMS} < 1e20'")
         return Cost(convention=convention, inference_tokens=inference_tokens), 6 * n * d
     flops = points.inputs[convention]
     x, y = np.log(n), np.log(flops / d)
@@ -129,9 +134,10 @@ def allowed(cost: Cost, flops: float, limits: Sequence[Constraint], smallest: fl
         least = (limit.name == PARAMS) != limit.upper
         ends = [max(ends[0], end), ends[1]] if least else [ends[0], min(ends[1], end)]
     if ends[0] > ends[1] + 1e-12:
-        raise UsageError(f"--flops {flops:g} cannot be spent within {' and '.join(map(str, limits))} by {cost.form}: "
-                         f"the limits ask for {PARAMS} of at least {np.exp(ends[0]):.3g} and at most "
-                         f"{np.exp(ends[1]):.3g}; change the budget or loosen a limit")
+        within = f" within {' and '.join(map(str, limits))}" if limits else ""
+        raise UsageError(f"--flops {flops:g} cannot be spent{within} by {cost.form}: it asks for {PARAMS} of at least "
+                         f"{np.exp(ends[0]):.3g} and at most {np.exp(ends[1]):.3g}; change the budget, or loosen a "
+                         "limit or --inference-tokens")
     return float(ends[0]), float(max(ends))
 
 

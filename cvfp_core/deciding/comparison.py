@@ -128,6 +128,10 @@ def _against(first: str, name: str, runs: Mapping[str, pl.DataFrame], points: Ma
     left, right = runs[first], runs[name]
     pairs = paired(left, right, x)
     if not pairs.items:
+        if both := sorted(set(left[x]) & set(right[x])):
+            raise UsageError(f"{first} and {name} have {x} {both[0]:g} in common, but no runs of one "
+                             f"{' and '.join(each for each in pairs.matched_by if each != x)} there; name the column "
+                             "that tells arms apart: --by COLUMN")
         ends = [f"{each} has {', '.join(f'{size:g}' for size in sorted(set(runs[each][x]))[:6])}"
                 for each in (first, name)]
         raise UsageError(f"no {x} in common: {'; '.join(ends)}; run both arms at one size, or compare over another: "
@@ -143,9 +147,11 @@ def _against(first: str, name: str, runs: Mapping[str, pl.DataFrame], points: Ma
     top = min(float(points[each].inputs[x].max()) for each in (first, name))
     free = multiplier.free(law, points[first], points[name], top, pairs, logs)
     if shared is None:
+        sizes, least = len({*points[first].sizes, *points[name].sizes}), len(law.parameters)
         notes.append(Reason("no multiplier: law '{law}' needs {least} sizes and two pairs, found {n} and {pairs}",
-                            law=law.name, least=len(law.parameters), pairs=len(pairs.items),
-                            n=len({*points[first].sizes, *points[name].sizes})))
+                            law=law.name, least=least, pairs=len(pairs.items), n=sizes)
+                     if sizes < least or len(pairs.items) < 2 else
+                     Reason("no multiplier: law '{law}' shows no trend that both arms share", law=law.name))
     elif bent:
         notes.append(Reason("the arms' curves differ in shape (p = {p:.2g}), so the multiplier depends on size; read "
                             "it at {size:.3g} {x}", p=shared.p_value or 0.0, size=top, x=x))
@@ -173,10 +179,9 @@ def _differences(first: str, name: str, left: pl.DataFrame, right: pl.DataFrame,
     known = matched.differences(*groups)
     made = []
     for column in left.columns:
-        quantity = registry.quantity(column)
         word = column not in QUANTITIES and left.schema[column] == pl.String == right.schema[column]
-        if column in (*matched.IDENTITY, *matched.DATA, "settings", "content") or not (
-                quantity.kind == "setting" or (word and not column.startswith("_"))):
+        if column.startswith("_") or column in (*matched.IDENTITY, *matched.DATA, "settings", "content") or not (
+                word or registry.quantity(column).kind == "setting"):
             continue
         values = [runs[column].unique().sort().to_list() for runs in (left, right)]
         if values[0] != values[1]:
@@ -209,8 +214,8 @@ def _of_pairs(pairs: Pairs, left: pl.DataFrame, right: pl.DataFrame) -> list[str
         notes.append(Reason("{a} of {left} runs and {b} of {right} have no partner of their size and seed",
                             a=pairs.unmatched[0], b=pairs.unmatched[1], left=left.height, right=right.height))
     if pairs.level == "sizes":
-        notes.append(Reason("one configuration and no seeds in common: sizes are taken for independent, and are no "
-                            "replicates"))
+        notes.append(Reason("one configuration and fewer than two seeds in common: sizes are taken for "
+                            "independent, and are no replicates"))
     elif pairs.level == "configurations" and (count := int(pairs.units.max()) + 1) < 4:
         notes.append(Reason("{count} configurations only, and their sizes are no replicates: the interval rests on "
                             "{count} values", count=count))

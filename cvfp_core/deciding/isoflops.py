@@ -23,6 +23,8 @@ LEAST = 4
 BUDGETS = 3
 """Minima that a line with an interval needs."""
 SIGNIFICANT = 0.05
+ROUNDING = 1e-12
+"""Scatter of the logarithm of the loss below which it is rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +102,11 @@ def isoflops(params: Array, loss: Array, flops: Array) -> Isoflops:
     degree, p_value = 2, None
     bent, rest = _residual(able, x, logs, 3)
     if rest > 0 and dof > rest:
-        p_value = float(special.fdtrc(dof - rest, rest, (rss - bent) / (dof - rest) / max(bent / rest, 1e-300)))
+        p_value = float(special.fdtrc(dof - rest, rest, max(rss - bent, 0.0) / (dof - rest)
+                                       / max(bent / rest, 1e-300)))
         if p_value < SIGNIFICANT:
             degree, rss, dof = 3, bent, rest
-    sigma = float(np.sqrt(rss / dof)) if dof > 0 else 0.0
+    sigma = max(float(np.sqrt(rss / dof)), ROUNDING) if dof > 0 else 0.0
     budgets = tuple(_budget(rows, params, loss, flops, degree, sigma, dof) for rows in groups)
     return Isoflops(budgets=budgets, degree=degree, p_value=p_value, sigma=sigma, dof=dof)
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize, special
 
 from cvfp_core.claims.inference import student
-from cvfp_core.deciding.pairs import Belief, Pairs, belief, measured
+from cvfp_core.deciding.pairs import ROUNDING, Belief, Pairs, belief, measured
 from cvfp_core.fitting.curve_fit import Solved, solve_points
 from cvfp_core.registry.kinds import Law, LeastSquares, Parameter
 from cvfp_core.schema.claims import Measured
@@ -47,7 +47,7 @@ def covariance(solved: Solved) -> Array:
     slope = solved.curve.expand(solved.optimum.parameters).slope[0] * solved.weights[0][:, None]
     length = np.maximum(np.sqrt(np.square(slope).sum(axis=0)), 1e-300)
     inverse = np.linalg.pinv((slope / length).T @ (slope / length), rcond=1e-14, hermitian=True)
-    return np.asarray(solved.sigma**2 * inverse / np.outer(length, length))
+    return np.asarray(solved.sigma**2 * inverse / length[:, None] / length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -214,7 +214,7 @@ def alone(measure: Measured) -> Belief | None:
     """What an estimate with a t interval says by itself."""
     if measure.estimate is None or measure.stderr is None:
         return None
-    return Belief(values=np.array([measure.estimate]), errors=np.array([max(measure.stderr, 1e-150)]),
+    return Belief(values=np.array([measure.estimate]), errors=np.array([max(measure.stderr, ROUNDING)]),
                   weights=np.ones(1), dof=max(measure.dof, 1.0))
 
 

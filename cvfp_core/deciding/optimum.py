@@ -23,13 +23,14 @@ from cvfp_core.deciding.budgets import (
     counted,
     sized,
 )
-from cvfp_core.deciding.isoflops import BUDGETS, LEAST, Isoflops, isoflops, line
+from cvfp_core.deciding.isoflops import BUDGETS, LEAST, Isoflops, by_budget, isoflops, line
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.axes import on_axes
 from cvfp_core.fitting.curve_fit import for_intervals, solve_points
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.fitting.points import refusal
+from cvfp_core.fitting.points import refusal, unvaried
 from cvfp_core.fitting.predict import FAR, far_out, predict_each
+from cvfp_core.fitting.ray import ray
 from cvfp_core.fitting.rolling import stretch
 from cvfp_core.fitting.run import find, fit_points, grouped
 from cvfp_core.registry import Registry
@@ -150,7 +151,7 @@ def _sweep(points: Points, law: Law, budgets: Sequence[float], convention: str, 
     given = points, cost, constraints, registry
     by_envelope, by_minima = _Lowest.envelope(front, flops, *given), _Lowest.isoflop(swept, *given)
     made: list[Optimum] = []
-    notes = list(_of_cost(cost))
+    notes = [*_of_cost(cost), *_of_runs(points)]
     for budget in budgets:
         ends = allowed(cost, budget, constraints, float(params.min()), float(params.max()))
         three = [by_envelope.at(budget), by_minima.at(budget), by_law.at(budget, ends)]
@@ -168,10 +169,21 @@ def frontier(flops: Array, loss: Array) -> list[int]:
     return [int(row) for row in order[loss[order] < least]]
 
 
+def half_step(params: Array, flops: Array) -> float:
+    """Half the median step, in logarithms, between neighbouring sizes of runs of one budget; 0 without two of them."""
+    steps = [np.diff(np.unique(np.log(params[rows]))) for rows in by_budget(flops)]
+    return float(np.median(np.concatenate(steps))) / 2 if any(each.size for each in steps) else 0.0
+
+
 def _of_cost(cost: Cost) -> Iterator[str]:
     if cost.scatter > SPREAD:
         yield Reason("{column} scatters by a factor of {scatter:.2f} about {form}, by which budgets are spent",
                      column=cost.convention, scatter=cost.scatter, form=cost.form)
+
+
+def _of_runs(points: Points) -> Iterator[str]:
+    if points.left_out:
+        yield Reason("left out: {what}", what=points.left_out)
 
 
 def _of_sweeps(swept: Isoflops) -> Iterator[str]:
@@ -245,6 +257,8 @@ class _Lowest:
         self.law = registry.items(Law).get(OF_BUDGETS)
         self.registry = registry
         self.lack = ""
+        self.step = 0.0
+        """Logarithm of what best sizes are known to within, where they are those of runs."""
 
     @classmethod
     def envelope(cls, front: Sequence[int], flops: Array, *given: Any) -> _Lowest:
@@ -252,6 +266,11 @@ class _Lowest:
         made, rows = cls(ENVELOPE, *given), list(front)
         if len(rows) < BUDGETS:
             made.lack = Reason("{n} runs on the envelope, needs {least}; add budgets", n=len(rows), least=BUDGETS)
+        elif (reason := unvaried(made.points)) is not None:
+            made.lack = reason
+        elif (along := ray(made.points)) is not None:
+            made.lack = Reason("{relation} in all runs; vary one", relation=along.words)
+        made.step = half_step(made.points.inputs[PARAMS], flops)
         return made._of(flops[rows], made.points.inputs[PARAMS][rows], made.points.response[rows], None, 0, 0.0)
 
     @classmethod
@@ -292,6 +311,7 @@ class _Lowest:
         if self.lack:
             return blank
         best, half = self.line.at(float(np.log(budget)))
+        half = float(np.hypot(half, self.step))
         sizes = _sizes(self.cost, budget, best, best - half, best + half)
         broken = [str(each) for each in self.constraints if not each.allows(sizes[each.name])]
         if broken:

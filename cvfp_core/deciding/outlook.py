@@ -85,8 +85,9 @@ def outlook(inputs: Inputs, against: Inputs | None = None, *, y: str | None = No
     finished = [each for each in every if each.final is not None]
     asked = [each for each in every if (each.final is None) == (after is None)]
     if not asked:
+        others = len({*records["run_id"], *(each.run_id for each in every)}) - len(finished)
         raise UsageError(f"no run is {'finished' if after else 'still going'}: there are {len(finished)} finished ones "
-                         f"and {len(every) - len(finished)} others; " + (
+                         f"and {others} others, stopped, diverged or without a curve; " + (
                              "leave --after out" if after else "--after 3 forecasts finished runs from their first 3 "
                              "steps; of a log of steps say how many a run takes, by --total STEPS, or give finished "
                              "runs by --against PATH"))

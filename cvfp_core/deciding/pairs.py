@@ -22,6 +22,8 @@ SHARED = np.concatenate([[0.0], np.square(0.5 * np.tan((np.arange(24) + 0.5) / 2
 """Variances that a unit's pairs may share, over a pair's own: none, or their roots by a half-Cauchy of scale 1/2."""
 ODDS = np.concatenate([[0.5], np.full(24, 0.5 / 24)])
 """The weight of each before the data: half for none."""
+ROUNDING = 1e-12
+"""Scatter of log-ratios below which they differ by rounding alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +146,7 @@ class Belief:
 
     def above(self, limit: float = 0.0) -> float:
         """The chance that the value is larger."""
-        with np.errstate(divide="ignore"):
-            return float(self.weights @ special.stdtr(self.dof, (self.values - limit) / self.errors))
+        return float(np.clip(self.weights @ special.stdtr(self.dof, (self.values - limit) / self.errors), 0, 1))
 
 
 def belief(value: float, rest: Array, pairs: Pairs, slope: Array | None = None, shape: float = 0.0) -> Belief | None:
@@ -165,7 +166,7 @@ def belief(value: float, rest: Array, pairs: Pairs, slope: Array | None = None, 
     slopes, rests = np.bincount(units, slope), np.bincount(units, rest)
     total = slope @ slope - pull @ slopes**2
     moved = (slope @ rest - pull @ (slopes * rests)) / total
-    rss = np.maximum(rest @ rest - pull @ rests**2 - moved**2 * total, 1e-300)
+    rss = np.maximum(rest @ rest - pull @ rests**2 - moved**2 * total, (n - 1) * ROUNDING**2)
     likelihood = -0.5 * (np.log1p(shares[:, None] * size).sum(axis=1) + np.log(total) + (n - 1) * np.log(rss))
     weights = odds * np.exp(likelihood - likelihood.max())
     return Belief(values=value + moved, errors=np.sqrt(rss / (n - 1) / total + shape), weights=weights / weights.sum(),

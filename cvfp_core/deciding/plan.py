@@ -129,6 +129,9 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
         raise UsageError(f"--x {x}: the target is of {', '.join(names)}; leave --x out")
     if names == ("flops",) and convention == SIX_N_D:
         convention = "flops"
+    if arms and aim.kind != "multiplier":
+        raise UsageError(f"--arm {arms[0]}: arms are those of --target multiplier, and the target is {aim}; leave "
+                         "--arm out")
     averaged = _laws(aim, names, laws, y, registry)
     path = Path(cells) if isinstance(cells, Path) or (isinstance(cells, str) and "=" not in cells) else None
     priced = path is None or aim.kind == "optimum"
@@ -182,7 +185,8 @@ def planned(points: Points, laws: Sequence[Law], aim: Target, cells: Cells, budg
                  inputs=tuple(name for name in points.inputs if name != ARM), points=points, laws={}, steps=(),
                  written=cells.written,
                  cost=prices.form if prices and not cells.listed else "as `cvfp run --dry-run` counts them, at most")
-    notes = [*points.caveats, *([points.caution] if points.caution else []), *_of_target(aim, prices, budget)]
+    notes = [*([Reason("left out: {what}", what=points.left_out)] if points.left_out else []), *points.caveats,
+             *([points.caution] if points.caution else []), *_of_target(aim, prices, budget)]
     why = untrusted(points, laws)
     beliefs = None if why is not None else _beliefs(points, laws, aim, cells, prices, registry)
     if why is None and beliefs is None:

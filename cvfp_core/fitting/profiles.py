@@ -19,14 +19,18 @@ from cvfp_core.schema.fits import Array
 EXPANSIONS = 14
 REFINEMENTS = 30
 ROUNDS = 4
-JUMP, LEAP = 1.1, 0.5
+JUMP, LEAP = 1.1, 0.1
 """A profile has none: where both sides of an end close on one, the search beyond it failed, and steps get smaller. What
 still leaps by so much in the end has no end that can be told."""
+ROUGH = 1e-2
+"""Of the distance of an end: how narrowly a jump is bracketed before the search is tried anew, and how far that led."""
 FAR = 9.0
 """Times what is allowed beyond which the profile tells little of where its end is."""
 FADING, LEFT, FADES = 0.75, 6.0, 3
 """A profile has no end if a step longer than the one before raised it by less than this share of what that one did, so
 often in a row, and this many times as much again would leave it below what is allowed."""
+LEVEL = 1e-3
+"""A rise by less counts twice as fading, in this share of the profile even where no step came before."""
 UNBOUNDED = 690.0
 """A logarithm beyond this is that of no bound."""
 SLACK = 100.0
@@ -59,9 +63,10 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
     def excess(rows: Array, values: Array, tries: int) -> Array:
         way = at[1, rows] - at[0, rows]
         share = np.where(way == 0, 0.0, (values - at[1, rows]) / np.where(way == 0, 1.0, way))
-        near = np.stack([path[1, rows], _ahead(curve, path[0, rows], path[1, rows], share[:, None])], axis=1)
-        some = solve(curve, targets[rows], weights=weights[rows], goal=replace(goal.rows(rows), target=values),
-                     near=near, tries=tries, precision=PRECISION, delta=None if delta is None else delta[rows])
+        held = replace(goal.rows(rows), target=values)
+        near = np.stack([path[1, rows], _ahead(curve, held, path[0, rows], path[1, rows], share[:, None])], axis=1)
+        some = solve(curve, targets[rows], weights=weights[rows], goal=held, near=near, tries=tries,
+                     precision=PRECISION, delta=None if delta is None else delta[rows])
         value = goal.rows(rows).quantity(curve, some.parameters)
         reached[rows] = np.where(soft[rows], value, values)
         pull = np.where(soft[rows], np.square(goal.weight[rows] * (values - value)), 0.0)
@@ -82,8 +87,10 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
 
     endless = np.isinf(limit) | (goal.log & (np.abs(limit) > UNBOUNDED))
     reach, closed, todo = step.copy(), np.zeros(batch, dtype=bool), np.arange(batch)
+    final = np.zeros(batch, dtype=bool)  # whether an end is looked for where it is bracketed, jump or not
     for turn in range(ROUNDS):
         now, last, gain, faded = todo, at_inside.copy(), np.zeros(batch), np.zeros(batch, dtype=int)
+        start, todo = inside.copy(), todo[np.isinf(outside[todo])]
         for _ in range(EXPANSIONS):
             if not len(todo):
                 break
@@ -93,10 +100,11 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             ratio = excess(todo, trial, tries=2)
             over = note(todo, trial, ratio)
             rise = np.abs(ratio - last[todo])
-            fading = (rise < FADING * gain[todo]) & (ratio + LEFT * rise < 1)
-            last[todo], gain[todo], faded[todo] = ratio, rise, np.where(fading, faded[todo] + 1, 0)
+            fading = (rise < np.maximum(FADING * gain[todo], LEVEL * np.abs(ratio))) & (ratio + LEFT * rise < 1)
+            last[todo], gain[todo] = ratio, rise
+            faded[todo] = np.where(fading, faded[todo] + 1 + (rise < LEVEL), 0)
             flat = faded[todo] >= FADES
-            reach[todo] *= np.clip(1.2 / np.sqrt(np.maximum(ratio, 1e-3)), 1.5, 6.0)
+            reach[todo] *= np.clip(1.2 / np.sqrt(np.maximum(ratio, 1e-3)), 1.5, np.where(fading, 2.0, 6.0))
             reach[todo] = np.where(flat, np.abs(limit[todo] - trial), reach[todo])
             closed[todo] = ~over & ((sign[todo] * (reached[todo] - limit[todo]) >= 0) | (flat & (endless | soft)[todo]))
             todo = todo[~over & ~closed[todo]]
@@ -105,8 +113,7 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
         spans = [np.full(batch, np.inf)] * 2
         for _ in range(REFINEMENTS):
             span, distance = np.abs(outside - inside), np.abs(outside - centre)
-            rough = 1e-2 if turn < ROUNDS - 1 else tolerance  # where a jump is, before the search is tried anew
-            near = span > np.where(at_outside - at_inside > LEAP, rough, tolerance) * distance
+            near = span > np.where((at_outside - at_inside > LEAP) & ~final, ROUGH, tolerance) * distance
             todo = todo[near[todo]]
             if not len(todo):
                 break
@@ -120,11 +127,14 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
             spans = [spans[1], span]
             trial = inside[todo] + share * (outside[todo] - inside[todo])
             note(todo, trial, excess(todo, trial, tries=1))
-        todo = np.flatnonzero(found & (at_outside > JUMP) & (outside != limit))
-        if not len(todo) or turn == ROUNDS - 1:
+        leaps = (at_outside > JUMP) | (at_outside - at_inside >= LEAP)
+        todo = np.flatnonzero(found & leaps & (outside != limit) & ~final)
+        if not len(todo):
             break
-        outside[todo], at_outside[todo] = sign[todo] * np.inf, np.inf
-        reach[todo] = 0.1 * np.abs(inside[todo] - centre[todo])
+        stuck = np.abs(inside - start)[todo] <= ROUGH * np.abs(outside - centre)[todo]
+        final[todo], again = stuck | (turn == ROUNDS - 2), todo[~stuck]
+        outside[again], at_outside[again] = sign[again] * np.inf, np.inf
+        reach[again] = 0.1 * np.abs(inside[again] - centre[again])
     # where the search gives out is no end; where the law is not defined any more is one
     found &= (at_outside - at_inside < LEAP) | np.isinf(at_outside) | (outside == limit)
     with np.errstate(invalid="ignore"):
@@ -132,12 +142,26 @@ def profile_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution
                         np.where(closed, limit, sign * np.inf))
 
 
-def _ahead(curve: Curve, before: Array, last: Array, share: Array) -> Array:
-    """(B, k) where two points of a valley lead, that share of their distance further; by their ratio if it is one."""
+def _ahead(curve: Curve, goal: Goal, before: Array, last: Array, share: Array) -> Array:
+    """(B, k) where two points of a valley lead, that share of their distance further; by their ratio if it is one.
+
+    Linear parameters by what they contribute where that is most, which hardly changes where an exponent does.
+    """
+    before, last = (_scaled(curve, each, 1) for each in (before, last))
     straight = last + share * (last - before)
     ratio = np.where(before * last > 0, last / np.where(before == 0, 1.0, before), 1.0)
     made = np.where(before * last > 0, last * np.exp(np.clip(share * np.log(ratio), -300, 300)), straight)
-    return np.asarray(np.clip(np.where(np.isfinite(made), made, last), curve.low, curve.high))
+    made = _scaled(curve, goal.hold(np.where(np.isfinite(made), made, last)), -1)
+    return np.asarray(np.clip(made, curve.low, curve.high))
+
+
+def _scaled(curve: Curve, parameters: Array, power: int) -> Array:
+    """(B, k) parameters, linear ones times their largest contribution per unit at a point, to that power."""
+    out = parameters.copy()
+    if curve.linear:
+        size = np.abs(curve.basis(parameters)).max(axis=1)
+        out[:, curve.linear] *= np.where(np.isfinite(size) & (size > 1e-280), size, 1.0) ** power
+    return out
 
 
 def run_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at: Mapping[str, Array], *,

@@ -31,6 +31,8 @@ def compare(records: pl.DataFrame, a: str, b: str, registry: Registry) -> dict[s
     A name is an experiment, a variant, experiment:variant, all without controls, or experiment:variant:control. Pairs
     and intervals are those of `cvfp compare`.
     """
+    if a == b:
+        raise UsageError(f"a group is compared with another, and --set a and --set b are both '{a}'; name two")
     left, right = (usable(_group(records, name), "train_tokens", "val_ppl") for name in (a, b))
     pairs = paired(left, right)
     mean = ratio(pairs, log_ratios(pairs.items, left, right, "val_ppl"))

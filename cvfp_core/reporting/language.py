@@ -6,6 +6,7 @@ A catalogue is `LOCALE/LANG/LC_MESSAGES/messages.mo`; English is what templates 
 from __future__ import annotations
 
 import gettext
+import re
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ class _Filler(string.Formatter):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return str(value)
         if format_spec:
-            return format(value, format_spec)
+            return re.sub(r"e\+0?", "e", format(value, format_spec))
         return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 

@@ -218,6 +218,13 @@ class PlanView(TypedDict):
     notes: Annotated[list[dict[str, Any]], "messages: why it ends there, and what limits it"]
 
 
+class NextRunsView(TypedDict):
+    """The runs to make next if nobody names a target."""
+
+    target: Annotated[dict[str, float], "ten times the largest sizes"]
+    plan: Annotated[PlanView | None, "at the FLOPs of the largest run; none where these runs call for more to be said"]
+
+
 class FinalsView(TypedDict):
     """What runs will end with, by their curves so far and by finished runs."""
 
@@ -336,6 +343,7 @@ class View(TypedDict, total=False):
                                           "`pairs`, `level`, `units`, `ratio`, `multiplier` (`value`, `low`, `high`), "
                                           "`verdict`, `notes` (messages)"]
     plan: Annotated[PlanView, "the next runs; needs --set target=... and --set budget=..."]
+    next_runs: Annotated[NextRunsView, "what to run next, for ten times the largest sizes"]
     finals: Annotated[FinalsView, "forecasts of what runs will end with"]
     figures: Annotated[dict[str, FigureView], "figures by name"]
     sections: Annotated[list[str], "templates that plugins add to this one, to be included by name"]

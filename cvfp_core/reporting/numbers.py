@@ -171,7 +171,7 @@ def any_(value: object, digits: int = 3) -> str:
 
 def tidy(text: str) -> str:
     """Markdown with at most one empty line in a row, and none at its ends."""
-    text = re.sub(r"。 +", "。", text)
+    text = re.sub(r"([。：；]) +", r"\1", text)
     return re.sub(r"\n(?:[ \t]*\n){2,}", "\n\n", text).strip("\n") + "\n"
 
 

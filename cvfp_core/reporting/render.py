@@ -21,6 +21,8 @@ from cvfp_core.reporting import measures, numbers
 from cvfp_core.reporting.language import fill
 from cvfp_core.reporting.names import View
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
 
 class _Named(StrictUndefined):
     """An undefined name whose message says which names there are."""
@@ -131,14 +133,13 @@ def _said(value: object, spoken: gettext.NullTranslations) -> object:
 
 
 def _counted(text: str, spoken: gettext.NullTranslations) -> str:
-    """A text in the report's language; the catalogue may have it with {n} for its number: `{n} diverged`."""
-    count = re.search(r"\d+", text)
+    """A text in the report's language; the catalogue may have it with {n} for each number: `{n} diverged`."""
     known = spoken.gettext(text)
-    if count is None or known != text:
+    numbers = iter(_NUMBER.findall(text))
+    message = _NUMBER.sub("{n}", text)
+    if known != text or spoken.gettext(message) == message:
         return known
-    message = re.sub(r"\d+", "{n}", text)
-    known = spoken.gettext(message)
-    return text if known == message else known.replace("{n}", count.group())
+    return re.sub(r"\{n\}", lambda _: next(numbers, "{n}"), spoken.gettext(message))
 
 
 def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[Path, nodes.Template]:

@@ -424,6 +424,21 @@ class Facts:
         return self.planned.as_dict() | {"notes": [message_of(note) for note in self.planned.notes]}
 
     @cached_property
+    def next_runs(self) -> dict[str, Any]:
+        from cvfp_core.deciding.plan import plan
+
+        names = sweep.BOTH if self.joint is not None else (self.axes[0].name,)
+        runs = self.records.filter(status="ok").select(pl.col(
+            *({*names, *sweep.BOTH} & set(self.records.columns))).cast(pl.Float64))
+        at = {name: AHEAD * float(runs[name].max() or 0) for name in names}  # type: ignore[arg-type]
+        spent = float((6 * runs[sweep.BOTH[0]] * runs[sweep.BOTH[1]]).max() or 0)  # type: ignore[arg-type]
+        try:
+            made = plan(self.records, at, spent, registry=self.registry, y=self.asked.y, by=self.asked.by)
+        except UsageError:  # which the command that is shown instead says in full
+            return {"target": at, "plan": None}
+        return {"target": at, "plan": made.as_dict() | {"notes": [message_of(note) for note in made.notes]}}
+
+    @cached_property
     def outlooks(self) -> tuple[Outlook | None, Outlook | None]:
         """Forecasts of the runs still going, and of finished ones from their first steps; None where there are none."""
         from cvfp_core.deciding.outlook import outlook

@@ -103,6 +103,7 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
         arms = dict(zip(_names(runs, whole), (each.records for each in whole), strict=True))
     else:
         arms = arms_of(records.with_columns(_arm=series.labels(records)), ["_arm"], names)
+        columns = ["experiment", "variant"]
     curve = on_axes(find(law, registry), x, y)
     if len(curve.inputs) != 1 or curve.function is None:
         raise UsageError(f"arms are compared along one size; law '{curve.name}' is a function of "

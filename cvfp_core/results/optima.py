@@ -13,6 +13,7 @@ from rich.text import Text
 from cvfp_core.deciding.budgets import SIX_N_D, Constraint, constraint
 from cvfp_core.deciding.optimum import Optimum, Sweep, optima
 from cvfp_core.errors import UsageError
+from cvfp_core.fitting.run import check_options
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
@@ -59,10 +60,13 @@ class Optima(Listed[Optimum]):
         costs = dict.fromkeys(f"{each.cost.form} ({each.cost.convention})" for each in self.sweeps)
         yield Text.assemble(("compute-optimal", "bold"), f" by {'; '.join(costs)}")
         wide = _table(self.items, several)
+        stacked = [_stacked(each, several) for each in self.sweeps]
         if width(wide) <= room:
             yield wide
+        elif all(width(each) <= room for each in stacked):
+            yield from stacked
         else:
-            yield from (_stacked(each, several) for each in self.sweeps)
+            yield from (Text(_sentence(each)) for each in self.items)
         yield from about(dict.fromkeys(
             (text, "yellow" if warns else "dim", f"{each.series}: {each.approach}" if several else each.approach)
              for each in self.items
@@ -102,7 +106,9 @@ def optima_of(asked: Asked, flops: Sequence[float], law: AnyLaw = "chinchilla", 
     if not 0 <= inference_tokens < float("inf"):
         raise UsageError(f"--inference-tokens must be a number of tokens, not {inference_tokens:g}")
     limits: list[Constraint] = [constraint(each) for each in constraints]
-    sweeps = optima(asked.runs.records, flops, asked.law(law), registry=asked.runs.registry, by=asked.by,
+    chosen = asked.law(law)
+    check_options([chosen], asked.options)
+    sweeps = optima(asked.runs.records, flops, chosen, registry=asked.runs.registry, by=asked.by,
                     convention=convention, constraints=limits, inference_tokens=inference_tokens)
     return Optima(items=tuple(each for sweep in sweeps for each in sweep.optima), sweeps=sweeps)
 

@@ -66,9 +66,14 @@ class Plans(Listed[Planned]):
     def save(self, path: str | Path) -> Path:
         """Writes the runs: as a run file with `[[cells]]` where they come from one, else as a table (CSV).
 
-        Returns the file, whose ending is that of what it is.
+        Returns the file. Raises UsageError for another ending, or a file that cannot be written.
         """
-        file = Path(path).with_suffix(".toml" if self.plan.written else ".csv")
+        file = Path(path)
+        ending, what = (".toml", "a run file") if self.plan.written else (
+            ".csv", "a table, as they come from no run file (--cells RUN.toml)")
+        if file.suffix != ending:
+            raise UsageError(f"cannot write '{file}': these runs are {what}; give a name that ends in "
+                             f"{ending}")
         if self.plan.written:
             kept = {key: value for key, value in self.plan.written.items()
                     if key not in ("variants", "matrix", "samples", "seeds", "cells", "controls")}

@@ -95,6 +95,9 @@ class Asked:
         chosen = [self.law(law) for law in laws]
         fits = fit_all(self.runs.records, chosen, by=self.by, x=self.x, y=self.y, options=self.options,
                        registry=self.runs.registry)
+        if not fits:
+            raise UsageError("no run has finished yet, so there is nothing to fit; `cvfp forecast` says what runs that "
+                             "are still going will end with")
         if all(fit.sizes == fit.n == 1 for fit in fits):
             names = ", ".join(dict.fromkeys(fit.series for fit in fits))
             raise UsageError(f"every series has one run, so there is nothing to fit ({names}); name other columns that "

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from scipy import optimize
 
 from cvfp_core.fitting.axes import on_axes
-from cvfp_core.fitting.curve_fit import fit_curve
+from cvfp_core.fitting.curve_fit import fit_curve, fit_curves
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.fitting.points import wrong_way
+from cvfp_core.fitting.points import by_group, place, wrong_way
 from cvfp_core.fitting.search import solve
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
@@ -55,10 +54,9 @@ def _given(fitter: Law, points: Points, floor: float) -> Fit:
 
 def _shared(fitter: Law, groups: list[Points], usable: list[Points]) -> list[Fit]:
     ceiling = BELOW * min(float(group.response.min()) for group in usable)
-    curves = [(Curve(fitter, group.inputs), np.log(group.response)) for group in usable]
 
     def total(floors: Array) -> Array:
-        return np.asarray(np.sum([_rss(curve, target, floors) for curve, target in curves], axis=0))
+        return np.asarray(np.sum(by_group(usable, place, lambda alike: _rss(fitter, alike, floors)), axis=0))
 
     low, high = 0.0, ceiling
     for _ in range(6):  # each round keeps the neighbours of the best of 33
@@ -72,17 +70,10 @@ def _shared(fitter: Law, groups: list[Points], usable: list[Points]) -> list[Fit
     variance = rss / dof
     allowed = t_quantile(dof) ** 2 * max(variance, 1e-20)
 
-    def excess(floor: float) -> float:
-        return float(total(np.array([floor]))[0]) - rss - allowed
-
-    ends = [
-        bound if best == bound or excess(bound) <= 0
-        else float(optimize.brentq(excess, bound, best, xtol=1e-6 * ceiling))
-        for bound in (0.0, ceiling)
-    ]
+    ends = _ends(total, best, ceiling, rss + allowed)
     floor = Estimate(name="E", value=best, low=ends[0], high=ends[1], method="profile F",
                      note=f"shared by {len(usable)} series, {dof} degrees of freedom")
-    fits = [fit_curve(fitter, group, given={"E": best}) for group in usable]
+    fits = fit_curves(fitter, usable, given={"E": best})
     errors = _errors(fits, best, variance)
     made = {each.series: _shared_fit(each, floor, error, dof) for each, error in zip(fits, errors, strict=True)}
     return [made.get(str(group.series[0])) or _unusable(fitter, group) for group in groups]
@@ -141,9 +132,28 @@ def _shared_fit(fit: Fit, floor: Estimate, errors: tuple[float, float], dof: int
     ))
 
 
-def _rss(curve: Curve, target: Array, floors: Array) -> Array:
-    """(B,) sums of squares of the series' power laws above each floor."""
-    count = len(floors)
-    goal = Goal(target=floors, weight=np.ones(count), parameter=np.zeros(count, dtype=int),
-                log=np.zeros(count, dtype=bool))
-    return solve(curve, np.repeat(target[None, :], count, axis=0), goal=goal, tries=2).rss
+def _ends(total: Callable[[Array], Array], best: float, ceiling: float, most: float) -> list[float]:
+    """The next floors below and above the best at which the sum of squares is the most allowed; the bound if none is.
+
+    Each round keeps one of 16 sections; what is left is nearly straight.
+    """
+    bounds, rows = np.array([0.0, ceiling]), np.arange(2)
+    inside, outside = np.full(2, best), bounds
+    for _ in range(3):
+        floors = np.linspace(inside, outside, 17, axis=1)
+        excess = total(floors.ravel()).reshape(floors.shape) - most
+        first = np.maximum(np.argmax(excess > 0, axis=1), 1)
+        inside, outside = floors[rows, first - 1], floors[rows, first]
+    low, high = excess[rows, first - 1], excess[rows, first]
+    crossed = (low <= 0) & (high > 0)
+    share = np.where(crossed, low / np.where(crossed, low - high, 1.0), 0.0)
+    return np.where(crossed, inside + share * (outside - inside), bounds).tolist()
+
+
+def _rss(fitter: Law, alike: list[Points], floors: Array) -> Array:
+    """(series, B) sums of squares of the power laws of series at the same inputs above each floor."""
+    floor = np.tile(floors, len(alike))
+    goal = Goal(target=floor, weight=np.ones(len(floor)), parameter=np.zeros(len(floor), dtype=int),
+                log=np.zeros(len(floor), dtype=bool))
+    targets = np.repeat([np.log(points.response) for points in alike], len(floors), axis=0)
+    return solve(Curve(fitter, alike[0].inputs), targets, goal=goal, tries=2).rss.reshape(len(alike), len(floors))

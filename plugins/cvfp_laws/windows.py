@@ -54,7 +54,7 @@ def _one(points: Points, width: int) -> Fit:
         estimates.append(Estimate(
             name=f"alpha {start + 1}", value=float(slopes[-1] @ y), low=ends[0] if ends else None,
             high=ends[1] if ends else None, stderr=line.stderr(0) if line else None, method="t" if ends else None,
-            note=f"{sizes[start]:.0f} to {sizes[start + width - 1]:.0f}",
+            note=f"{sizes[start]:,.0f}–{sizes[start + width - 1]:,.0f}",
         ))
     bend = _bend(x, y)
     if len(slopes) > 1:

@@ -67,6 +67,15 @@ def written(plot: Plot, kind: str, lang: str = "en") -> str | bytes:
         return data.getvalue().decode() if kind == "pgf" else data.getvalue()
 
 
+def format_of(path: str | Path) -> str:
+    """The format that a file's ending says. Raises UsageError for one that cannot be written."""
+    ending = Path(path).suffix.lower().removeprefix(".")
+    if ending not in FORMATS:
+        raise UsageError(f"cannot write '{path}': a figure is {', '.join(f'.{each}' for each in FORMATS)}")
+    check([ending])
+    return ending
+
+
 def figure(plot: Plot, path: str | Path | None = None) -> Figure:
     """The figure as matplotlib's, written to a file whose ending says the format.
 
@@ -75,11 +84,7 @@ def figure(plot: Plot, path: str | Path | None = None) -> Figure:
     if missing() is not None:
         raise CvfpError("figures need matplotlib, which is not installed; pip install 'cvfp[figures]'")
     if path is not None:
-        ending = Path(path).suffix.lower().removeprefix(".")
-        if ending not in FORMATS:
-            raise UsageError(f"cannot write '{path}': a figure is {', '.join(f'.{each}' for each in FORMATS)}")
-        check([ending])
-        content = written(plot, ending)
+        content = written(plot, format_of(path))
         try:
             Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
         except OSError as error:

@@ -71,10 +71,10 @@ def alpha_over_val_er(series: Sequence[Series], say: Say) -> Plot | None:
 
 
 def windows(series: Sequence[Series], say: Say) -> Plot | None:
-    """The exponent over consecutive windows of sizes, a panel an experiment; a ring where the input states one."""
+    """The exponent of series of several windows of sizes, a panel an experiment; a ring where the input states one."""
     groups: dict[str, list[Series]] = {}
     for each in series:
-        if any(window["alpha"]["value"] is not None for window in each["windows"]):
+        if sum(window["alpha"]["value"] is not None for window in each["windows"]) > 1:
             groups.setdefault(each["experiment"], []).append(each)
     if not groups:
         return None
@@ -101,7 +101,7 @@ def windows(series: Sequence[Series], say: Say) -> Plot | None:
                                   colour=GREY, size=8, fill="none"))
             ends.append(End(x=float(x[-1]), y=float(y[-1]), text=each["title"] if not name else each["name"],
                             colour=hue))
-            panels.append(Panel(marks=tuple(marks), x=Axis(label=say("window of sizes"), whole=True),
+        panels.append(Panel(marks=tuple(marks), x=Axis(label=say("window of sizes"), whole=True),
                             y=Axis(label="alpha"), title=name, ends=tuple(ends)))
     return Plot(panels=tuple(panels), width=3.2 if len(panels) > 1 else 4.6)
 
