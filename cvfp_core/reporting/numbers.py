@@ -33,7 +33,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def points(value: float | None, digits: int = 1) -> str:
     """A difference of fractions in percentage points, with its sign."""
-    return NOTHING if value is None else f"{100 * value:+.{digits}f}"
+    return NOTHING if value is None else f"{round(100 * value, digits) + 0.0:+.{digits}f}"
 
 
 def tokens(value: float | None) -> str:

@@ -154,7 +154,6 @@ def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[
             continue
         try:
             found[file] = made.parse(made.loader.get_source(made, name)[0], name=name, filename=name)
-            meta.find_undeclared_variables(found[file])  # which knows the filters there are
         except TemplateSyntaxError as error:
             raise CvfpError(f"{file}: line {error.lineno}: {error.message}") from None
         except TemplateError:
@@ -168,10 +167,15 @@ def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[
     return found
 
 
-def names_used(every: Collection[nodes.Template]) -> set[str]:
-    """The names of the view that parsed templates use, taken together."""
-    given = {each.target for tree in every for each in tree.find_all(nodes.Import)}
-    return {name for tree in every for name in meta.find_undeclared_variables(tree)} - given
+def names_used(every: Mapping[Path, nodes.Template]) -> set[str]:
+    """The names of the view that parsed templates use, taken together. Raises CvfpError for an unknown filter."""
+    used: set[str] = set()
+    for file, tree in every.items():
+        try:
+            used |= meta.find_undeclared_variables(tree)
+        except TemplateSyntaxError as error:
+            raise CvfpError(f"{file}: line {error.lineno}: {error.message}") from None
+    return used - {each.target for tree in every.values() for each in tree.find_all(nodes.Import)}
 
 
 def figures_used(every: Collection[nodes.Template], known: Collection[str]) -> set[str] | None:

@@ -312,8 +312,9 @@ class Facts:
     def sizes(self) -> list[dict[str, Any]]:
         about = (self.axes[0].name, self.axes[1].name)
         found = sweep.ranges(self.records, (about[0], *sweep.SIZES, about[1]))
+        first = next((dict(each) for each in found if each["name"] == about[0]), {})
         return [dict(each) | axis(self.registry.quantity(each["name"])) for each in found
-                if each["values"] > 1 or each["name"] in about]
+                if each["name"] in about or (each["values"] > 1 and dict(each) | {"name": about[0]} != first)]
 
     @cached_property
     def sweeps(self) -> tuple[Sweep, ...]:
@@ -430,7 +431,7 @@ class Facts:
         names = sweep.BOTH if self.joint is not None else (self.axes[0].name,)
         runs = self.records.filter(status="ok").select(pl.col(
             *({*names, *sweep.BOTH} & set(self.records.columns))).cast(pl.Float64))
-        at = {name: AHEAD * float(runs[name].max() or 0) for name in names}  # type: ignore[arg-type]
+        at = {name: float(f"{AHEAD * float(runs[name].max() or 0):.3g}") for name in names}  # type: ignore[arg-type]
         spent = float((6 * runs[sweep.BOTH[0]] * runs[sweep.BOTH[1]]).max() or 0)  # type: ignore[arg-type]
         try:
             made = plan(self.records, at, spent, registry=self.registry, y=self.asked.y, by=self.asked.by)

@@ -88,11 +88,11 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         if lacking:
             raise CvfpError(f"template '{template.name}' needs {', '.join(_needs([template, *kin], asked))}; no run "
                             f"has {', '.join(lacking)}")
-        names, parents = names_used(taken.values()), {template.name, *(each.name for each in kin)}
+        names, parents = names_used(taken), {template.name, *(each.name for each in kin)}
         sections = [item for item in items.values() if item.section_of in parents] if "sections" in names else []
         for section in sections:
             taken |= trees(section.path, files)
-        names |= names_used(taken.values()) if sections else set()
+        names |= names_used(taken) if sections else set()
     _refuse(template, asked, names)
     known = {option.name: option for item in (*reversed(sections), *kin, template) for option in item.options or ()}
     if template.options is not None:

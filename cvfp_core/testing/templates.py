@@ -56,8 +56,8 @@ def _names_exist(name: str, template: Template, registry: Registry) -> None:
     """Also in branches that no records lead into."""
     known = set(get_type_hints(View))
     try:
-        every = trees(template.path, registered(registry)).values()
-        unknown = names_used(every) - known - _assigned(every)
+        every = trees(template.path, registered(registry))
+        unknown = names_used(every) - known - _assigned(every.values())
     except CvfpError as error:
         raise raised(f"{name}, read", error) from error
     expect(not unknown, f"{name}: names it uses", f"names of the view ({', '.join(sorted(known))})",

@@ -147,13 +147,13 @@ def _ends(total: Callable[[Array], Array], best: float, ceiling: float, most: fl
     low, high = excess[rows, first - 1], excess[rows, first]
     crossed = (low <= 0) & (high > 0)
     share = np.where(crossed, low / np.where(crossed, low - high, 1.0), 0.0)
-    return np.where(crossed, inside + share * (outside - inside), bounds).tolist()
+    return [float(end) for end in np.where(crossed, inside + share * (outside - inside), bounds)]
 
 
-def _rss(fitter: Law, alike: list[Points], floors: Array) -> Array:
-    """(series, B) sums of squares of the power laws of series at the same inputs above each floor."""
+def _rss(fitter: Law, alike: list[Points], floors: Array) -> list[Array]:
+    """(B,) sums of squares of the power law above each floor, of each of the series at the same inputs."""
     floor = np.tile(floors, len(alike))
     goal = Goal(target=floor, weight=np.ones(len(floor)), parameter=np.zeros(len(floor), dtype=int),
                 log=np.zeros(len(floor), dtype=bool))
     targets = np.repeat([np.log(points.response) for points in alike], len(floors), axis=0)
-    return solve(Curve(fitter, alike[0].inputs), targets, goal=goal, tries=2).rss.reshape(len(alike), len(floors))
+    return list(solve(Curve(fitter, alike[0].inputs), targets, goal=goal, tries=2).rss.reshape(len(alike), len(floors)))
