@@ -67,11 +67,7 @@ def test_shortcuts_do_not_decide_the_run_id():
 
 def test_none_is_the_plain_computation_throughout():
     none = asdict(Shortcuts.none())
-<<<<<<< HEAD
     assert none.pop("memory_gib") == none.pop("checkpoint_seconds") == 1e9  # never reached
-=======
-    assert none.pop("memory_gib") == none.pop("checkpoint_seconds") == 1e9
->>>>>>> join
     assert not any(none.values())
     assert set(none) == set(SWITCHES)
 
