@@ -3,7 +3,8 @@
 Parts: optimum (intervals of the best size and its loss in sweeps with known truth), isoflops (the largest budget held
 out, against plain parabolas), chinchilla (the rule of 20 tokens a parameter), multiplier (its intervals, and false
 positives), chances (how often an arm is the best where that is said), plan (published sweeps replayed run by run: FLOPs
-until the interval of a held-out target is nearly as narrow as the whole sweep's). The truth is close to the published
+until the interval of a held-out target is nearly as narrow as the whole sweep's), partial (the same where planned runs
+are ended early and forecast). The truth is close to the published
 fit of arXiv:2404.10102; noise is normal in log loss. Published runs are looked for in $CVFP_SHARED/data/anchors.
 """
 
@@ -24,6 +25,8 @@ import polars as pl
 import cvfp_core as cvfp
 from cvfp_core.deciding.candidates import Cells
 from cvfp_core.deciding.comparison import compare
+from cvfp_core.deciding.courses import courses
+from cvfp_core.deciding.forecast import forecast
 from cvfp_core.deciding.optimum import optima
 from cvfp_core.deciding.plan import planned
 from cvfp_core.deciding.targets import Target
@@ -238,6 +241,8 @@ class Replay:
     laws: Sequence[Law]
     estimator: Law
     """The fixed one: least squares of the logarithm, interval to first order."""
+    runs: tuple[str, ...] = ()
+    """(n,) ids, where forecasts need them."""
 
     def holds(self, mask: Array) -> bool:
         """Whether `cvfp predict` has the held-out run in its interval of a new run, from the runs bought."""
@@ -324,16 +329,62 @@ def replays() -> Iterator[Replay]:
                          inputs={"params": pool["params"].to_numpy(), "train_tokens": pool["tokens"].to_numpy()},
                          response=pool["loss"].to_numpy(), series=np.full(pool.height, name, dtype=object),
                          name="val_loss", declared={"val_loss": REGISTRY.quantity("val_loss")}))
-    runs = cvfp.read(ANCHORS.parent / "newllm").records.sort("train_tokens", "val_ppl")
+    yield over_tokens("source runs", cvfp.read(ANCHORS.parent / "newllm").records)
+
+
+def over_tokens(name: str, records: pl.DataFrame) -> Replay:
+    """Runs of one curve over tokens, which are all that is known of their cost; held out is the best of the largest."""
+    runs = records.sort("train_tokens", "val_ppl", "run_id")
     top = runs["train_tokens"].max()
     pool, held = runs.filter(pl.col("train_tokens") < top), runs.filter(pl.col("train_tokens") == top)
     tokens = pool["train_tokens"].cast(float).to_numpy()
     curves = [on_axes(REGISTRY.get(Law, name), None, None) for name in ("power-law", "saturating")]
-    yield Replay(name="source runs", flops=tokens, laws=curves, estimator=curves[1], measured=held["val_ppl"][0],
-                 target={"train_tokens": float(top)}, points=Points(
-                     inputs={"train_tokens": tokens}, response=pool["val_ppl"].to_numpy(),
-                     series=np.full(len(tokens), "source", dtype=object),
-                     declared={"val_ppl": REGISTRY.quantity("val_ppl")}))
+    return Replay(name=name, flops=tokens, laws=curves, estimator=curves[1], measured=held["val_ppl"][0],
+                  target={"train_tokens": float(top)}, runs=tuple(pool["run_id"]), points=Points(
+                      inputs={"train_tokens": tokens}, response=pool["val_ppl"].to_numpy(),
+                      series=np.full(len(tokens), name, dtype=object),
+                      declared={"val_ppl": REGISTRY.quantity("val_ppl")}))
+
+
+def partial(count: int) -> None:
+    """As `plan`, but planned runs are ended at 30 % of their epochs, and their forecasts taken for their ends.
+
+    Forecasts are from the runs of the start, which were run whole: those of the run's experiment if there are three.
+    Of a run without a forecast the whole is paid and taken.
+    """
+    source = cvfp.read(ANCHORS.parent / "newllm")
+    own = cvfp.read(Path(__file__).parents[1] / "tests" / "data" / "forecasts" / "own.csv", take="best")
+    sweeps = [("source runs", source.records, source), *(
+        (f"own runs, {name}", own.records.filter(experiment=name), own)
+        for name in own.records["experiment"].unique().sort())]
+    for name, records, read in sweeps:
+        each = over_tokens(name, records)
+        known = {course.run_id: course for course in courses(records, read.inputs.curves())}
+        n, spent, held, late = each.points.n, [], [], 0
+        (whole,) = each.halves(np.ones((1, n), dtype=bool))
+        for seed in range(min(count, 50)):
+            rng = np.random.default_rng(seed)
+            first = np.zeros(n, dtype=bool)
+            first[rng.choice(np.argsort(each.flops)[: (n + 1) // 2], min(7, (n + 1) // 2), replace=False)] = True
+            response, cost = each.points.response.copy(), each.flops.copy()
+            done = [known[run] for run, bought in zip(each.runs, first, strict=True) if bought and run in known]
+            for row in np.flatnonzero(~first):
+                course = known.get(each.runs[row])
+                alike = [other for other in done if course and other.experiment == course.experiment]
+                step = int(np.ceil(0.3 * course.last)) if course else 0
+                made = forecast(course.upto(step), alike if len(alike) > 2 else done) if course and done else None
+                if made is not None and made.value is not None:
+                    response[row], cost[row] = made.value, 0.3 * each.flops[row]
+                else:
+                    late += 1
+            now = replace(each, points=replace(each.points, response=response), flops=cost)
+            mask = now.until(first, now.planned(first), 1.2 * whole)
+            spent.append(cost[mask].sum() / each.flops.sum())
+            held.append(now.holds(mask))
+        low, middle, high = np.quantile(spent, [0.25, 0.5, 0.75])
+        print(f"partial, {name}: {n} runs, {middle:.1%} of the FLOPs (quartiles {low:.1%} to {high:.1%}), target inside "
+              f"in {np.mean(held):.0%} of {len(held)}; {late / len(held):.1f} runs a start without a forecast",
+              flush=True)
 
 
 def plan(count: int) -> None:
@@ -367,7 +418,7 @@ def plan(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = {each.__name__: each for each in (optimum, isoflops, chinchilla, multiplier, chances, plan)}
+    parts = {each.__name__: each for each in (optimum, isoflops, chinchilla, multiplier, chances, plan, partial)}
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--count", type=int, default=100)
     given = parser.parse_args()

@@ -92,7 +92,7 @@ def test_an_edit_that_keeps_size_time_and_inode_is_seen_by_the_time_of_the_chang
     assert store.read(folder)["val_ppl"].to_list() == [11.0, 10.0, 10.0, 10.0]
 
 
-@pytest.mark.parametrize("when", [OLD - 10**15, 0, time.time_ns() + 3600 * 10**9])
+@pytest.mark.parametrize("when", [OLD - 10**15, 0, time.time_ns() + 3600 * 10**9], ids=["earlier", "never", "later"])
 def test_a_record_that_is_replaced_with_another_time_is_seen_wherever_the_clock_was_set(folder, when):
     store.read(folder)
     put(folder, "a", val_ppl=11.0, when=when)
