@@ -382,8 +382,8 @@ def partial(count: int) -> None:
             spent.append(cost[mask].sum() / each.flops.sum())
             held.append(now.holds(mask))
         low, middle, high = np.quantile(spent, [0.25, 0.5, 0.75])
-        print(f"partial, {name}: {n} runs, {middle:.1%} of the FLOPs (quartiles {low:.1%} to {high:.1%}), target inside "
-              f"in {np.mean(held):.0%} of {len(held)}; {late / len(held):.1f} runs a start without a forecast",
+        print(f"partial, {name}: {n} runs, {middle:.1%} of the FLOPs (quartiles {low:.1%} to {high:.1%}), target "
+              f"inside in {np.mean(held):.0%} of {len(held)}; {late / len(held):.1f} runs a start without a forecast",
               flush=True)
 
 
