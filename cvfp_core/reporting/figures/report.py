@@ -47,8 +47,6 @@ CAPTIONS = {
                "forecast, with its 95 % interval.",
     "alpha_over_val_er": "Exponent of each configuration over its effective rank at its lowest perplexity; r with its "
                          "95 % interval.",
-    "windows": "Exponent over consecutive windows of sizes with its 95 % interval, from the smallest sizes to the "
-               "largest. Ring: as published.",
 }
 SLICES = "Points: runs, by another input in groups of equally many. Lines: the fitted law at the median of each group."
 WORDS = ("training tokens", "validation perplexity", "law", "average of {laws}", "predicted",
