@@ -151,7 +151,7 @@ def test_the_report_says_the_same_as_the_command(tmp_path):
     assert "The interval is over 3 seeds." in text
     assert "no partner" not in text
     told = str(cvfp.write_report(str(table), template="compare", lang="ja", options={"a": "one", "b": "two"}))
-    assert "区間は 3個のシードにわたる。" in told
+    assert "区間は3個のシードにわたる。" in told
 
 
 def test_arms_that_differ_less_than_the_margin_are_equivalent():
