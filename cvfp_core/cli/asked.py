@@ -15,6 +15,9 @@ from cvfp_core.cli import completing
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from cvfp_core.results.finals import FinalForecasts
+    from cvfp_core.results.optima import Optima
+    from cvfp_core.results.plans import Plans
     from cvfp_core.results.printed import Printed
     from cvfp_core.results.runs import Asked
 
@@ -49,6 +52,10 @@ NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml th
 Take = Annotated[
     str | None, typer.Option("--take", metavar="WHICH", help="Point of its curves that a foreign run's record is of: "
                              "last (default), best or step=N.")
+]
+Convention = Annotated[
+    str, typer.Option("--convention", metavar="NAME", help="How FLOPs are counted: 6ND, 6ND-non-embedding, or a "
+                      "column.")
 ]
 At = Annotated[
     list[str] | None,
@@ -196,6 +203,16 @@ def show(result: Printed) -> None:
     console = terminal()
     for block in result.blocks(console.width):
         console.print(block)
+
+
+def hand_over(result: Optima | FinalForecasts | Plans, figure: Path | None, *, json_: bool) -> None:
+    """Draws the result to a file if one is named, then prints it: as tables, or as JSON."""
+    if figure is not None:
+        result.plot(figure)
+    if json_:
+        show_json(result.as_dict())
+    else:
+        show(result)
 
 
 def show_json(data: object) -> None:

@@ -57,9 +57,4 @@ def forecast(
     made = scored(paths, where=where, map=mapping) if score else finals(
         paths, against=against or None, y=y, series=series or (), after=after, total=total, where=where, map=mapping,
         take=take or "last", save=save)
-    if figure is not None:
-        made.plot(figure)
-    if json_:
-        asked.show_json(made.as_dict())
-    else:
-        asked.show(made)
+    asked.hand_over(made, figure, json_=json_)

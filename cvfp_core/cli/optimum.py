@@ -19,10 +19,7 @@ def optimum(
         str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
                           help="A law of params and train_tokens.")
     ] = "chinchilla",
-    convention: Annotated[
-        str, typer.Option("--convention", metavar="NAME", help="How FLOPs are counted: 6ND, 6ND-non-embedding, or a "
-                          "column.")
-    ] = "6ND",
+    convention: asked.Convention = "6ND",
     constraint: Annotated[
         list[str] | None, typer.Option("--constraint", metavar="LIMIT", help="params<=3e9 or train_tokens<=2e11; may "
                                        "be repeated.")
@@ -53,9 +50,4 @@ def optimum(
                           options=options)
     made = optima_of(question, budgets, law, convention=convention, constraints=constraint or [],
                      inference_tokens=served)
-    if figure is not None:
-        made.plot(figure)
-    if json_:
-        asked.show_json(made.as_dict())
-    else:
-        asked.show(made)
+    asked.hand_over(made, figure, json_=json_)

@@ -25,10 +25,7 @@ def plan(
                                  "of a run file, or ranges of sizes. Default: from the smallest run to the target.")
     ] = None,
     law: asked.Laws = None,
-    convention: Annotated[
-        str, typer.Option("--convention", metavar="NAME", help="How FLOPs are counted: 6ND, 6ND-non-embedding, or a "
-                          "column.")
-    ] = "6ND",
+    convention: asked.Convention = "6ND",
     arm: Annotated[
         list[str] | None, typer.Option("--arm", metavar="NAME", help="An arm of a multiplier, the baseline first; "
                                        "given twice.")
@@ -65,12 +62,7 @@ def plan(
     spent = asked.number(budget, "--budget", positive=True)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights)
     made = plan_of(question, aim, spent, cells=cells, laws=law or (), arms=arm or (), convention=convention)
-    if figure is not None:
-        made.plot(figure)
-    if json_:
-        asked.show_json(made.as_dict())
-    else:
-        asked.show(made)
+    asked.hand_over(made, figure, json_=json_)
     if out is not None:
         made.save(out)
         if made.plan.written and not json_:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -139,8 +139,3 @@ def allowed(cost: Cost, flops: float, limits: Sequence[Constraint], smallest: fl
                          f"{np.exp(ends[0]):.3g} and at most {np.exp(ends[1]):.3g}; change the budget, or loosen a "
                          "limit or --inference-tokens")
     return float(ends[0]), float(max(ends))
-
-
-def extended(points: Points, flops: Array) -> Points:
-    """The points with their FLOPs as a further input."""
-    return replace(points, inputs={**points.inputs, "flops": flops})
