@@ -11,9 +11,10 @@ import torch
 
 import made_grids
 from cvfp_core.protocol.checkpoint import DISTURBED, Checkpoint
+from cvfp_core.protocol.ending import Ender
 from cvfp_core.protocol.objective import Term
 from cvfp_core.protocol.run import run_cell
-from cvfp_core.registry.kinds import MCDL, StopRule
+from cvfp_core.registry.kinds import CONVERGED, MCDL, Ending, StopRule
 from cvfp_core.schema import store
 from cvfp_core.schema.settings import Shortcuts
 from cvfp_objectives import cvfp_objectives
@@ -49,7 +50,10 @@ CASES = {
     "one phase": {"name": "transformer_1L_8d_4tok"},
     "stop rules": {"name": "1L_12d_1tok"},
     "objective of parts": {"name": "1L_12d_1tok"},
+    "contexts that are kept": {"name": "1L_12d_1tok"},
 }
+ENDINGS = {"contexts that are kept": Ending(name="third", title="", ends=lambda *_: False,
+                                            keeps=lambda seen, _options: seen[-1].iteration == 3)}
 TERMS = {"objective of parts": next(each for each in cvfp_objectives() if each.name == "odcm")}
 
 
@@ -91,8 +95,12 @@ def test_a_cell_that_is_killed_at_every_step_gives_the_record_of_one_that_never_
     def term():
         return Term(objective, {option.name: option.default for option in objective.options})
 
+    def ender():
+        return Ender(ENDINGS.get(case, CONVERGED))
+
     heard = []
-    whole = run_cell(cell, family, made_corpus(), heard.append, rules, term=term())
+    whole = run_cell(cell, family, made_corpus(), heard.append, rules, term=term(), ender=ender())
+    assert whole.record.context_iteration == (3 if case in ENDINGS else None)
     steps = [event for event in heard if event.kind != "warning"]
     files = tmp_path / "checkpoints" / "run"
     resumed, runs, at = [], 0, 0
@@ -112,7 +120,7 @@ def test_a_cell_that_is_killed_at_every_step_gives_the_record_of_one_that_never_
         assert runs <= len(steps) + 2
         try:
             result = run_cell(cell, family, made_corpus(), kill, rules, term=term(),
-                              checkpoint=Checkpoint(files, cell, "home"))
+                              checkpoint=Checkpoint(files, cell, "home"), ender=ender())
         except Killed:
             continue
     assert undisturbed(result) == undisturbed(whole)

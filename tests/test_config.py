@@ -20,7 +20,7 @@ from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts, options_of
 
 ALL_KEYS = ("name, variants, matrix, samples, cells, seeds, controls, settings, device, executor, precision, corpus, "
-            "phase1, objective, phase2, model, shortcuts")
+            "phase1, objective, ending, phase2, model, shortcuts")
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +335,8 @@ def test_every_key_of_a_run_file_is_listed_with_its_meaning():
         assert [name for name in names if name.startswith(section)] == [
             f"{section}.{each.name}" for each in fields(kind)]
     assert {name for name in names if "." not in name} == set(config.RunFile.model_fields) - {
-        "matrix", "cells", "corpus", "executor", "phase1", "objective", "phase2", "model", "shortcuts"}
+        "matrix", "cells", "corpus", "executor", "phase1", "objective", "ending", "phase2", "model",
+        "shortcuts"}
     assert [key["name"] for key in listed if not key["meaning"]] == []
     assert "corpus 'jsonl'" in {key["of"] for key in listed}
 

@@ -12,7 +12,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The distribution's name, such as cvfp-mine.")],
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help="What it adds; again for more: variant, objective, corpus, "
+        typer.Option("--kind", metavar="KIND", help="What it adds; again for more: variant, objective, ending, corpus, "
                      "ingester, preset, quantity, template, fitter, analysis, light, stop-rule, executor, observer. "
                      "[default: variant]"),
     ] = None,

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from cvfp_core.protocol.ending import Ender, Kept
 from cvfp_core.protocol.model import TwoPhaseModel
 from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.phase1 import Sweep
@@ -43,15 +44,17 @@ _SHARE = 0.05
 class Checkpoint:
     """The two files of a cell, and when they are written.
 
-    begin: what their paths begin with. family_source, objective_source: distribution and version of their code. No
+    begin: what their paths begin with. family_source and those beside: distribution and version of their code. No
     checkpoint that fails, for a full disk or a file that is torn, ends the cell.
     """
 
-    def __init__(self, begin: Path, cell: Cell, family_source: str | None, objective_source: str | None = None) -> None:
+    def __init__(self, begin: Path, cell: Cell, family_source: str | None, objective_source: str | None = None,
+                 ending_source: str | None = None) -> None:
         self.files = {phase: begin.with_name(f"{begin.name}.phase{phase}.pt") for phase in (1, 2)}
         self.seconds = cell.shortcuts.checkpoint_seconds
         self.made_by = {"cvfp": __version__, "torch": str(torch.__version__), "family": str(family_source),
-                        "objective": str(objective_source), "device": cell.device.partition(":")[0],
+                        "objective": str(objective_source), "ending": str(ending_source),
+                        "device": cell.device.partition(":")[0],
                         "stop rules": ", ".join(cell.stop_rules) or "none", "earlier cells": _digest(cell.earlier)}
         """What a checkpoint must share to be gone on with."""
         self.last, self.took, self.said = time.monotonic(), 0.0, ""
@@ -157,23 +160,28 @@ class Training:
         """What the phase that is gone on with took before."""
         return float(self.state["seconds"]) if self.phase == phase else 0.0
 
-    def resume_contexts(self, optimizer: Optimizer | None, noise: Noise) -> Sweep | None:
-        """The iteration that Phase 1 goes on from, its contexts, generators and optimizer put back; None: it begins."""
+    def resume_contexts(self, optimizer: Optimizer | None, noise: Noise, ender: Ender) -> Sweep | None:
+        """The iteration that Phase 1 goes on from, its contexts, generators and optimizer put back; None: it begins.
+
+        ender: gets the contexts back that its ending kept.
+        """
         if self.phase != 1:
             return None
         self.train.layers[-1].copy_(self.state["contexts"])
         for generator, state in zip(noise.generators, self.state["noise"], strict=True):
             generator.set_state(state)
+        ender.kept = Kept(**copy.deepcopy(self.state["kept"])) if self.state["kept"] else None
         self.stopper.seen[:] = [Iteration(**each) for each in self.state["seen"]]
         self._resume(optimizer)
         return Sweep(**self.state["sweep"])
 
-    def keep_contexts(self, sweep: Sweep, optimizer: Optimizer | None, noise: Noise) -> None:
+    def keep_contexts(self, sweep: Sweep, optimizer: Optimizer | None, noise: Noise, ender: Ender) -> None:
         """Keeps an iteration of Phase 1, if it is time."""
         if self.checkpoint is not None and self.checkpoint.due():
             contexts = self.train.layers[-1]
             self._keep(self.checkpoint, 1, 1, sweep.iteration, optimizer, {
                 "sweep": asdict(sweep), "seen": [asdict(each) for each in self.stopper.seen],
+                "kept": ender.kept and {name: getattr(ender.kept, name) for name in Kept.__slots__},
                 "noise": [each.get_state() for each in noise.generators],
                 "contexts": contexts.clone() if len(self.train.layers) > 1 else contexts})  # torch stores all of a view
 

@@ -41,9 +41,9 @@ class Phase1Result:
     contexts: Tensor
     last: Sweep
     censored: bool
-    """It ended before convergence, at the maximum or stopped: the iteration count is a lower bound."""
+    """It ended at the maximum or was stopped, before what was to end it did: the iteration count is a lower bound."""
     stopped: str | None = None
-    """Why it was stopped before it converged or reached the maximum."""
+    """Why it was stopped before that, or before it reached the maximum."""
 
 
 def learn_contexts(
@@ -55,6 +55,7 @@ def learn_contexts(
     noise: Noise,
     autocast: Callable[[], AbstractContextManager[object]],
     report: Callable[[Sweep], None],
+    ends: Callable[[Sweep], bool] | None = None,
     stop: Callable[[Sweep], str | None] = lambda _sweep: None,
     resume: Callable[[torch.optim.Optimizer | None], Sweep | None] = lambda _optimizer: None,
     keep: Callable[[Sweep, torch.optim.Optimizer | None], None] = lambda _sweep, _optimizer: None,
@@ -65,7 +66,8 @@ def learn_contexts(
 
     windows: (N, T) on the model's device. contexts: (N, context_dim), overwritten: first with the initial contexts,
     drawn from `noise`, then by every sweep. report hears of every iteration from the second on; the first one only
-    draws the initial contexts. stop is asked after it, unless Phase 1 has converged; it returns why to end, or None.
+    draws the initial contexts. ends is asked after it whether Phase 1 ends here; None: where contexts have converged.
+    stop is asked if it does not; it returns why to end, or None.
     term: of the objective; by default the published one. resume puts back the contexts, generators and optimizer of an
     earlier iteration and returns it, or None; keep is told where a later one ended. Raises Diverged when a loss is not
     finite.
@@ -110,7 +112,7 @@ def learn_contexts(
             whose = "" if cvfp - cvfp else f": {term.label} is {diverse}"
             raise Diverged(f"phase 1 loss is {sweep.loss} at iteration {iteration}{whose}")
         report(sweep)
-        if iteration >= settings.min_iterations and sweep.convergence_rate >= settings.converged_ratio:
+        if ends(sweep) if ends else settings.converged(iteration, sweep.convergence_rate):
             return Phase1Result(contexts=contexts, last=sweep, censored=False)
         reason = stop(sweep)
         if reason is not None:

@@ -39,7 +39,8 @@ def record(
         "max_epochs": cell.settings.phase2.epochs,
         "phases": phases,
         "phase1_mode": None if phases == 1 else cell.settings.phase1.mode,
-        "objective": None if phases == 1 or cell.control == "zero-context" else cell.settings.phase1.objective,
+        **{name: None if phases == 1 or cell.control == "zero-context" else getattr(cell.settings.phase1, name)
+           for name in ("objective", "ending")},
         "device": cell.device,
         "status": status,
         "reason": reason,

@@ -17,6 +17,7 @@ from torch import Tensor
 from cvfp_core.protocol import device as devices
 from cvfp_core.protocol.checkpoint import Checkpoint, Training
 from cvfp_core.protocol.effective_rank import effective_rank
+from cvfp_core.protocol.ending import Ender
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import Diverged, Measures, TwoPhaseModel, parameter_count, sharing, token_windows
 from cvfp_core.protocol.noise import Noise
@@ -38,7 +39,7 @@ _WARM = 3  # iteration whose time is looked at: the second one loads code and wa
 def run_cell(
     cell: Cell, family: VariantFamily, corpus: Corpus, emit: Emit, stop_rules: Sequence[StopRule] = (),
     declared: Mapping[str, Quantity] | None = None, term: Term | None = None, earlier: Earlier | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = None, ender: Ender | None = None,
 ) -> RunResult:
     """Runs both phases of a cell. A loss that stops being finite ends in a record with status `diverged`.
 
@@ -46,13 +47,13 @@ def run_cell(
     those of the best epoch so far, marked as cut short.
 
     emit hears of every iteration, epoch and phase. declared: what plugins declare; a model's `metrics` are kept if they
-    are of these. term: of the cell's objective; by default the published one. earlier: records and curves of the cells
-    before it, which rules of Phase 2 compare it with. checkpoint: what it goes on from, if it holds anything, and keeps
-    on the way. Same cell, same thread count: same metrics, bit for bit, on a CPU.
+    are of these. term, ender: of the cell's objective and ending; by default the published ones. earlier: records and
+    curves of the cells before it, which rules of Phase 2 compare it with. checkpoint: what it goes on from, if it holds
+    anything, and keeps on the way. Same cell, same thread count: same metrics, bit for bit, on a CPU.
     """
     with fast_products(cell.shortcuts.fast_products):
         return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {}, term or Term(),
-                    earlier or _nothing, checkpoint)
+                    ender or Ender(), earlier or _nothing, checkpoint)
 
 
 Earlier = Callable[[], tuple[pl.DataFrame, pl.DataFrame]]
@@ -64,7 +65,7 @@ def _nothing() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _run(
     cell: Cell, family: VariantFamily, corpus: Corpus, tell: _Teller, stop_rules: Sequence[StopRule],
-    declared: Mapping[str, Quantity], term: Term, earlier: Earlier, checkpoint: Checkpoint | None,
+    declared: Mapping[str, Quantity], term: Term, ender: Ender, earlier: Earlier, checkpoint: Checkpoint | None,
 ) -> RunResult:
     device = torch.device(cell.device)
     devices.reset_peak_memory(device)
@@ -113,7 +114,7 @@ def _run(
         own |= tell.parts if training.phase == 2 else {}
         started -= training.seconds(1)
         if mode in ("trained", "untrained") and training.phase < 2:
-            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stopper, term, training)
+            measured, stopped = _phase1(cell, model, train, val, autocast, tell, stopper, term, ender, training)
             metrics |= measured
             own |= tell.parts
             if stopped is not None:
@@ -208,6 +209,7 @@ def _phase1(
     tell: _Teller,
     stopper: Stopper,
     term: Term,
+    ender: Ender,
     training: Training,
 ) -> tuple[dict[str, Any], str | None]:
     """Fills the layers of both streams. Returns the record columns Phase 1 measured, and why it was stopped, if so."""
@@ -232,19 +234,33 @@ def _phase1(
         tell.point(1, "val_er", measured)
         return measured
 
+    contexts, parameters = train.layers[-1], list(model.phase1_parameters())
+
+    def ends(sweep: Sweep) -> bool:
+        stopper.see(sweep, rank_now() if ender.needs_rank(sweep.iteration) else None)
+        ender.look(stopper.seen, contexts, parameters,
+                   lambda: room(contexts.shape, contexts.device, cell.cache, shortcuts.memory_gib))
+        return ender.ends(stopper.seen, settings)
+
     with Noise(2 * cell.seed + 1, train.windows.device) as noise:
         result = learn_contexts(
-            model, train.windows, train.layers[-1], settings, noise=noise, autocast=autocast,
-            report=lambda sweep: tell.sweep(sweep, term), stop=lambda sweep: stopper.iteration(sweep, rank_now),
-            resume=lambda optimizer: training.resume_contexts(optimizer, noise),
-            keep=lambda sweep, optimizer: training.keep_contexts(sweep, optimizer, noise),
+            model, train.windows, contexts, settings, noise=noise, autocast=autocast,
+            report=lambda sweep: tell.sweep(sweep, term), ends=ends, stop=lambda _sweep: stopper.iteration(rank_now),
+            resume=lambda optimizer: training.resume_contexts(optimizer, noise, ender),
+            keep=lambda sweep, optimizer: training.keep_contexts(sweep, optimizer, noise, ender),
             shortcuts=shortcuts, term=term,
         )
+    kept = ender.kept if result.stopped is None else None
+    if kept is not None and kept.iteration < result.last.iteration:
+        kept.put_back(contexts, parameters)
+    else:
+        kept = None
     if not validate():
         tell.warn("validation contexts were computed one by one: the context block does not forget its start")
     metrics = {
         "phase1_iterations": result.last.iteration,
         "phase1_censored": result.censored,
+        "context_iteration": kept.iteration if kept else None,
         "convergence_rate": result.last.convergence_rate,
         "cvfp_loss": result.last.cvfp_loss,
         "diversity_loss": result.last.diversity_loss if term.published else None,

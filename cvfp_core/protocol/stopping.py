@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from cvfp_core.errors import CvfpError
 from cvfp_core.protocol.phase1 import Sweep
@@ -28,10 +28,15 @@ class Stopper:
         self.seen: list[Iteration] = []
         self.by: str | None = None
 
-    def iteration(self, sweep: Sweep, val_er: Callable[[], float]) -> str | None:
-        """Why to end the run after an iteration of Phase 1. val_er: measures the rank of the validation contexts."""
-        needed = any(sweep.iteration in rule.val_er_at for rule in self.rules)
-        self.seen.append(Iteration(**asdict(sweep), val_er=val_er() if needed else None))
+    def see(self, sweep: Sweep, val_er: float | None) -> None:
+        """Notes an iteration of Phase 1. val_er: of the validation contexts, where it was measured."""
+        self.seen.append(Iteration(**asdict(sweep), val_er=val_er))
+
+    def iteration(self, val_er: Callable[[], float]) -> str | None:
+        """Why to end the run after the iteration seen last. val_er: measures the rank of the validation contexts."""
+        last = self.seen[-1]
+        if last.val_er is None and any(last.iteration in rule.val_er_at for rule in self.rules):
+            self.seen[-1] = replace(last, val_er=val_er())
         return self._ask(lambda rule: rule.stops and rule.stops(tuple(self.seen)))
 
     def epoch(self) -> str | None:

@@ -28,6 +28,12 @@ def cvfp_objectives() -> Iterable[kinds.Objective]:
 
 
 @hookspec
+def cvfp_endings() -> Iterable[kinds.Ending]:
+    """What ends Phase 1, before Phase 2."""
+    raise NotImplementedError
+
+
+@hookspec
 def cvfp_corpora() -> Iterable[kinds.CorpusSource]:
     """Sources of text, tokens and frozen embeddings."""
     raise NotImplementedError

@@ -20,7 +20,7 @@ from cvfp_core.schema.options import Option as Option
 from cvfp_core.schema.options import Scalar
 from cvfp_core.schema.quantities import Follows as Follows
 from cvfp_core.schema.quantities import Quantity as Quantity
-from cvfp_core.schema.settings import DEFAULT_OBJECTIVE
+from cvfp_core.schema.settings import DEFAULT_ENDING, DEFAULT_OBJECTIVE, Phase1Settings
 
 if TYPE_CHECKING:
     import lmfit
@@ -406,7 +406,41 @@ class Iteration:
     diversity_loss: float | None = None
     """The diversity term, of the run's objective."""
     val_er: float | None = None
-    """Measured only at the iterations a stop rule asks for."""
+    """Measured only at the iterations that a stop rule or the ending asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What ends Phase 1, so that Phase 2 follows; see `phase1.ending`. A stop rule ends the whole run instead.
+
+    Asked after every iteration. `phase1.max_iterations` ends Phase 1 in any case; a run that only this ended is marked
+    as cut short.
+
+        Ending(name="slow", title="contexts hardly move", ends=lambda iterations, settings, options:
+               iterations[-1].cvfp_loss < options["below"], options=(Option(name="below", default=0.01, help=""),))
+    """
+
+    name: str
+    title: str
+    ends: Callable[[Sequence[Iteration], Phase1Settings, Mapping[str, Scalar | None]], bool]
+    """(all iterations from the second on, settings, all options) -> whether Phase 1 ends here."""
+    val_er_at: Callable[[int, Mapping[str, Scalar | None]], bool] | None = None
+    """(iteration, all options) -> whether it needs the effective rank of the validation contexts; None: never."""
+    keeps: Callable[[Sequence[Iteration], Mapping[str, Scalar | None]], bool] | None = None
+    """(iterations, all options) -> whether Phase 2 takes the contexts of this last one unless later ones are kept too;
+    None, or where it never did: those of the last iteration."""
+    options: tuple[Option, ...] = ()
+    """What `--set ending.KEY=VALUE` sets."""
+    source: str = ""
+
+
+CONVERGED = Ending(
+    name=DEFAULT_ENDING,
+    title="contexts have converged (the published protocol): phase1.converged_ratio, after phase1.min_iterations",
+    ends=lazy("cvfp_core.protocol.ending:converged"),
+    source="CVFP research, experiments v1 to v8",
+)
+"""The ending of the published protocol; there whichever plugins are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
 from cvfp_core.registry import culprits, loading
 from cvfp_core.registry.entry_points import GROUP, OURS, Entry, PluginInfo, entries, not_installed
-from cvfp_core.registry.kinds import MCDL, Objective, StopRule, VariantFamily
+from cvfp_core.registry.kinds import CONVERGED, MCDL, Ending, Objective, StopRule, VariantFamily
 from cvfp_core.registry.loading import HOOKS, TITLES
 from cvfp_core.schema import quantities
 from cvfp_core.schema.cells import Variant
@@ -93,6 +93,10 @@ class Registry:
     def objective(self, name: str) -> Objective:
         """The objective of that name; the published one is there even where its plugin is left out."""
         return MCDL if name == MCDL.name else self.get(Objective, name)
+
+    def ending(self, name: str) -> Ending:
+        """The ending of that name; the published one is there even where its plugin is left out."""
+        return CONVERGED if name == CONVERGED.name else self.get(Ending, name)
 
     def quantity(self, name: str) -> Quantity:
         """What is known of the quantity of that name, by the core or by a plugin that declares it."""

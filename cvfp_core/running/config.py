@@ -99,6 +99,7 @@ class RunFile(BaseModel):
     corpus: dict[str, Any] = {"name": "embedded"}
     phase1: dict[str, Any] = {}
     objective: dict[str, Any] = {}
+    ending: dict[str, Any] = {}
     phase2: dict[str, Any] = {}
     model: dict[str, Any] = {}
     shortcuts: dict[str, Any] = {}
@@ -140,7 +141,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         run = RunFile.model_validate(data)
     except ValidationError as error:
         raise UsageError(_explain(error)) from None
-    for section in ("corpus", "objective", "model", "executor"):
+    for section in ("corpus", "objective", "ending", "model", "executor"):
         for key, value in getattr(run, section).items():
             if not isinstance(value, str | int | float):
                 raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
@@ -162,9 +163,9 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         seeds=tuple(dict.fromkeys(run.seeds)),
         controls=run.controls,
         preset=run.settings,
-        settings=_resolved_objective(settings_from(
+        settings=_resolved(settings_from(
             _preset(run.settings, registry) if run.settings else {},
-            {"phase1": run.phase1, "objective": run.objective, "phase2": run.phase2, "model": run.model}
+            {name: getattr(run, name) for name in _LAYER if name != "precision"}
             | ({"precision": run.precision} if run.precision else {}),
         ), registry),
         device=run.device,
@@ -191,7 +192,7 @@ def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
                 raise UsageError(f"unknown key '{section}'{suggestion(section, _LAYER)}; known: {', '.join(_LAYER)}")
             if section != "precision" and not isinstance(values, Mapping):
                 raise UsageError(f"{section} must be a section, not {shown(values)}")
-        _resolved_objective(settings_from(overrides), registry)
+        _resolved(settings_from(overrides), registry)
         for key in overrides.get("model", {}):
             if key not in known:
                 raise options.unknown_key("model", key, known)
@@ -200,13 +201,14 @@ def _preset(name: str, registry: Registry) -> Mapping[str, Any]:
     return overrides
 
 
-_LAYER = ("phase1", "phase2", "model", "objective", "precision")
+_LAYER = ("phase1", "phase2", "model", "objective", "ending", "precision")
 
 
-def _resolved_objective(settings: Settings, registry: Registry) -> Settings:
-    """The settings with every option of Phase 1's objective. Raises UsageError for an unknown objective or option."""
-    objective = registry.objective(settings.phase1.objective)
-    return replace(settings, objective=options.resolve("objective", objective.options, settings.objective))
+def _resolved(settings: Settings, registry: Registry) -> Settings:
+    """The settings with every option of Phase 1's objective and ending. Raises UsageError for one that is unknown."""
+    objective, ending = registry.objective(settings.phase1.objective), registry.ending(settings.phase1.ending)
+    return replace(settings, objective=options.resolve("objective", objective.options, settings.objective),
+                   ending=options.resolve("ending", ending.options, settings.ending))
 
 
 def settings_from(*layers: Mapping[str, Any]) -> Settings:
@@ -214,24 +216,18 @@ def settings_from(*layers: Mapping[str, Any]) -> Settings:
 
     A layer is nested: `{"phase1": {"learning_rate": 0.01}, "precision": "bfloat16"}`. Raises UsageError.
     """
-    phase1: dict[str, Any] = {}
-    phase2: dict[str, Any] = {}
-    objective: dict[str, Scalar] = {}
-    model: dict[str, Scalar] = {}
+    laid: dict[str, dict[str, Any]] = {name: {} for name in _LAYER if name != "precision"}
     precision: Any = "float32"
     for layer in layers:
-        phase1 |= layer.get("phase1", {})
-        phase2 |= layer.get("phase2", {})
-        objective |= layer.get("objective", {})
-        model |= layer.get("model", {})
+        for name, values in laid.items():
+            values |= layer.get(name, {})
         precision = layer.get("precision", precision)
     try:
         return Settings(
-            phase1=_section("phase1", Phase1Settings, phase1),
-            phase2=_section("phase2", Phase2Settings, phase2),
-            objective=objective,
-            model=model,
+            phase1=_section("phase1", Phase1Settings, laid.pop("phase1")),
+            phase2=_section("phase2", Phase2Settings, laid.pop("phase2")),
             precision=precision,
+            **laid,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -271,8 +267,9 @@ _RULES = {
 def _explain(error: ValidationError) -> str:
     """One problem in one line, an unknown key before all others, with the nearest known one."""
     problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    if problem["loc"] == ("objective",):
-        return f"objective has the options of the objective, which phase1.objective names: say phase1.objective = " \
+    if problem["loc"] in (("objective",), ("ending",)):
+        name = problem["loc"][0]
+        return f"{name} has the options of the {name}, which phase1.{name} names: say phase1.{name} = " \
                f"{shown(problem['input'])}"
     place = [part for part in problem["loc"] if part not in (_LIST, _GEOMETRIC)]
     where = ".".join(part for part in place if isinstance(part, str))

@@ -12,8 +12,8 @@ from cvfp_core.protocol.counting import trained_parameters
 from cvfp_core.protocol.run import run_cell, run_flops
 from cvfp_core.registry import Registry, culprits
 from cvfp_core.registry.kinds import Corpus, VariantFamily
+from cvfp_core.running import phase1
 from cvfp_core.running.execute import reason
-from cvfp_core.running.objectives import term
 from cvfp_core.schema.cells import Cell
 from cvfp_core.schema.records import RunResult
 
@@ -88,7 +88,8 @@ def _calibrate(cell: Cell, registry: Registry, corpus: Corpus) -> _Speed:
 def _run(cell: Cell, family: VariantFamily, corpus: Corpus, registry: Registry) -> RunResult:
     """The cell's run. Raises CvfpError that says whose code failed, as a failed record would."""
     try:
-        return run_cell(cell, family, corpus, lambda _event: None, term=term(cell, registry))
+        return run_cell(cell, family, corpus, lambda _event: None, term=phase1.term(cell, registry),
+                        ender=phase1.ender(cell, registry))
     except (CvfpError, *culprits.PASSING):
         raise
     except BaseException as error:

@@ -16,9 +16,9 @@ from filelock import Timeout
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.kinds import MCDL, Corpus, Objective, Quantity, VariantFamily
+from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
+from cvfp_core.running import phase1
 from cvfp_core.running.corpora import load_corpus
-from cvfp_core.running.objectives import term
 from cvfp_core.schema import leases, store
 from cvfp_core.schema.cells import Cell, Emit, Event
 from cvfp_core.schema.leases import RunLock, Taken
@@ -124,17 +124,16 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     corpus = None
     family = registry.items(VariantFamily).get(cell.variant.family)
     home = registry.owner(VariantFamily, family.name).home if family else None
-    objective = cell.settings.phase1.objective
-    known = objective != MCDL.name and objective in registry.items(Objective)
-    objective_home = registry.owner(Objective, objective).home if known else None
-    checkpoint = Checkpoint(store.checkpoints(folder, cell.run_id), cell, home, objective_home)
+    sources = phase1.sources(cell, registry)
+    checkpoint = Checkpoint(store.checkpoints(folder, cell.run_id), cell, home, **sources)
     try:
         corpus = _corpus(cell, registry, corpora)
         rules = registry.stop_rules(cell.stop_rules)
         phases = family.phases if family else None
         columns = asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going"))
         result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
-                          registry.items(Quantity), term(cell, registry), earlier, checkpoint)
+                          registry.items(Quantity), phase1.term(cell, registry), earlier, checkpoint,
+                          phase1.ender(cell, registry))
     except (BrokenPipeError, Taken, *culprits.PASSING):
         raise
     except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
@@ -145,7 +144,8 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
     if family is not None:
         result = replace(result, record=replace(result.record, family_source=home))
     if result.record.objective is not None:
-        result = replace(result, record=replace(result.record, objective_source=objective_home))
+        result = replace(result, record=replace(
+            result.record, objective_source=sources["objective_source"], ending_source=sources["ending_source"]))
     try:
         lock.renew()
         store.write(folder, result)

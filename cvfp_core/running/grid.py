@@ -15,7 +15,8 @@ import polars as pl
 from cvfp_core.errors import UsageError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.entry_points import OURS
-from cvfp_core.registry.kinds import MCDL, Corpus, Objective, Preset, StopRule, VariantFamily
+from cvfp_core.registry.kinds import Corpus, Preset, StopRule, VariantFamily
+from cvfp_core.running import phase1
 from cvfp_core.running.config import RunConfig
 from cvfp_core.schema import options
 from cvfp_core.schema.cells import Cell, Variant
@@ -166,7 +167,7 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Regis
 
 
 def refuse_other_code(pending: Sequence[Cell], records: pl.DataFrame, registry: Registry) -> None:
-    """Raises UsageError if runs of a pending cell's variant were made by other code of its family or its objective.
+    """Raises UsageError if runs of a pending cell's variant were made by other code of its family, objective or ending.
 
     That code decides the result as the settings do, and no run id knows it. Versions of cvfp itself may differ: where
     the numbers do, the protocol's version does, which run ids know. Runs that failed, or are made again, do not count.
@@ -174,10 +175,9 @@ def refuse_other_code(pending: Sequence[Cell], records: pl.DataFrame, registry: 
     again = [cell.run_id for cell in pending]
     made = records.filter((pl.col("status") != "failed") & ~pl.col("run_id").is_in(again))
     for variant, cell in {cell.variant.name: cell for cell in pending}.items():
-        sources = {"family_source": registry.owner(VariantFamily, cell.variant.family).home}
-        if cell.settings.phase1.objective != MCDL.name:
-            sources["objective_source"] = registry.owner(Objective, cell.settings.phase1.objective).home
-        for column, here in sources.items():
+        sources = {"family_source": registry.owner(VariantFamily, cell.variant.family).home,
+                   **phase1.sources(cell, registry)}
+        for column, here in ((column, here) for column, here in sources.items() if here is not None):
             for there in made.filter(pl.col("variant") == variant)[column].drop_nulls().unique(maintain_order=True):
                 ours = all(home.startswith(f"{OURS} ") for home in (here, there))
                 if there != here and not ours:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cvfp_core.errors import UsageError, shown, suggestion
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import CorpusSource, Executor, Objective, Option, VariantFamily
+from cvfp_core.registry.kinds import CorpusSource, Ending, Executor, Objective, Option, VariantFamily
 from cvfp_core.running.config import RunConfig, RunFile
 from cvfp_core.schema.plain import AsDict
 from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Shortcuts, options_of
@@ -45,8 +45,9 @@ def keys(asked: RunConfig, registry: Registry, *, every: bool = False) -> tuple[
     families = [family for family in registry.items(VariantFamily).values()
                 if every or any(family.parse(name) for name in asked.variants)]
     settings = asked.settings
-    objective = registry.objective(settings.phase1.objective)
-    objectives = sorted({objective.name, *registry.items(Objective)})
+    objective, ending = registry.objective(settings.phase1.objective), registry.ending(settings.phase1.ending)
+    choices = {"phase1.objective": {objective.name, *registry.items(Objective)},
+               "phase1.ending": {ending.name, *registry.items(Ending)}}
     return (
         *top,
         Key(name="corpus.name", value=corpus.name, default="embedded", meaning="where the documents come from",
@@ -55,16 +56,17 @@ def keys(asked: RunConfig, registry: Registry, *, every: bool = False) -> tuple[
         Key(name="executor.name", value=executor.name, default="local", meaning="what executes the cells",
             values=f"one of {', '.join(sorted(registry.items(Executor)))}", of=f"executor '{executor.name}'"),
         *_of_items("executor", executor, registry.items(Executor).values() if every else (), asked.executor_options),
-        *(key if key.name != "phase1.objective" else replace(key, values=f"one of {', '.join(objectives)}")
+        *(replace(key, values=f"one of {', '.join(sorted(choices[key.name]))}") if key.name in choices else key
           for key in _of_section("phase1", options_of(Phase1Settings), settings.phase1)),
         *_of_items("objective", objective, registry.items(Objective).values() if every else (), settings.objective),
+        *_of_items("ending", ending, registry.items(Ending).values() if every else (), settings.ending),
         *_of_section("phase2", options_of(Phase2Settings), settings.phase2),
         *(key for family in families for key in _of("model", family, settings.model)),
         *_of_section("shortcuts", options_of(Shortcuts), asked.shortcuts),
     )
 
 
-_SECTIONS = ("cells", "corpus", "executor", "matrix", "phase1", "objective", "phase2", "model", "shortcuts")
+_SECTIONS = ("cells", "corpus", "executor", "matrix", "phase1", "objective", "ending", "phase2", "model", "shortcuts")
 _VALUES = {"samples": "a list of whole numbers, or {initial, multiplier, window, windows}", "precision":
            "one of float32, bfloat16", "controls": "true or false"}
 
@@ -84,7 +86,7 @@ def _of_items(section: str, chosen: Any, others: Iterable[Any], given: Mapping[s
 
 
 def _of(
-    section: str, item: CorpusSource | Executor | Objective | VariantFamily, given: Mapping[str, Any]
+    section: str, item: CorpusSource | Ending | Executor | Objective | VariantFamily, given: Mapping[str, Any]
 ) -> Iterator[Key]:
     for option in item.options:
         yield _key(section, option, given.get(option.name, option.default),

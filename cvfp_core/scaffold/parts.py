@@ -44,6 +44,13 @@ PARTS: Mapping[str, Part] = {
         files=("objective.py",),
         imports=_LAZY | {KINDS: ("Objective", "Option")},
     ),
+    "ending": Part(
+        hooks=("cvfp_endings",),
+        adds="ending `$short-still`: Phase 1 ends where contexts hardly move on average",
+        item="$short-still",
+        imports={ABC: ("Iterable", "Mapping", "Sequence"), KINDS: ("Ending", "Iteration", "Option"),
+                 "cvfp_core.schema.settings": ("Phase1Settings",)},
+    ),
     "corpus": Part(
         hooks=("cvfp_corpora",),
         adds="corpus `$short`: sentences about numbers, letter by letter",

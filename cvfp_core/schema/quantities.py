@@ -192,9 +192,13 @@ class Record:
     phases: int | None = setting("phases the model has; 1: it has no contexts, so Phase 1 is empty")
     phase1_mode: str | None = setting("trained, or a control: untrained, zero-context; null for one phase")
     objective: str | None = setting("what Phase 1 minimised beside the movement of contexts; null for one phase")
+    ending: str | None = setting("what was to end Phase 1; null for one phase")
     phase1_iterations: int | None = metric("iterations until converged or stopped", minimum=0, label="P1 iter",
                                            censored_by="phase1_censored")
-    phase1_censored: bool | None = metric("ended before converging: the count is a lower bound")
+    phase1_censored: bool | None = metric("ended by the limit or a stop rule, before converging or whatever "
+                                           "else was to end it: the count is a lower bound")
+    context_iteration: int | None = metric("iteration whose contexts Phase 2 took; null where it is the last one",
+                                           minimum=2)
     convergence_rate: float | None = fraction("tokens whose context moved less than the threshold", better="higher")
     cvfp_loss: float | None = metric("mean squared movement of contexts in the last iteration", minimum=0)
     diversity_loss: float | None = metric("diversity term in the last iteration; null where it is not mcdl's",
@@ -264,6 +268,7 @@ class Record:
     source: str | None = provenance("where the record comes from: program, or file, format, ingester, plugin version")
     family_source: str | None = provenance("distribution and version the model family came from")
     objective_source: str | None = provenance("distribution and version the objective came from")
+    ending_source: str | None = provenance("distribution and version the ending of Phase 1 came from")
     created: str | None = provenance("when the record was made", "UTC, ISO 8601")
 
 

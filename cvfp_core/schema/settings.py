@@ -15,7 +15,11 @@ from cvfp_core.schema.options import Scalar as Scalar
 Phase1Mode = Literal["trained", "untrained", "zero-context"]
 PUBLISHED = "published experiments v3, v4"
 DEFAULT_OBJECTIVE = "mcdl"
-"""The objective of the published protocol; settings are written without it, as they were before there were others."""
+DEFAULT_ENDING = "converged"
+"""Objective and ending of the published protocol; settings are written without them, as before there were others."""
+
+
+_PUBLISHED = {"objective": DEFAULT_OBJECTIVE, "ending": DEFAULT_ENDING}
 
 
 def _setting(default: Any, help: str, **about: Any) -> Any:
@@ -52,6 +56,7 @@ class Phase1Settings:
                                     minimum=0, source=PUBLISHED)
     objective: str = _setting(DEFAULT_OBJECTIVE, "what is minimised beside the movement of contexts, the "
                               "diversity term")
+    ending: str = _setting(DEFAULT_ENDING, "what ends it, before max_iterations does")
     dist_reg_weight: float = _setting(0.9, "weight of the diversity term; the rest is that of the fixed point",
                                       minimum=0, maximum=1, source=PUBLISHED)
     gradient_clip: float = _setting(1.0, "largest norm of a gradient", above=0, source=PUBLISHED)
@@ -62,6 +67,10 @@ class Phase1Settings:
 
     def __post_init__(self) -> None:
         _check("phase1", self)
+
+    def converged(self, iteration: int, rate: float) -> bool:
+        """Whether Phase 1 has converged after an iteration with this share of converged contexts."""
+        return iteration >= self.min_iterations and rate >= self.converged_ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +131,8 @@ class Settings:
     """Options of the variant's family; in a cell all of them, in a run file those that differ."""
     objective: Mapping[str, Scalar | None] = field(default_factory=dict)
     """Options of Phase 1's objective; in a cell all of them, in a run file those that differ."""
+    ending: Mapping[str, Scalar | None] = field(default_factory=dict)
+    """Options of what ends Phase 1, likewise."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: matrix products under autocast; losses, contexts and metrics stay float32."""
 
@@ -132,13 +143,14 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, keys sorted where they are free; what records store and run ids hash."""
         phase1 = asdict(self.phase1)
-        if self.phase1.objective == DEFAULT_OBJECTIVE:
-            del phase1["objective"]
+        for name, default in _PUBLISHED.items():
+            if phase1[name] == default:
+                del phase1[name]
         return {
             "phase1": phase1,
             "phase2": asdict(self.phase2),
             "model": dict(sorted(self.model.items())),
-            **({"objective": dict(sorted(self.objective.items()))} if self.objective else {}),
+            **{name: dict(sorted(getattr(self, name).items())) for name in _PUBLISHED if getattr(self, name)},
             "precision": self.precision,
         }
 
@@ -152,9 +164,10 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def by_name(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are compared: by dotted name, the objective with its options as one."""
-    flat = flatten({name: value for name, value in nested.items() if name != "objective"})
+    """Settings as they are compared: by dotted name, objective and ending each as one with its options."""
+    flat = flatten({name: value for name, value in nested.items() if name not in _PUBLISHED})
     if any(name.startswith("phase1.") for name in flat):
-        options = (f"{name} = {shown(value)}" for name, value in nested.get("objective", {}).items())
-        flat["phase1.objective"] = ", ".join([flat.get("phase1.objective", DEFAULT_OBJECTIVE), *options])
+        for name, default in _PUBLISHED.items():
+            options = (f"{option} = {shown(value)}" for option, value in nested.get(name, {}).items())
+            flat[f"phase1.{name}"] = ", ".join([flat.get(f"phase1.{name}", default), *options])
     return flat

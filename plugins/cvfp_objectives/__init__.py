@@ -1,11 +1,11 @@
-"""Objectives of Phase 1: the published diversity term, and those that the research tried next."""
+"""Objectives of Phase 1: the published diversity term, and those that the research tried next; and ways to end it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from cvfp_core import hookimpl
-from cvfp_core.registry.kinds import MCDL, Objective, Option
+from cvfp_core.registry.kinds import CONVERGED, MCDL, Ending, Objective, Option
 from cvfp_core.registry.lazy import lazy
 
 _STUDY = "CVFP research, the comparison of diversity terms that followed v8"
@@ -103,4 +103,29 @@ def cvfp_objectives() -> Iterable[Objective]:
         options=(Option(name="mean_weight", default=0.1, minimum=0, help="of the squared mean",
                         source="study of diversity terms"),),
         unmoved_by=("order", "rotation"), source=f"{_STUDY}; adopted later, with phase1.dist_reg_weight = 1",
+    )
+
+
+@hookimpl
+def cvfp_endings() -> Iterable[Ending]:
+    yield CONVERGED
+    yield Ending(
+        name="val-er",
+        title="early stopping: the effective rank of the validation contexts rises no more",
+        ends=lazy("cvfp_objectives.endings:no_better"),
+        val_er_at=lazy("cvfp_objectives.endings:checked"),
+        keeps=lazy("cvfp_objectives.endings:is_best"),
+        options=(
+            Option(name="every", default=5, minimum=1, unit="iterations", help="between two checks of Val ER",
+                   source="study of diversity terms"),
+            Option(name="patience", default=1, minimum=1, help="checks without a better Val ER after which it ends"),
+            Option(name="contexts", default="best", choices=("best", "last"), help="which contexts Phase 2 takes: of "
+                   "the check with the highest Val ER, or of the last iteration"),
+        ),
+        source=_STUDY,
+    )
+    yield Ending(
+        name="fixed",
+        title="phase1.max_iterations, whether contexts have converged or not",
+        ends=lazy("cvfp_objectives.endings:all_done"),
     )
