@@ -1,5 +1,6 @@
 """Objectives of Phase 1: each against a plain computation, in whole runs, and what a wrong one comes to."""
 
+import json
 import math
 import sys
 
@@ -15,6 +16,7 @@ from cvfp_core.errors import PluginError
 from cvfp_core.protocol import phase1 as phase1s
 from cvfp_core.protocol.objective import Term
 from cvfp_core.registry.kinds import MCDL, Objective
+from cvfp_core.running import run as running
 from cvfp_core.schema import store
 from cvfp_core.schema.settings import Phase1Settings, Settings, Shortcuts
 from cvfp_core.testing import check_light, check_objective
@@ -334,3 +336,63 @@ def test_an_objective_that_takes_most_of_an_iteration_is_warned_of_once_with_its
         "objective 'dear' takes 2 s of an iteration's 2.5 s: its cost grows as B^2 d, B tokens of a batch and d the "
         "width of a context; a smaller phase1.batch_tokens makes it cheaper")
     assert term.warning(2.5) is None
+
+
+# ---- several in one run file
+
+
+STUDY = """
+name = "study"
+variants = ["1L_16d_1tok", "transformer_1L_16d_4tok"]
+samples = [4]
+controls = true
+corpus = {{name = "text", path = "{corpus}", vocab_size = 300, embed_dim = 16}}
+phase1 = {{max_iterations = 3}}
+phase2 = {{epochs = 1}}
+matrix = {{objective = ["mcdl", "unif", "odcm"]}}
+objective = {{sharpness = 3.0}}
+"""
+
+
+@pytest.fixture
+def study(place):
+    file = place / "study.toml"
+    file.write_text(STUDY.format(corpus=(place / "corpus.txt").as_posix()))
+    return file
+
+
+def test_a_run_file_of_several_objectives_makes_an_experiment_of_each_and_the_controls_once(study):
+    done = made_grids.in_process("run", study, "--jobs", 1, folder=study.parent)
+    assert "1L_16d_1tok, unif, 4 samples: phase 1: " in done.stderr
+    made = store.read(study.parent / "runs" / "study")
+    assert set(made.select("experiment", "variant", "phase1_mode", "objective").rows()) == {
+        ("study-mcdl", "1L_16d_1tok", "trained", "mcdl"), ("study-unif", "1L_16d_1tok", "trained", "unif"),
+        ("study-odcm", "1L_16d_1tok", "trained", "odcm"), ("study-mcdl", "1L_16d_1tok", "untrained", "mcdl"),
+        ("study-mcdl", "1L_16d_1tok", "zero-context", None), ("study-mcdl", "transformer_1L_16d_4tok", None, None)}
+    assert made.height == 6
+    options = {row["experiment"]: json.loads(row["settings"]).get("objective") for row in made.to_dicts()}
+    assert options == {"study-mcdl": None, "study-unif": {"sharpness": 3.0}, "study-odcm": {"covariance_weight": 0.04}}
+
+
+def test_such_a_run_file_is_shown_as_one_that_gives_the_same_runs(study):
+    shown = made_grids.in_process("run", study, "--show-config", folder=study.parent).stdout
+    again = study.with_name("again.toml")
+    again.write_text(shown)
+    assert [[cell.run_id for cell in running.prepare(file).cells] for file in (study, again)] == [
+        [cell.run_id for cell in running.prepare(study).cells]] * 2
+    other = running.prepare(study, {"variants": ["1L_8d_1tok"]}).cells
+    assert [cell.experiment for cell in other if cell.control is None] == ["study-mcdl", "study-unif", "study-odcm"]
+
+
+@pytest.mark.parametrize(("given", "line"), [
+    ("matrix.objective=['mcdl', 'unfi']", "unknown objective 'unfi'; did you mean 'unif'?"),
+    ("matrix.objective=[]", "matrix.objective must be a list with at least 1 entry, not []"),
+    ("phase1.objective=sdl", "matrix.objective names mcdl, unif, odcm and phase1.objective sdl: leave one"),
+    ("objective.temperature=1.0", "unknown key 'objective.temperature'"),
+    ("matrix.num_layers=[1]", "key 'matrix.context_dim' is missing"),
+    ("phase1.dist_reg_weight=1.5", "phase1.dist_reg_weight must be from 0 to 1, not 1.5"),
+])
+def test_what_is_wrong_with_it_is_one_line(given, line, study):
+    done = made_grids.in_process("run", study, "--set", given, folder=study.parent, code=2)
+    (said,) = done.stderr.splitlines()
+    assert line in said

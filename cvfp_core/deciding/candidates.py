@@ -139,6 +139,9 @@ def from_run_file(path: Path, records: pl.DataFrame, names: Sequence[str], *, va
     from cvfp_core.running.run import prepare
 
     prepared = prepare(path, registry=registry)
+    if prepared.config.objectives:
+        raise UsageError(f"cells of '{path}' are of several objectives (matrix.objective), and a plan is for one: take "
+                         "one, as phase1.objective")
     if records["corpus_hash"].is_not_null().any():
         refuse_mixture(prepared.cells, records, registry)
     done = {*records["run_id"]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,9 +41,9 @@ class Phase1Result:
     contexts: Tensor
     last: Sweep
     censored: bool
-    """It ended at the maximum or was stopped, before what was to end it did: the iteration count is a lower bound."""
+    """It ended before convergence, whatever ended it: the iteration count is a lower bound."""
     stopped: str | None = None
-    """Why it was stopped before that, or before it reached the maximum."""
+    """Why it was stopped before it ended otherwise or reached the maximum."""
 
 
 def learn_contexts(
@@ -112,11 +112,13 @@ def learn_contexts(
             whose = "" if cvfp - cvfp else f": {term.label} is {diverse}"
             raise Diverged(f"phase 1 loss is {sweep.loss} at iteration {iteration}{whose}")
         report(sweep)
-        if ends(sweep) if ends else settings.converged(iteration, sweep.convergence_rate):
-            return Phase1Result(contexts=contexts, last=sweep, censored=False)
+        converged = settings.converged(iteration, sweep.convergence_rate)
+        result = Phase1Result(contexts=contexts, last=sweep, censored=not converged)
+        if ends(sweep) if ends else converged:
+            return result
         reason = stop(sweep)
         if reason is not None:
-            return Phase1Result(contexts=contexts, last=sweep, censored=True, stopped=reason)
+            return replace(result, stopped=reason)
         keep(sweep, optimizer)
     return Phase1Result(contexts=contexts, last=sweep, censored=True)
 

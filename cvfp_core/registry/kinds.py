@@ -413,8 +413,8 @@ class Iteration:
 class Ending:
     """What ends Phase 1, so that Phase 2 follows; see `phase1.ending`. A stop rule ends the whole run instead.
 
-    Asked after every iteration. `phase1.max_iterations` ends Phase 1 in any case; a run that only this ended is marked
-    as cut short.
+    Asked after every iteration. `phase1.max_iterations` ends Phase 1 in any case. Whatever ends it, a run whose
+    contexts have not converged by then is marked as cut short.
 
         Ending(name="slow", title="contexts hardly move", ends=lambda iterations, settings, options:
                iterations[-1].cvfp_loss < options["below"], options=(Option(name="below", default=0.01, help=""),))

@@ -17,7 +17,15 @@ from cvfp_core.running import runfile
 from cvfp_core.running.corpora import without_defaults_of_another
 from cvfp_core.schema import options
 from cvfp_core.schema.cells import CorpusChoice
-from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Scalar, Settings, Shortcuts, options_of
+from cvfp_core.schema.settings import (
+    DEFAULT_OBJECTIVE,
+    Phase1Settings,
+    Phase2Settings,
+    Scalar,
+    Settings,
+    Shortcuts,
+    options_of,
+)
 
 _Positive = Annotated[int, Field(ge=1, strict=True)]
 _Count = Annotated[int, Field(ge=1, le=1000, strict=True)]
@@ -41,16 +49,23 @@ class Geometric(BaseModel):
 
 
 class Matrix(BaseModel):
-    """Every combination of layers, context widths and input tokens, as variant names of one family."""
+    """Every combination of layers, context widths and input tokens, as variant names of one family; of objectives."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    num_layers: Annotated[list[_Positive], Field(min_length=1)]
-    context_dim: Annotated[list[_Positive], Field(min_length=1)]
-    num_input_tokens: Annotated[list[_Positive], Field(min_length=1)]
+    num_layers: Annotated[list[_Positive] | None, Field(min_length=1)] = None
+    context_dim: Annotated[list[_Positive] | None, Field(min_length=1)] = None
+    num_input_tokens: Annotated[list[_Positive] | None, Field(min_length=1)] = None
     prefix: str = ""
+    objective: Annotated[list[str] | None, Field(min_length=1)] = None
+    """What Phase 1 minimises; the runs of each are an experiment of their own."""
 
     def variants(self) -> tuple[str, ...]:
-        combinations = product(self.num_input_tokens, self.num_layers, self.context_dim)
+        """Their names; none where only objectives are given. Raises UsageError for a part of a name that is missing."""
+        parts = {name: getattr(self, name) for name in ("num_layers", "context_dim", "num_input_tokens")}
+        missing = [name for name, values in parts.items() if values is None]
+        if missing and (len(missing) < len(parts) or self.prefix or not self.objective):
+            raise UsageError(f"key 'matrix.{missing[0]}' is missing")
+        combinations = product(self.num_input_tokens or (), self.num_layers or (), self.context_dim or ())
         return tuple(f"{self.prefix}{layers}L_{width}d_{window}tok" for window, layers, width in combinations)
 
 
@@ -120,6 +135,8 @@ class RunConfig:
     executor: str
     corpus: CorpusChoice
     shortcuts: Shortcuts
+    objectives: tuple[Settings, ...] = ()
+    """The settings once for each objective of the matrix, the first of which is `settings`; empty: it names none."""
     listed: tuple[Listed, ...] = ()
     """Cells beside the product of variants, samples and seeds."""
     executor_options: Mapping[str, Scalar] = field(default_factory=dict)
@@ -156,6 +173,16 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         raise UsageError("key 'samples' is missing" if variants else "samples without variants: give those, or each "
                          "size in [[cells]]")
     samples = tuple(sorted(set(run.samples.sizes() if isinstance(run.samples, Geometric) else run.samples)))
+    settings = settings_from(
+        _preset(run.settings, registry) if run.settings else {},
+        {name: getattr(run, name) for name in _LAYER if name != "precision"}
+        | ({"precision": run.precision} if run.precision else {}),
+    )
+    named = run.matrix.objective if run.matrix else None
+    if named and ("objective" in run.phase1 or settings.phase1.objective != DEFAULT_OBJECTIVE):
+        raise UsageError(f"matrix.objective names {', '.join(named)} and phase1.objective {settings.phase1.objective}: "
+                         "leave one of the two out")
+    objectives = _each_objective(named, settings, registry) if named else ()
     return RunConfig(
         name=run.name,
         variants=variants,
@@ -163,11 +190,8 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         seeds=tuple(dict.fromkeys(run.seeds)),
         controls=run.controls,
         preset=run.settings,
-        settings=_resolved(settings_from(
-            _preset(run.settings, registry) if run.settings else {},
-            {name: getattr(run, name) for name in _LAYER if name != "precision"}
-            | ({"precision": run.precision} if run.precision else {}),
-        ), registry),
+        settings=objectives[0] if objectives else _resolved(settings, registry),
+        objectives=objectives,
         device=run.device,
         executor=str(run.executor.get("name", "local")),
         executor_options=_options(run.executor),
@@ -209,6 +233,22 @@ def _resolved(settings: Settings, registry: Registry) -> Settings:
     objective, ending = registry.objective(settings.phase1.objective), registry.ending(settings.phase1.ending)
     return replace(settings, objective=options.resolve("objective", objective.options, settings.objective),
                    ending=options.resolve("ending", ending.options, settings.ending))
+
+
+def _each_objective(names: Sequence[str], settings: Settings, registry: Registry) -> tuple[Settings, ...]:
+    """The settings under each objective, which takes of the options given those that it has.
+
+    Raises UsageError for an unknown objective, or an option that none of them has.
+    """
+    chosen = [registry.objective(name) for name in dict.fromkeys(names)]
+    known = {option.name for objective in chosen for option in objective.options}
+    for key in settings.objective:
+        if key not in known:
+            raise options.unknown_key("objective", key, known)
+    return tuple(_resolved(replace(
+        settings, phase1=replace(settings.phase1, objective=objective.name),
+        objective={key: value for key, value in settings.objective.items()
+                   if key in {option.name for option in objective.options}}), registry) for objective in chosen)
 
 
 def settings_from(*layers: Mapping[str, Any]) -> Settings:

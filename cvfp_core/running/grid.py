@@ -28,8 +28,9 @@ def cells(
 ) -> tuple[Cell, ...]:
     """Every (seed, variant, sample size), small sizes first, so that a table fills up early; with controls if asked.
 
-    A variant of one phase has no controls: Phase 1 is empty, so its mode is always `trained`. No stop rule ends a
-    control. Cells that are listed stand in the same order; one that the product has too is one cell.
+    Several objectives are an experiment each, NAME-OBJECTIVE; controls are run under the first alone. A variant of one
+    phase has neither: Phase 1 is empty, so its mode is always `trained`. No stop rule ends a control. Cells that are
+    listed stand in the same order; one that the product has too is one cell.
 
     Raises UsageError for an unknown variant or stop rule, a model option that no family has or that does not go with a
     variant, more samples than the corpus has.
@@ -51,7 +52,7 @@ def cells(
     phases = {name: registry.get(VariantFamily, variant.family).phases for name, variant in variants.items()}
     every = {name: _in_each_mode(config, phases[name], model) for name, model in models.items()}
     made = tuple(Cell(
-        experiment=config.name,
+        experiment=f"{config.name}-{settings.phase1.objective}" if config.objectives else config.name,
         variant=variants[name],
         settings=settings,
         corpus=config.corpus,
@@ -88,16 +89,18 @@ def _with_earlier(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _in_each_mode(config: RunConfig, phases: int, model: Mapping[str, Scalar | None]) -> list[Settings]:
-    """The settings of a variant, once for each mode of Phase 1 that is asked for; `controls` asks for all."""
+    """The settings of a variant: each objective, and each mode of Phase 1 asked for; `controls` asks for all."""
     if config.controls and config.settings.phase1.mode != "trained":
         mode = config.settings.phase1.mode
         raise UsageError(f"controls = true runs every phase1.mode: leave phase1.mode = {mode} out")
     modes: tuple[Phase1Mode, ...] = get_args(Phase1Mode) if config.controls else (config.settings.phase1.mode,)
-    only: tuple[Phase1Mode, ...] = ("trained",)
-    return [
-        replace(config.settings, phase1=replace(config.settings.phase1, mode=mode), model=model)
-        for mode in (modes if phases == 2 else only)
-    ]
+    first, *others = config.objectives or (config.settings,)
+    if phases == 1:
+        modes = ("trained",)
+    if phases == 1 or modes[0] != "trained":
+        others = []
+    return [replace(settings, phase1=replace(settings.phase1, mode=mode), model=model)
+            for settings, chosen in ((first, modes), *((other, modes[:1]) for other in others)) for mode in chosen]
 
 
 def _model_options(
@@ -154,10 +157,11 @@ def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Regis
             raise UsageError(f"experiment '{cells[0].experiment}' has runs on another corpus, or on the same one read "
                              f"otherwise ({row['corpus']}, vocabulary {row['vocab_size']}); choose another label with "
                              "--name")
-    for variant, cell in {cell.variant.name: cell for cell in cells}.items():
+    for (experiment, variant), cell in {(cell.experiment, cell.variant.name): cell for cell in cells}.items():
         here = by_name(cell.settings.as_dict())
         unused = "phase1." if registry.get(VariantFamily, cell.variant.family).phases == 1 else "phase1.mode"
-        for row in records.filter(pl.col("variant") == variant).unique("settings", maintain_order=True).to_dicts():
+        for row in records.filter(experiment=experiment, variant=variant).unique("settings", maintain_order=True
+                                                                                 ).to_dicts():
             there = by_name(json.loads(row["settings"] or "{}"))
             changed = [name for name in here if not name.startswith(unused) and here[name] != there.get(name)]
             if changed:
@@ -174,11 +178,12 @@ def refuse_other_code(pending: Sequence[Cell], records: pl.DataFrame, registry: 
     """
     again = [cell.run_id for cell in pending]
     made = records.filter((pl.col("status") != "failed") & ~pl.col("run_id").is_in(again))
-    for variant, cell in {cell.variant.name: cell for cell in pending}.items():
+    for (experiment, variant), cell in {(cell.experiment, cell.variant.name): cell for cell in pending}.items():
         sources = {"family_source": registry.owner(VariantFamily, cell.variant.family).home,
                    **phase1.sources(cell, registry)}
+        own = made.filter(experiment=experiment, variant=variant)
         for column, here in ((column, here) for column, here in sources.items() if here is not None):
-            for there in made.filter(pl.col("variant") == variant)[column].drop_nulls().unique(maintain_order=True):
+            for there in own[column].drop_nulls().unique(maintain_order=True):
                 ours = all(home.startswith(f"{OURS} ") for home in (here, there))
                 if there != here and not ours:
                     raise UsageError(f"experiment '{cell.experiment}' has runs of {variant} made by {there}, and "

@@ -59,6 +59,8 @@ def keys(asked: RunConfig, registry: Registry, *, every: bool = False) -> tuple[
         *(replace(key, values=f"one of {', '.join(sorted(choices[key.name]))}") if key.name in choices else key
           for key in _of_section("phase1", options_of(Phase1Settings), settings.phase1)),
         *_of_items("objective", objective, registry.items(Objective).values() if every else (), settings.objective),
+        *(key for other in asked.objectives[1:] if not every
+          for key in _of("objective", registry.objective(other.phase1.objective), other.objective)),
         *_of_items("ending", ending, registry.items(Ending).values() if every else (), settings.ending),
         *_of_section("phase2", options_of(Phase2Settings), settings.phase2),
         *(key for family in families for key in _of("model", family, settings.model)),
@@ -116,16 +118,21 @@ def run_file(asked: RunConfig, registry: Registry) -> str:
     """The whole configuration as a run file with comments; run again, it gives the same run ids."""
     lines, section = ["# Change what you like and run it: cvfp run FILE. What is not set stands as a comment; `cvfp "
                       "settings NAME` says more.", ""], ""
-    unused = ("seeds",) if asked.listed and not asked.variants else ()
+    unused = [*(["seeds"] if asked.listed and not asked.variants else []),
+              *(["phase1.objective"] if asked.objectives else [])]
     for key in keys(asked, registry):
         *above, name = key.name.split(".")
         if above and above[0] != section:
             section = above[0]
             lines += ["", f"[{section}]"]
         line = f"# {name} =" if key.value in (None, []) or key.name in unused else f"{name} = {shown(key.value)}"
+        if asked.objectives and above == ["objective"] and key.value == key.default:
+            line = f"# {line}"  # an option of the same name may be another objective's, with another default
         choices = key.values if key.values.startswith("one of") else ""
         about = "; ".join(part for part in (key.meaning, key.unit, choices) if part)
         lines.append(f"{line:<31}  # {about}")
+    if asked.objectives:
+        lines += ["", "[matrix]", f"objective = {shown([each.phase1.objective for each in asked.objectives])}"]
     for cell in asked.listed:
         lines += ["", "[[cells]]", *(f"{name} = {shown(value)}" for name, value in cell.model_dump().items()
                                      if value is not None)]

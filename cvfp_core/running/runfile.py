@@ -19,7 +19,9 @@ def merged(path: Path | None, overrides: Mapping[str, Any], assignments: Sequenc
     for assignment in assignments:
         _assign(data, assignment)
     if "variants" in overrides:
-        data.pop("matrix", None)
+        matrix = data.pop("matrix", None)
+        if isinstance(matrix, dict) and "objective" in matrix:
+            data["matrix"] = {"objective": matrix["objective"]}
         data.pop("cells", None)
     return data | dict(overrides)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cvfp_core.schema.settings import Phase1Mode, Scalar, Settings, Shortcuts
+from cvfp_core.schema.settings import DEFAULT_OBJECTIVE, Phase1Mode, Scalar, Settings, Shortcuts
 
 PROTOCOL_VERSION = 2
 """Raised when the same cell would give other numbers than before."""
@@ -74,8 +74,10 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """The variant, and which control of it."""
-        return f"{self.variant.name}, {self.control}" if self.control else self.variant.name
+        """The variant, which control of it, and the objective where it is not the published one."""
+        objective = self.settings.phase1.objective
+        return ", ".join([self.variant.name, *([self.control] if self.control else []),
+                          *([objective] if objective != DEFAULT_OBJECTIVE else [])])
 
     @property
     def run_id(self) -> str:

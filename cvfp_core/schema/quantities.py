@@ -195,8 +195,7 @@ class Record:
     ending: str | None = setting("what was to end Phase 1; null for one phase")
     phase1_iterations: int | None = metric("iterations until converged or stopped", minimum=0, label="P1 iter",
                                            censored_by="phase1_censored")
-    phase1_censored: bool | None = metric("ended by the limit or a stop rule, before converging or whatever "
-                                           "else was to end it: the count is a lower bound")
+    phase1_censored: bool | None = metric("ended before converging, whatever ended it: the count is a lower bound")
     context_iteration: int | None = metric("iteration whose contexts Phase 2 took; null where it is the last one",
                                            minimum=2)
     convergence_rate: float | None = fraction("tokens whose context moved less than the threshold", better="higher")

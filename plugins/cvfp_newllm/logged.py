@@ -10,6 +10,8 @@ from typing import Any
 
 from cvfp_core.schema.found import Curve
 
+OBJECTIVES = ("mcdl", "odcm", "sdl", "nuc", "ctm", "due", "udel", "unif", "infonce", "decorr", "wmse", "hsic", "oacd")
+"""What the scripts call algorithms, in capitals: objectives of Phase 1."""
 EMBEDDING_NORM = 2
 """The scripts left the embedding's LayerNorm (weight and bias: 2 embed_dim) trainable; it never trained."""
 
