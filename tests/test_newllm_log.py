@@ -83,6 +83,19 @@ def test_alphas_a_log_states_are_kept_beside_the_records() -> None:
     assert json.loads(made.records["published_windows"][0]) == [[5, 10, -0.41505]]
 
 
+def test_objective_and_early_stop_are_those_that_the_lines_name(tmp_path) -> None:
+    log = tmp_path / "algorithms.txt"
+    log.write_text((DATA / "newllm" / "algorithms.txt").read_text(encoding="utf-8").replace("AAA", "ODCM").replace(
+        "BBB", "MCDL"), encoding="utf-8")
+    made = read(log).records.sort("objective", descending=True)
+    assert made.select("objective", "ending").rows() == [("odcm", "val-er"), ("mcdl", "converged")]
+    odcm, mcdl = (json.loads(each)["phase1"] for each in made["settings"])
+    assert (odcm["objective"], odcm["ending"], odcm["dist_reg_weight"]) == ("odcm", "val-er", 0.5)
+    assert not {"objective", "ending"} & set(mcdl)
+    unknown = read(DATA / "newllm" / "algorithms.txt").records
+    assert unknown["objective"].to_list() == [None, None]
+
+
 def test_several_algorithms_in_one_file_are_experiments_of_their_own() -> None:
     made = read(DATA / "newllm" / "algorithms.txt")
     assert made.records["experiment"].to_list() == ["algorithms-AAA", "algorithms-BBB"]

@@ -116,7 +116,7 @@ class _Reader:
     def _found(self, run: LoggedRun) -> Iterator[Found]:
         columns = run.columns()
         experiment = self._experiment()
-        facts, contradiction = self._provenance(experiment, run.setting.printed)
+        facts, contradiction = self._provenance(experiment, run.printed())
         if contradiction:
             experiment = self.options.experiment or labels.name_of(self.path)
             if contradiction not in self.contradicted.values():

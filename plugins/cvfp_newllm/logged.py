@@ -11,7 +11,9 @@ from typing import Any
 from cvfp_core.schema.found import Curve
 
 OBJECTIVES = ("mcdl", "odcm", "sdl", "nuc", "ctm", "due", "udel", "unif", "infonce", "decorr", "wmse", "hsic", "oacd")
-"""What the scripts call algorithms, in capitals: objectives of Phase 1."""
+"""What the scripts call algorithms, in capitals: objectives of Phase 1, the published one first."""
+_ENDINGS = {"val_early_stop": "val-er", "early_stop": "converged", "converged": "converged"}
+"""What lines say that stopped Phase 1 -> its ending."""
 EMBEDDING_NORM = 2
 """The scripts left the embedding's LayerNorm (weight and bias: 2 embed_dim) trainable; it never trained."""
 
@@ -35,6 +37,12 @@ class Setting:
     device: str | None = None
     printed: dict[str, Any] = field(default_factory=dict)
     """Settings, as `phase1.max_iterations`."""
+
+    @property
+    def objective(self) -> str | None:
+        """What Phase 1 minimised, where the algorithm is one that is known."""
+        name = (self.algorithm or "").lower()
+        return name if name in OBJECTIVES else None
 
     @property
     def tag(self) -> str | None:
@@ -118,6 +126,17 @@ class LoggedRun:
             return "interrupted", f"the log ends {where}"
         return "interrupted", "the log ends before Phase 1"
 
+    @property
+    def ending(self) -> str | None:
+        """What ended Phase 1, where a line says so."""
+        return _ENDINGS.get(self.stop or "")
+
+    def printed(self) -> dict[str, Any]:
+        """The settings that its lines say, the published objective and ending left out, as settings are written."""
+        own = {"phase1.objective": self.setting.objective, "phase1.ending": self.ending}
+        return self.setting.printed | {key: value for key, value in own.items()
+                                       if value not in (None, OBJECTIVES[0], "converged")}
+
     def columns(self) -> dict[str, Any]:
         """The record's columns, as far as the log prints them."""
         at = self.setting
@@ -134,7 +153,7 @@ class LoggedRun:
             "variant": self.variant, "family": "residual", "num_layers": at.num_layers, "context_dim": at.context_dim,
             "embed_dim": at.embed_dim, "num_input_tokens": at.num_input_tokens, "vocab_size": at.vocab_size,
             "num_samples": at.num_samples, "train_tokens": at.train_tokens, "val_tokens": at.val_tokens,
-            "phase1_iterations": last, "phase1_censored": censored,
+            "objective": at.objective, "ending": self.ending, "phase1_iterations": last, "phase1_censored": censored,
             "phase1_stop": self.stop or ("maximum" if censored else None),
             "convergence_rate": self._rate(), "train_er": self.train_er,
             "val_er": final_er(self.val_er, self.er_values),
