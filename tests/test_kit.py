@@ -19,6 +19,7 @@ import benchmarks_path
 import cvfp_analyses
 import cvfp_laws
 import cvfp_residual
+import made_objectives
 import published_laws
 from cvfp_core import hookimpl, registry
 from cvfp_core.errors import IngestError, PluginError, UsageError
@@ -824,6 +825,8 @@ CLAIMS = {
     "er-term": {"prediction": ["supported"]},
     "er-constant": {"constant": ["contradicted"]}, "er-gap": {"gap": ["supported"]},
     "grid": {"repeats": ["contradicted"], "missing": ["contradicted"]}, "unigram": {"unigram": ["supported"]},
+    "objectives": {"order": ["contradicted"],
+                   **{f"published: {name}": ["contradicted"] for name in ("sdl", "nuc", "odcm", "infonce", "unif")}},
 }
 """Verdicts that are wrong where there is nothing, of claims that hold there, or whose opposite does."""
 SIMULATION = benchmarks_path.controls()
@@ -834,7 +837,8 @@ def without_effect(seed):
     return SIMULATION.records(0.0, 3, seed)
 
 
-NULL = {"controls": without_effect, "unigram": without_effect}
+NULL = {"controls": without_effect, "unigram": without_effect,
+        "objectives": lambda seed: frame(made_objectives.made(("sdl", "nuc", "odcm", "mcdl", "infonce", "unif"), seed))}
 
 
 @every(Analysis)

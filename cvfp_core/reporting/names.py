@@ -133,6 +133,33 @@ class ComparisonView(TypedDict):
                                                        "Phase 2; none: there are no such runs"]
 
 
+class StandingView(TypedDict):
+    """An objective of Phase 1, or a control, at the sizes and seeds that all objectives have."""
+
+    name: Annotated[str, "of the objective, or of the control: untrained, zero-context"]
+    runs: Annotated[int, "runs of it"]
+    val_er: Annotated[dict[str, float | None], "`value`, `low`, `high`: mean over sizes of each seed, t interval over "
+                                               "seeds"]
+    er_difference: Annotated[dict[str, float | None], "the same of Val ER minus that under the reference"]
+    ratio: Annotated[dict[str, float | None], "the same of Val PPL relative to the reference's"]
+    seconds: Annotated[float | None, "of an iteration of Phase 1, with its share of validation and ranks"]
+    cost: Annotated[float | None, "the same as a multiple of the reference's"]
+    iterations: Annotated[float | None, "of Phase 1, mean over runs"]
+    censored: Annotated[int, "runs whose Phase 1 ended before it converged"]
+
+
+class ObjectivesView(TypedDict):
+    """Objectives of Phase 1 at equal data, settings and seeds."""
+
+    reference: Annotated[str, "the published objective, or the first"]
+    seeds: Annotated[list[int], "that all have"]
+    sizes: Annotated[list[float], "training tokens that all have"]
+    left_out: Annotated[list[str], "objectives that share no size and seed with the others"]
+    by_er: Annotated[list[StandingView], "the highest Val ER first"]
+    by_ppl: Annotated[list[StandingView], "the lowest Val PPL first"]
+    controls: Annotated[list[StandingView], "controls of Phase 1 at the same sizes and seeds"]
+
+
 class OptimumView(TypedDict):
     """The compute-optimal model of each series for some budgets, by three approaches."""
 
@@ -335,6 +362,8 @@ class View(TypedDict, total=False):
     decisions: Annotated[DecisionsView, "thresholds, lights of every run, and their back-tests"]
     stops: Annotated[StopsView, "mid-run rules, evaluated on the curves"]
     comparison: Annotated[ComparisonView, "two groups at matched sizes; needs --set a=... --set b=..."]
+    objectives: Annotated[ObjectivesView | None, "what Phase 1 minimised, compared; none: no two share size "
+                                                 "and seed"]
     optimum: Annotated[OptimumView, "compute-optimal models"]
     sizes: Annotated[list[SizeView], "the sizes of the sweep and what was measured"]
     one_size: Annotated[bool, "whether what is fitted are curves of one size; False: a law of several"]

@@ -367,6 +367,12 @@ class Facts:
                                              declared=self.registry.items(quantities.Quantity)))
 
     @property
+    def objectives(self) -> dict[str, Any] | None:
+        from cvfp_core.reporting.objectives import objectives
+
+        return objectives(self.records)
+
+    @property
     def evidence(self) -> dict[str, Any]:
         from cvfp_core.claims.prediction import evidence
 

@@ -43,6 +43,8 @@ ANALYSES = (
              analyse=lazy("cvfp_analyses.groups:pairs")),
     Analysis(name="lights", title="Do the thresholds stop the worse runs?",
              analyse_lights=lazy("cvfp_analyses.decisions:lights")),
+    Analysis(name="objectives", title="Does the objective with the higher Val ER have the lower Val PPL?", columns=(),
+             controls=True, analyse=lazy("cvfp_analyses.objectives:objectives")),
     Analysis(name="grid", title="Is the grid complete, and every run there once?",
              analyse=lazy("cvfp_analyses.groups:grid")),
 )

@@ -62,6 +62,8 @@ def cvfp_templates() -> Iterable[Template]:
                 Option(name="b", default=None, help="the other; required"),
             ),
         ),
+        _template("objectives", "objectives of Phase 1 at equal data: ranks, perplexities, cost, and whether ranks "
+                  "tell", needs=("objective", "val_er", "val_ppl")),
         _template(
             "optimum", "the compute-optimal model for a budget, by three approaches",
             needs=("params", "train_tokens", "val_loss"),
