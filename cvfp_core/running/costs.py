@@ -12,7 +12,7 @@ from cvfp_core.protocol.counting import trained_parameters
 from cvfp_core.protocol.run import run_cell, run_flops
 from cvfp_core.registry import Registry, culprits
 from cvfp_core.registry.kinds import Corpus, VariantFamily
-from cvfp_core.running.execute import reason
+from cvfp_core.running.compute import reason
 from cvfp_core.running.objectives import term
 from cvfp_core.schema.cells import Cell
 from cvfp_core.schema.records import RunResult

@@ -265,6 +265,9 @@ class Record:
     family_source: str | None = provenance("distribution and version the model family came from")
     objective_source: str | None = provenance("distribution and version the objective came from")
     created: str | None = provenance("when the record was made", "UTC, ISO 8601")
+    host: str | None = provenance("machine that made the record")
+    attempts: int | None = provenance("times the run was begun until there was a record")
+    lost_workers: int | None = provenance("times its worker was killed, or its machine lost")
 
 
 def _of_record() -> dict[str, Quantity]:
