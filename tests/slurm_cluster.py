@@ -82,7 +82,7 @@ def running(folder: Path, *, nodes: int = 2, kill_wait: int = 2) -> Iterator[Clu
         "JobAcctGatherType=jobacct_gather/none", "AccountingStorageType=accounting_storage/none",
         "SelectType=select/cons_tres", "SelectTypeParameters=CR_CPU", "ReturnToService=2", f"KillWait={kill_wait}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1", "SlurmdTimeout=10",
-        *(f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1"
+        *(f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=4000"
           for name, port in zip(names, ports, strict=True)),
         f"PartitionName=main Nodes={','.join(names[:-1])} Default=YES MaxTime=60", "PartitionName=far Nodes=far", "",
     ]))
@@ -119,8 +119,8 @@ def running(folder: Path, *, nodes: int = 2, kill_wait: int = 2) -> Iterator[Clu
 
 def namespaces() -> bool:
     """Whether this process may mount in a namespace of its own."""
-    return shutil.which("unshare") is not None and subprocess.run(
-        ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /tmp"], capture_output=True, check=False).returncode == 0
+    command = ("unshare", "--mount", "sh", "-c", "mount -t tmpfs none /tmp")
+    return bool(shutil.which("unshare")) and not subprocess.run(command, capture_output=True, check=False).returncode
 
 
 def _stop(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:

@@ -2,6 +2,7 @@
 
     jobs/JOB/job.json             what an executor was asked for, by whom, and the engine's handle
     jobs/JOB/HOST-PROCESS.json    a worker's last beat: the cell it is at, phase, step, loss; gone when the worker ends
+    jobs/JOB/HOST-PROCESS.events  what a worker told that nobody hears directly, a line an event
     jobs/attempts/RUN_ID.jsonl    a line for every time a cell without a record was begun or given up; gone with it
 
 Nothing here decides a result: where a file cannot be written or read, work goes on without it.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvfp_core.schema import atomic
+from cvfp_core.schema.cells import Event
 from cvfp_core.schema.options import Scalar
 
 BEAT = 5.0
@@ -56,6 +58,11 @@ class Job:
     """Run ids of the cells that had no result."""
     handle: Handle | None = None
     """Of the engine, where the job was submitted; None: it lives as long as the program that asked."""
+
+    def __str__(self) -> str:
+        if self.handle is None:
+            return f"process {self.process} on {self.host}"
+        return f"{self.executor} job {self.handle.get('job_id', self.name)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +186,40 @@ class Heart:
                     replace(self.beat, time=_iso(datetime.now(UTC)))).items() if name != "age"})
             if not self._ends.wait(_SPACING):
                 self._news.wait(BEAT - _SPACING)
+
+
+class Journal:
+    """Keeps what a worker tells, for who follows its job from elsewhere; of iterations of Phase 1 one a second."""
+
+    def __init__(self, folder: Path, job: str) -> None:
+        self._file = folder / "jobs" / job / f"{platform.node()}-{os.getpid()}.events"
+        self._kept = -_SPACING
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.kind == "phase1_iteration":
+            if now - self._kept < _SPACING:
+                return
+            self._kept = now
+        _append(self._file, asdict(event))
+
+
+class Listener:
+    """Hears what the journals of a store's jobs keep."""
+
+    def __init__(self, folder: Path) -> None:
+        self._jobs, self._read = folder / "jobs", dict[Path, int]()
+
+    def news(self) -> Iterator[Event]:
+        """What was told since it was asked last, at first all."""
+        for file in sorted(self._jobs.glob("*/*.events")):
+            with suppress(OSError), file.open("rb") as lines:
+                lines.seek(self._read.get(file, 0))
+                whole, newline, _ = lines.read().rpartition(b"\n")
+                self._read[file] = self._read.get(file, 0) + len(whole + newline)
+                for line in whole.splitlines():
+                    with suppress(ValueError, TypeError):
+                        yield Event(**json.loads(line))
 
 
 def attempts(folder: Path, run_id: str) -> list[Attempt]:
