@@ -43,13 +43,15 @@ _SHARE = 0.05
 class Checkpoint:
     """The two files of a cell, and when they are written.
 
-    begin: what their paths begin with. family_source, objective_source: distribution and version of their code. No
-    checkpoint that fails, for a full disk or a file that is torn, ends the cell.
+    begin: what their paths begin with. family_source, objective_source: distribution and version of their code.
+    leaving: whether the process is to end soon. No checkpoint that fails, for a full disk or a file that is torn, ends
+    the cell.
     """
 
-    def __init__(self, begin: Path, cell: Cell, family_source: str | None, objective_source: str | None = None) -> None:
+    def __init__(self, begin: Path, cell: Cell, family_source: str | None, objective_source: str | None = None,
+                 leaving: Callable[[], bool] = lambda: False) -> None:
         self.files = {phase: begin.with_name(f"{begin.name}.phase{phase}.pt") for phase in (1, 2)}
-        self.seconds = cell.shortcuts.checkpoint_seconds
+        self.seconds, self.leaving = cell.shortcuts.checkpoint_seconds, leaving
         self.made_by = {"cvfp": __version__, "torch": str(torch.__version__), "family": str(family_source),
                         "objective": str(objective_source), "device": cell.device.partition(":")[0],
                         "stop rules": ", ".join(cell.stop_rules) or "none", "earlier cells": _digest(cell.earlier)}
@@ -79,7 +81,8 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether it is time for the next one."""
-        return self.seconds == 0 or time.monotonic() - self.last >= max(self.seconds, self.took / _SHARE)
+        return (self.seconds == 0 or self.leaving()
+                or time.monotonic() - self.last >= max(self.seconds, self.took / _SHARE))
 
     def keep(self, phase: int, state: Mapping[str, Any], warn: Callable[[str], None]) -> bool:
         """Writes a file; where that fails, says why and returns False."""

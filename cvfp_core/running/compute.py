@@ -48,6 +48,8 @@ class Surroundings:
     """Records and curves of the cells before it."""
     checkpoint: Path
     """What the paths of its checkpoint's files begin with."""
+    leaving: Callable[[], bool] = lambda: False
+    """Whether its worker is to end soon, so that a checkpoint is due now."""
 
 
 Compute = Callable[[Cell, Surroundings], Computed]
@@ -73,14 +75,14 @@ class Computer:
         objective = cell.settings.phase1.objective
         known = objective != MCDL.name and objective in registry.items(Objective)
         objective_home = registry.owner(Objective, objective).home if known else None
-        checkpoint = Checkpoint(sees.checkpoint, cell, home, objective_home)
+        checkpoint = Checkpoint(sees.checkpoint, cell, home, objective_home, sees.leaving)
         try:
             corpus = self._corpus(cell)
             rules = registry.stop_rules(cell.stop_rules)
             sees.begun(asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going")))
             result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, sees.tell, rules,
                               registry.items(Quantity), term(cell, registry), sees.earlier, checkpoint)
-        except (BrokenPipeError, Taken, *culprits.PASSING):
+        except (BrokenPipeError, Lost, Taken, *culprits.PASSING):
             raise
         except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
             out_of_memory = culprits.out_of_memory(error)

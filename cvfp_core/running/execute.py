@@ -65,6 +65,8 @@ class Worker:
         self._ended: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
         self._short: set[str] = set()
         self._said_unlocked = False
+        self.leaving = False
+        """Whether it is to end soon: told by `leave`."""
 
     def __enter__(self) -> Worker:
         self.heart.__enter__()
@@ -73,12 +75,16 @@ class Worker:
     def __exit__(self, *raised: object) -> None:
         self.heart.__exit__(*raised)
 
+    def leave(self) -> None:
+        """Has `run` end soon, its cell left at a checkpoint that is due now; for handlers of signals."""
+        self.leaving = True
+
     def run(self) -> None:
         """Executes what is free, and again and again looks at what others are at: they may die."""
         waiting = _in_order(self.cells)
-        while waiting:
+        while waiting and not self.leaving:
             roomy = all(cell.run_id in self._short for cell in waiting)
-            held = [cell for cell in waiting if not self.attempt(cell, roomy=roomy)]
+            held = [cell for cell in waiting if self.leaving or not self.attempt(cell, roomy=roomy)]
             if len(held) == len(waiting) and (roomy or not all(cell.run_id in self._short for cell in held)):
                 time.sleep(min(5.0, 0.1 + 0.01 * len(held)))
             waiting = held
@@ -145,11 +151,16 @@ class Worker:
 
     def _execute(self, cell: Cell, lock: RunLock, before: Sequence[Attempt]) -> bool:
         columns: Mapping[str, Any] | None = None
-        begun = False
+        begun, stood = False, None
 
         def tell(event: Event) -> None:
-            nonlocal begun
+            nonlocal begun, stood
             lock.check()
+            if self.leaving:
+                standing = store.standing(self.folder, cell.run_id)
+                if stood not in (None, standing):
+                    raise Lost("its worker was told to end; another one goes on from the checkpoint")
+                stood = standing
             values = event.values
             if not begun and columns is not None and event.kind != "warning":
                 begun = True
@@ -174,7 +185,7 @@ class Worker:
         self._observe("cvfp_run_started", cell)
         computed = self.compute(cell, Surroundings(
             tell=tell, begun=begin, earlier=lambda: self._earlier(cell),
-            checkpoint=store.checkpoints(self.folder, cell.run_id)))
+            checkpoint=store.checkpoints(self.folder, cell.run_id), leaving=lambda: self.leaving))
         if computed.out_of_memory and not jobs.short_of_memory(before, cell.job):
             jobs.ended(self.folder, cell.run_id, self.host, self.process, "memory")
             self._warn(cell, f"{computed.result.record.reason}; it is tried once more when the other cells are done")
@@ -207,6 +218,8 @@ class Worker:
                     raise CvfpError(f"{cell.run_id} is compared with {run_id}, which has no record and is none of "
                                     "the cells given; an executor gives every worker all cells")
                 while not store.recorded(self.folder, run_id) and not self.attempt(self._by_id[run_id]):
+                    if self.leaving:
+                        raise Lost("its worker was told to end before the cells it looks at were done")
                     time.sleep(0.1)
                 self.heart.begin(cell.run_id)
                 self._ended[run_id] = store.read_run(self.folder, run_id)

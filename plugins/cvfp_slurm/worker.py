@@ -6,15 +6,18 @@ import os
 import pickle
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from submitit.helpers import DelayedSubmission
 
 from cvfp_core.errors import CvfpError
 from cvfp_slurm import commands, probe
+
+_PATIENCE = 20
+"""Seconds that a cell has for a last checkpoint: by default Slurm kills 30 s after SIGTERM."""
 
 
 class Worker:
@@ -24,15 +27,16 @@ class Worker:
         self.cells, self.folder, self.version = cells, folder, version
 
     def __call__(self) -> None:
-        """Leaves its cell when told that its time or the job ends, or of preemption, and is queued again if it is wanted."""
+        """Leaves its cell when the time limit is near, or at preemption, and is then queued again.
+
+        Slurm itself does the second where it ended the task: SIGTERM comes of that too, and of `scancel`.
+        """
         requeue = signal.getsignal(signal.SIGUSR2)
-        for number in (signal.SIGUSR2, signal.SIGTERM):
-            signal.signal(number, _leave)
         try:
-            self._work()
+            leaving = self._work()
         except CvfpError as error:
             sys.exit(f"cvfp: {error}")
-        except KeyboardInterrupt:
+        if leaving:
             if _still_running():
                 assert callable(requeue)
                 requeue(signal.SIGUSR2, None)  # submitit's: asks `checkpoint`, has the task queued again, exits
@@ -44,23 +48,35 @@ class Worker:
         """What a task that is queued again runs: cells go on from their own checkpoints."""
         return DelayedSubmission(self)
 
-    def _work(self) -> None:
+    def _work(self) -> bool:
+        """Whether it left before all cells were done."""
         if problem := probe.differs(self.version):
             raise CvfpError(f"node {os.environ.get('SLURMD_NODENAME', '')} {problem}")
         import torch
 
         from cvfp_core.protocol import device
-        from cvfp_core.running.execute import execute_cells
+        from cvfp_core.running.compute import Lost
+        from cvfp_core.running.execute import Worker as Executing
         from cvfp_core.schema.jobs import Journal
 
         torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", "1")))
         cells = pickle.loads(self.cells.read_bytes())
         here = device.resolve(cells[0].device)
-        execute_cells([replace(cell, device=here) for cell in cells], self.folder, Journal(self.folder, cells[0].job))
+        executing = Executing([replace(cell, device=here) for cell in cells], self.folder,
+                              Journal(self.folder, cells[0].job))
 
+        def leave(number: int, _frame: FrameType | None) -> None:
+            if number == signal.SIGALRM:
+                raise Lost("its worker was told to end, and no checkpoint came in time")
+            executing.leave()
+            signal.alarm(_PATIENCE)
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, leave)
+        with suppress(Lost), executing:
+            executing.run()
+        signal.alarm(0)
+        return executing.leaving
 
 
 def _still_running() -> bool:
