@@ -52,7 +52,6 @@ def follow(executor: Executor, cells: Sequence[Cell], folder: Path, jobs: int, e
     A job that ends before is submitted again. One that a killed program left is gone on with. An interrupt cancels.
     Raises CvfpError for a job whose workers begin nothing, and for jobs that get no cell on.
     """
-    assert executor.cancel is not None
     heard = _Heard(cells, folder, emit)
     living: list[Job] = []
     standing, idle = None, 0
@@ -68,8 +67,16 @@ def follow(executor: Executor, cells: Sequence[Cell], folder: Path, jobs: int, e
                                 f"'{folder / 'jobs' / living[-1].name}'")
     except KeyboardInterrupt:
         for job in living:
-            executor.cancel(job.handle or {})
+            cancel(executor, folder, job)
         raise
+
+
+def cancel(executor: Executor, folder: Path, job: Job) -> None:
+    """Ends a job that was submitted, and forgets it: what it still does is of no later job."""
+    assert executor.cancel is not None
+    assert job.handle is not None
+    executor.cancel(job.handle)
+    joblist.end(folder, job.name)
 
 
 def state(executor: Executor, job: Job) -> JobState:

@@ -138,7 +138,7 @@ def read(path: Path) -> pl.DataFrame:
 
     Raises CvfpError if there is no store, or naming the file and column if a record does not conform.
     """
-    stores = _require(path)
+    stores = require(path)
     records = index.together([index.read(folder, _conformed) for folder in stores])
     if records is None:
         records = _conformed([file for folder in stores for file in sorted((folder / "records").glob("*.json"))])
@@ -168,7 +168,7 @@ def _conformed(files: Sequence[Path]) -> pl.DataFrame:
 
 def read_curves(path: Path) -> pl.DataFrame:
     """All curves of a store, long: run_id, phase, step, metric, value."""
-    files = [file for folder in _require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
+    files = [file for folder in require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
     return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(pl.read_parquet(file) for file in files)])
 
 
@@ -197,7 +197,7 @@ def read_running(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     Whether a process is still at it or was killed makes no difference. A line that is not whole yet is left out.
     """
     rows, points = [], []
-    for folder in _require(path):
+    for folder in require(path):
         for file in sorted((folder / "running").glob("*.jsonl")):
             lines = list(_whole_lines(file))
             if not lines or recorded(folder, str(lines[0].get("run_id"))):
@@ -224,7 +224,7 @@ def keep_forecast(folder: Path, facts: Mapping[str, Any]) -> None:
 
 def read_forecasts(path: Path) -> list[dict[str, Any]]:
     """The forecasts kept in a store, or in the stores in a folder, in the order they were made."""
-    found = [_read_record(file) for folder in _require(path) for file in (folder / "forecasts").glob("*.json")]
+    found = [_read_record(file) for folder in require(path) for file in (folder / "forecasts").glob("*.json")]
     return sorted(found, key=lambda each: (str(each.get("made")), str(each.get("run_id"))))
 
 
@@ -233,6 +233,12 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
     text = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
     atomic.write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The facts of the last command; of a store that no command trained for, none."""
+    files = sorted((folder / "manifests").glob("*.json"))
+    return _read_record(files[-1]) if files else {}
 
 
 def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> None:
@@ -255,7 +261,8 @@ def _stores(path: Path) -> list[Path]:
         return []
 
 
-def _require(path: Path) -> list[Path]:
+def require(path: Path) -> list[Path]:
+    """The stores of a path. Raises CvfpError where there is none."""
     stores = _stores(path)
     if not stores:
         raise CvfpError(f"no runs in '{path}': expected a folder that `cvfp run` or `cvfp ingest --into` made")
