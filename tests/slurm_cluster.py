@@ -46,7 +46,7 @@ def programs() -> dict[str, Path] | None:
     return None if None in found.values() else {name: Path(str(file)) for name, file in found.items()}
 
 
-def until(true, seconds: float = 30.0) -> None:
+def until(true, seconds: float = 120.0) -> None:
     """Waits until a call returns something true. Raises TimeoutError."""
     end = time.monotonic() + seconds
     while not true():
@@ -60,6 +60,7 @@ def running(folder: Path, *, nodes: int = 2, kill_wait: int = 2) -> Iterator[Clu
     """A cluster of so many nodes of one CPU in the partition `main`, and one node in the partition `far`.
 
     The node of `far` is in a mount namespace of its own where the system permits one: there `folder/private` is empty.
+    Where there is a folder `far-python`, Python finds modules there first.
     """
     at = programs()
     assert at is not None, MISSING
@@ -82,10 +83,15 @@ def running(folder: Path, *, nodes: int = 2, kill_wait: int = 2) -> Iterator[Clu
         "JobAcctGatherType=jobacct_gather/none", "AccountingStorageType=accounting_storage/none",
         "SelectType=select/cons_tres", "SelectTypeParameters=CR_CPU", "ReturnToService=2", f"KillWait={kill_wait}",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1", "SlurmdTimeout=10",
+        f"TaskProlog={folder}/prolog.sh",
         *(f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=4000"
           for name, port in zip(names, ports, strict=True)),
         f"PartitionName=main Nodes={','.join(names[:-1])} Default=YES MaxTime=60", "PartitionName=far Nodes=far", "",
     ]))
+    prolog = folder / "prolog.sh"
+    prolog.write_text(f'#!/bin/sh\n[ "$SLURMD_NODENAME" = far ] && [ -d {folder}/far-python ] && '
+                      f'echo "export PYTHONPATH={folder}/far-python:$PYTHONPATH"\nexit 0\n')
+    prolog.chmod(0o755)
     environment = os.environ | {
         "SLURM_CONF": str(configuration),
         "PATH": os.pathsep.join([str(at["sbatch"].parent), os.environ["PATH"]]),
