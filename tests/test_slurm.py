@@ -122,7 +122,7 @@ def test_a_folder_that_nodes_do_not_see_and_another_version_there_are_said(clust
         shutil.rmtree(cluster.folder / "far-python")
     assert said == (f"cvfp: a node of partition 'far' has cvfp 0.0.9 and not {__version__} ({sys.executable}); install "
                     "the same version there\n")
-    assert not cluster.states()
+    slurm_cluster.until(lambda: not cluster.states())
     assert not joblist.read(place / "runs" / "default")
 
 
