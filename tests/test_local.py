@@ -13,6 +13,7 @@ import torch
 import made_grids
 from cvfp_core.protocol.record import record
 from cvfp_core.running.compute import Computed, Computer
+from cvfp_core.running.execute import in_order
 from cvfp_core.schema import store
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import RunResult
@@ -49,7 +50,7 @@ def test_other_devices_take_one():
 
 
 def test_the_smallest_cell_is_first_and_then_the_largest():
-    made = processes.in_order(cells("cpu", 30, 10, 50, 20, 40))
+    made = in_order(cells("cpu", 30, 10, 50, 20, 40))
     assert [cell.train_tokens for cell in made] == [10, 50, 40, 30, 20]
 
 

@@ -56,11 +56,11 @@ Compute = Callable[[Cell, Surroundings], Computed]
 
 
 class Computer:
-    """Computes cells in this process; each corpus is loaded once."""
+    """Computes cells in this process; each corpus is loaded once. corpora: by `corpus_key`, those that are loaded."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, corpora: Mapping[str, Corpus] | None = None) -> None:
         self.registry = registry
-        self._corpora: dict[str, Corpus] = {}
+        self._corpora = dict(corpora or {})
 
     def __call__(self, cell: Cell, sees: Surroundings) -> Computed:
         """The cell's result. What a plugin raises, or memory that runs out, makes a record with status `failed`."""
@@ -95,7 +95,7 @@ class Computer:
         return Computed(result=result, out_of_memory=out_of_memory)
 
     def _corpus(self, cell: Cell) -> Corpus:
-        key = json.dumps([cell.corpus.name, dict(cell.corpus.options)], sort_keys=True)
+        key = corpus_key(cell)
         if key not in self._corpora:
             self._corpora[key] = load_corpus(self.registry, cell.corpus, cell.cache)
         corpus = self._corpora[key]
@@ -103,6 +103,11 @@ class Computer:
             raise CvfpError(f"corpus '{cell.corpus.name}' is not here what it was when the grid was prepared: its hash "
                             f"is {corpus.hash[:12]}, not {cell.corpus_hash[:12]}")
         return corpus
+
+
+def corpus_key(cell: Cell) -> str:
+    """What tells the cell's corpus from others."""
+    return json.dumps([cell.corpus.name, dict(cell.corpus.options)], sort_keys=True)
 
 
 def reason(cell: Cell, registry: Registry, error: BaseException) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -53,6 +54,9 @@ class Worker:
     cells: all of the grid. compute: computes a cell, by default in this process; host, process: where that is.
     """
 
+    _observing = threading.RLock()
+    """Observers hear one thing at a time, also of workers in threads."""
+
     def __init__(self, cells: Sequence[Cell], folder: Path, emit: Emit, compute: Compute | None = None,
                  host: str = "", process: int = 0, registry: Registry | None = None) -> None:
         self.cells, self.folder, self.emit = cells, folder, emit
@@ -81,7 +85,7 @@ class Worker:
 
     def run(self) -> None:
         """Executes what is free, and again and again looks at what others are at: they may die."""
-        waiting = _in_order(self.cells)
+        waiting = _after_earlier(self.cells)
         while waiting and not self.leaving:
             roomy = all(cell.run_id in self._short for cell in waiting)
             held = [cell for cell in waiting if self.leaving or not self.attempt(cell, roomy=roomy)]
@@ -228,14 +232,25 @@ class Worker:
                 pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(curves for _, curves in found)]))
 
     def _observe(self, hook: str, cell: Cell, **facts: object) -> None:
-        for failure in self.registry.notify(hook, cell=cell, **facts):
+        with self._observing:
+            failures = self.registry.notify(hook, cell=cell, **facts)
+        for failure in failures:
             self._warn(cell, failure)
 
     def _warn(self, cell: Cell, text: str) -> None:
         self.emit(Event(kind="warning", run_id=cell.run_id, values={"text": text}))
 
 
-def _in_order(cells: Sequence[Cell]) -> list[Cell]:
+def in_order(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The smallest cell, so that there soon is a result, then the largest first, so that none is left for the end.
+
+    Where a rule compares cells with earlier ones, those come before them all the same; see `execute_cells`.
+    """
+    smallest, *others = sorted(cells, key=lambda cell: cell.train_tokens)
+    return (smallest, *reversed(others))
+
+
+def _after_earlier(cells: Sequence[Cell]) -> list[Cell]:
     """The cells, each after those it looks at, else as given: cells looked at are never more than the looker's own."""
     return sorted(cells, key=lambda cell: len(cell.earlier))
 

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.running.execute import execute_cells
+from cvfp_core.running.execute import execute_cells, in_order
 from cvfp_core.running.needs import needs
 from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema.cells import Cell, Emit, Event
@@ -73,15 +73,6 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
     if ended:
         raise CvfpError(f"{len(ended)} of {len(every)} processes died (exit code {ended[0]}); what is finished is "
                         "kept, run the same command again to go on")
-
-
-def in_order(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The smallest cell, so that there soon is a result, then the largest first, so that none is left for the end.
-
-    Where a rule compares cells with earlier ones, those come before them all the same; see `execute_cells`.
-    """
-    smallest, *others = sorted(cells, key=lambda cell: cell.train_tokens)
-    return (smallest, *reversed(others))
 
 
 class _Worker:
