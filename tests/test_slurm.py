@@ -14,6 +14,8 @@ from cvfp_core import __version__
 from cvfp_core.protocol.checkpoint import DISTURBED
 from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema import store
+from cvfp_core.testing import check_executor
+from cvfp_slurm import cvfp_executors
 
 pytestmark = pytest.mark.skipif(slurm_cluster.programs() is None, reason=slurm_cluster.MISSING)
 
@@ -137,6 +139,12 @@ def test_no_slurm_no_submitit_and_an_engine_that_cannot_be_left_are_said(place, 
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert run(place, code=2).stderr == ("cvfp: the executor 'slurm' needs submitit, which is not installed; "
                                          "pip install 'cvfp[slurm]'\n")
+
+
+@pytest.mark.slow
+def test_the_executor_passes_the_check_of_the_kit(cluster):
+    (executor,) = cvfp_executors()
+    check_executor(executor)
 
 
 @pytest.mark.slow

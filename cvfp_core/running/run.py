@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,6 @@ from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, Executor
 from cvfp_core.running import config, grid, submitted
 from cvfp_core.running.corpora import leak, load_corpus, refuse_options_of_another
-from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema import options, store
 from cvfp_core.schema.cells import Cell, Emit
 from cvfp_core.schema.jobs import Job
@@ -104,17 +103,8 @@ def run(
     registry, cells, folder, executor = prepared.registry, prepared.cells, prepared.folder, prepared.executor
     pending = _begin(prepared, command, jobs)
     with progress(prepared, pending) as emit, registry.blaming(Executor, executor.name):
-        if not pending:
-            pass
-        elif executor.run is None:
-            submitted.follow(executor, pending, folder, jobs, emit, prepared.executor_options)
-        else:
-            job = joblist.begin(folder, executor.name, [cell.run_id for cell in pending]).name
-            asked = [replace(cell, job=job) for cell in pending]
-            try:
-                executor.run(asked, folder, jobs, emit, *([prepared.executor_options] if executor.options else []))
-            finally:
-                joblist.end(folder, job)
+        if pending:
+            submitted.execute(executor, pending, folder, jobs, emit, prepared.executor_options)
     missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
     records = store.read(folder)
     records = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))

@@ -22,6 +22,20 @@ _ASK = 10.0
 """Seconds between two questions to an engine, which many users ask."""
 
 
+def execute(executor: Executor, cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit,
+            options: Mapping[str, Scalar | None]) -> None:
+    """Has the executor execute the cells in its own way, as a job that the store knows of while it lasts."""
+    if executor.run is None:
+        follow(executor, cells, folder, jobs, emit, options)
+        return
+    job = joblist.begin(folder, executor.name, [cell.run_id for cell in cells]).name
+    try:
+        executor.run([replace(cell, job=job) for cell in cells], folder, jobs, emit,
+                     *([options] if executor.options else []))
+    finally:
+        joblist.end(folder, job)
+
+
 def submit(executor: Executor, cells: Sequence[Cell], folder: Path, jobs: int,
            options: Mapping[str, Scalar | None]) -> list[Job]:
     """The jobs of the executor that are at the cells: those that live, and one more if these are not at all of them.
@@ -59,6 +73,8 @@ def follow(executor: Executor, cells: Sequence[Cell], folder: Path, jobs: int, e
         while heard.unfinished:
             living = submit(executor, heard.unfinished, folder, jobs, options)
             said = _wait(executor, living, heard)
+            if heard.unfinished and not {job.name for job in living} <= {job.name for job in joblist.read(folder)}:
+                raise CvfpError(f"{living[-1]} was cancelled; run the same command again to go on")
             before, standing = standing, [store.standing(folder, cell.run_id) for cell in heard.unfinished]
             idle = idle + 1 if standing == before else 0
             if heard.unfinished and (idle >= LOSSES or not heard.anything):

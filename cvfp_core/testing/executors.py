@@ -20,9 +20,10 @@ from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import Executor
 from cvfp_core.running.execute import execute_cells
 from cvfp_core.running.run import prepare
+from cvfp_core.running.submitted import follow
 from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema import options, store
-from cvfp_core.schema.cells import Cell
+from cvfp_core.schema.cells import Cell, Event
 from cvfp_core.schema.jobs import Attempt
 from cvfp_core.schema.settings import Scalar
 from cvfp_core.testing.expecting import expect
@@ -106,9 +107,15 @@ def drive(file: str) -> None:
     """What the driver's process does."""
     asked: Asked = pickle.loads(Path(file).read_bytes())
     executor = asked.executor
-    executor.run(asked.cells, asked.folder, asked.jobs,
-                 lambda event: print(event.run_id, flush=True) if event.kind == "run_finished" else None,
-                 *([asked.options] if executor.options else []))
+
+    def tell(event: Event) -> None:
+        if event.kind == "run_finished":
+            print(event.run_id, flush=True)
+
+    if executor.run is None:
+        follow(executor, asked.cells, asked.folder, asked.jobs, tell, asked.options)
+    else:
+        executor.run(asked.cells, asked.folder, asked.jobs, tell, *([asked.options] if executor.options else []))
 
 
 def end_process(attempt: Attempt) -> None:
@@ -172,7 +179,7 @@ def _compare(whole: Path, disturbed: Path, killed: str) -> None:
     expect(found["run_id"].equals(expected["run_id"]), "records", f"{expected.height}", f"{found.height}")
     for name in expected.columns:
         if name not in (*DISTURBED, "device"):
-            expect(found[name].equals(expected[name]), f"column '{name}'", expected[name].to_list(),
+            expect(found[name].equals(expected[name]), f"column '{name}'", str(expected[name].to_list()),
                    found[name].to_list())
     lost = found.filter(pl.col("run_id") == killed)["lost_workers"].item()
     expect(lost >= 1, f"lost_workers of {killed}, whose worker was killed", "1 or more", lost)
