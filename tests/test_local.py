@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 from dataclasses import replace
@@ -11,6 +12,8 @@ import torch
 
 import made_grids
 from cvfp_core.protocol.record import record
+from cvfp_core.running.compute import Computed, Computer
+from cvfp_core.running.execute import in_order
 from cvfp_core.schema import store
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import RunResult
@@ -47,24 +50,18 @@ def test_other_devices_take_one():
 
 
 def test_the_smallest_cell_is_first_and_then_the_largest():
-    made = processes.in_order(cells("cpu", 30, 10, 50, 20, 40))
+    made = in_order(cells("cpu", 30, 10, 50, 20, 40))
     assert [cell.train_tokens for cell in made] == [10, 50, 40, 30, 20]
 
 
-def dying(cells, folder, emit):
-    """Executes cells: one costs its process every time, one the first time, and the others none."""
-    for cell in cells:
-        with store.lock(folder, cell.run_id):
-            if store.recorded(folder, cell.run_id):
-                continue
-            emit(Event(kind="run_started", run_id=cell.run_id))
-            first = not (folder / cell.run_id).exists()
-            (folder / cell.run_id).touch()
-            if cell.seed == 1 or (cell.seed == 2 and first):
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = RunResult(record=record(cell, 2, {"val_ppl": 9.0}))
-            store.write_record(folder, result.row())
-            emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))
+def dying(_computer, cell, sees):
+    """Computes a cell: one costs its process every time, one the first time, and the others none."""
+    first = not sees.checkpoint.with_suffix(".first").exists()
+    sees.checkpoint.parent.mkdir(exist_ok=True)
+    sees.checkpoint.with_suffix(".first").touch()
+    if cell.seed == 1 or (cell.seed == 2 and first):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Computed(result=RunResult(record=record(cell, 2, {"val_ppl": 9.0})))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and signals")
@@ -72,17 +69,22 @@ def dying(cells, folder, emit):
 def test_a_process_that_is_killed_is_replaced_and_a_cell_that_kills_three_is_left_as_failed(tmp_path, monkeypatch):
     fork = multiprocessing.get_context("fork")
     monkeypatch.setattr(multiprocessing, "get_context", lambda _way: fork)
-    monkeypatch.setattr(processes, "execute_cells", dying)
+    monkeypatch.setattr(Computer, "__call__", dying)
     folder = store.create(tmp_path / "runs")
     grid = [replace(made_cell(seed=seed), train_tokens=seed + 1) for seed in range(5)]
     heard = []
     processes.run(grid, folder, 2, heard.append)
     found = store.read(folder)
     assert dict(found.select("seed", "status").rows()) == {0: "ok", 1: "failed", 2: "ok", 3: "ok", 4: "ok"}
-    assert found.filter(seed=1)["reason"].to_list() == ["lost 3 processes, the last one: SIGKILL; out of memory?"]
+    host = platform.node()
+    assert found.filter(seed=1)["reason"].to_list() == [f"lost 3 workers ({host})"]
+    assert found.sort("seed").select("attempts", "lost_workers").rows() == [(1, 0), (3, 3), (2, 1), (1, 0), (1, 0)]
+    assert set(found["host"]) == {host}
     said = [(event.run_id, event.values["text"]) for event in heard if event.kind == "warning"]
-    text = "its process died (SIGKILL; out of memory?); another one goes on with the cell"
-    assert sorted(said) == sorted([(grid[1].run_id, text), (grid[1].run_id, text), (grid[2].run_id, text)])
+    died = "its process died (SIGKILL); another one is started"
+    again = [f"begun again, having lost {losses} of at most 3 workers ({host})" for losses in (1, 2)]
+    assert sorted(said) == sorted([*((grid[1].run_id, text) for text in (died, died, died, *again)),
+                                   *((grid[2].run_id, text) for text in (died, again[0]))])
     assert sum(event.kind == "run_finished" for event in heard) == 5
 
 

@@ -14,6 +14,7 @@ import pytest
 import cvfp_core as cvfp
 import made_grids
 from cvfp_core.deciding.watching import Watch
+from cvfp_core.protocol.checkpoint import DISTURBED
 from cvfp_core.protocol.run import run_cell
 from cvfp_core.registry.kinds import StopRule
 from cvfp_core.running.execute import execute_cells
@@ -23,7 +24,7 @@ from cvfp_core.schema.cells import Event
 from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus
 
-MACHINE = ("seconds_phase1", "seconds_phase2", "created", "peak_memory", "device")
+MACHINE = (*DISTURBED, "device")
 VARIANTS = ("1L_16d_2tok", "1L_2d_1tok")
 SHORT = ("phase1.max_iterations=4", "phase2.epochs=12", "phase2.learning_rate=0.02")
 SET = tuple(part for each in SHORT for part in ("--set", each))

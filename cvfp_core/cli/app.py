@@ -28,6 +28,7 @@ from cvfp_core.cli import (
     run,
     settings,
     show,
+    status,
 )
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
@@ -92,6 +93,8 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
 
 
 command("run", run.run)
+command("status", status.status)
+command("cancel", status.cancel)
 command("ingest", ingest.ingest)
 command("show", show.show)
 command("fit", fit.fit)

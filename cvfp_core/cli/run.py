@@ -18,7 +18,7 @@ from cvfp_core.cli.signals import ending_as_interrupted
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from cvfp_core.running.run import Prepared
+    from cvfp_core.running.run import Prepared, Submitted
     from cvfp_core.schema.cells import Cell, Emit
 
 
@@ -67,6 +67,9 @@ def run(
                      help="Rule that may end runs early; repeat for several. See "
                      "`cvfp plugins`."),
     ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Submit to an engine such as Slurm and leave; see `cvfp status`."),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print what it would cost: cells, tokens, parameters, FLOPs, time."),
@@ -111,6 +114,10 @@ def run(
         _warn(prepared.warnings)
         print_costs(prepared.cells, prepared.registry, prepared.corpus, json_=json_)
         return
+    if detach:
+        _left(running.submit(run_file, overrides, assignments, out=out, jobs=jobs, stop_rules=stop_rule or (),
+                             command=["cvfp", *sys.argv[1:]]), json_=json_)
+        return
     with ending_as_interrupted():
         outcome = running.run(
             run_file, overrides, assignments, out=out, jobs=jobs, stop_rules=stop_rule or (),
@@ -125,6 +132,22 @@ def run(
     _warn(outcome.warnings)
     if not outcome.complete:
         raise typer.Exit(3)
+
+
+def _left(submitted: Submitted, *, json_: bool) -> None:
+    """Says what was submitted, and how to hear of it."""
+    _warn(submitted.warnings)
+    if json_:
+        print(json.dumps({"folder": str(submitted.folder), "cells": submitted.cells, "pending": submitted.pending,
+                          "jobs": [{"executor": job.executor, **(job.handle or {})} for job in submitted.jobs]}))
+        return
+    done = submitted.cells - submitted.pending
+    print(f"{submitted.pending} of {submitted.cells} cells are left to "
+          f"{' and '.join(map(str, submitted.jobs))}" if submitted.pending else f"all {done} cells are finished")
+    if submitted.pending:
+        from cvfp_core.cli.asked import next_step
+
+        next_step(f"cvfp status {submitted.folder} --watch")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from cvfp_core.schema.cells import Cell
 from cvfp_core.schema.records import CurvePoint
 from cvfp_core.version import __version__
 
-DISTURBED = ("created", "seconds_phase1", "seconds_phase2", "peak_memory")
+DISTURBED = ("created", "seconds_phase1", "seconds_phase2", "peak_memory", "host", "attempts", "lost_workers")
 """Columns of a record in which a cell that was begun again differs: its seconds are those of all its parts."""
 _SHARE = 0.05
 """Most of the time that is spent on checkpoints, where one takes long to write."""
@@ -44,14 +44,15 @@ _SHARE = 0.05
 class Checkpoint:
     """The two files of a cell, and when they are written.
 
-    begin: what their paths begin with. family_source and those beside: distribution and version of their code. No
-    checkpoint that fails, for a full disk or a file that is torn, ends the cell.
+    begin: what their paths begin with. family_source and those beside: distribution and version of their code.
+    leaving: whether the process is to end soon. No checkpoint that fails, for a full disk or a file that is torn, ends
+    the cell.
     """
 
     def __init__(self, begin: Path, cell: Cell, family_source: str | None, objective_source: str | None = None,
-                 ending_source: str | None = None) -> None:
+                 ending_source: str | None = None, leaving: Callable[[], bool] = lambda: False) -> None:
         self.files = {phase: begin.with_name(f"{begin.name}.phase{phase}.pt") for phase in (1, 2)}
-        self.seconds = cell.shortcuts.checkpoint_seconds
+        self.seconds, self.leaving = cell.shortcuts.checkpoint_seconds, leaving
         self.made_by = {"cvfp": __version__, "torch": str(torch.__version__), "family": str(family_source),
                         "objective": str(objective_source), "ending": str(ending_source),
                         "device": cell.device.partition(":")[0],
@@ -82,7 +83,8 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether it is time for the next one."""
-        return self.seconds == 0 or time.monotonic() - self.last >= max(self.seconds, self.took / _SHARE)
+        return (self.seconds == 0 or self.leaving()
+                or time.monotonic() - self.last >= max(self.seconds, self.took / _SHARE))
 
     def keep(self, phase: int, state: Mapping[str, Any], warn: Callable[[str], None]) -> bool:
         """Writes a file; where that fails, says why and returns False."""
@@ -106,12 +108,6 @@ class Checkpoint:
             self.last = time.monotonic()
             self.took = self.last - began
         return True
-
-    def remove(self) -> None:
-        """Removes both files, and what was begun of them."""
-        for file in self.files.values():
-            file.unlink(missing_ok=True)
-            atomic.clear(file)
 
 
 class Training:

@@ -18,9 +18,7 @@ def resolve(name: str) -> str:
 
     Raises UsageError for an unknown name and for a device this machine does not have.
     """
-    kind, _, index = name.partition(":")
-    if kind not in DEVICES or (index and not (kind == "cuda" and index.isdecimal())):
-        raise UsageError(f"unknown device '{name}'; use one of {', '.join(DEVICES)} or cuda:N")
+    kind, _, index = known(name).partition(":")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if kind == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
@@ -28,6 +26,14 @@ def resolve(name: str) -> str:
         raise UsageError(f"device '{name}' is not on this machine ({torch.cuda.device_count()} CUDA devices); use cpu")
     if kind == "mps" and not mps:
         raise UsageError("device 'mps' is not on this machine; use cpu")
+    return name
+
+
+def known(name: str) -> str:
+    """The name, of a device that some machine may have. Raises UsageError for any other."""
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and not (kind == "cuda" and index.isdecimal())):
+        raise UsageError(f"unknown device '{name}'; use one of {', '.join(DEVICES)} or cuda:N")
     return name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -46,6 +47,7 @@ def record(
         "reason": reason,
         "source": f"cvfp {__version__}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
         **measured,
     })
 

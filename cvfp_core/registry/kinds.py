@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from cvfp_core.registry.lazy import lazy
 from cvfp_core.schema.cells import Cell, Emit, Variant
 from cvfp_core.schema.found import Found, Take
+from cvfp_core.schema.jobs import Handle
 from cvfp_core.schema.options import Option as Option
 from cvfp_core.schema.options import Scalar
 from cvfp_core.schema.quantities import Follows as Follows
@@ -185,6 +186,21 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """What an engine says of a job: workers that run and that wait; none of either: it has ended."""
+
+    running: int
+    waiting: int
+    text: str = ""
+    """Why workers wait, or how the job ended, in the engine's words."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has workers, or will have."""
+        return self.running + self.waiting > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:
     """A way to have cells executed: here, in several processes, on other machines.
 
@@ -192,13 +208,33 @@ class Executor:
     many places as it likes (jobs 0: as many as fit), and hands on every event; it returns when all cells are done.
     Workers given the same cells and folder share them out among themselves by locks. One that declares options is
     called as `run(cells, folder, jobs, emit, options)`; users set them by `--set executor.KEY=VALUE`.
+
+    What becomes of cells whose workers die is decided where cells are executed, not here; an executor replaces workers.
+    One whose engine goes on without this program has `submit`, `status` and `cancel`, all three, and may do without
+    `run`: jobs are then followed through the store, where workers keep what they tell in a `Journal` of
+    `cvfp_core.schema.jobs`. What a cell needs of a machine is told by `cvfp_core.running.needs`.
     """
 
     name: str
     title: str
     run: Callable[[Sequence[Cell], Path, int, Emit], None] | Callable[
-        [Sequence[Cell], Path, int, Emit, Mapping[str, Scalar | None]], None]
+        [Sequence[Cell], Path, int, Emit, Mapping[str, Scalar | None]], None] | None = None
     options: tuple[Option, ...] = ()
+    submit: Callable[[Sequence[Cell], Path, int, Mapping[str, Scalar | None]], Handle] | None = None
+    """(cells, folder, jobs, options) -> by what the engine finds the job again; returns when it is submitted. The store
+    keeps the handle in `jobs/`."""
+    status: Callable[[Handle], JobState] | None = None
+    """What the engine says of the job."""
+    cancel: Callable[[Handle], None] | None = None
+    """Ends the job; of one that has ended, nothing. Raises CvfpError for one that is not the user's to end."""
+    elsewhere: bool = False
+    """Whether its workers run on other machines: then `device` is looked up there."""
+
+    def __post_init__(self) -> None:
+        if len({self.submit is None, self.status is None, self.cancel is None}) > 1:
+            raise ValueError(f"executor '{self.name}' has some of submit, status and cancel; give all three or none")
+        if self.run is None and self.submit is None:
+            raise ValueError(f"executor '{self.name}' has neither run nor submit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

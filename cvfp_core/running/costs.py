@@ -9,11 +9,12 @@ import numpy as np
 
 from cvfp_core.errors import CvfpError
 from cvfp_core.protocol.counting import trained_parameters
+from cvfp_core.protocol.device import resolve
 from cvfp_core.protocol.run import run_cell, run_flops
 from cvfp_core.registry import Registry, culprits
 from cvfp_core.registry.kinds import Corpus, VariantFamily
 from cvfp_core.running import phase1
-from cvfp_core.running.execute import reason
+from cvfp_core.running.compute import reason
 from cvfp_core.schema.cells import Cell
 from cvfp_core.schema.records import RunResult
 
@@ -68,7 +69,7 @@ def _calibrate(cell: Cell, registry: Registry, corpus: Corpus) -> _Speed:
         phase1=replace(cell.settings.phase1, max_iterations=4, min_iterations=4),
         phase2=replace(cell.settings.phase2, epochs=2, patience=2),
     )
-    result = _run(replace(cell, settings=settings, num_samples=1), family, small, registry)
+    result = _run(replace(cell, settings=settings, num_samples=1, device=resolve(cell.device)), family, small, registry)
     seconds = [(point.phase, point.step, point.value or 0.0) for point in result.curves if point.metric == "seconds"]
     iterations = [value for phase, step, value in seconds if phase == 1 and step > 2]
     epochs = [value for phase, step, value in seconds if phase == 2 and step > 1]

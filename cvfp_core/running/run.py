@@ -15,12 +15,14 @@ from typing import Any
 import polars as pl
 
 from cvfp_core import registry as registries
+from cvfp_core.errors import UsageError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, Executor
-from cvfp_core.running import config, grid
+from cvfp_core.running import config, grid, submitted
 from cvfp_core.running.corpora import leak, load_corpus, refuse_options_of_another
 from cvfp_core.schema import options, store
 from cvfp_core.schema.cells import Cell, Emit
+from cvfp_core.schema.jobs import Job
 from cvfp_core.schema.settings import Scalar
 
 
@@ -55,6 +57,19 @@ class RunOutcome:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What was left to an engine."""
+
+    folder: Path
+    cells: int
+    pending: int
+    """Cells that had no result."""
+    jobs: tuple[Job, ...]
+    """The jobs that are at these."""
+    warnings: tuple[str, ...] = ()
+
+
 Progress = Callable[[Prepared, Sequence[Cell]], AbstractContextManager[Emit]]
 """(what is prepared, cells that are not finished) -> what hears the events while they run."""
 
@@ -85,6 +100,53 @@ def run(
     UsageError before anything is written, and PluginError for an executor that fails.
     """
     prepared = prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry)
+    registry, cells, folder, executor = prepared.registry, prepared.cells, prepared.folder, prepared.executor
+    pending = _begin(prepared, command, jobs)
+    with progress(prepared, pending) as emit, registry.blaming(Executor, executor.name):
+        if pending:
+            submitted.execute(executor, pending, folder, jobs, emit, prepared.executor_options)
+    missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
+    records = store.read(folder)
+    records = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
+    ended = ((records["status"] == "ok") | records["stopped_by"].is_in(list(stop_rules))).fill_null(False)
+    return RunOutcome(folder=folder, records=records, complete=not missing and ended.all(), warnings=(
+        f"{missing} of {len(cells)} cells have no record: {registry.label(Executor, executor.name)} returned before "
+        "they were done; run the same command again to go on",
+    ) if missing else ())
+
+
+def submit(
+    run_file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+    *,
+    out: str | Path = "runs",
+    jobs: int = 0,
+    stop_rules: Sequence[str] = (),
+    command: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Submitted:
+    """Has an engine that goes on without this program execute what `run` would, and returns at once.
+
+    Arguments and errors are those of `run`; raises UsageError too for an executor that lives no longer than its caller.
+    """
+    prepared = prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry)
+    registry, executor = prepared.registry, prepared.executor
+    if executor.submit is None:
+        able = [each.name for each in registry.items(Executor).values() if each.submit is not None]
+        raise UsageError(f"executor '{executor.name}' ends with the command that started it, so its runs cannot be "
+                         f"left alone; --executor {' or '.join(able) or 'of a plugin that submits jobs'} can")
+    pending = _begin(prepared, command, jobs)
+    living: list[Job] = []
+    if pending:
+        with registry.blaming(Executor, executor.name):
+            living = submitted.submit(executor, pending, prepared.folder, jobs, prepared.executor_options)
+    return Submitted(folder=prepared.folder, cells=len(prepared.cells), pending=len(pending), jobs=tuple(living),
+                     warnings=prepared.warnings)
+
+
+def _begin(prepared: Prepared, command: Sequence[str], jobs: int) -> list[Cell]:
+    """The cells that are not finished, when the store is ready for them."""
     registry, cells, folder = prepared.registry, prepared.cells, store.create(prepared.folder)
     before = store.read(folder)
     grid.refuse_mixture(cells, before, registry)
@@ -94,19 +156,7 @@ def run(
     for cell in pending:
         store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
     store.clear_checkpoints(folder)
-    executor = prepared.executor
-    with progress(prepared, pending) as emit:
-        if pending:
-            with registry.blaming(Executor, executor.name):
-                executor.run(pending, folder, jobs, emit, *([prepared.executor_options] if executor.options else []))
-    missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
-    records = store.read(folder)
-    records = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
-    ended = ((records["status"] == "ok") | records["stopped_by"].is_in(list(stop_rules))).fill_null(False)
-    return RunOutcome(folder=folder, records=records, complete=not missing and ended.all(), warnings=(
-        f"{missing} of {len(cells)} cells have no record: {registry.label(Executor, executor.name)} returned before "
-        "they were done; run the same command again to go on",
-    ) if missing else ())
+    return pending
 
 
 def prepare(
@@ -128,7 +178,8 @@ def prepare(
 
     from cvfp_core.protocol import device as devices
 
-    device, cache = devices.resolve(asked.device), cache_folder()
+    device = devices.known(asked.device) if executor.elsewhere else devices.resolve(asked.device)
+    cache = cache_folder()
     if not any(assignment.startswith("corpus.name=") for assignment in assignments):
         refuse_options_of_another(registry, asked.corpus)
     corpus = load_corpus(registry, asked.corpus, cache)

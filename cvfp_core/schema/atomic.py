@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def clear(path: Path) -> None:
     """Removes what writers of `path` left that were killed; there must be no living one."""
     for left in path.parent.glob(f"{_begun(path)}.*.tmp"):
         left.unlink(missing_ok=True)
+
+
+def file_name(run_id: str) -> str:
+    """The run id as a file name that cannot leave its folder; one that had to be changed gets a hash of the whole."""
+    plain = re.sub(r"[^A-Za-z0-9_.\-+=@]", "_", run_id).lstrip(".")[:200]
+    return plain if plain == run_id else f"{plain}~{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
 
 
 def _begun(path: Path) -> str:

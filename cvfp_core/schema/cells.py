@@ -65,6 +65,8 @@ class Cell:
     """Run ids of the cells that a rule of Phase 2 may compare it with; see `running.grid`."""
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
     """How the numbers are reached; not part of the run id either."""
+    job: str = "direct"
+    """Name of the job that it is part of, under which its workers are noted in the store; nor is this."""
 
     @property
     def control(self) -> Phase1Mode | None:

@@ -269,6 +269,9 @@ class Record:
     objective_source: str | None = provenance("distribution and version the objective came from")
     ending_source: str | None = provenance("distribution and version the ending of Phase 1 came from")
     created: str | None = provenance("when the record was made", "UTC, ISO 8601")
+    host: str | None = provenance("machine that made the record")
+    attempts: int | None = provenance("times the run was begun until there was a record")
+    lost_workers: int | None = provenance("times its worker was killed, or its machine lost")
 
 
 def _of_record() -> dict[str, Quantity]:

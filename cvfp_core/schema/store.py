@@ -8,16 +8,15 @@
     checkpoints/RUN_ID.*     where the training of a cell stands that has no record yet
     running/RUN_ID.jsonl     a run without a record yet: its columns, then a line an epoch; gone with the record
     forecasts/*.json         one a forecast of a run that had not ended, as it was made; never changed
+    jobs/                    who works at it; see `jobs`
     records.index            see `index`
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -61,7 +60,7 @@ def is_store(path: Path) -> bool:
 
 def write(folder: Path, result: RunResult) -> None:
     """Stores a run: curves first, then the record, each atomically."""
-    run_id = _safe(result.record.run_id)
+    run_id = atomic.file_name(result.record.run_id)
     curves = pl.DataFrame(
         [{"run_id": result.record.run_id, **asdict(point)} for point in result.curves], schema=CURVE_SCHEMA
     )
@@ -73,7 +72,7 @@ def write(folder: Path, result: RunResult) -> None:
 def write_record(folder: Path, row: dict[str, Any]) -> None:
     """Stores one record, a row of the record schema, atomically; NaN and infinity are no values of it."""
     text = json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    file = folder / "records" / f"{_safe(row['run_id'])}.json"
+    file = folder / "records" / f"{atomic.file_name(row['run_id'])}.json"
     atomic.write(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
@@ -82,7 +81,7 @@ def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> boo
 
     A run that a stop rule ended is finished where that rule is asked for again, and not where it is not.
     """
-    path = folder / "records" / f"{_safe(run_id)}.json"
+    path = folder / "records" / f"{atomic.file_name(run_id)}.json"
     if not path.exists():
         return False
     record = _read_record(path)
@@ -91,19 +90,19 @@ def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> boo
 
 def recorded(folder: Path, run_id: str) -> bool:
     """Whether the run left a record, of whatever status."""
-    return (folder / "records" / f"{_safe(run_id)}.json").exists()
+    return (folder / "records" / f"{atomic.file_name(run_id)}.json").exists()
 
 
 def forget_failure(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> None:
     """Removes the record of a run that needs further work, so that it is made again; not while a process makes it."""
     with suppress(Timeout), lock(folder, run_id).acquire(timeout=0):
         if not finished(folder, run_id, stop_rules):
-            (folder / "records" / f"{_safe(run_id)}.json").unlink(missing_ok=True)
+            (folder / "records" / f"{atomic.file_name(run_id)}.json").unlink(missing_ok=True)
 
 
 def lock(folder: Path, run_id: str) -> RunLock:
     """The right to run a cell; free when its holder dies, however it dies and on whichever host."""
-    return RunLock(folder / "locks" / f"{_safe(run_id)}.lock")
+    return RunLock(folder / "locks" / f"{atomic.file_name(run_id)}.lock")
 
 
 def clear_checkpoints(folder: Path) -> None:
@@ -113,9 +112,25 @@ def clear_checkpoints(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def clear_checkpoint(folder: Path, run_id: str) -> None:
+    """Removes the run's checkpoint, and what was begun of it; there must be nobody who writes it."""
+    for phase in (1, 2):
+        file = folder / "checkpoints" / f"{atomic.file_name(run_id)}.phase{phase}.pt"
+        file.unlink(missing_ok=True)
+        atomic.clear(file)
+
+
+def standing(folder: Path, run_id: str) -> str:
+    """What tells the run's checkpoint from any other; empty: there is none."""
+    files = sorted((folder / "checkpoints").glob(f"{atomic.file_name(run_id)}.phase?.pt"))
+    with suppress(FileNotFoundError):
+        return " ".join(f"{file.name[-4]}:{file.stat().st_mtime_ns}" for file in files)
+    return ""
+
+
 def checkpoints(folder: Path, run_id: str) -> Path:
     """The path that the files of the run's checkpoint begin with; gone when its record is there."""
-    return folder / "checkpoints" / _safe(run_id)
+    return folder / "checkpoints" / atomic.file_name(run_id)
 
 
 def read(path: Path) -> pl.DataFrame:
@@ -123,7 +138,7 @@ def read(path: Path) -> pl.DataFrame:
 
     Raises CvfpError if there is no store, or naming the file and column if a record does not conform.
     """
-    stores = _require(path)
+    stores = require(path)
     records = index.together([index.read(folder, _conformed) for folder in stores])
     if records is None:
         records = _conformed([file for folder in stores for file in sorted((folder / "records").glob("*.json"))])
@@ -136,7 +151,7 @@ def read(path: Path) -> pl.DataFrame:
 
 def read_run(folder: Path, run_id: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Record and curves of one run."""
-    name = _safe(run_id)
+    name = atomic.file_name(run_id)
     curves = folder / "curves" / f"{name}.parquet"
     return (conform_rows([_read_record(folder / "records" / f"{name}.json")]).records,
             pl.read_parquet(curves) if curves.exists() else pl.DataFrame(schema=CURVE_SCHEMA))
@@ -153,7 +168,7 @@ def _conformed(files: Sequence[Path]) -> pl.DataFrame:
 
 def read_curves(path: Path) -> pl.DataFrame:
     """All curves of a store, long: run_id, phase, step, metric, value."""
-    files = [file for folder in _require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
+    files = [file for folder in require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
     return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(pl.read_parquet(file) for file in files)])
 
 
@@ -163,7 +178,7 @@ def begin(folder: Path, row: Mapping[str, Any], done: int = 0) -> None:
     done: the epoch it goes on from; what was noted of epochs up to that one stays.
     """
     (folder / "running").mkdir(exist_ok=True)
-    file = folder / "running" / f"{_safe(row['run_id'])}.jsonl"
+    file = folder / "running" / f"{atomic.file_name(row['run_id'])}.jsonl"
     before = [line for line in _whole_lines(file) if line.get("epoch", math.inf) <= done]
     text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in (dict(row), *before))
     atomic.write(file, lambda path: path.write_text(text, encoding="utf-8"))
@@ -172,7 +187,7 @@ def begin(folder: Path, row: Mapping[str, Any], done: int = 0) -> None:
 def go_on(folder: Path, run_id: str, epoch: Mapping[str, Any]) -> None:
     """Notes what an epoch of a run that has begun measured; `epoch` is its number."""
     finite = {name: value for name, value in epoch.items() if not isinstance(value, float) or math.isfinite(value)}
-    with (folder / "running" / f"{_safe(run_id)}.jsonl").open("a", encoding="utf-8") as file:
+    with (folder / "running" / f"{atomic.file_name(run_id)}.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(finite) + "\n")
 
 
@@ -182,7 +197,7 @@ def read_running(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     Whether a process is still at it or was killed makes no difference. A line that is not whole yet is left out.
     """
     rows, points = [], []
-    for folder in _require(path):
+    for folder in require(path):
         for file in sorted((folder / "running").glob("*.jsonl")):
             lines = list(_whole_lines(file))
             if not lines or recorded(folder, str(lines[0].get("run_id"))):
@@ -202,14 +217,14 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
 def keep_forecast(folder: Path, facts: Mapping[str, Any]) -> None:
     """Keeps a forecast under a name of its own, so that none is ever changed."""
     (folder / "forecasts").mkdir(exist_ok=True)
-    name = f"{_safe(facts['run_id'])}@{facts['step']}-{time.time_ns()}-{os.getpid()}.json"
+    name = f"{atomic.file_name(facts['run_id'])}@{facts['step']}-{time.time_ns()}-{os.getpid()}.json"
     text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
     atomic.write(folder / "forecasts" / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_forecasts(path: Path) -> list[dict[str, Any]]:
     """The forecasts kept in a store, or in the stores in a folder, in the order they were made."""
-    found = [_read_record(file) for folder in _require(path) for file in (folder / "forecasts").glob("*.json")]
+    found = [_read_record(file) for folder in require(path) for file in (folder / "forecasts").glob("*.json")]
     return sorted(found, key=lambda each: (str(each.get("made")), str(each.get("run_id"))))
 
 
@@ -220,6 +235,12 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     atomic.write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The facts of the last command; of a store that no command trained for, none."""
+    files = sorted((folder / "manifests").glob("*.json"))
+    return _read_record(files[-1]) if files else {}
+
+
 def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> None:
     """Stores records and curves made elsewhere; a record of the same run id is replaced by itself."""
     create(folder)
@@ -227,7 +248,7 @@ def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> Non
     for row in plain(records):
         part = by_run.get((row["run_id"],))
         if part is not None:
-            atomic.write(folder / "curves" / f"{_safe(row['run_id'])}.parquet", part.write_parquet)
+            atomic.write(folder / "curves" / f"{atomic.file_name(row['run_id'])}.parquet", part.write_parquet)
         write_record(folder, row)
 
 
@@ -240,7 +261,8 @@ def _stores(path: Path) -> list[Path]:
         return []
 
 
-def _require(path: Path) -> list[Path]:
+def require(path: Path) -> list[Path]:
+    """The stores of a path. Raises CvfpError where there is none."""
     stores = _stores(path)
     if not stores:
         raise CvfpError(f"no runs in '{path}': expected a folder that `cvfp run` or `cvfp ingest --into` made")
@@ -255,9 +277,3 @@ def _read_record(path: Path) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise CvfpError(f"{path}: not a record: expected an object, found {type(row).__name__}; remove the file")
     return row
-
-
-def _safe(run_id: str) -> str:
-    """The run id as a file name that cannot leave its folder; one that had to be changed gets a hash of the whole."""
-    plain = re.sub(r"[^A-Za-z0-9_.\-+=@]", "_", run_id).lstrip(".")[:200]
-    return plain if plain == run_id else f"{plain}~{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"

@@ -24,6 +24,7 @@ from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import (
     Analysis,
     CorpusSource,
+    Executor,
     Fitter,
     Ingester,
     IngestOptions,
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cvfp_core.schema.claims import Verdict
+    from cvfp_core.schema.jobs import Attempt
 
-__all__ = ["check_analysis", "check_corpus", "check_fitter", "check_ingester", "check_light", "check_objective",
-           "check_template", "check_variant", "load_only"]
+__all__ = ["check_analysis", "check_corpus", "check_executor", "check_fitter", "check_ingester", "check_light",
+           "check_objective", "check_template", "check_variant", "load_only"]
 
 
 def load_only(*plugins: object, beside: Iterable[str] = ()) -> Registry:
@@ -125,6 +127,28 @@ def check_corpus(
     from cvfp_core.testing import corpora
 
     corpora.check(source, options or {}, others)
+
+
+def check_executor(
+    executor: Executor,
+    *,
+    options: Mapping[str, Scalar | None] | None = None,
+    jobs: int = 2,
+    kill: Callable[[Attempt], None] | None = None,
+    seconds: float = 300.0,
+) -> None:
+    """The executor has every cell of a grid stored once, though a worker is killed and then the driver.
+
+    Checked: workers are processes of their own; one that is killed is replaced, and its cell begun again, which its
+    record says; the driver, killed too and begun again, executes what is left; all cells end well, and their records
+    are those of an undisturbed run. Takes half a minute: ten processes start.
+
+    options: those that differ from the defaults. kill: ends the worker of an attempt; by default a process of this
+    machine. seconds: in which all of it is done.
+    """
+    from cvfp_core.testing import executors
+
+    executors.check(executor, options or {}, jobs, kill or executors.end_process, seconds)
 
 
 def check_ingester(

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import signal
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.running.execute import execute_cells, give_up
+from cvfp_core.running.execute import execute_cells, in_order
+from cvfp_core.running.needs import needs
+from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema.cells import Cell, Emit, Event
-
-LOSSES = 3
-"""Processes that a cell may lose before it is left as failed."""
 
 
 def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
     """Executes the cells in `jobs` processes, each with its share of the CPU's threads; 1: in this one; 0: as fits.
 
-    A process that is killed is replaced, and its cell goes on from its checkpoint. Raises CvfpError for one that ends
-    by itself before the cells are done; what the others finished is stored.
+    A process that is killed in a cell is replaced. Raises CvfpError for one that ends by itself before the cells are
+    done; what the others finished is stored.
     """
     jobs = min(jobs or fitting_jobs(cells), len(cells))
     if jobs <= 1:
@@ -35,7 +34,6 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
     workers: dict[Connection, _Worker] = {}
     every: list[BaseProcess] = []
     by_id = {cell.run_id: cell for cell in cells}
-    losses: Counter[str] = Counter()
 
     def start() -> None:
         worker = _Worker(in_order(cells), folder, threads, len(every))
@@ -57,8 +55,8 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
                     worker.process.join()
                     code, cell = worker.process.exitcode or 0, by_id.get(worker.at[-1] if worker.at else "")
                     if code < 0 and cell is not None:
-                        losses[cell.run_id] += 1
-                        _lost(cell, code, losses[cell.run_id], folder, emit)
+                        emit(Event(kind="warning", run_id=cell.run_id, values={
+                            "text": f"its process died ({worker.cause(code, cell, folder)}); another one is started"}))
                         start()
                     elif code or not worker.done:
                         ended.append(code)
@@ -77,27 +75,6 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
                         "kept, run the same command again to go on")
 
 
-def in_order(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The smallest cell, so that there soon is a result, then the largest first, so that none is left for the end.
-
-    Where a rule compares cells with earlier ones, those come before them all the same; see `execute_cells`.
-    """
-    smallest, *others = sorted(cells, key=lambda cell: cell.train_tokens)
-    return (smallest, *reversed(others))
-
-
-def _lost(cell: Cell, code: int, losses: int, folder: Path, emit: Emit) -> None:
-    """Says that a process was killed in a cell, which is left as failed if it has lost too many."""
-    known = {each.value: each.name for each in signal.Signals}
-    name = known.get(-code, f"signal {-code}")
-    why = f"{name}; out of memory?" if name == "SIGKILL" else name
-    if losses < LOSSES:
-        emit(Event(kind="warning", run_id=cell.run_id, values={
-            "text": f"its process died ({why}); another one goes on with the cell"}))
-    else:
-        give_up(cell, folder, emit, f"lost {losses} processes, the last one: {why}")
-
-
 class _Worker:
     """A process that executes cells, and what it has said."""
 
@@ -109,6 +86,7 @@ class _Worker:
         self.at: list[str] = []
         """The cells it is at, the last one now: one that is compared with another may have to run that first."""
         self.done = False
+        self.kills = _memory_kills()
         with _interrupts_ignored():
             self.process.start()
         told.close()
@@ -121,6 +99,21 @@ class _Worker:
             self.at = [run_id for run_id in self.at if run_id != event.run_id]
             self.at += [event.run_id] if event.kind == "run_started" else []
         return event is not None
+
+    def cause(self, code: int, cell: Cell, folder: Path) -> str:
+        """What killed it in the cell, which is told if it was for want of memory."""
+        name = next((each.name for each in signal.Signals if each.value == -code), f"signal {-code}")
+        if name == "SIGKILL" and _memory_kills() > self.kills:
+            joblist.ended(folder, cell.run_id, platform.node(), self.process.pid or 0, "memory")
+            name += ", out of memory"
+        return name
+
+
+def _memory_kills() -> int:
+    """How many processes Linux has killed since its start because memory ran out; 0 where it does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/vmstat").read_text(encoding="ascii").partition("\noom_kill ")[2].split()[0])
+    return 0
 
 
 def fitting_jobs(cells: Sequence[Cell]) -> int:
@@ -137,17 +130,8 @@ def fitting_jobs(cells: Sequence[Cell]) -> int:
         import torch
 
         free, _ = torch.cuda.mem_get_info(torch.device(device))
-        jobs = min(jobs, free // max(map(gpu_memory, cells)))
+        jobs = min(jobs, free // max(needs(cell).gpu_memory for cell in cells))
     return max(1, jobs)
-
-
-def gpu_memory(cell: Cell) -> int:
-    """Bytes that a cell is taken to need on a GPU: the contexts of all its tokens, and half as many for validation.
-
-    Beside these 2 GiB: CUDA itself, the head, a chunk of logits, the model and a batch.
-    """
-    contexts = 4 * cell.variant.num_layers * cell.train_tokens * cell.variant.context_dim
-    return 2 * 2**30 + contexts * 3 // 2
 
 
 def _cpus() -> int:
