@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from cvfp_core.cli.screen import note, show_json
+from cvfp_core.results.printed import terminal
 from cvfp_core.schema.cells import Cell, Emit, Event
 
 
@@ -26,7 +26,7 @@ def open_sink(cells: Sequence[Cell], pending: Sequence[Cell], *, json_: bool) ->
             _print_json(Event(kind="run_skipped", run_id=cell.run_id, values={"reason": "finished before"}))
         yield _print_json
         return
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     if skipped:
         console.print(f"{len(skipped)} of {len(cells)} cells were finished before", style="dim")
     if not pending:
@@ -42,7 +42,7 @@ def open_sink(cells: Sequence[Cell], pending: Sequence[Cell], *, json_: bool) ->
 
 def _print_json(event: Event) -> None:
     plain = {name: _finite(value) for name, value in event.values.items()}
-    print(json.dumps({"event": event.kind, "run_id": event.run_id, **plain}), flush=True)
+    show_json({"event": event.kind, "run_id": event.run_id, **plain}, indent=None)
 
 
 def _finite(value: Any) -> Any:
@@ -108,7 +108,7 @@ class _Lines:
             self._say(f"{head}: warning: {event.values['text']}")
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        note(line)
 
 
 class _Live:

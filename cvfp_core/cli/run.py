@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import completing
+from cvfp_core.cli.screen import say, write
 from cvfp_core.cli.signals import ending_as_interrupted
 from cvfp_core.errors import UsageError
 
@@ -102,7 +103,7 @@ def run(
         from cvfp_core.running import config, keys
 
         known = registry.installed()
-        print(keys.run_file(config.read(run_file, overrides, assignments, known), known), end="")
+        write(keys.run_file(config.read(run_file, overrides, assignments, known), known))
         return
     if dry_run:
         from cvfp_core.cli.dry_run import print_costs
@@ -140,14 +141,14 @@ def _shown(prepared: Prepared, pending: Sequence[Cell], *, json_: bool) -> Itera
             yield lambda event: show(watch(event))
         except KeyboardInterrupt:
             done = sum(map(prepared.finished, prepared.cells))
-            print(f"cvfp: interrupted; {done} of {len(prepared.cells)} cells are finished and kept in "
-                  f"{prepared.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}", file=sys.stderr)
+            say(f"interrupted; {done} of {len(prepared.cells)} cells are finished and kept in "
+                f"{prepared.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}")
             raise typer.Exit(130) from None
 
 
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        print(f"cvfp: {warning}", file=sys.stderr)
+        say(warning)
 
 
 def _overrides(**given: Any) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, overload
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from cvfp_core.errors import visible
 from cvfp_core.reporting.numbers import cell
 
 Block = Table | Text
@@ -91,9 +92,18 @@ def _texts(column: Column) -> list[Text | str]:
     return made
 
 
-def terminal(*, stderr: bool = False) -> Console:
+class Screen(Console):
+    """A console on which nothing in a text steers the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich's; segments that rich steers the terminal with are its own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def terminal(*, stderr: bool = False, width: int | None = None) -> Console:
     """The console that commands print on; text that is copied from it is not coloured by guesses."""
-    return Console(highlight=False, stderr=stderr)
+    return Screen(highlight=False, stderr=stderr, width=width)
 
 
 def width(block: Block) -> int:
@@ -113,7 +123,7 @@ class Printed(ABC):
 
     def text(self, room: int) -> str:
         """The tables as plain text of at most so many columns."""
-        console = Console(file=io.StringIO(), width=room, color_system=None, highlight=False)
+        console = Screen(file=io.StringIO(), width=room, color_system=None, highlight=False)
         with console.capture() as captured:
             console.print(*self.blocks(room), sep="\n")
         return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
