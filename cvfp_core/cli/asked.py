@@ -226,9 +226,13 @@ def command(name: str, paths: Sequence[Path], given: Mapping[str, Sequence[str |
 
 
 def next_step(command: str) -> None:
-    """Prints what to type next."""
+    """Prints what to type next; in one line, so that a shell takes it as it is copied."""
     from rich.text import Text
 
     from cvfp_core.results.printed import terminal
 
-    terminal().print(Text.assemble("\nnext: ", (command, "bold")))
+    terminal().print(Text.assemble("\nnext: ", (command, "bold")), soft_wrap=True)
+
+
+REPORT: Mapping[str, Sequence[str | None] | bool | None] = {"-o": ["report.html"], "--embed": True}
+"""Options of a report with its figures, in one file."""

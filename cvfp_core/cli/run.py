@@ -118,11 +118,11 @@ def run(
             progress=partial(_shown, json_=json_), command=["cvfp", *sys.argv[1:]],
         )
     if not json_:
-        from cvfp_core.cli.asked import next_step, show
+        from cvfp_core.cli import asked
         from cvfp_core.results.runs import overview
 
-        show(overview(outcome.records))
-        next_step(f"cvfp report {outcome.folder} -o report.md")
+        asked.show(overview(outcome.records))
+        asked.next_step(asked.command("report", [outcome.folder], asked.REPORT))
     _warn(outcome.warnings)
     if not outcome.complete:
         raise typer.Exit(3)

@@ -26,5 +26,5 @@ def show(
     else:
         asked.show(made)
         said = {"--x": [x], "--y": [y], "--by": by, "--where": [where], "--map": map_, "--take": [take],
-                "--no-map": no_map}
-        asked.next_step(f"{asked.command('report', paths, said)} -o report.md")
+                "--no-map": no_map, **asked.REPORT}
+        asked.next_step(asked.command("report", paths, said))

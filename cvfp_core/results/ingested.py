@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -111,7 +112,7 @@ def account(made: Ingested, stored: Stored | None, into: Path | None) -> Iterato
         yield Text(f"{_plural(count, 'run')} of {also} are in {kept} already: kept once", style="yellow")
     if stored is not None:
         yield Text.assemble(f"{stored.written:,} stored in {into}\nnext: ",
-                            (f"cvfp report {into} -o report.md", "bold"))
+                            (f"cvfp report {shlex.quote(str(into))} -o report.html --embed", "bold"))
     elif made.records.height:
         yield Text("to keep them: add --into STORE", style="dim")
 

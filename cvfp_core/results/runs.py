@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
-from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from cvfp_core.errors import UsageError
@@ -21,7 +18,7 @@ from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results.numbers import short
-from cvfp_core.results.printed import GAP, WIDE, Block, Printed, table, width
+from cvfp_core.results.printed import WIDE, Block, Lineless, Printed, no_room, table
 from cvfp_core.schema import expressions, series
 from cvfp_core.schema.found import Take
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
@@ -186,9 +183,14 @@ class Overview(Printed):
         """The runs of every series, their exponents, and what is to be said of single runs."""
         records, fits = self.records, self.fits
         several = records["experiment"].n_unique() > 1
+        gone: dict[str, None] = {}
         for group in series.series(records):
-            yield from _runs(group, several, room, self.registry)
+            made = _runs(group, several, self.registry)
+            gone |= dict.fromkeys(made.gone(room))
+            yield made
             yield Text()
+        if gone:
+            yield Text(f"{no_room(gone)}; --columns chooses, --json has all", style="dim")
         if records["phase1_censored"].fill_null(False).any():
             yield Text("+ stopped at the iteration limit before converging: a lower bound", style="dim")
         if records["phase2_censored"].fill_null(False).any():
@@ -220,28 +222,22 @@ def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = Non
     return Overview(records=records, fits=tuple(fits), registry=registry)
 
 
-def _runs(group: pl.DataFrame, several: bool, room: int, registry: Registry) -> Iterator[Block]:
-    """The runs of a series: as the protocol's where they are of it, else the columns there are, as many as fit."""
+def _runs(group: pl.DataFrame, several: bool, registry: Registry) -> Lineless:
+    """The runs of a series: as the protocol's where they are of it, else all columns there are."""
     first = group.row(0, named=True)
     name = ": ".join(str(each) for each in (first["experiment"] if several or first["variant"] is None else None,
                                             first["variant"]) if each is not None)
     what = _what(first)
     title = Text.assemble((name, "bold"), (f"  {what}" if what else "", "italic"))
     if group["num_samples"].null_count() < group.height:
-        shown = _of_protocol(group, title)
-        yield shown if width(shown) <= room else _of_protocol(group, title, gap=1)
-        return
+        return _of_protocol(group, title)
     names = _measured(group, registry)
     columns = _columns(group, names, registry)
-    ends = accumulate(max(map(cell_len, (name, *cells))) + GAP for name, cells in columns.items())
-    count = max(1, sum(end - GAP <= room for end in ends))
     types = group.schema
-    made = table([(name, "l" if types[name] == pl.String else "r") for name in names[:count]], title=title)
-    for row in zip(*(columns[name] for name in names[:count]), strict=True):
+    made = table([(name, "l" if types[name] == pl.String else "r") for name in names], title=title, quiet=True)
+    for row in zip(*columns.values(), strict=True):
         made.add_row(*map(Text, row))
-    yield made
-    if left := names[count:]:
-        yield Text(f"no room for {', '.join(left)}; --json has all", style="dim")
+    return made
 
 
 def _measured(records: pl.DataFrame, registry: Registry) -> list[str]:
@@ -292,13 +288,14 @@ def _what(record: Mapping[str, Any]) -> str:
     return f"control: {control}" if control else ""
 
 
-def _of_protocol(group: pl.DataFrame, title: Text, *, gap: int = GAP) -> Table:
+def _of_protocol(group: pl.DataFrame, title: Text) -> Lineless:
     rows = group.to_dicts()
     seeds = len({row["seed"] for row in rows}) > 1
     contexts = rows[0]["phases"] != 1 and series.control_of(rows[0]) != "zero-context"
     headings = ["samples", "tokens", *(["seed"] if seeds else []),
                 *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
-    made = table([(heading, "r") for heading in headings], title=title, gap=gap)
+    made = table([(heading, "r") for heading in headings], title=title, quiet=True,
+                 spare=("train ER", "time", "acc", "train PPL", "P1 iter"))
     cut = any(row["phase2_censored"] for row in rows)
 
     def mark(row: Mapping[str, Any]) -> str:
@@ -319,8 +316,9 @@ def _of_protocol(group: pl.DataFrame, title: Text, *, gap: int = GAP) -> Table:
     return made
 
 
-def _exponents(fits: Sequence[Fit], several: bool) -> Table:
-    made = table([("series", "l"), ("n", "r"), ("alpha", "r"), ("95 % interval", "l"), ("A", "r"), ("R²", "r")])
+def _exponents(fits: Sequence[Fit], several: bool) -> Lineless:
+    made = table([("series", "l"), ("n", "r"), ("alpha", "r"), ("95 % interval", "l"), ("A", "r"), ("R²", "r")],
+                 spare=("A", "R²"))
     for fit in fits:
         alpha = next((each for each in fit.estimates if each.name == "alpha"), None)
         interval = "-"
