@@ -46,8 +46,8 @@ def text(block, width):
                 max_size=7),
        st.integers(20, 60))
 def test_where_a_table_has_no_room_columns_go_and_numbers_stay_whole(columns, width):
-    made = table([(f"{heading.strip()}{index}", side) for index, (heading, side, _) in enumerate(columns)],
-                 spare=["b1", "2"])
+    headings = [(f"{heading.strip()}{index}", side) for index, (heading, side, _) in enumerate(columns)]
+    made = table(headings, spare=[headings[1][0]])
     made.add_row(*(cell for _, _, cell in columns))
     shown = text(made, width)
     assert max(map(len, shown.splitlines())) <= width

@@ -119,9 +119,9 @@ def run(
         )
     if not json_:
         from cvfp_core.cli import asked
-        from cvfp_core.results.runs import overview
+        from cvfp_core.results.runs import MANY, overview
 
-        asked.show(overview(outcome.records))
+        asked.show(overview(outcome.records, whole=outcome.records.height <= MANY))
         asked.next_step(asked.command("report", [outcome.folder], asked.REPORT))
     _warn(outcome.warnings)
     if not outcome.complete:

@@ -24,6 +24,8 @@ Block = Table | Text
 T = TypeVar("T")
 WIDE = 10_000
 """Columns that no table needs."""
+NAMED = 6
+"""Columns left out that are named."""
 GAP = 2
 """Blanks between the columns of a table."""
 
@@ -95,7 +97,8 @@ class Lineless(Table):
             yield from super().__rich_console__(console, options)
             return
         made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
-        made.columns = [replace(self.columns[index], width=width) for index, width in zip(kept, widths, strict=True)]
+        made.columns = [replace(self.columns[index], width=width, _index=place)
+                        for place, (index, width) in enumerate(zip(kept, widths, strict=True))]
         made.rows = self.rows
         if self.title:
             yield from console.render(self.title, options)
@@ -141,8 +144,10 @@ def _lengths(texts: Sequence[str], piece: str) -> list[int]:
 
 
 def no_room(names: Iterable[str]) -> Text:
-    """The line that says which columns are left out."""
-    return Text(f"no room for {', '.join(names)}", style="dim")
+    """The line that says which columns are left out; of many the first ones."""
+    named = list(names)
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return Text(f"no room for {', '.join(named[:NAMED])}{more}", style="dim")
 
 
 def _texts(column: Column) -> list[Text | str]:
