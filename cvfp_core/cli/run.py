@@ -131,19 +131,26 @@ def run(
 @contextmanager
 def _shown(prepared: Prepared, pending: Sequence[Cell], *, json_: bool) -> Iterator[Emit]:
     """Shows the events of a run, and what to do if it is interrupted."""
+    import polars as pl
+
     from cvfp_core.cli.progress import open_sink
     from cvfp_core.deciding.watching import Watch
+    from cvfp_core.schema import store
 
     _warn(prepared.warnings)
-    with open_sink(prepared.cells, pending, json_=json_) as show:
-        watch = Watch(prepared.folder, pending)
-        try:
+    def finished() -> pl.DataFrame:
+        mine = [cell.run_id for cell in prepared.cells]
+        return store.read(prepared.folder).filter(pl.col("run_id").is_in(mine))
+
+    try:
+        with open_sink(prepared.cells, pending, finished, prepared.registry, json_=json_) as show:
+            watch = Watch(prepared.folder, pending)
             yield lambda event: show(watch(event))
-        except KeyboardInterrupt:
-            done = sum(map(prepared.finished, prepared.cells))
-            say(f"interrupted; {done} of {len(prepared.cells)} cells are finished and kept in "
-                f"{prepared.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}")
-            raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        done = sum(map(prepared.finished, prepared.cells))
+        say(f"interrupted; {done} of {len(prepared.cells)} cells are finished and kept in {prepared.folder}, "
+            f"go on with: cvfp {shlex.join(sys.argv[1:])}")
+        raise typer.Exit(130) from None
 
 
 def _warn(warnings: Sequence[str]) -> None:
