@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvfp_core.results.numbers import interval, short
-
 
 def describe_phase(values: Mapping[str, Any]) -> str:
     """What a finished phase measured, in a few words."""
@@ -24,12 +22,6 @@ def describe_phase(values: Mapping[str, Any]) -> str:
         f"{values['train_ppl']:.1f} train {values['val_ppl']:.1f} val, "
         f"accuracy {values['val_acc']:.1%}, {values['seconds_phase2']:.1f} s"
     )
-
-
-def describe_end(values: Mapping[str, Any]) -> str:
-    """Where the validation perplexity will end by the forecast of an epoch, with its interval."""
-    ends = interval(values["forecast_low"], values["forecast_high"], method="", value=values["forecast"])
-    return f"ends at {short(values['forecast'])} {ends}"
 
 
 def describe_resumed(values: Mapping[str, Any]) -> str:

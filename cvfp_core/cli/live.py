@@ -13,7 +13,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from cvfp_core.cli.events import describe_end, describe_resumed
+from cvfp_core.cli.events import describe_resumed
+from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.runs import overview
 from cvfp_core.schema import series
 from cvfp_core.schema.cells import Cell, Event
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 Part = tuple[int, str, str]
 """Of a line: its rank, 0 for what always stands; its text; its style."""
-_BAR = (6, 30)
-"""Columns that a bar takes."""
+_BAR = 6
+"""Least columns of a bar."""
 _SPARK = 12
 _LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -39,7 +40,7 @@ class LiveScreen:
         self.console, self.clock, self.registry = console, clock, registry
         self.cells = {cell.run_id: cell for cell in pending}
         self.records = finished
-        self.seeds = len({cell.seed for cell in pending}) > 1
+        self.titles = _titles(pending)
         self.start = clock()
         self.share: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
@@ -65,21 +66,21 @@ class LiveScreen:
             iteration = int(values["iteration"] or 0)
             self.share[name] = 0.5 * iteration / cell.settings.phase1.max_iterations
             self._measured(name, iteration == 1, values["loss"], [
-                (5, "phase 1", "dim"), (1, f"iteration {iteration}", ""),
+                (6, "phase 1", "dim"), (1, f"iteration {iteration}", ""),
                 (2, f"{values['convergence_rate']:.0%} converged", ""), (4, f"loss {values['loss']:.4f}", "")])
         elif event.kind == "phase2_epoch":
             epoch = int(values["epoch"] or 0)
             self.share[name] = 0.5 + 0.5 * epoch / cell.settings.phase2.epochs
-            ends = [(4, describe_end(values), "dim")] if values.get("forecast") is not None else []
             self._measured(name, epoch == 1, values["val_ppl"], [
-                (5, "phase 2", "dim"), (1, f"epoch {epoch}", ""), (2, f"val PPL {values['val_ppl']:,.1f}", ""), *ends])
+                (6, "phase 2", "dim"), (1, f"epoch {epoch}", ""), (2, f"val PPL {values['val_ppl']:,.1f}", ""),
+                *_forecast(values)])
         elif event.kind == "run_resumed":
             self.resumed[name] = self._resumed_at(cell, values)
-            self.console.print(Text(f"{self._title(cell)}: {describe_resumed(values)}", style="dim"))
+            self.console.print(Text(f"{self.titles[name].rstrip()}: {describe_resumed(values)}", style="dim"))
         elif event.kind == "warning":
-            self.console.print(Text(f"{self._title(cell)}: {values['text']}", style="yellow"))
+            self.console.print(Text(f"{self.titles[name].rstrip()}: {values['text']}", style="yellow"))
         elif event.kind == "run_finished":
-            self._finish(name, cell, values)
+            self._finish(name, values)
 
     def lines(self, room: int, height: int = 40) -> Iterator[Text]:
         """The lines of the screen, none longer than `room`."""
@@ -91,11 +92,9 @@ class LiveScreen:
         left = _time(spent * (1 - share) / made) if made > 0.01 else "-"
         yield line(room, [(0, "all cells", "bold"), (2, f"{self.done}/{len(self.cells)}", ""), (3, _time(spent), ""),
                           (1, f"left {left}", "bold")], share)
-        titles = {name: self._title(self.cells[name]) for name in self.running}
-        longest = max(map(cell_len, titles.values()), default=0)
         for name, parts in self.running.items():
-            yield line(room, [(0, titles[name].ljust(longest), ""), *parts, (3, spark(self.curve[name]), "cyan")],
-                       self.share.get(name, 0.0))
+            yield line(room, [(0, self.titles[name], ""), *parts, (3, spark(self.curve[name]), "cyan")],
+                       self.share.get(name, 0.0), most=10)
         free = max(1, height - 3 - len(self.running))
         fits = self.fits[-free:]
         if fits:
@@ -115,7 +114,7 @@ class LiveScreen:
         of = cell.settings.phase1.max_iterations if values["phase"] == 1 else cell.settings.phase2.epochs
         return 0.5 * float(values["phase"] - 1) + 0.5 * float(values["step"] or 0) / of
 
-    def _finish(self, name: str, cell: Cell, values: Mapping[str, Any]) -> None:
+    def _finish(self, name: str, values: Mapping[str, Any]) -> None:
         self.share[name] = 1.0
         self.running.pop(name, None)
         self.done += 1
@@ -124,7 +123,7 @@ class LiveScreen:
         self._fit(series.labels(row)[0])
         if values["status"] != "ok":
             ended = f"  {values['status']}: {values['reason']}"
-            self.console.print(Text.assemble((self._title(cell), "bold"), (ended, "red")))
+            self.console.print(Text.assemble((self.titles[name], "bold"), (ended, "red")))
             return
         marks = ("†" if values["phase2_censored"] else "") + ("‡" if series.above_unigram(row)[0] else "")
         iterations = values["phase1_iterations"]
@@ -132,12 +131,8 @@ class LiveScreen:
                   (3, f"val ER {values['val_er']:.1%}", "")] if iterations else []
         seconds = (values["seconds_phase1"] or 0) + values["seconds_phase2"]
         self.console.print(line(self.console.width, [
-            (0, self._title(cell), "bold"), *phase1, (1, f"val PPL {values['val_ppl']:,.1f}{marks}", ""),
+            (0, self.titles[name], "bold"), *phase1, (1, f"val PPL {values['val_ppl']:,.1f}{marks}", ""),
             (2, f"{seconds:.1f} s", "")]))
-
-    def _title(self, cell: Cell) -> str:
-        seed = f" seed {cell.seed}" if self.seeds else ""
-        return f"{cell.title} n={cell.num_samples}{seed}"
 
     def _fit(self, last: str = "") -> None:
         """The laws so far; that of the series which changed last stands last."""
@@ -145,23 +140,27 @@ class LiveScreen:
         self.fits = sorted(fits, key=lambda fit: fit.series == last)
 
 
-def line(room: int, parts: Sequence[Part], share: float | None = None) -> Text:
+def line(room: int, parts: Sequence[Part], share: float | None = None, *, most: int = 30) -> Text:
     """The parts beside each other, those of high rank left out where there is no room; a bar after the first.
 
-    share: what the bar shows; it takes the room that the parts leave.
+    share: what the bar shows; it ranks 3, and takes the room that the parts leave, up to `most`.
     """
-    kept = [parts[0]]
-    for part in sorted(parts[1:]):
+    bar: Part = (3, "━" * _BAR, "bar")
+    every = [parts[0], *(() if share is None else (bar,)), *parts[1:]]
+    kept = every[:1]
+    for part in sorted(every[1:]):
         if part[1] and sum(cell_len(text) + 2 for _, text, _ in (*kept, part)) - 2 <= room:
             kept.append(part)
-    shown = [(text, style) for part in parts if part in kept for _, text, style in (part,)]
-    bar = min(room - sum(cell_len(text) + 2 for text, _ in shown), _BAR[1])
-    if share is not None and bar >= _BAR[0]:
-        filled = round(bar * min(1.0, share))
-        shown[1:1] = [("━" * filled, "green"), ("━" * (bar - filled), "dim")]
-    made = Text.assemble(shown[0])
-    for index, (text, style) in enumerate(shown[1:], 1):
-        made.append("" if index == 2 and set(text) <= {"━"} else "  ").append(text, style)
+    left = room - sum(cell_len(text) + 2 for _, text, _ in kept) + 2
+    made = Text()
+    for part in (each for each in every if each in kept):
+        made.append("  " if made else "")
+        if part is bar:
+            wide = min(most, _BAR + left)
+            filled = round(wide * min(1.0, share or 0.0))
+            made.append("━" * filled, "green").append("━" * (wide - filled), "dim")
+        else:
+            made.append(part[1], part[2])
     made.truncate(room)
     return made
 
@@ -177,6 +176,14 @@ def spark(values: Sequence[float], most: int = _SPARK) -> str:
     return "".join(_LEVELS[round((value - low) / (high - low or 1) * (len(_LEVELS) - 1))] for value in picked)
 
 
+def _forecast(values: Mapping[str, Any]) -> list[Part]:
+    """Where the perplexity will end, and the interval, if the epoch has a forecast."""
+    if (value := values.get("forecast")) is None:
+        return []
+    ends = interval(values["forecast_low"], values["forecast_high"], method="", value=value)
+    return [(4, f"ends at {short(value)}", ""), (5, ends, "dim")]
+
+
 def _law(fit: Fit) -> list[Part]:
     """The perplexities of a series by size, and the exponent so far."""
     if fit.points is None or not fit.points.n:
@@ -190,6 +197,14 @@ def _law(fit: Fit) -> list[Part]:
     ends = f"[{alpha.low:.3f}, {alpha.high:.3f}]" if alpha.low is not None and alpha.high is not None else ""
     return [(4, "PPL", "dim"), (3, spark(values), "cyan"), ppl, (1, f"alpha {alpha.value:.3f}{fit.marks}", "bold"),
             (4, ends, "dim"), runs]
+
+
+def _titles(cells: Sequence[Cell]) -> dict[str, str]:
+    """What each cell is called, by its run id: all of one length."""
+    seeds = len({cell.seed for cell in cells}) > 1
+    made = {cell.run_id: f"{cell.title} n={cell.num_samples}{f' seed {cell.seed}' if seeds else ''}" for cell in cells}
+    longest = max(map(len, made.values()), default=0)
+    return {name: title.ljust(longest) for name, title in made.items()}
 
 
 def _series(fit: Fit) -> str:
