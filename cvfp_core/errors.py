@@ -2,10 +2,14 @@
 
 import importlib
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, marks that turn the direction of text, halves of characters."""
 
 
 class CvfpError(Exception):
@@ -49,6 +53,14 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key} = {shown(each)}' for key, each in value.items())}}}"
     return str(value)
+
+
+def visible(text: str) -> str:
+    r"""The text as a terminal may have it: what steers one, or is no character, is written `\u001b`, as JSON does.
+
+    Blanks, line ends and tabs stay. JSON stays the same JSON.
+    """
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def unknown(kind: str, asked: str, names: Iterable[str], *, left_out: str = "") -> UsageError:

@@ -49,7 +49,7 @@ def test_a_run_prints_a_table_a_variant_the_exponents_and_the_next_command(train
     assert sizes == ["4", "8", "16"] * 2
     assert "stopped at the iteration limit before converging: a lower bound" in said
     assert "† cut short: the best epoch is the last one allowed" in said
-    assert f"next: cvfp report {trained / 'runs' / 'default'} -o report.md" in " ".join(said.split())
+    assert f"next: cvfp report {trained / 'runs' / 'default'} -o report.html --embed" in " ".join(said.split())
 
 
 def test_show_prints_what_the_run_printed(trained):

@@ -95,11 +95,26 @@ def test_iterations_that_are_lower_bounds_are_counted_in_fits_of_them():
 def test_tables_mark_the_runs_and_their_exponents(columns):
     text = str(cvfp.read(grid(cut_short=(0.85,)).with_columns(**columns)))
     assert "† cut short: the best epoch is the last one allowed" in text
-    others, last, exponents = text.partition("† cut short")[0].split("1L_85d_1tok"), *text.split("1L_85d_1tok")[1:]
-    assert [each.count("†") for each in others] == [0, len(SIZES)]
+    others, last, exponents = text.split("1L_85d_1tok")
+    assert [each.count("†") for each in (others, last, exponents)] == [0, len(SIZES), 2]
     assert exponents.split()[0] == "4†"
-    assert last.count("†") == len(SIZES) + 1
     assert "†" not in str(cvfp.read(grid().with_columns(**columns)))
+
+
+def test_a_law_of_runs_no_better_than_unigrams_or_of_controls_says_so_wherever_it_is_printed():
+    records = grid().with_columns(unigram_ppl=pl.lit(1.0), phase1_mode=pl.lit("untrained"))
+    said = ("4 of 4 runs have no lower Val PPL than the unigram model",
+            "4 of 4 runs are controls, whose Phase 1 was not trained")
+    fits = cvfp.fit(records)
+    assert {each.marks for each in fits} == {"‡§"}
+    forecasts = cvfp.predict(records, {"train_tokens": 1e7}, law="power-law")
+    assert all(set(said) <= set(each.warnings) for each in forecasts)
+    for text in (str(fits), str(forecasts), cvfp.write_report(records, template="fits").text):
+        assert all(each in text for each in said)
+    for text in (str(cvfp.read(records)), cvfp.write_report(records, template="summary").text):
+        assert "4‡§" in text
+        assert text.count("no lower") == 1
+    assert not any(mark in str(cvfp.read(grid().with_columns(unigram_ppl=pl.lit(1e9)))) for mark in "†‡§")
 
 
 # findings

@@ -25,7 +25,7 @@ from cvfp_core.registry.kinds import Template
 from cvfp_core.reporting import names, numbers
 from cvfp_core.reporting.language import fill, languages
 from cvfp_core.reporting.write import Asked, find, write
-from cvfp_core.schema.fits import Reason, message_of
+from cvfp_core.schema.fits import DOUBTS, Reason, message_of
 from cvfp_core.schema.records import Record, frame
 from cvfp_laws import power_law
 
@@ -329,7 +329,7 @@ LEFT_OUT = ("diverged", "failed", "interrupted", "not measured", "identical", "e
 
 def reasons():
     """The messages of all reasons that fits and predictions give, from the source; those of a choice are not shown."""
-    found = {*WRONG_WAY, power_law.FLATTENS, power_law.STEEPENS, "positive and finite", "finite"}
+    found = {*WRONG_WAY, *DOUBTS.values(), power_law.FLATTENS, power_law.STEEPENS, "positive and finite", "finite"}
     found |= {f"{{n}} {word}" for word in LEFT_OUT}
     for folder in ("cvfp_core/fitting", "cvfp_core/deciding", "plugins/cvfp_laws"):
         for file in sorted(set((ROOT / folder).glob("*.py")) - {ROOT / "cvfp_core/fitting/selection.py"}):

@@ -30,6 +30,7 @@ from cvfp_core.cli import (
     show,
     status,
 )
+from cvfp_core.cli.screen import say, write
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
 from cvfp_core.version import __version__
@@ -47,7 +48,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"cvfp {__version__}")
+        write(f"cvfp {__version__}\n")
         raise typer.Exit
 
 
@@ -69,15 +70,15 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
         for line in registry.misnamed("CVFP_DISABLE"):
-            print(f"cvfp: warning: {line}", file=sys.stderr)
+            say(f"warning: {line}")
         try:
             function(*args, **kwargs)
             sys.stdout.flush()
         except CvfpError as error:
-            print(f"cvfp: {error}", file=sys.stderr)
+            say(error)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            print("cvfp: interrupted", file=sys.stderr)
+            say("interrupted")
             raise typer.Exit(130) from None
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output left: nobody to tell
@@ -85,7 +86,7 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            print(f"cvfp: output cannot be written: {error.strerror}; make room, or write elsewhere", file=sys.stderr)
+            say(f"output cannot be written: {error.strerror}; make room, or write elsewhere")
             sys.stdout = None  # what is left in it cannot be written either
             raise typer.Exit(1) from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import completing
+from cvfp_core.cli.screen import say
+from cvfp_core.cli.screen import show_json as show_json
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, b
                weights=weights, options=given)
     inputs = made.runs.inputs
     for note in inputs.notes:
-        print(f"cvfp: {note}", file=sys.stderr)
+        say(note)
     if inputs.left_out:
         count = len(made.runs)
-        print(f"cvfp: --where keeps {count:,} of {count + inputs.left_out:,} runs", file=sys.stderr)
+        say(f"--where keeps {count:,} of {count + inputs.left_out:,} runs")
     return made
 
 
@@ -110,7 +111,7 @@ def mapping(paths: Sequence[Path], map_: Sequence[str] | None, *, no_map: bool) 
         return given
     found = mapping.load(there)
     said = ", ".join(f"{target} = {source}" for target, source in found.items())
-    print(f"cvfp: {there} maps {said} (--no-map ignores it)", file=sys.stderr)
+    say(f"{there} maps {said} (--no-map ignores it)")
     return found | given
 
 
@@ -215,13 +216,6 @@ def hand_over(result: Optima | FinalForecasts | Plans, figure: Path | None, *, j
         show(result)
 
 
-def show_json(data: object) -> None:
-    """Prints plain data as JSON, which has no NaN."""
-    import json
-
-    print(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False, default=str))
-
-
 def command(name: str, paths: Sequence[Path], given: Mapping[str, Sequence[str | None] | bool | None]) -> str:
     """The command with these options, as one types it. given: values by option, or whether a flag is set."""
     words = ["cvfp", name, *map(str, paths)]
@@ -232,9 +226,13 @@ def command(name: str, paths: Sequence[Path], given: Mapping[str, Sequence[str |
 
 
 def next_step(command: str) -> None:
-    """Prints what to type next."""
+    """Prints what to type next; in one line, so that a shell takes it as it is copied."""
     from rich.text import Text
 
     from cvfp_core.results.printed import terminal
 
-    terminal().print(Text.assemble("\nnext: ", (command, "bold")))
+    terminal().print(Text.assemble("\nnext: ", (command, "bold")), soft_wrap=True)
+
+
+REPORT: Mapping[str, Sequence[str | None] | bool | None] = {"-o": ["report.html"], "--embed": True}
+"""Options of a report with its figures, in one file."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cvfp_core.cli import asked
+from cvfp_core.cli.screen import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ def check(
     rules = registry.stop_rules()
     runs = asked.runs(paths, where=where, map_=map_, no_map=no_map, take=take).runs.inputs
     for name, why in decisions.never_lit(lit, runs.records).items():
-        print(f"cvfp: warning: {registry.label(Light, name)} is never lit: {why}", file=sys.stderr)
+        say(f"warning: {registry.label(Light, name)} is never lit: {why}")
     judged = decisions.lights(runs.records, lit)
     tests = decisions.backtest(runs.records, lit)
     stops = decisions.stops(runs.records, runs.curves(), rules)

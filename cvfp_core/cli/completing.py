@@ -23,7 +23,7 @@ def named(kind: str) -> Callable[[str], list[str]]:
 
 
 def columns(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Completes the columns of the runs that the command line names and that hold values."""
+    """Completes the columns of the runs that the command line names and that hold values; of a list the last one."""
     from cvfp_core.results.runs import read
 
     paths = [Path(each) for each in ctx.params.get("paths") or ctx.args if not str(each).startswith("-")]
@@ -33,5 +33,6 @@ def columns(ctx: typer.Context, incomplete: str) -> list[str]:
         records = read(paths).records
     except CvfpError:
         return []
-    return [name for name in records.columns
-            if not name.startswith("_") and name.startswith(incomplete) and records[name].null_count() < records.height]
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in records.columns
+            if not name.startswith("_") and name.startswith(last) and records[name].null_count() < records.height]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +80,7 @@ def ingest(
 
         stored = write(into, made)
     if json_:
-        print(_as_json(made, stored))
+        asked.show_json(_plain(made, stored))
     else:
         _print(ingested.messages(made), stderr=True, soft_wrap=True)
         _print(ingested.runs(made.records, _console().width))
@@ -90,12 +89,12 @@ def ingest(
         raise typer.Exit(1 if made.records.is_empty() or made.faults else 3)
 
 
-def _as_json(made: Ingested, stored: Stored | None) -> str:
+def _plain(made: Ingested, stored: Stored | None) -> dict[str, object]:
     from dataclasses import asdict
 
     from cvfp_core.schema.records import plain
 
-    return json.dumps({
+    return {
         "records": plain(made.records),
         "published": made.published.to_dicts(),
         "files": [asdict(file) for file in made.files],
@@ -103,7 +102,7 @@ def _as_json(made: Ingested, stored: Stored | None) -> str:
         "faults": list(made.faults),
         "duplicates": [asdict(each) for each in (*made.duplicates, *(stored.known if stored else ()))],
         "stored": stored.written if stored else None,
-    }, indent=1, ensure_ascii=False, default=str)
+    }
 
 
 def _print(blocks: Iterable[Block], *, stderr: bool = False, soft_wrap: bool = False) -> None:
@@ -114,7 +113,7 @@ def _print(blocks: Iterable[Block], *, stderr: bool = False, soft_wrap: bool = F
 
 
 def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
+    from cvfp_core.results.printed import terminal
 
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH)
+    console = terminal(stderr=stderr)
+    return console if console.is_terminal else terminal(stderr=stderr, width=_WIDTH)

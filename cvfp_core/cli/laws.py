@@ -26,8 +26,9 @@ def laws(
     if json_:
         asked.show_json([_plain(law, registry) for law in chosen.values()])
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from cvfp_core.results.printed import terminal
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=name is None)
     rows = _listed(chosen.values(), registry) if name is None else _whole(chosen[name], registry)
@@ -35,7 +36,7 @@ def laws(
         table.add_column(heading, header_style="bold", no_wrap=heading in ("law", "needs"))
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    terminal().print(table)
 
 
 def _listed(laws: Iterable[Law], registry: Registry) -> Iterator[tuple[Text, ...]]:

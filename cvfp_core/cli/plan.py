@@ -66,4 +66,4 @@ def plan(
     if out is not None:
         made.save(out)
         if made.plan.written and not json_:
-            asked.next_step(f"cvfp run {out}")
+            asked.next_step(asked.command("run", [out], {}))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cvfp_core.cli import asked
+from cvfp_core.cli.screen import say
 
 
 def plot(
@@ -47,4 +47,4 @@ def plot(
     else:
         size = x or ("train_tokens" if law == "auto" else question.law(law).inputs[0])
         forecast(question, asked.points(at, None) if at else {size: ["10x"]}, law).plot(out)
-    print(f"cvfp: {out} is written", file=sys.stderr)
+    say(f"{out} is written")

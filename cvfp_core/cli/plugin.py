@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cvfp_core.cli import screen
+
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The distribution's name, such as cvfp-mine.")],
@@ -22,4 +24,4 @@ def new(
     from cvfp_core.scaffold.write import write
 
     for file in write(name, kinds or ["variant"], into):
-        print(file.as_posix())
+        screen.write(f"{file.as_posix()}\n")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cvfp_core import registry
 from cvfp_core.cli import asked
+from cvfp_core.cli.screen import say
 from cvfp_core.registry import PluginInfo
 
 if TYPE_CHECKING:
@@ -20,22 +20,23 @@ def plugins(
 ) -> None:
     """List plugins: where each comes from, what it adds, and why a broken one is broken."""
     for line in registry.misnamed("CVFP_PLUGINS"):
-        print(f"cvfp: warning: {line}", file=sys.stderr)
+        say(f"warning: {line}")
     loaded = registry.load()
     found = sorted([*loaded.plugins, *loaded.left_out], key=lambda plugin: plugin.name)
     if json_:
         asked.show_json([asdict(plugin) for plugin in found])
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from cvfp_core.results.printed import terminal
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("plugin", "from", "adds"):
         table.add_column(heading, header_style="bold")
     for plugin in found:
         table.add_row(Text(plugin.name), Text(plugin.home), Text("\n").join(_says(plugin)))
-    Console().print(table)
+    terminal().print(table)
 
 
 def _says(plugin: PluginInfo) -> list[Text]:

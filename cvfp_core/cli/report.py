@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import asked
+from cvfp_core.cli.screen import say, write
 from cvfp_core.errors import CvfpError, UsageError
 
 if TYPE_CHECKING:
@@ -102,12 +102,11 @@ def report(
                               html=html, embed=embed, interactive=interactive,
                               figures=False if no_figures else kinds or True, command=command)
         if template is None:
-            print(f"cvfp: template {made.template} suits these runs (--template NAME for another, see --list)",
-                  file=sys.stderr)
+            say(f"template {made.template} suits these runs (--template NAME for another, see --list)")
         return made
 
     if out is None:
-        print(written().text, end="")
+        write(written().text)
     elif check:
         _check(out, old, written().text)
     elif watch:
@@ -125,12 +124,11 @@ def _watch(paths: Sequence[Path], out: Path, written: Callable[[], Report]) -> N
                 seen = now
                 try:
                     written().save(out)
-                    print(f"cvfp: {out} is written; watching {', '.join(map(str, paths))}, Ctrl-C ends it",
-                          file=sys.stderr)
+                    say(f"{out} is written; watching {', '.join(map(str, paths))}, Ctrl-C ends it")
                 except UsageError:
                     raise
                 except CvfpError as error:  # a grid that has no finished run yet
-                    print(f"cvfp: {error}; waiting for runs", file=sys.stderr)
+                    say(f"{error}; waiting for runs")
             time.sleep(WAIT)
 
 
@@ -184,14 +182,12 @@ def _print_list(*, json_: bool) -> None:
         for item in registry.items(Template).values()
     ]
     if json_:
-        import json
-
-        print(json.dumps(rows, indent=1))
+        asked.show_json(rows)
         return
     for row in rows:
-        print(f"{row['name']:<15} {row['title']}")
+        write(f"{row['name']:<15} {row['title']}\n")
         facts = [f"plugin {row['plugin']}", ", ".join(row["languages"])]
         facts += [f"needs {', '.join(row['needs'])}"] if row["needs"] else []
-        print(f"{'':<15}   {'; '.join(facts)}")
+        write(f"{'':<15}   {'; '.join(facts)}\n")
         for option in row["options"]:
-            print(f"{'':<15}   --set {option['name']}=...  {option['help']}")
+            write(f"{'':<15}   --set {option['name']}=...  {option['help']}\n")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import completing
+from cvfp_core.cli.screen import say, write
 from cvfp_core.cli.signals import ending_as_interrupted
 from cvfp_core.errors import UsageError
 
@@ -105,7 +106,7 @@ def run(
         from cvfp_core.running import config, keys
 
         known = registry.installed()
-        print(keys.run_file(config.read(run_file, overrides, assignments, known), known), end="")
+        write(keys.run_file(config.read(run_file, overrides, assignments, known), known))
         return
     if dry_run:
         from cvfp_core.cli.dry_run import print_costs
@@ -124,11 +125,11 @@ def run(
             progress=partial(_shown, json_=json_), command=["cvfp", *sys.argv[1:]],
         )
     if not json_:
-        from cvfp_core.cli.asked import next_step, show
-        from cvfp_core.results.runs import overview
+        from cvfp_core.cli import asked
+        from cvfp_core.results.runs import MANY, overview
 
-        show(overview(outcome.records))
-        next_step(f"cvfp report {outcome.folder} -o report.md")
+        asked.show(overview(outcome.records, whole=outcome.records.height <= MANY))
+        asked.next_step(asked.command("report", [outcome.folder], asked.REPORT))
     _warn(outcome.warnings)
     if not outcome.complete:
         raise typer.Exit(3)
@@ -153,24 +154,31 @@ def _left(submitted: Submitted, *, json_: bool) -> None:
 @contextmanager
 def _shown(prepared: Prepared, pending: Sequence[Cell], *, json_: bool) -> Iterator[Emit]:
     """Shows the events of a run, and what to do if it is interrupted."""
+    import polars as pl
+
     from cvfp_core.cli.progress import open_sink
     from cvfp_core.deciding.watching import Watch
+    from cvfp_core.schema import store
 
     _warn(prepared.warnings)
-    with open_sink(prepared.cells, pending, json_=json_) as show:
-        watch = Watch(prepared.folder, pending)
-        try:
+    def finished() -> pl.DataFrame:
+        mine = [cell.run_id for cell in prepared.cells]
+        return store.read(prepared.folder).filter(pl.col("run_id").is_in(mine))
+
+    try:
+        with open_sink(prepared.cells, pending, finished, prepared.registry, json_=json_) as show:
+            watch = Watch(prepared.folder, pending)
             yield lambda event: show(watch(event))
-        except KeyboardInterrupt:
-            done = sum(map(prepared.finished, prepared.cells))
-            print(f"cvfp: interrupted; {done} of {len(prepared.cells)} cells are finished and kept in "
-                  f"{prepared.folder}, go on with: cvfp {shlex.join(sys.argv[1:])}", file=sys.stderr)
-            raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        done = sum(map(prepared.finished, prepared.cells))
+        say(f"interrupted; {done} of {len(prepared.cells)} cells are finished and kept in {prepared.folder}, "
+            f"go on with: cvfp {shlex.join(sys.argv[1:])}")
+        raise typer.Exit(130) from None
 
 
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        print(f"cvfp: {warning}", file=sys.stderr)
+        say(warning)
 
 
 def _overrides(**given: Any) -> dict[str, Any]:

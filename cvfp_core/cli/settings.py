@@ -37,9 +37,9 @@ def settings(
     if json_:
         asked.show_json([key.as_dict() for key in chosen])
         return
-    from rich.console import Console
+    from cvfp_core.results.printed import terminal
 
-    console = Console(highlight=False)
+    console = terminal()
     console.print(_table(chosen, whole=name is not None))
     if name is None:
         console.print("\noptions of other corpora, executors and families: cvfp settings corpus, executor, model",

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from cvfp_core.cli.screen import say
+
 _Wrong: type[BaseException] = typer.BadParameter.__bases__[0]
 """Typer's own usage error, the parent of them all; Typer gives it no public name."""
 
@@ -29,12 +31,12 @@ class Commands(TyperGroup):
                 raise
             text = _line(error)
             if text:  # there is none where the help was asked for by giving nothing, and was printed
-                print(f"cvfp: {text}", file=sys.stderr)
+                say(text)
             sys.exit(2)
         except typer.Abort:
             if not standalone_mode:
                 raise
-            print("cvfp: interrupted", file=sys.stderr)
+            say("interrupted")
             sys.exit(130)
         sys.exit(code if isinstance(code, int) else 0)
 

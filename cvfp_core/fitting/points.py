@@ -81,12 +81,15 @@ def gather_each(records: pl.DataFrame, count: int, inputs: Sequence[str], respon
     known |= {mark: quantities.of(mark, declared) for mark in marks}
     values = {name: split(rows[name].cast(pl.Float64).to_numpy()) for name in (*inputs, response)}
     censored = {mark: split(rows[mark].fill_null(False).cast(pl.Boolean).to_numpy()) for mark in marks}
+    doubtful = {"‡": split(series.above_unigram(rows).to_numpy()),
+                "§": split(series.control(rows).is_not_null().to_numpy())}
     labels = split(np.asarray(rows["_series"].to_list(), dtype=object))
     repeats = split(_repeats(rows, inputs))
     weights = split(rows[WEIGHTS].to_numpy()) if WEIGHTS in rows.columns else None
     return [Points(
         inputs={name: values[name][group] for name in inputs}, response=values[response][group], name=response,
         series=labels[group], declared=known, censored={mark: censored[mark][group] for mark in marks},
+        doubtful={mark: which[group] for mark, which in doubtful.items()},
         left_out=tuple(f"{number} {what}" for what, number in left_out[group].items() if number),
         caution=_pooled(repeats[group]),
         weights=None if weights is None or not n else weights[group] / weights[group].mean(),

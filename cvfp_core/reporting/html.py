@@ -34,7 +34,7 @@ blockquote { margin: 1rem 0; padding-left: 1rem; border-left: 3px solid #ccc; co
 .chart { display: block; overflow-x: auto; margin: 1rem 0; }
 @media print { nav { display: none; } .table { overflow: visible; } }
 """
-_NUMBER = re.compile(r"^[<~≈]? ?[-+−]?[\d.,]+(e[-+]?\d+)?[%KMBTx†*+]*$|^[–-]?$")
+_NUMBER = re.compile(r"^[<~≈]? ?[-+−]?[\d.,]+(e[-+]?\d+)?[%KMBTx†‡§*+]*$|^[–-]?$")
 _INTERVAL = re.compile(r"^[^ ]* ?\[.*\]$|^[–-]?$")
 _DRAW = """
 for (const spec of document.querySelectorAll("script.spec"))

@@ -29,7 +29,8 @@ _TEXT = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "–": "--", "—": "---", "…": r"\ldots{}", "α": r"$\alpha$",
     "β": r"$\beta$", "σ": r"$\sigma$", "ρ": r"$\rho$", "Δ": r"$\Delta$", "²": r"\textsuperscript{2}",
     "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "∞": r"$\infty$", "≥": r"$\geq$", "≤": r"$\leq$", "≈": r"$\approx$",
-    "→": r"$\rightarrow$", "†": r"\textdagger{}", "·": r"\textperiodcentered{}", "\N{NO-BREAK SPACE}": "~",
+    "→": r"$\rightarrow$", "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "§": r"\textsection{}",
+    "·": r"\textperiodcentered{}", "\N{NO-BREAK SPACE}": "~",
     "🟢": r"\textcolor{green!60!black}{$\bullet$}", "🟡": r"\textcolor{orange}{$\bullet$}",
     "🔴": r"\textcolor{red!80!black}{$\bullet$}", "⚪": r"$\circ$",
 }
@@ -54,6 +55,16 @@ def document(markdown: str, *, lang: str = "en") -> str:
     made = "\\maketitle\n" if head is not None else ""
     return (f"{_PREAMBLE}{_JAPANESE if lang == 'ja' else ''}{_PACKAGES}{pgf}{title}\\begin{{document}}\n"
             f"{made}{body}\\end{{document}}\n")
+
+
+def part(markdown: str) -> str:
+    """What is said in Markdown, to be included in an article that uses booktabs, longtable and array."""
+    from markdown_it import MarkdownIt
+    from markdown_it.tree import SyntaxTreeNode
+
+    tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(markdown)
+    body = "".join(map(_block, SyntaxTreeNode(tokens).children))
+    return "% \\usepackage{booktabs,longtable,array,textcomp}" + body
 
 
 def escaped(text: str) -> str:

@@ -34,6 +34,7 @@ class FitView(TypedDict):
     why: Annotated[dict[str, Any] | None, "the reason as a message: `text`, `values`; none if there is nothing to say"]
     parameters: Annotated[dict[str, Estimate], "estimates by name"]
     caveats: Annotated[list[dict[str, Any]], "what limits the runs fitted, as messages: `text`, `values`"]
+    marks: Annotated[str, "of the runs fitted: † some were cut short, ‡ are no better than unigrams, § are controls"]
 
 
 class WindowView(TypedDict):

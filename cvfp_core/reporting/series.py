@@ -47,6 +47,7 @@ def fit_view(fit: Fit) -> dict[str, Any]:
     """The fit as plain data, its estimates by name: `FitView`."""
     made = fit.as_dict()
     made["why"] = message_of(fit.reason) if fit.reason else None
+    made["marks"] = fit.marks
     made["caveats"] = [message_of(caveat) for caveat in fit.caveats]
     made["parameters"] = {each["name"]: each for each in made.pop("estimates")}
     return made

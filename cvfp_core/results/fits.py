@@ -131,7 +131,7 @@ def _by_series(fits: Sequence[Fit], names: list[str], *, beside: bool) -> Table:
         cells = [of(known.get(name)) for name in names]
         good = each.status == "converged"
         made.add_row(
-            Text(each.series), str(each.n),
+            Text(each.series), f"{each.n}{each.marks}",
             *(Text.assemble(value, (f"{between}{ends}" if ends else "", "dim")) for value, ends in cells),
             *(["-" if each.r_squared is None else f"{each.r_squared:.4f}"] if squares else []),
             *([Text("ok" if good else each.status, style="dim" if good else "yellow")] if marks else []),
@@ -141,7 +141,7 @@ def _by_series(fits: Sequence[Fit], names: list[str], *, beside: bool) -> Table:
 
 def _by_parameter(fit: Fit) -> Iterator[Block]:
     """A row for each estimate of one fit."""
-    head = [fit.series, f"n {fit.n}", f"{fit.dof} degrees of freedom" if fit.dof else "",
+    head = [fit.series, f"n {fit.n}{fit.marks}", f"{fit.dof} degrees of freedom" if fit.dof else "",
             "" if fit.r_squared is None else f"R² {fit.r_squared:.4f}",
             "" if fit.p_value is None else p_is(fit.p_value)]
     yield Text(", ".join(part for part in head if part), style="dim")

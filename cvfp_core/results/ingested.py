@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import polars as pl
 from rich.text import Text
 
+from cvfp_core.fitting import Fit
 from cvfp_core.ingesting.run import FileReport, Ingested
 from cvfp_core.ingesting.storing import Stored
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Ingester
+from cvfp_core.results.numbers import meanings
 from cvfp_core.results.printed import Block, table
 from cvfp_core.schema import series
 from cvfp_core.schema.quantities import QUANTITIES
@@ -51,7 +54,7 @@ def _of_protocol(records: pl.DataFrame, room: int) -> Iterator[Block]:
         ok = group.filter(group["status"] == "ok")
         made.add_row(
             Text(f"{experiment} {variant}"), _range(group, "num_samples", 0), _alpha(published),
-            _alpha(fits.get(f"{experiment}:{variant}")),
+            _fitted(fits.get(series.labels(group)[0])),
             _range(group, "phase1_iterations", 0) + ("+" if censored else " "),
             *([_range(group, "train_er", 1, 100)] if wide else []), _range(group, "val_er", 1, 100),
             *([_range(ok, "train_ppl", 0)] if wide else []),
@@ -61,8 +64,7 @@ def _of_protocol(records: pl.DataFrame, room: int) -> Iterator[Block]:
     yield made
     if records["phase1_censored"].fill_null(False).any():
         yield Text("+ stopped before converging: a lower bound", style="dim")
-    if cut_short:
-        yield Text(f"† cut short: {QUANTITIES['phase2_censored'].meaning}", style="dim")
+    yield from meanings("†" * cut_short + "".join(fit.marks for fit in fits.values()))
     if not wide:
         yield Text(f"train ER and PPL: with --json, or {_WIDE} columns", style="dim")
 
@@ -80,8 +82,9 @@ def _of_others(records: pl.DataFrame, _room: int) -> Iterator[Block]:
     for group in series.series(records):
         label = series.labels(group)[0]
         made.add_row(Text(label.replace(":", " ", 1)), f"{group.height:,}", *(_ends(group[name]) for name in names),
-                     *([_alpha(fits.get(label))] if fits else []))
+                     *([_fitted(fits.get(label))] if fits else []))
     yield made
+    yield from meanings("".join(fit.marks for fit in fits.values()))
 
 
 def account(made: Ingested, stored: Stored | None, into: Path | None) -> Iterator[Block]:
@@ -111,7 +114,7 @@ def account(made: Ingested, stored: Stored | None, into: Path | None) -> Iterato
         yield Text(f"{_plural(count, 'run')} of {also} are in {kept} already: kept once", style="yellow")
     if stored is not None:
         yield Text.assemble(f"{stored.written:,} stored in {into}\nnext: ",
-                            (f"cvfp report {into} -o report.md", "bold"))
+                            (f"cvfp report {shlex.quote(str(into))} -o report.html --embed", "bold"))
     elif made.records.height:
         yield Text("to keep them: add --into STORE", style="dim")
 
@@ -149,10 +152,10 @@ def explanation(made: Ingested, registry: Registry, format_: str | None, mapping
         yield Text(f"skipped: {skipped}")
 
 
-def _exponents(records: pl.DataFrame) -> dict[str, float | None]:
+def _exponents(records: pl.DataFrame) -> dict[str, Fit]:
     from cvfp_core.fitting import fit_series
 
-    return {fit.series: fit.value("alpha") for fit in fit_series(records)}
+    return {fit.series: fit for fit in fit_series(records)}
 
 
 def _counts(file: FileReport) -> list[str]:
@@ -184,6 +187,10 @@ def _range(group: pl.DataFrame, name: str, digits: int, scale: float = 1.0) -> s
 
 def _alpha(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _fitted(fit: Fit | None) -> str:
+    return "-" if fit is None else _alpha(fit.value("alpha")) + fit.marks.replace("†", "")
 
 
 def _file(place: str) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from rich.text import Text
+
 from cvfp_core.fitting import Estimate
 from cvfp_core.reporting.numbers import resolved, significant
+from cvfp_core.schema.fits import MARKS
 
 
 def short(value: float | None) -> str:
@@ -31,6 +36,13 @@ def of(estimate: Estimate | None) -> tuple[str, str]:
         return f"{estimate.value:.1%}", ""
     ends = interval(estimate.low, estimate.high, method=estimate.method, value=estimate.value)
     return resolved(estimate.value, estimate.low, estimate.high)[0] if ends[:1] == "[" else short(estimate.value), ends
+
+
+def meanings(marks: str) -> Iterator[Text]:
+    """A line for each mark of runs that is borne: what it says of the law fitted to them."""
+    for mark, meaning in MARKS.items():
+        if mark in marks:
+            yield Text(f"{mark} {meaning}", style="dim")
 
 
 def duration(seconds: float) -> str:

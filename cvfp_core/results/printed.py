@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar, overload
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from cvfp_core.errors import visible
 from cvfp_core.reporting.numbers import cell
 
 Block = Table | Text
 T = TypeVar("T")
 WIDE = 10_000
 """Columns that no table needs."""
+NAMED = 6
+"""Columns left out that are named."""
 GAP = 2
 """Blanks between the columns of a table."""
 
 
-def table(headings: Sequence[tuple[str, str]], *, gap: int = GAP, title: Text | None = None) -> Table:
-    """A table without lines; headings are (text, `l` or `r`). gap: blanks between columns."""
-    made = _Lineless(box=None, pad_edge=False, padding=(0, gap, 0, 0), title=title, title_justify="left")
+def table(headings: Sequence[tuple[str, str]], *, gap: int = GAP, title: Text | None = None,
+          spare: Sequence[str] = (), quiet: bool = False) -> Lineless:
+    """A table without lines; headings are (text, `l` or `r`). gap: blanks between columns.
+
+    Where a terminal is too narrow, columns go and digits stay: those of the headings `spare` first, in that order,
+    then the others from the right. quiet: the table does not say which are gone; see `Lineless.gone`.
+    """
+    made = Lineless(box=None, pad_edge=False, padding=(0, gap, 0, 0), title=title, title_justify="left")
+    made.spare, made.quiet = tuple(spare), quiet
     for index, (text, side) in enumerate(headings):
         made.add_column(Text(text), justify="right" if side == "r" else "left", header_style="bold",
                         overflow="fold", no_wrap=index == 0)
     return made
 
 
-class _Lineless(Table):
+class Lineless(Table):
     """A table of `table`; where it fits, its lines are put together here.
 
     rich looks for places to break in every cell, which takes a millisecond a line; what is printed is the same.
     """
+
+    spare: tuple[str, ...]
+    quiet: bool
+
+    def gone(self, room: int) -> list[str]:
+        """Headings of the columns that there is no room for."""
+        kept = self._fitted(room)[0]
+        return [str(column.header) for index, column in enumerate(self.columns) if index not in kept]
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         _, widths = self._texts()
@@ -51,7 +70,7 @@ class _Lineless(Table):
         gap = self.padding[1]
         room = sum(widths) + gap * (len(widths) - 1)
         if not all(widths) or room > options.max_width:
-            yield from super().__rich_console__(console, options)
+            yield from self._narrow(console, options)
             return
         if self.title:
             yield from console.render(self.title, options.update(width=room, justify=self.title_justify))
@@ -71,6 +90,40 @@ class _Lineless(Table):
                 line += " " * gap if right else blank + " " * gap
             yield Segment(f"{line[: len(line) - gap]}\n")
 
+    def _narrow(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table as rich lays it out, of the columns and with the widths that fit; then what is gone."""
+        kept, widths, gap = fitted = self._fitted(options.max_width)
+        if fitted == self._fitted(WIDE):
+            yield from super().__rich_console__(console, options)
+            return
+        made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
+        made.columns = [replace(self.columns[index], width=width, _index=place)
+                        for place, (index, width) in enumerate(zip(kept, widths, strict=True))]
+        made.rows = self.rows
+        if self.title:
+            yield from console.render(self.title, options)
+        yield from console.render(made, options)
+        if len(kept) < len(self.columns) and not self.quiet:
+            yield from console.render(no_room(self.gone(options.max_width)), options)
+
+    def _fitted(self, room: int) -> tuple[list[int], list[int], int]:
+        """The columns that fit, by number, their widths, and the blanks between them."""
+        every = [[str(text) for text in column] for column in self._texts()[0]]
+        most = [max(_lengths(texts, _LINE)) for texts in every]
+        least = [max(_lengths(texts[:1], _WORD) + _lengths(texts[1:], _LINE if column.justify == "right" else _WORD))
+                 for texts, column in zip(every, self.columns, strict=True)]
+        kept = list(range(len(most)))
+        if sum(most) + self.padding[1] * (len(kept) - 1) <= room:
+            return kept, most, self.padding[1]
+        order = [index for name in self.spare for index in kept if str(self.columns[index].header) == name]
+        order += [index for index in reversed(kept[1:]) if index not in order]
+        while len(kept) > 1 and sum(least[index] + 1 for index in kept) - 1 > room:
+            kept.remove(order.pop(0))
+        widths = [most[index] for index in kept]
+        while sum(widths) + len(kept) - 1 > max(room, 2 * len(kept)):
+            widest = max(range(len(kept)), key=lambda place: widths[place] - least[kept[place]])
+            widths[widest] -= 1
+        return kept, widths, 1
 
     def _texts(self) -> tuple[list[list[Text | str]], list[int]]:
         """Headings and cells by column, and the width each needs; 0: it has to be laid out by rich."""
@@ -78,6 +131,23 @@ class _Lineless(Table):
         widths = [0 if any("\n" in str(text) or "\t" in str(text) for text in texts) else
                   max(cell_len(str(text)) for text in texts) for texts in columns]
         return columns, widths
+
+
+_LINE = r"[^\n]+"
+_WORD = r"\[[^\]\n]*\]|\S+"
+"""What stands in one line: an interval, a word."""
+
+
+def _lengths(texts: Sequence[str], piece: str) -> list[int]:
+    """Columns that each piece of the texts takes; 0 if there is none."""
+    return [0, *(cell_len(each) for text in texts for each in re.findall(piece, text))]
+
+
+def no_room(names: Iterable[str]) -> Text:
+    """The line that says which columns are left out; of many the first ones."""
+    named = list(names)
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return Text(f"no room for {', '.join(named[:NAMED])}{more}", style="dim")
 
 
 def _texts(column: Column) -> list[Text | str]:
@@ -91,9 +161,18 @@ def _texts(column: Column) -> list[Text | str]:
     return made
 
 
-def terminal(*, stderr: bool = False) -> Console:
+class Screen(Console):
+    """A console on which nothing in a text steers the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich's; segments that rich steers the terminal with are its own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def terminal(*, stderr: bool = False, width: int | None = None) -> Console:
     """The console that commands print on; text that is copied from it is not coloured by guesses."""
-    return Console(highlight=False, stderr=stderr)
+    return Screen(highlight=False, stderr=stderr, width=width)
 
 
 def width(block: Block) -> int:
@@ -113,7 +192,7 @@ class Printed(ABC):
 
     def text(self, room: int) -> str:
         """The tables as plain text of at most so many columns."""
-        console = Console(file=io.StringIO(), width=room, color_system=None, highlight=False)
+        console = Screen(file=io.StringIO(), width=room, color_system=None, highlight=False)
         with console.capture() as captured:
             console.print(*self.blocks(room), sep="\n")
         return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
-from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from cvfp_core.errors import UsageError
@@ -20,9 +17,10 @@ from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
-from cvfp_core.results.numbers import short
-from cvfp_core.results.printed import GAP, WIDE, Block, Printed, table, width
+from cvfp_core.results.numbers import meanings, short
+from cvfp_core.results.printed import WIDE, Block, Lineless, Printed, about, no_room, table
 from cvfp_core.schema import expressions, series
+from cvfp_core.schema.fits import Array
 from cvfp_core.schema.found import Take
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
 from cvfp_core.schema.records import SCHEMA, plain
@@ -38,8 +36,11 @@ Readable: TypeAlias = "reading.One | Runs | Sequence[reading.One]"
 
 ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Student-t interval"
 
+MANY = 50
+"""Runs up to which each is shown unasked."""
+NUM_RUNS = "num_runs"
+"""Column of how many runs a row is the mean of."""
 _IN_VARIANT = ("num_layers", "context_dim", "num_input_tokens")
-CONTROL_NOTE = "a control's Phase 1 was not trained; the report tests, seed by seed, whether training beats it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -64,7 +65,7 @@ class Runs(Printed):
 
     def summary(self) -> str:
         """How many runs of how many series, and the range of each size and metric that varies."""
-        shown = [QUANTITIES[name] for name in _measured(self.records, self.registry)
+        shown = [QUANTITIES[name] for name in measured(self.records, self.registry)
                  if name in SCHEMA and SCHEMA[name].is_numeric()]
         ends = [f"{each.name} {low} to {high}" for each in shown if each.kind in ("size", "metric")
                 and (low := _number(each, self.records[each.name].min()))
@@ -177,6 +178,8 @@ class Overview(Printed):
     records: pl.DataFrame
     fits: tuple[Fit, ...]
     registry: Registry
+    whole: bool = True
+    """Whether every run is shown; else a row a series, and `MANY` of those."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -184,67 +187,97 @@ class Overview(Printed):
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """The runs of every series, their exponents, and what is to be said of single runs."""
+        if not self.whole:
+            yield from self._summary(room)
+            return
         records, fits = self.records, self.fits
         several = records["experiment"].n_unique() > 1
+        gone: dict[str, None] = {}
         for group in series.series(records):
-            yield from _runs(group, several, room, self.registry)
+            made = _runs(group, several, self.registry)
+            gone |= dict.fromkeys(made.gone(room))
+            yield made
             yield Text()
+        if gone:
+            yield Text(f"{no_room(gone)}; --columns chooses, --csv has all", style="dim")
         if records["phase1_censored"].fill_null(False).any():
             yield Text("+ stopped at the iteration limit before converging: a lower bound", style="dim")
-        if records["phase2_censored"].fill_null(False).any():
-            yield Text(f"† cut short: {QUANTITIES['phase2_censored'].meaning}", style="dim")
         for row in records.filter(pl.col("status") != "ok").to_dicts():
             name = series.label([row["variant"] or row["experiment"]], None)
             control = f", {mode}" if (mode := series.control_of(row)) else ""
             size = "" if row["num_samples"] is None else f" n={row['num_samples']:.0f}"
             yield Text(f"{name}{control}{size}: {row['status']}: {row['reason']}", style="red")
+        if NUM_RUNS in records.columns:
+            yield Text("means of runs, ± their standard deviation; laws are fitted to the runs themselves", style="dim")
         if fits:
             yield _exponents(fits, several)
-            yield Text(ALPHA_NOTE if (*fits[0].inputs, fits[0].response) == ("train_tokens", "val_ppl") else
-                       f"alpha of {fits[0].form}, least squares in logarithms, Student-t interval", style="dim")
-        if series.control(records).is_not_null().any():
-            yield Text(CONTROL_NOTE, style="dim")
+            yield _about_alpha(fits[0])
+        yield from meanings(marks_of(records) + "".join(fit.marks for fit in fits))
         for fit in fits:
             if fit.status != "converged" and fit.reason:
                 yield Text(f"{_label(fit, several)}: {fit.status}: {fit.reason}", style="yellow")
 
+    def _summary(self, room: int) -> Iterator[Block]:
+        """A row a series, and what is to be said of them together."""
+        records, fits = self.records, self.fits
+        if fits:
+            yield _exponents(fits[:MANY], records["experiment"].n_unique() > 1, ranges=True)
+            yield _about_alpha(fits[0])
+        else:
+            from cvfp_core.results import ingested
 
-def overview(records: pl.DataFrame, *, x: str | None = None, y: str | None = None,
-             by: Sequence[str] | None = None, registry: Registry | None = None) -> Overview:
-    """The records with the power law of every series; none where no record has x and y, or no plugin has the law."""
+            yield from ingested.runs(pl.concat(series.series(records)[:MANY]), room)
+        yield from meanings(marks_of(records) + "".join(fit.marks for fit in fits))
+        ended = records.filter(pl.col("status") != "ok")["status"].value_counts().sort("status").rows()
+        yield from (Text(f"{count:,} {status}", style="red") for status, count in ended)
+        yield from about(((f"{fit.status}: {fit.reason}", "yellow", fit.series) for fit in fits
+                          if fit.status != "converged" and fit.reason), len(fits))
+        count = len(fits) or len(series.series(records))
+        if count > MANY:
+            yield Text(f"and {count - MANY:,} more series", style="dim")
+        yield Text(f"{records.height:,} runs in {count:,} series; --all prints every run, --where EXPR keeps some",
+                   style="dim")
+
+
+def _about_alpha(fit: Fit) -> Text:
+    """What alpha is the exponent of."""
+    return Text(ALPHA_NOTE if (*fit.inputs, fit.response) == ("train_tokens", "val_ppl") else
+                f"alpha of {fit.form}, least squares in logarithms, Student-t interval", style="dim")
+
+
+def overview(records: pl.DataFrame, *, fitted: pl.DataFrame | None = None, x: str | None = None, y: str | None = None,
+             by: Sequence[str] | None = None, registry: Registry | None = None, whole: bool = True) -> Overview:
+    """The records with the power law of every series; none where no record has x and y, or no plugin has the law.
+
+    fitted: the records the law is fitted to, if others. whole: see `Overview`.
+    """
     registry = registry or installed()
     measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
     if "power-law" not in registry.items(Law) or not {x or "train_tokens", y or "val_ppl"} <= measured:
-        return Overview(records=records, fits=(), registry=registry)
-    fits = fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)
-    return Overview(records=records, fits=tuple(fits), registry=registry)
+        return Overview(records=records, fits=(), registry=registry, whole=whole)
+    fits = fit_all(records if fitted is None else fitted, ["power-law"], x=x, y=y, by=by, registry=registry)
+    return Overview(records=records, fits=tuple(fits), registry=registry, whole=whole)
 
 
-def _runs(group: pl.DataFrame, several: bool, room: int, registry: Registry) -> Iterator[Block]:
-    """The runs of a series: as the protocol's where they are of it, else the columns there are, as many as fit."""
+def _runs(group: pl.DataFrame, several: bool, registry: Registry) -> Lineless:
+    """The runs of a series: as the protocol's where they are of it, else all columns there are."""
     first = group.row(0, named=True)
     name = ": ".join(str(each) for each in (first["experiment"] if several or first["variant"] is None else None,
                                             first["variant"]) if each is not None)
     what = _what(first)
     title = Text.assemble((name, "bold"), (f"  {what}" if what else "", "italic"))
     if group["num_samples"].null_count() < group.height:
-        shown = _of_protocol(group, title)
-        yield shown if width(shown) <= room else _of_protocol(group, title, gap=1)
-        return
-    names = _measured(group, registry)
-    columns = _columns(group, names, registry)
-    ends = accumulate(max(map(cell_len, (name, *cells))) + GAP for name, cells in columns.items())
-    count = max(1, sum(end - GAP <= room for end in ends))
+        return _of_protocol(group, title)
+    names = measured(group, registry)
+    columns = cells(group, names, registry)
     types = group.schema
-    made = table([(name, "l" if types[name] == pl.String else "r") for name in names[:count]], title=title)
-    for row in zip(*(columns[name] for name in names[:count]), strict=True):
+    made = table([(name, "l" if types[name] == pl.String else "r") for name in names], title=title, quiet=True)
+    for row in zip(*columns.values(), strict=True):
         made.add_row(*map(Text, row))
-    yield made
-    if left := names[count:]:
-        yield Text(f"no room for {', '.join(left)}; --json has all", style="dim")
+    return made
 
 
-def _measured(records: pl.DataFrame, registry: Registry) -> list[str]:
+def measured(records: pl.DataFrame, registry: Registry) -> list[str]:
     """Columns that any run has and that say something of it: declared ones first, in their order.
 
     Without what follows from another column, or is said by the variant's name.
@@ -265,11 +298,21 @@ def _comparable(value: Any) -> Any:
     return value if isinstance(value, int | float | str | None) else repr(value)
 
 
-def _columns(group: pl.DataFrame, names: Sequence[str], registry: Registry) -> dict[str, list[str]]:
-    """The cells of the columns, by name."""
+def cells(group: pl.DataFrame, names: Sequence[str], registry: Registry) -> dict[str, list[str]]:
+    """The cells of the columns, by name; perplexities bear their marks."""
     rows = group.to_dicts()
-    return {each.name: [_number(each, row[each.name]) + ("†" if _cut_short(row, each) else "") for row in rows]
+    above = series.above_unigram(group)
+    return {each.name: [_number(each, row[each.name]) + ("†" if _cut_short(row, each) else "")
+                        + ("‡" if each.name == "val_ppl" and worse else "")
+                        for row, worse in zip(rows, above, strict=True)]
             for each in map(registry.quantity, names)}
+
+
+def marks_of(records: pl.DataFrame) -> str:
+    """The marks of `MARKS` that some of the runs bear."""
+    borne = {"†": records["phase2_censored"].fill_null(False).any(), "‡": series.above_unigram(records).any(),
+             "§": series.control(records).is_not_null().any()}
+    return "".join(mark for mark, any_ in borne.items() if any_)
 
 
 def _cut_short(row: Mapping[str, Any], quantity: Quantity) -> bool:
@@ -292,43 +335,60 @@ def _what(record: Mapping[str, Any]) -> str:
     return f"control: {control}" if control else ""
 
 
-def _of_protocol(group: pl.DataFrame, title: Text, *, gap: int = GAP) -> Table:
+def _of_protocol(group: pl.DataFrame, title: Text) -> Lineless:
     rows = group.to_dicts()
     seeds = len({row["seed"] for row in rows}) > 1
     contexts = rows[0]["phases"] != 1 and series.control_of(rows[0]) != "zero-context"
-    headings = ["samples", "tokens", *(["seed"] if seeds else []),
+    means = NUM_RUNS in group.columns
+    headings = ["samples", "tokens", *(["seed"] if seeds else []), *(["runs"] if means else []),
                 *(["P1 iter", "train ER", "val ER"] if contexts else []), "train PPL", "val PPL", "acc", "time"]
-    made = table([(heading, "r") for heading in headings], title=title, gap=gap)
-    cut = any(row["phase2_censored"] for row in rows)
+    made = table([(heading, "r") for heading in headings], title=title, quiet=True,
+                 spare=("train ER", "time", "acc", "train PPL", "P1 iter"))
+    marks = [("†" if row["phase2_censored"] else "") + ("‡" if worse else "")
+             for row, worse in zip(rows, series.above_unigram(group), strict=True)]
+    room = max(map(len, marks))
 
-    def mark(row: Mapping[str, Any]) -> str:
-        return "†" if row["phase2_censored"] else " " if cut else ""
+    def spread(row: Mapping[str, Any]) -> str:
+        return f" ± {row['val_ppl_sd']:,.1f}" if row.get("val_ppl_sd") is not None else ""
 
-    for row in rows:
+    for row, mark in zip(rows, marks, strict=True):
         made.add_row(
             _form(row["num_samples"], ",.0f"),
             _form(row["train_tokens"], ",.0f"),
             *([_form(row["seed"], ".0f")] if seeds else []),
+            *([_form(row[NUM_RUNS], ".0f")] if means else []),
             *([_form(row["phase1_iterations"], ".0f") + ("+" if row["phase1_censored"] else " "),
                _form(row["train_er"], ".1%"), _form(row["val_er"], ".1%")] if contexts else []),
             _form(row["train_ppl"], ",.1f"),
-            _form(row["val_ppl"], ",.1f") + mark(row) if row["status"] == "ok" else row["status"],
+            _form(row["val_ppl"], ",.1f") + spread(row) + mark.ljust(room) if row["status"] == "ok" else row["status"],
             _form(row["val_acc"], ".1%"),
             _seconds(row["seconds_phase1"], row["seconds_phase2"]),
         )
     return made
 
 
-def _exponents(fits: Sequence[Fit], several: bool) -> Table:
-    made = table([("series", "l"), ("n", "r"), ("alpha", "r"), ("95 % interval", "l"), ("A", "r"), ("R²", "r")])
+def _exponents(fits: Sequence[Fit], several: bool, *, ranges: bool = False) -> Lineless:
+    """A row a fit. ranges: with those of the size and of the metric."""
+    first = fits[0]
+    names = (first.inputs[0], first.response) if ranges else ()
+    made = table([("series", "l"), ("n", "r"), *((name, "r") for name in names), ("alpha", "r"),
+                  ("95 % interval", "l"), ("A", "r"), ("R²", "r")], spare=("A", *names, "R²"))
     for fit in fits:
         alpha = next((each for each in fit.estimates if each.name == "alpha"), None)
         interval = "-"
         if alpha is not None and alpha.low is not None and alpha.high is not None:
             interval = f"[{alpha.low:.3f}, {alpha.high:.3f}]"
-        made.add_row(Text(_label(fit, several)), f"{fit.n}{'†' if fit.caveats else ''}",
+        points = fit.points
+        held = [] if points is None or not ranges else [next(iter(points.inputs.values())), points.response]
+        made.add_row(Text(_label(fit, several)), f"{fit.n}{fit.marks}", *(_range(each) for each in held),
                      _form(fit.value("alpha"), ".3f"), interval, short(fit.value("A")), _form(fit.r_squared, ".3f"))
     return made
+
+
+def _range(values: Array) -> str:
+    """The least and the largest of the values."""
+    ends = list(dict.fromkeys(short(float(end)) for end in (values.min(), values.max()))) if len(values) else ["-"]
+    return "–".join(ends)
 
 
 def _label(fit: Fit, several: bool) -> str:

@@ -48,6 +48,17 @@ def message_of(reason: str) -> dict[str, Any]:
     }}
 
 
+MARKS = {
+    "†": "cut short: " + quantities.QUANTITIES["phase2_censored"].meaning,
+    "‡": "no lower PPL than the unigram model: nothing of the order of tokens was learned, however straight the line",
+    "§": "a control, whose Phase 1 was not trained; the report tests, seed by seed, whether training beats it",
+}
+"""Marks of runs that limit a law fitted to them, and what each says."""
+DOUBTS = {"‡": "{count} of {n} runs have no lower Val PPL than the unigram model",
+          "§": "{count} of {n} runs are controls, whose Phase 1 was not trained"}
+"""What a fit says of its runs that bear a mark."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """One number with its 95 % interval.
@@ -91,6 +102,8 @@ class Points:
     """What is known of the response and the inputs."""
     censored: Mapping[str, Array] = field(default_factory=dict)
     """(n,) by the quantity that says so, such as `phase2_censored`: which runs were cut short."""
+    doubtful: Mapping[str, Array] = field(default_factory=dict)
+    """(n,) by mark of `MARKS`: which runs are of that kind."""
     weights: Array | None = None
     """(n,) of the runs in what is minimised, 1 on average; None: all alike."""
     caution: str = ""
@@ -133,14 +146,24 @@ class Points:
             inputs={name: values[mask] for name, values in self.inputs.items()},
             response=self.response[mask], series=self.series[mask], name=self.name, left_out=self.left_out,
             declared=self.declared, censored={name: cut[mask] for name, cut in self.censored.items()},
+            doubtful={name: which[mask] for name, which in self.doubtful.items()},
             weights=None if self.weights is None else self.weights[mask], caution=self.caution,
         )
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What limits whatever is fitted to them: how many runs were cut short, and in what way."""
-        return tuple(Reason("{count} of {n} runs cut short: {why}", count=int(cut.sum()), n=self.n,
-                            why=self.quantity(name).meaning) for name, cut in self.censored.items() if cut.any())
+        """What limits whatever is fitted to them: how many runs were cut short, or show nothing learned."""
+        cut_short = [Reason("{count} of {n} runs cut short: {why}", count=int(cut.sum()), n=self.n,
+                            why=self.quantity(name).meaning) for name, cut in self.censored.items() if cut.any()]
+        return (*cut_short, *(Reason(DOUBTS[mark], count=int(which.sum()), n=self.n)
+                              for mark, which in self.doubtful.items() if which.any()))
+
+    @property
+    def marks(self) -> str:
+        """The marks of `MARKS` that some of the runs bear."""
+        borne = {mark for mark, which in self.doubtful.items() if which.any()}
+        borne |= {"†" for cut in self.censored.values() if cut.any()}
+        return "".join(mark for mark in MARKS if mark in borne)
 
 
 class Solver(Protocol):
@@ -245,6 +268,11 @@ class Fit(AsDict):
         if self.solver is None:
             raise ValueError(f"fit of '{self.law}' has no function, so there is no lmfit model of it")
         return self.solver.to_lmfit(self)
+
+    @property
+    def marks(self) -> str:
+        """The marks of `MARKS` that some of the runs fitted bear."""
+        return "" if self.points is None else self.points.marks
 
     @property
     def usable(self) -> bool:

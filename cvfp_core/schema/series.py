@@ -44,6 +44,14 @@ def without_controls(records: pl.DataFrame) -> pl.DataFrame:
     return studied if studied.height else records
 
 
+def above_unigram(records: pl.DataFrame) -> pl.Series:
+    """Which records have no lower Val PPL than the unigram model of their tokens; false where one is not known."""
+    if not {"val_ppl", "unigram_ppl"} <= set(records.columns):
+        return pl.Series("above_unigram", [False] * records.height, dtype=pl.Boolean)
+    return (records["val_ppl"].cast(pl.Float64) >= records["unigram_ppl"].cast(pl.Float64)).fill_null(False).alias(
+        "above_unigram")
+
+
 def label(parts: Sequence[object], control: str | None) -> str:
     """The name of a series: its parts, and which control it is of if it is of one, joined by colons.
 

@@ -1,0 +1,28 @@
+"""Lines and texts on their way to a terminal: nothing in them steers it, whatever data they quote."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cvfp_core.errors import visible
+
+
+def say(line: object) -> None:
+    """Prints `cvfp: line` on stderr."""
+    note(f"cvfp: {line}")
+
+
+def note(line: str) -> None:
+    """Prints a line on stderr."""
+    print(visible(line), file=sys.stderr, flush=True)
+
+
+def write(text: str) -> None:
+    """Writes a text to stdout: visibly on a terminal, as it is to a file or a program."""
+    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+
+
+def show_json(data: object, *, indent: int | None = 1) -> None:
+    """Prints plain data as JSON, which has no NaN."""
+    print(visible(json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False, default=str)), flush=True)
