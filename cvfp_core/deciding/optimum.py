@@ -142,8 +142,8 @@ def _sweep(points: Points, law: Law, budgets: Sequence[float], convention: str, 
     if (bad := refusal(points, least=1, what="runs")) is not None:
         raise UsageError(f"{points.label}: {bad[1]}")
     cost, flops = counted(convention, points, inference_tokens)
-    if bad := [each for each in budgets if not 0 < each < float("inf")]:  # of overflown runs, which `counted` refuses
-        raise UsageError(f"--flops takes positive numbers such as 1e21, not {bad[0]:g}")
+    if wrong := [each for each in budgets if not 0 < each < float("inf")]:  # overflown runs: `counted` refuses those
+        raise UsageError(f"--flops takes positive numbers such as 1e21, not {wrong[0]:g}")
     points = replace(points, inputs={name: points.inputs[name] for name in law.inputs})
     params, loss = points.inputs[PARAMS], points.response
     swept, front = isoflops(params, loss, flops), frontier(flops, loss)
