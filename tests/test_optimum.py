@@ -214,8 +214,23 @@ def test_runs_along_a_line_and_runs_of_one_budget_have_no_optimum_and_say_why():
     assert "x params in all runs; vary one" in made["envelope"].reason
     same = pl.DataFrame({"params": 1e8, "train_tokens": 20 * n, "val_loss": loss(1e8, 20 * n)})
     assert "params has 1 distinct value(s), needs 3" in three(cvfp.optimum(same, 1e22))["envelope"].reason
+    (said,) = cvfp.optimum(line, [1e21, 1e22]).text(1000).splitlines()  # no table of dashes
+    assert said.startswith("frame 1: no best size for 1e21, 1e22 FLOPs by 9 runs; envelope: train_tokens = 20 x ")
+    assert "; surface: " in said
+    text = cvfp.write_report(line, template="optimum", options={"flops": "1e22"}).text
+    assert "\n\nNo approach gives a best size:\n\n- envelope, 1e22 FLOPs: " in text
     one = three(cvfp.optimum(sweep(budgets=1), 1e22))
     assert "1 runs on the envelope, needs 3" in one["envelope"].reason
+
+
+def test_runs_whose_flops_no_number_holds_are_blamed_and_no_budget_that_nobody_gave():
+    table = sweep().with_columns(pl.col("params", "train_tokens") * 1e150)
+    said = r"params up to \S+ and train_tokens up to \S+ make more FLOPs than a number"
+    for made in (lambda: cvfp.write_report(table, template="scaling"), lambda: cvfp.optimum(table, 1e22)):
+        with pytest.raises(UsageError, match=said):
+            made()
+    with pytest.raises(UsageError, match="--flops takes positive numbers such as 1e21, not inf"):
+        cvfp.optimum(sweep(), float("inf"))
 
 
 def test_a_best_size_of_the_envelope_is_not_known_better_than_the_sizes_that_were_run():

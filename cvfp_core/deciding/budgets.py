@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import optimize
 
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.schema.fits import Array, Points
@@ -118,6 +117,8 @@ def allowed(cost: Cost, flops: float, limits: Sequence[Constraint], smallest: fl
 
     smallest, largest: models that were run. Raises UsageError where there are none, naming the limits.
     """
+    from scipy import optimize
+
     low, high = np.log(smallest / WIDEST), np.log(largest * WIDEST)
     if cost.inference_tokens:
         high = min(high, np.log(flops / (2 * cost.inference_tokens)) - 1e-9)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from cvfp_core.claims.inference import student
 from cvfp_core.deciding.pairs import ROUNDING, Belief, Pairs, belief, measured
@@ -146,6 +146,8 @@ def free(law: Law, left: Points, right: Points, at: float, pairs: Pairs | None =
     pairs, logs: runs of one size and seed with their (n,) log-ratios; noise that the runs of a pair share does not
     count. None where a law cannot be fitted, or the left's never gets there.
     """
+    from scipy import optimize
+
     (x,), own = law.inputs, replace(law, loss=LeastSquares(), fit=None)
     if min(len(left.sizes), len(right.sizes)) <= len(law.parameters):
         return None

@@ -128,8 +128,6 @@ def optima(records: pl.DataFrame, flops: Sequence[float], law: str | Law = "chin
     if set(given.inputs) != {PARAMS, TOKENS} or given.function is None:
         raise UsageError(f"the optimum is of {PARAMS} and {TOKENS}; law '{given.name}' is a function of "
                          f"{', '.join(given.inputs)}; name a law of these two: --law chinchilla")
-    if bad := [each for each in flops if not 0 < each < float("inf")]:
-        raise UsageError(f"--flops takes positive numbers such as 1e21, not {bad[0]:g}")
     column = [] if convention in (SIX_N_D, WITHOUT_EMBEDDINGS) else [convention]
     wide = replace(given, inputs=(*given.inputs, *column))
     series = [each for each in grouped(sized(records, convention), wide, by, registry) if each.n]
@@ -144,6 +142,8 @@ def _sweep(points: Points, law: Law, budgets: Sequence[float], convention: str, 
     if (bad := refusal(points, least=1, what="runs")) is not None:
         raise UsageError(f"{points.label}: {bad[1]}")
     cost, flops = counted(convention, points, inference_tokens)
+    if wrong := [each for each in budgets if not 0 < each < float("inf")]:  # overflown runs: `counted` refuses those
+        raise UsageError(f"--flops takes positive numbers such as 1e21, not {wrong[0]:g}")
     points = replace(points, inputs={name: points.inputs[name] for name in law.inputs})
     params, loss = points.inputs[PARAMS], points.response
     swept, front = isoflops(params, loss, flops), frontier(flops, loss)

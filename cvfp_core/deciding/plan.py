@@ -19,12 +19,13 @@ from cvfp_core.deciding.multiplier import ARM, shifted
 from cvfp_core.deciding.targets import Target, target
 from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting import averages
-from cvfp_core.fitting.auto import candidates
+from cvfp_core.fitting.auto import AUTO, candidates, predict_all
 from cvfp_core.fitting.axes import on_axes
 from cvfp_core.fitting.points import gather, refusal, unvaried, wrong_way
-from cvfp_core.fitting.predict import FAR, inside_hull
+from cvfp_core.fitting.predict import FAR, Prediction, inside_hull
 from cvfp_core.fitting.ray import ray
 from cvfp_core.fitting.run import find, grouped
+from cvfp_core.fitting.selection import Choice
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points, Reason
@@ -110,13 +111,15 @@ class Plan(AsDict):
 def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: float, *, registry: Registry,
          cells: Mapping[str, tuple[float, float]] | str | Path | None = None, laws: Sequence[str | Law] = (),
          x: str | None = None, y: str | None = None, by: Sequence[str] | None = None, arms: Sequence[str] = (),
-         convention: str = SIX_N_D) -> Plan:
+         convention: str = SIX_N_D, choice: Choice | None = None) -> Plan:
     """The next runs for the target, at most as dear as the budget of FLOPs together.
+
+    What a place is now, and how well that is known, is its forecast's; runs are chosen by what laws say together.
 
     given: sizes at which a law is wanted, `optimum:1e22`, or `multiplier` of the two arms that `by` tells apart. cells:
     ranges of sizes, or a run file; by default all between the smallest run and the target. laws: that are averaged; by
-    default all of the target's sizes, of one size those that forecasts are made of. Raises UsageError, one line, for
-    what cannot be planned.
+    default all of the target's sizes, of one size those that forecasts are made of. choice: as for `predict_all`.
+    Raises UsageError, one line, for what cannot be planned.
     """
     if not 0 < budget < float("inf"):
         raise UsageError(f"--budget takes FLOPs, a positive number such as 1e20, not {budget:g}")
@@ -156,11 +159,38 @@ def plan(records: pl.DataFrame, given: Mapping[str, float | str] | str, budget: 
         if not len(offered):
             raise UsageError("every cell has its run already; offer others: --cells NAME=LOW..HIGH, or a run file")
     made = planned(points, averaged, aim, offered, budget, registry=registry, prices=prices, arms=told)
+    if aim.kind == "place" and made.value is not None:
+        curve = len(names) == 1 and not laws
+        if not curve and len(averaged) > 1:
+            made = replace(made, notes=(*made.notes, Reason(
+                "laws are averaged here: `cvfp predict` takes the one that is chosen, so its number differs")))
+        else:
+            forecast = predict_all(records, aim.inputs, AUTO if curve else averaged[0], by=by, choice=choice,
+                                   x=names[0] if curve else None, y=y if curve else None, registry=registry)
+            now = next(each for each in forecast.predictions if each.series == made.series)
+            made = _as_forecast(made, now, log=averaged[0].space == "log")
     if path is not None or records["phases"].is_null().all():
         return made
     return replace(made, notes=(*made.notes, Reason(
         "these are runs of the protocol: with --cells RUN.toml the next ones are cells that `cvfp run` takes, at the "
         "cost that it counts")))
+
+
+def _as_forecast(made: Plan, now: Prediction, *, log: bool) -> Plan:
+    """The plan with what the forecast says of the target, which becomes as much narrower as laws together have it."""
+    if now.value is None or now.mean_low is None or now.mean_high is None:
+        return replace(made, notes=(*made.notes, Reason(
+            "`cvfp predict` gives no interval ({why}); the one here is to first order", why=now.reason or "no limit")))
+    to, back = (np.log, np.exp) if log and now.mean_low > 0 else (float, float)
+    centre, low, high = (to(end) for end in (now.value, now.mean_low, now.mean_high))
+
+    def within(share: float | None) -> dict[str, float]:
+        width = 1.0 if share is None else share
+        ends = {"low": centre - width * (centre - low), "high": centre + width * (high - centre)}
+        return {name: float(back(end)) for name, end in ends.items()}
+
+    return replace(made, value=now.value, **within(1.0),  # type: ignore[arg-type]
+                   steps=tuple(replace(each, **within(each.of_now)) for each in made.steps))  # type: ignore[arg-type]
 
 
 def _refuse(points: Points, aim: Target) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
 
 from cvfp_core.deciding.budgets import PARAMS, TOKENS, Cost
 from cvfp_core.fitting.curve_fit import Solved
@@ -36,6 +35,8 @@ class Best:
 def minimum(loss: Callable[[Array, Array], Array], cost: Cost, flops: float, ends: tuple[float, float]
             ) -> tuple[float, bool]:
     """log N of the least loss along the budget, and whether it is an end of what is allowed. loss: of (n,) N and D."""
+    from scipy import optimize
+
     def along(u: Array) -> Array:
         return loss(np.exp(u), cost.tokens(flops, np.exp(u)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cvfp_core.errors import UsageError
@@ -47,13 +47,19 @@ def on_axes(law: Law, x: str | None = None, y: str | None = None) -> Law:
 
 
 def _over(function: Any, own: str, x: str) -> Any:
-    if function is None:
-        return None
+    return None if function is None else _Over(function=function, own=own, x=x)
 
-    def renamed(**values: Any) -> Any:
-        return function(**{own: values.pop(x)}, **values)
 
-    return renamed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Over:
+    """The function of another input; a value, so that a law over the same axis twice is the same law."""
+
+    function: Any
+    own: str
+    x: str
+
+    def __call__(self, **values: Any) -> Any:
+        return self.function(**{self.own: values.pop(self.x)}, **values)
 
 
 def _renamed(form: str, words: tuple[str, ...], name: str) -> str:

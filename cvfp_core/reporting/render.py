@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.idtracking import VAR_LOAD_RESOLVE
 from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -71,10 +73,35 @@ class _Files(BaseLoader):
         return Path(template).read_text(encoding="utf-8"), template, None
 
 
+class _Compiler(CodeGenerator):
+    """Notes the names that a template takes from the view, as `jinja2.meta` does in a pass of its own."""
+
+    def enter_frame(self, frame: Frame) -> None:
+        super().enter_frame(frame)
+        names = self.environment.names.setdefault(str(self.filename), set())  # type: ignore[attr-defined]
+        names |= {name for action, name in frame.symbols.loads.values()
+                  if action == VAR_LOAD_RESOLVE and name is not None and name not in self.environment.globals}
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     """A sandbox in which `finding.values` is the item of that name, not the dictionary's method."""
 
     loader: _Files
+    code_generator_class = _Compiler
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.names: dict[str, set[str]] = {}
+        """By file, the names of the view that it uses."""
+        self.compiled: dict[str, Any] = {}
+
+    def compile(self, source: Any, name: str | None = None, filename: str | None = None,
+                raw: bool = False, defer_init: bool = False) -> Any:
+        """The code of a file, once: a report asks for the names in it before it is rendered."""
+        key = filename or ""
+        if key not in self.compiled or raw or not key:
+            self.compiled[key] = super().compile(source, name, filename, raw, defer_init)  # type: ignore[call-overload]
+        return self.compiled[key]
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict) and attribute in obj:
@@ -142,9 +169,11 @@ def _counted(text: str, spoken: gettext.NullTranslations) -> str:
     return re.sub(r"\{n\}", lambda _: next(numbers, "{n}"), spoken.gettext(message))
 
 
-def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[Path, nodes.Template]:
-    """The template and those it takes in, parsed, by file. Raises CvfpError for one that cannot be."""
-    made = environment(template, registered=registered)
+def trees(template: Path, registered: Mapping[str, Path] | None = None,
+          made: _Environment | None = None) -> dict[Path, nodes.Template]:
+    """The template and those it takes in, parsed and compiled, by file. Raises CvfpError for one that cannot be."""
+    made = made or environment(template, registered=registered)
+    made.loader.found.add(str(template))
     found: dict[Path, nodes.Template] = {}
     waiting = [str(template)]
     while waiting:
@@ -154,6 +183,7 @@ def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[
             continue
         try:
             found[file] = made.parse(made.loader.get_source(made, name)[0], name=name, filename=name)
+            made.compile(found[file], name, name)
         except TemplateSyntaxError as error:
             raise CvfpError(f"{file}: line {error.lineno}: {error.message}") from None
         except TemplateError:
@@ -168,13 +198,8 @@ def trees(template: Path, registered: Mapping[str, Path] | None = None) -> dict[
 
 
 def names_used(every: Mapping[Path, nodes.Template]) -> set[str]:
-    """The names of the view that parsed templates use, taken together. Raises CvfpError for an unknown filter."""
-    used: set[str] = set()
-    for file, tree in every.items():
-        try:
-            used |= meta.find_undeclared_variables(tree)
-        except TemplateSyntaxError as error:
-            raise CvfpError(f"{file}: line {error.lineno}: {error.message}") from None
+    """The names of the view that templates use, taken together."""
+    used = {name for file, tree in every.items() for name in tree.environment.names[str(file)]}  # type: ignore[union-attr]
     return used - {each.target for tree in every.values() for each in tree.find_all(nodes.Import)}
 
 
@@ -188,10 +213,8 @@ def figures_used(every: Collection[nodes.Template], known: Collection[str]) -> s
     return named or None
 
 
-def render(template: Path, view: View, translations: gettext.NullTranslations | None = None,
-           registered: Mapping[str, Path] | None = None) -> str:
+def render(template: Path, view: View, made: _Environment) -> str:
     """The template filled with the view. Raises CvfpError with file, line and, for a name, those that exist."""
-    made = environment(template, translations, registered)
     try:
         return made.get_template(str(template)).render(view)
     except TemplateSyntaxError as error:

@@ -440,7 +440,8 @@ class Facts:
         at = {name: float(f"{AHEAD * float(runs[name].max() or 0):.3g}") for name in names}  # type: ignore[arg-type]
         spent = float((6 * runs[sweep.BOTH[0]] * runs[sweep.BOTH[1]]).max() or 0)  # type: ignore[arg-type]
         try:
-            made = plan(self.records, at, spent, registry=self.registry, y=self.asked.y, by=self.asked.by)
+            made = plan(self.records, at, spent, registry=self.registry, y=self.asked.y, by=self.asked.by,
+                        laws=[self.joint["law"]] if self.joint else [], choice=None if self.joint else self.chosen_law)
         except UsageError:  # which the command that is shown instead says in full
             return {"target": at, "plan": None}
         return {"target": at, "plan": made.as_dict() | {"notes": [message_of(note) for note in made.notes]}}

@@ -18,7 +18,7 @@ from cvfp_core.reporting.figures.marks import Plot
 from cvfp_core.reporting.html import CONTENTS, VERDICTS
 from cvfp_core.reporting.language import translations
 from cvfp_core.reporting.names import View
-from cvfp_core.reporting.render import figures_used, names_used, render, trees
+from cvfp_core.reporting.render import environment, figures_used, names_used, render, trees
 from cvfp_core.reporting.view import Asked, Facts
 from cvfp_core.schema.options import resolve
 
@@ -82,7 +82,8 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         asked = replace(asked, x=about.get("x"), y=about.get("y"), by=about.get("by"),
                         law=law if law in registry.items(Law) else None)
     with _named(template, registry):
-        taken = trees(template.path, files)
+        made = environment(template.path, spoken, files)
+        taken = trees(template.path, files, made)
         kin = [item for item in items.values() if item.path in taken and item is not template]
         lacking = _lacking([template, *kin], inputs.records, asked)
         if lacking:
@@ -91,7 +92,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         names, parents = names_used(taken), {template.name, *(each.name for each in kin)}
         sections = [item for item in items.values() if item.section_of in parents] if "sections" in names else []
         for section in sections:
-            taken |= trees(section.path, files)
+            taken |= trees(section.path, files, made)
         names |= names_used(taken) if sections else set()
     _refuse(template, asked, names)
     known = {option.name: option for item in (*reversed(sections), *kin, template) for option in item.options or ()}
@@ -113,7 +114,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         linked = {name: f"{asked.figures}/{name}.{asked.formats[0]}" for name in plots}
         data["figures"] = report.views(facts, linked)
     with _named(template, registry):
-        text = render(template.path, data, spoken, files)
+        text = render(template.path, data, made)
     shown = {name: plot for name, plot in plots.items() if linked[name] in text}
     return Written(text=text, words={word: spoken.gettext(word) for word in (CONTENTS, *VERDICTS)},
                    plots={linked[name]: plot for name, plot in shown.items()},

@@ -58,7 +58,19 @@ class Optima(Listed[Optimum]):
         """The table, its cautions, and the minima of the isoFLOP sweeps."""
         several = len(self.sweeps) > 1
         costs = dict.fromkeys(f"{each.cost.form} ({each.cost.convention})" for each in self.sweeps)
-        yield Text.assemble(("compute-optimal", "bold"), f" by {'; '.join(costs)}")
+        if all(each.params is None for each in self.items):
+            yield from (Text(_nothing(each), style="yellow") for each in self.sweeps)
+        else:
+            yield from self._compared(room, Text.assemble(("compute-optimal", "bold"), f" by {'; '.join(costs)}"))
+        for sweep in self.sweeps:
+            if sweep.isoflops.minima:
+                yield Text()
+                yield _minima(sweep, several)
+
+    def _compared(self, room: int, head: Text) -> Iterator[Block]:
+        """The approaches side by side, and their cautions."""
+        several = len(self.sweeps) > 1
+        yield head
         wide = _table(self.items, several)
         stacked = [_stacked(each, several) for each in self.sweeps]
         if width(wide) <= room:
@@ -74,10 +86,6 @@ class Optima(Listed[Optimum]):
             len(self.items), "optima")
         for sweep in self.sweeps:
             yield from about(((note, "yellow", sweep.series) for note in sweep.notes), 1 if not several else 0)
-        for sweep in self.sweeps:
-            if sweep.isoflops.minima:
-                yield Text()
-                yield _minima(sweep, several)
 
 
 def optimum(runs: Readable, flops: float | Sequence[float], law: AnyLaw = "chinchilla", *, y: str | None = None,
@@ -170,6 +178,13 @@ def _minima(sweep: Sweep, several: bool) -> Table:
         made.add_row(_budget(each.flops), str(each.n), short(each.params), _ends(each.low, each.high, each.params),
                      short(each.loss), "-" if each.place is None else f"{each.place:.0%}")
     return made
+
+
+def _nothing(sweep: Sweep) -> str:
+    """A line for a series of which no approach says anything: why not, and what each needs."""
+    budgets = ", ".join(dict.fromkeys(_budget(each.flops) for each in sweep.optima))
+    why = dict.fromkeys(f"{each.approach}: {each.reason}" for each in sweep.optima)
+    return "; ".join([f"{sweep.series}: no best size for {budgets} FLOPs by {sweep.runs} runs", *why, *sweep.notes])
 
 
 def _sentence(each: Optimum) -> str:

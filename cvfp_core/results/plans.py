@@ -92,7 +92,8 @@ class Plans(Listed[Planned]):
         plan = self.plan
         yield Text.assemble((_what(plan), "bold"), f" by {plan.runs} runs; {plan.cost}")
         if plan.value is not None:
-            yield Text(f"now {short(plan.value)}, 95 % interval {_ends(plan, _digits(plan))}, by {_weights(plan)}")
+            what = "interval of the mean" if plan.target.kind == "place" else "interval"
+            yield Text(f"now {short(plan.value)}, 95 % {what} {_ends(plan, _digits(plan))}, by {_weights(plan)}")
         if self.items:
             yield _table(self.items, plan)
         for note in plan.notes:
