@@ -51,6 +51,13 @@ def shown(value: object) -> str:
     return str(value)
 
 
+def one_line(text: str, longest: int = 2000) -> str:
+    """The text on one line: what is not printable escaped, and cut in the middle where it is longer than a screen."""
+    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    half = longest // 2
+    return line if len(line) <= longest else f"{line[:half]} ... {line[-half:]}"
+
+
 def unknown(kind: str, asked: str, names: Iterable[str], *, left_out: str = "") -> UsageError:
     """The error for a name nobody registered: what was asked, the nearest name, all there are, and what is disabled."""
     known = sorted(names)

@@ -220,7 +220,7 @@ def test_a_family_that_fails_while_a_grid_is_tried_is_named(place):
     install(place, "cvfp_variants", FAMILY.format(parse="parse", check="None"))
     given = arguments(["run", "--dry-run", "--variant", "odd_1L_8d_1tok"], place)
     done = made_grids.in_process(*given, folder=place, code=1)
-    assert done.stderr == ("cvfp: cannot try odd_1L_8d_1tok: variant family 'odd' of plugin 'culprit' (made-culprit "
+    assert done.stderr == ("cvfp: variant family 'odd' of plugin 'culprit' (made-culprit "
                            "1.2.3) failed: ValueError: no idea (made_culprit.py:8)\n")
 
 

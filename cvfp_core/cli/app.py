@@ -30,7 +30,7 @@ from cvfp_core.cli import (
     show,
 )
 from cvfp_core.cli.usage import Commands
-from cvfp_core.errors import CvfpError
+from cvfp_core.errors import CvfpError, one_line
 from cvfp_core.version import __version__
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
             function(*args, **kwargs)
             sys.stdout.flush()
         except CvfpError as error:
-            print(f"cvfp: {error}", file=sys.stderr)
+            print(f"cvfp: {one_line(str(error))}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("cvfp: interrupted", file=sys.stderr)

@@ -7,7 +7,8 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -22,9 +23,10 @@ def open_sink(cells: Sequence[Cell], pending: Sequence[Cell], *, json_: bool) ->
     waiting = {cell.run_id for cell in pending}
     skipped = [cell for cell in cells if cell.run_id not in waiting]
     if json_:
+        emit = partial(_print_json, sys.stdout)
         for cell in skipped:
-            _print_json(Event(kind="run_skipped", run_id=cell.run_id, values={"reason": "finished before"}))
-        yield _print_json
+            emit(Event(kind="run_skipped", run_id=cell.run_id, values={"reason": "finished before"}))
+        yield emit
         return
     console = Console(stderr=True, highlight=False)
     if skipped:
@@ -40,9 +42,10 @@ def open_sink(cells: Sequence[Cell], pending: Sequence[Cell], *, json_: bool) ->
         yield live
 
 
-def _print_json(event: Event) -> None:
+def _print_json(out: TextIO, event: Event) -> None:
+    """out: stdout as it is outside of plugins' code."""
     plain = {name: _finite(value) for name, value in event.values.items()}
-    print(json.dumps({"event": event.kind, "run_id": event.run_id, **plain}), flush=True)
+    print(json.dumps({"event": event.kind, "run_id": event.run_id, **plain}), file=out, flush=True)
 
 
 def _finite(value: Any) -> Any:

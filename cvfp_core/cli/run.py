@@ -69,7 +69,10 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what it would cost: cells, tokens, parameters, FLOPs, time."),
+        typer.Option("--dry-run", help="Print what it would cost: cells, tokens, parameters, FLOPs, memory, time."),
+    ] = False,
+    no_time: Annotated[
+        bool, typer.Option("--no-time", help="With --dry-run: measure no time, which takes torch and some seconds."),
     ] = False,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the whole run file that would be used, with comments."),
@@ -109,7 +112,7 @@ def run(
 
         prepared = running.prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rule or ())
         _warn(prepared.warnings)
-        print_costs(prepared.cells, prepared.registry, prepared.corpus, json_=json_)
+        print_costs(prepared, times=not no_time, json_=json_)
         return
     with ending_as_interrupted():
         outcome = running.run(
@@ -120,7 +123,7 @@ def run(
         from cvfp_core.cli.asked import next_step, show
         from cvfp_core.results.runs import overview
 
-        show(overview(outcome.records))
+        show(overview(outcome.records, registry=outcome.registry))
         next_step(f"cvfp report {outcome.folder} -o report.md")
     _warn(outcome.warnings)
     if not outcome.complete:
@@ -179,4 +182,4 @@ def _whole(option: str, text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text}'") from None
+        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text[:60]}'") from None

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from cvfp_core.errors import one_line
+
 _Wrong: type[BaseException] = typer.BadParameter.__bases__[0]
 """Typer's own usage error, the parent of them all; Typer gives it no public name."""
 
@@ -29,7 +31,7 @@ class Commands(TyperGroup):
                 raise
             text = _line(error)
             if text:  # there is none where the help was asked for by giving nothing, and was printed
-                print(f"cvfp: {text}", file=sys.stderr)
+                print(f"cvfp: {one_line(text)}", file=sys.stderr)
             sys.exit(2)
         except typer.Abort:
             if not standalone_mode:

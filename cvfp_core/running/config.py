@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -32,10 +33,14 @@ class Geometric(BaseModel):
     window: Annotated[int, Field(ge=2, le=1000, strict=True)] = 4
     windows: _Count = 1
 
+    @property
+    def count(self) -> int:
+        return self.window + self.windows - 1
+
     def sizes(self) -> tuple[int, ...]:
         """initial * multiplier^i for all windows; consecutive windows share all but one size. Raises UsageError."""
         try:
-            return tuple(round(self.initial * self.multiplier**i) for i in range(self.window + self.windows - 1))
+            return tuple(round(self.initial * self.multiplier**i) for i in range(self.count))
         except OverflowError:
             raise UsageError("samples grow without bound: take a smaller multiplier or fewer windows") from None
 
@@ -48,6 +53,10 @@ class Matrix(BaseModel):
     context_dim: Annotated[list[_Positive], Field(min_length=1)]
     num_input_tokens: Annotated[list[_Positive], Field(min_length=1)]
     prefix: str = ""
+
+    @property
+    def count(self) -> int:
+        return len({*self.num_layers}) * len({*self.context_dim}) * len({*self.num_input_tokens})
 
     def variants(self) -> tuple[str, ...]:
         combinations = product(self.num_input_tokens, self.num_layers, self.context_dim)
@@ -144,6 +153,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         for key, value in getattr(run, section).items():
             if not isinstance(value, str | int | float):
                 raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
+    _refuse_too_many(run)
     variants = tuple(dict.fromkeys([*run.variants, *(run.matrix.variants() if run.matrix else ())]))
     if not variants and not run.cells:
         raise UsageError("no variants: give variants = [\"1L_128d_1tok\"], a [matrix] or [[cells]] in the run file, or "
@@ -175,6 +185,24 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         listed=tuple(run.cells),
         written=data,
     )
+
+
+MOST_CELLS = 100_000
+"""Of a grid: more would take longer to list than anybody waits."""
+
+
+def _refuse_too_many(run: RunFile) -> None:
+    """Raises UsageError for a grid of too many cells, by arithmetic: nothing is listed."""
+    parts = {
+        "variants": len({*run.variants}) + (run.matrix.count if run.matrix else 0),
+        "samples": run.samples.count if isinstance(run.samples, Geometric) else len({*run.samples}),
+        "seeds": len({*run.seeds}),
+        "controls": 3 if run.controls else 1,
+    }
+    count = prod(parts.values()) + len(run.cells) * parts["seeds"] * parts["controls"]
+    if count > MOST_CELLS:
+        what = " x ".join(f"{number:,} {name}" for name, number in parts.items() if number > 1)
+        raise UsageError(f"the grid has {count:,} cells ({what}); at most {MOST_CELLS:,} are possible, ask for fewer")
 
 
 def _options(section: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -16,6 +16,7 @@ from filelock import Timeout
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
+from cvfp_core.registry.guard import tidy
 from cvfp_core.registry.kinds import MCDL, Corpus, Objective, Quantity, VariantFamily
 from cvfp_core.running.corpora import load_corpus
 from cvfp_core.running.objectives import term
@@ -133,7 +134,8 @@ def _execute(cell: Cell, folder: Path, registry: Registry, corpora: dict[str, Co
         rules = registry.stop_rules(cell.stop_rules)
         phases = family.phases if family else None
         columns = asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going"))
-        result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
+        with tidy():
+            result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, tell, rules,
                           registry.items(Quantity), term(cell, registry), earlier, checkpoint)
     except (BrokenPipeError, Taken, *culprits.PASSING):
         raise

@@ -17,6 +17,7 @@ from cvfp_core.registry import Registry
 from cvfp_core.registry.entry_points import OURS
 from cvfp_core.registry.kinds import MCDL, Corpus, Objective, Preset, StopRule, VariantFamily
 from cvfp_core.running.config import RunConfig
+from cvfp_core.running.sizes import model_size
 from cvfp_core.schema import options
 from cvfp_core.schema.cells import Cell, Variant
 from cvfp_core.schema.settings import Phase1Mode, Scalar, Settings, by_name
@@ -130,13 +131,8 @@ def settled(
         return resolved
 
     def count(name: str) -> int:
-        from cvfp_core.protocol.counting import trained_parameters
-
         other = registry.variant(name)
-        its = registry.get(VariantFamily, other.family)
-        resolved = settled(other, given, registry, corpus)
-        with registry.blaming(VariantFamily, its.name):
-            return trained_parameters(other, its, resolved, corpus)
+        return model_size(other, settled(other, given, registry, corpus), registry, corpus).trained
 
     with registry.blaming(VariantFamily, family.name):
         return family.settle(variant, resolved, corpus.embed_dim, count)

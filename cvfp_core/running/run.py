@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +15,12 @@ from typing import Any
 import polars as pl
 
 from cvfp_core import registry as registries
+from cvfp_core.errors import PluginError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, Executor
-from cvfp_core.running import config, grid
+from cvfp_core.running import config, grid, machine
 from cvfp_core.running.corpora import leak, load_corpus, refuse_options_of_another
+from cvfp_core.running.costs import costs, too_large
 from cvfp_core.schema import options, store
 from cvfp_core.schema.cells import Cell, Emit
 from cvfp_core.schema.settings import Scalar
@@ -53,6 +55,8 @@ class RunOutcome:
     complete: bool
     """Whether every cell has ended well, or by a stop rule that was asked for."""
     warnings: tuple[str, ...] = ()
+    registry: Registry
+    """What was installed when the run began."""
 
 
 Progress = Callable[[Prepared, Sequence[Cell]], AbstractContextManager[Emit]]
@@ -95,15 +99,20 @@ def run(
         store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
     store.clear_checkpoints(folder)
     executor = prepared.executor
+    with suppress(PluginError):  # a family that fails: so do its cells, one by one, and their records say how
+        if warning := too_large(costs(pending, registry, prepared.corpus)):
+            prepared = replace(prepared, warnings=(*prepared.warnings, warning))
     with progress(prepared, pending) as emit:
         if pending:
-            with registry.blaming(Executor, executor.name):
-                executor.run(pending, folder, jobs, emit, *([prepared.executor_options] if executor.options else []))
+            with registries.pinned(registry), registry.blaming(Executor, executor.name):
+                executor.run(pending, folder.absolute(), jobs, emit,
+                             *([prepared.executor_options] if executor.options else []))
     missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
     records = store.read(folder)
     records = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
     ended = ((records["status"] == "ok") | records["stopped_by"].is_in(list(stop_rules))).fill_null(False)
-    return RunOutcome(folder=folder, records=records, complete=not missing and ended.all(), warnings=(
+    return RunOutcome(folder=folder, records=records, complete=not missing and ended.all(),
+                      registry=registry, warnings=(
         f"{missing} of {len(cells)} cells have no record: {registry.label(Executor, executor.name)} returned before "
         "they were done; run the same command again to go on",
     ) if missing else ())
@@ -126,9 +135,7 @@ def prepare(
     executor = registry.get(Executor, asked.executor)
     executor_options = options.resolve("executor", executor.options, asked.executor_options)
 
-    from cvfp_core.protocol import device as devices
-
-    device, cache = devices.resolve(asked.device), cache_folder()
+    device, cache = machine.device(asked.device), cache_folder()
     if not any(assignment.startswith("corpus.name=") for assignment in assignments):
         refuse_options_of_another(registry, asked.corpus)
     corpus = load_corpus(registry, asked.corpus, cache)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +51,52 @@ def text(path: Path | None) -> str:
 def parse(path: Path | None) -> dict[str, Any]:
     """The run file (None: the embedded default) as plain data. Raises UsageError naming the line of a syntax error."""
     try:
-        return tomllib.loads(text(path))
-    except tomllib.TOMLDecodeError as error:
+        return _loads(text(path))
+    except ValueError as error:
         raise UsageError(f"run file '{path}' is not TOML: {error}") from None
+
+
+_LONG = "a whole number of more than 64 bits, the most TOML has"
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """The data of a TOML text. Raises ValueError, in one line, for all that Python's reader raises or lets pass."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("brackets in brackets, too many to be read") from None
+    except ValueError:
+        raise ValueError(_LONG) from None  # of more digits than Python reads
+    if not all(-(2**63) <= number < 2**63 for number in _whole_numbers(data)):
+        raise ValueError(_LONG)
+    return data
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _whole_numbers(each)
+
+
+def value_of(text: str) -> Any:
+    """The value that `--set` gives: TOML, or an unquoted word. Raises UsageError for a number too long to be read."""
+    try:
+        return _loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    except ValueError as error:
+        raise UsageError(f"--set takes a value such as 0.001, not {error}: {text[:20]}...") from None
 
 
 def _assign(data: dict[str, Any], assignment: str) -> None:
     key, equals, text = assignment.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key.strip()):
         raise UsageError(f"--set takes key=value, such as phase1.learning_rate=0.001, not '{assignment}'")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # an unquoted word
+    value = value_of(text)
     *sections, name = key.strip().split(".")
     place = data
     for section in sections:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -169,6 +170,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def _work(cells: Sequence[Cell], folder: Path, threads: int, told: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.stdout = sys.stderr  # where the parent prints results
     import torch
 
     torch.set_num_threads(threads)
