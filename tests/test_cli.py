@@ -353,7 +353,7 @@ WRONG = {
     ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
     ("laws", "kaplan", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
     ("run", "--corpus"): "option '--corpus' requires an argument.*",
-    ("run", "--seed", "1,abc"): "--seed takes whole numbers separated by commas, not '1,abc'",
+    ("run", "--seed", "1,abc"): "--seed takes whole numbers separated by commas, not '1,abc'; such as --seed 4,16,64",
     ("run", "--jobs", "-1"): "invalid value for '--jobs': .*-1.*; see `cvfp run --help`",
 }
 

@@ -186,7 +186,7 @@ def settings(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip() or not text.strip():
             raise UsageError(f"--set takes KEY=VALUE, not '{pair}'")
-        value = value_of(text)
+        value = value_of(key.strip(), text)
         if not isinstance(value, str | int | float | bool):
             raise UsageError(f"--set {key.strip()} takes a number or a word, not '{text}'")
         values[key.strip()] = value

@@ -100,6 +100,8 @@ def run(
     named = {key: value for key, value in named.items() if value}
     _refuse_twice([*overrides, *named], set_ or [])
     assignments = [*(f"{key}={json.dumps(value)}" for key, value in named.items()), *(set_ or [])]
+    if no_time and not dry_run:
+        raise UsageError("--no-time says what --dry-run leaves out; give --dry-run too")
     if show_config:
         from cvfp_core import registry
         from cvfp_core.running import config, keys
@@ -182,4 +184,5 @@ def _whole(option: str, text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text[:60]}'") from None
+        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text[:60]}'; such as "
+                         f"{option} 4,16,64") from None

@@ -44,7 +44,8 @@ def load(path: Path) -> dict[str, str]:
     try:
         loaded = tomllib.loads(path.read_text(encoding="utf-8")).get("map")
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"--map {path}: expected column=source, or a mapping file: {error}") from None
+        raise UsageError(f"--map {path}: expected column=source, or a mapping file: "
+                         f"{getattr(error, 'strerror', None) or error}") from None
     if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
         raise UsageError(f"--map {path}: expected a table [map] with lines such as val_ppl = \"exp(eval_loss)\"")
     return loaded

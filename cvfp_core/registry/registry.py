@@ -110,7 +110,7 @@ class Registry:
                 found += [variant] if (variant := family.parse(name)) is not None else []
         if not found:
             forms = ", ".join(family.form for family in families.values()) or "none"
-            raise UsageError(f"unknown variant '{name}'; names have the form {forms}")
+            raise UsageError(f"unknown variant '{name}'; names have the form {forms}{_example(families.values())}")
         if len(found) > 1:
             raise UsageError(f"variant '{name}' is claimed by families {', '.join(v.family for v in found)}")
         return found[0]
@@ -167,6 +167,15 @@ def load(
         else:
             taken.append(entry)
     return replace(_assemble(taken, patience), left_out=tuple(left_out))
+
+
+def _example(families: Iterable[VariantFamily]) -> str:
+    """`, such as 1L_128d_2tok`: of the first family whose form can be filled in."""
+    for family in families:
+        name = family.form.replace("{L}", "1").replace("{d}", "128").replace("{T}", "2")
+        if "{" not in name:
+            return f", such as {name}"
+    return ""
 
 
 def misnamed(variable: str, found: Iterable[EntryPoint] | None = None) -> list[str]:

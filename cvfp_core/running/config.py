@@ -314,7 +314,9 @@ def _explain(error: ValidationError) -> str:
         return f"key '{where}'{entry} is missing"
     rule = _RULES.get(problem["type"])
     wanted = f"must be {rule.format(**problem.get('ctx', {}))}" if rule else problem["msg"]
-    return f"{where}{entry} {wanted}, not {shown(problem['input'])}"
+    found = problem["input"]
+    alone = problem["type"] == "list_type" and isinstance(found, str | int)
+    return f"{where}{entry} {wanted}, not {shown(found)[:200]}{f'; write {where} = {shown([found])}' if alone else ''}"
 
 
 def _known_keys(section: Sequence[Any]) -> list[str]:

@@ -113,7 +113,10 @@ def _model_options(
     preset = registry.get(Preset, config.preset).overrides.get("model", {}) if config.preset else {}
     for name in given:
         if name not in known and name not in preset:
-            raise options.unknown_key("model", name, known)
+            others = [each.name for each in registry.items(VariantFamily).values()
+                      if any(option.name == name for option in each.options)]
+            hint = f"; it is an option of family {', '.join(others)}" if others else ""
+            raise UsageError(f"{options.unknown_key('model', name, known)}{hint}")
     return {variant.name: settled(variant, given, registry, corpus) for variant in variants}
 
 
