@@ -222,8 +222,10 @@ def test_without_a_terminal_progress_is_one_plain_line_a_phase_on_stderr(place):
 
 def test_the_plan_trains_nothing_and_writes_nothing(place):
     done = invoke("run", *made_grids.options(place), "--dry-run", folder=place)
-    assert re.search(r"^1L_16d_1tok +16 +[\d,]+ +560 \+ 560 +\d\.\de\+\d\d +\d+ s$", done.stdout, re.MULTILINE)
+    assert re.search(r"^1L_16d_1tok +16 +[\d,]+ +560 \+ 560 +\d\.\de\+\d\d +0\.\d GiB$", done.stdout, re.MULTILINE)
     assert "3 cells on cpu" in done.stdout
+    assert re.search(r"^\d+ s in one process at most, \d+ s of them for 1L_16d_1tok with 16 samples; measured on "
+                     "1L_16d_1tok$", done.stdout, re.MULTILINE)
     rows = strict_json(invoke("run", *made_grids.options(place), "--dry-run", "--json", folder=place).stdout)
     assert [row["num_samples"] for row in rows] == [4, 8, 16]
     assert rows[0]["flops"] < rows[1]["flops"] < rows[2]["flops"]
@@ -351,7 +353,7 @@ WRONG = {
     ("fit",): "missing argument 'PATH...'; see `cvfp fit --help`",
     ("laws", "kaplan", "more"): r"got unexpected extra argument.* \(more\); see `cvfp laws --help`",
     ("run", "--corpus"): "option '--corpus' requires an argument.*",
-    ("run", "--seed", "1,abc"): "--seed takes whole numbers separated by commas, not '1,abc'",
+    ("run", "--seed", "1,abc"): "--seed takes whole numbers separated by commas, not '1,abc'; such as --seed 4,16,64",
     ("run", "--jobs", "-1"): "invalid value for '--jobs': .*-1.*; see `cvfp run --help`",
 }
 

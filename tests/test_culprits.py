@@ -216,11 +216,43 @@ def cvfp_run_finished(cell, record):
     assert told["val_ppl"] == row["val_ppl"] > 1
 
 
+MEANWHILE = """
+import os, sys
+from pathlib import Path
+from cvfp_core import hookimpl
+print("noise")
+
+@hookimpl
+def cvfp_run_finished():
+    print("noise")
+    os.chdir("/")
+    info = Path(__file__).parent / "made_meanwhile-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: made-meanwhile\\nVersion: 1\\n")
+    (info / "entry_points.txt").write_text("[cvfp]\\nmeanwhile = no_such_module\\n")
+"""
+
+
+@pytest.mark.parametrize("json_", [False, True])
+def test_a_plugin_that_is_installed_during_a_run_does_not_take_the_place_of_its_results(json_, place):
+    made_plugins.install(place / "site", "culprit", MEANWHILE)
+    given = made_grids.options(place, variants=("1L_8d_1tok",), samples="4")
+    done = made_grids.in_process("run", *given, *(["--json"] if json_ else []), folder=place)
+    if json_:
+        assert {json.loads(line)["event"] for line in done.stdout.splitlines()} >= {"run_started", "run_finished"}
+    else:
+        assert "alpha of PPL" in done.stdout
+        assert "noise" not in done.stdout
+    assert "noise" in done.stderr
+    broken = made_grids.in_process("run", *given, folder=place, code=1)
+    assert "plugin 'meanwhile' (made-meanwhile 1): ModuleNotFoundError" in broken.stderr
+
+
 def test_a_family_that_fails_while_a_grid_is_tried_is_named(place):
     install(place, "cvfp_variants", FAMILY.format(parse="parse", check="None"))
     given = arguments(["run", "--dry-run", "--variant", "odd_1L_8d_1tok"], place)
     done = made_grids.in_process(*given, folder=place, code=1)
-    assert done.stderr == ("cvfp: cannot try odd_1L_8d_1tok: variant family 'odd' of plugin 'culprit' (made-culprit "
+    assert done.stderr == ("cvfp: variant family 'odd' of plugin 'culprit' (made-culprit "
                            "1.2.3) failed: ValueError: no idea (made_culprit.py:8)\n")
 
 

@@ -107,7 +107,7 @@ def planned(command):
     if not command.startswith("cvfp run "):
         return command
     small = SMALL if "model.match" not in command else ""  # what is matched is as large as it is
-    return f"{command.removesuffix(' --dry-run')} --dry-run {small}"
+    return f"{command.removesuffix(' --dry-run')} --dry-run --no-time {small}"
 
 
 def test_every_command_of_the_readme_runs_and_every_run_can_be_planned(tmp_path):

@@ -31,6 +31,7 @@ from cvfp_core.registry.kinds import (
     Ingester,
     IngestOptions,
     Light,
+    ModelSize,
     Option,
     Parameter,
     Quantity,
@@ -397,6 +398,12 @@ def test_what_a_model_measures_must_be_declared_and_in_range():
 def test_weights_drawn_without_the_seed_fail():
     with torch.random.fork_rng():
         fails(lambda: check_variant(family(Unseeded), "mine_1L_10d_1tok"), "built twice with one seed")
+
+
+def test_a_size_that_is_not_the_models_fails():
+    fails(lambda: check_variant(family(Plain, size=lambda *_: ModelSize(params_phase1=1, params_phase2=2)),
+                                "mine_1L_10d_1tok"),
+          "parameters of the size that the family declares: expected those of the model", "found (1, 2)")
 
 
 def test_a_family_that_answers_to_any_name_fails():

@@ -1,6 +1,8 @@
 """The registry is not silent: it says whose plugin is broken, what about it, and how to go on without it."""
 
 import json
+import os
+import signal
 import sys
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -154,9 +156,95 @@ def test_a_plugin_whose_metadata_are_torn_is_loaded_and_its_home_unknown(site):
 
 
 def test_ctrl_c_while_plugins_load_is_no_plugins_fault(site):
-    made_plugins.install(site, "slow", "raise KeyboardInterrupt")
+    made_plugins.install(site, "slow", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
     with pytest.raises(KeyboardInterrupt):
         load(site)
+
+
+def test_a_keyboard_interrupt_that_a_plugin_raises_is_its_own(site):
+    made_plugins.install(site, "slow", "raise KeyboardInterrupt('no')")
+    before = signal.getsignal(signal.SIGINT)
+    assert the_error(load(site), "slow") == "KeyboardInterrupt: no (made_slow.py:1)"
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+UNTIDY = """
+import os
+from cvfp_core import hookimpl
+from cvfp_core.registry.kinds import Preset
+print("imported")
+os.chdir("/")
+
+@hookimpl
+def cvfp_presets():
+    print("asked")
+    os.chdir("/")
+    yield Preset(name="odd", title="made", overrides={})
+
+@hookimpl
+def cvfp_run_started(cell):
+    print("told")
+    os.chdir("/")
+"""
+
+
+def test_what_a_plugin_prints_is_no_result_and_the_folder_stays(site, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    made_plugins.install(site, "untidy", UNTIDY)
+    loaded = load(site).require_healthy()
+    assert Path.cwd() == tmp_path
+    assert loaded.notify("cvfp_run_started", cell=CELL) == []
+    with loaded.blaming(Preset, "odd"):
+        print("called")
+        os.chdir("/")
+    assert Path.cwd() == tmp_path
+    out, err = capsys.readouterr()
+    assert (out, err.split()) == ("", ["imported", "asked", "told", "called"])
+
+
+def test_the_list_of_plugins_as_json_is_json_whatever_a_plugin_prints(site):
+    made_plugins.install(site, "untidy", UNTIDY)
+    result = CliRunner().invoke(app, ["plugins", "--json"])
+    assert "untidy" in {each["name"] for each in json.loads(result.stdout)}
+
+
+SLOW = """
+import time
+from cvfp_core import hookimpl
+from cvfp_core.registry.kinds import Preset
+
+@hookimpl
+def cvfp_presets():
+    time.sleep({asked})
+    return [Preset(name="odd", title="made", overrides={{}})]
+
+@hookimpl
+def cvfp_run_started():
+    time.sleep({told})
+"""
+
+
+@pytest.mark.parametrize(("asked", "told"), [(0.3, 0), (0, 0.3)])
+def test_a_hook_that_does_not_return_is_named_while_one_waits(asked, told, site, capsys):
+    made_plugins.install(site, "slow", SLOW.format(asked=asked, told=told))
+    loaded = registry.load(made_plugins.points(site), only=(), disabled=(), patience=0.1).require_healthy()
+    loaded.notify("cvfp_run_started", cell=CELL)
+    hook = "cvfp_presets" if asked else "cvfp_run_started"
+    assert capsys.readouterr().err == (
+        f"cvfp: plugin 'slow' (made-slow 1.2.3): {hook} has not returned for 0.1 s; Ctrl-C ends the wait, "
+        "CVFP_DISABLE=slow leaves it out\n")
+
+
+def test_a_plugin_that_is_installed_while_a_run_goes_on_has_no_part_in_it(site, monkeypatch):
+    monkeypatch.delenv("CVFP_PLUGINS", raising=False)
+    made_plugins.install(site, "before", PRESETS.format(name="odd"))
+    began = registry.load(made_plugins.points(site)).require_healthy()
+    made_plugins.install(site, "meanwhile", "1 / 0")
+    found = made_plugins.points(site)
+    with registry.pinned(began):
+        assert [each.name for each in registry.load(found).require_healthy().plugins] == ["before"]
+    with pytest.raises(PluginError, match="meanwhile"):
+        registry.load(found).require_healthy()
 
 
 def test_all_broken_plugins_are_named_not_the_first(site):

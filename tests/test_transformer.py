@@ -10,7 +10,7 @@ import made_grids
 from cvfp_core import registry
 from cvfp_core.claims import matched
 from cvfp_core.errors import UsageError
-from cvfp_core.protocol.counting import trained_parameters
+from cvfp_core.protocol.counting import model_size
 from cvfp_core.protocol.model import parameter_count
 from cvfp_core.running import grid
 from cvfp_core.running.config import RunConfig
@@ -120,8 +120,8 @@ def test_a_match_has_the_parameters_of_both_phases_of_the_other_within_one_perce
     variants = (name, other) if given else (name,)
     corpus, (cell, *_) = cells(*variants, tmp_path=tmp_path, match=other, **options)
     defaults = {option.name: option.default for option in RESIDUAL.options}
-    wanted = trained_parameters(RESIDUAL.parse(other), RESIDUAL, defaults | given, corpus)
-    reached = trained_parameters(cell.variant, FAMILY, cell.settings.model, corpus)
+    wanted = model_size(RESIDUAL.parse(other), RESIDUAL, defaults | given, 9, corpus.embed_dim).trained
+    reached = model_size(cell.variant, FAMILY, cell.settings.model, 9, corpus.embed_dim).trained
     assert abs(reached - wanted) <= 0.01 * wanted
     assert cell.settings.model["parameters"] == wanted
     assert cell.settings.model["inner_width"] >= 1
@@ -129,7 +129,8 @@ def test_a_match_has_the_parameters_of_both_phases_of_the_other_within_one_perce
 
 def test_a_number_of_parameters_can_be_asked_for_as_such(tmp_path):
     corpus, (cell,) = cells("transformer_1L_64d_8tok", tmp_path=tmp_path, parameters=100_000)
-    assert trained_parameters(cell.variant, FAMILY, cell.settings.model, corpus) == pytest.approx(100_000, rel=0.01)
+    reached = model_size(cell.variant, FAMILY, cell.settings.model, 9, corpus.embed_dim).trained
+    assert reached == pytest.approx(100_000, rel=0.01)
     _, (plain,) = cells("transformer_1L_64d_8tok", tmp_path=tmp_path)
     assert plain.settings.model["inner_width"] == 256
 

@@ -180,17 +180,14 @@ def number(text: str, option: str, *, positive: bool = False) -> float:
 
 def settings(pairs: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE pairs; a value is a TOML value, or else a word. Raises UsageError for anything else."""
-    import tomllib
+    from cvfp_core.running.runfile import value_of
 
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip() or not text.strip():
             raise UsageError(f"--set takes KEY=VALUE, not '{pair}'")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
+        value = value_of(key.strip(), text)
         if not isinstance(value, str | int | float | bool):
             raise UsageError(f"--set {key.strip()} takes a number or a word, not '{text}'")
         values[key.strip()] = value

@@ -1,51 +1,81 @@
-"""`cvfp run --dry-run`: what a grid would cost, from a short calibration on this machine."""
+"""`cvfp run --dry-run`: what a grid would cost, by arithmetic; then its time, from a short calibration."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Corpus
-from cvfp_core.results.numbers import duration
-from cvfp_core.running.costs import costs
-from cvfp_core.schema.cells import Cell
+from cvfp_core.registry.kinds import VariantFamily
+from cvfp_core.running.costs import CellCost, costs, gib, timed, too_large
+
+if TYPE_CHECKING:
+    from cvfp_core.running.run import Prepared
 
 
-def print_costs(cells: Sequence[Cell], registry: Registry, corpus: Corpus, *, json_: bool) -> None:
-    """Prints every cell with tokens, parameters, and upper bounds of FLOPs and time."""
-    told = costs(cells, registry, corpus)
+def print_costs(prepared: Prepared, *, times: bool, json_: bool) -> None:
+    """Prints every cell with tokens, parameters, FLOPs at most and memory; then the time, if it is asked for."""
+    registry, corpus = prepared.registry, prepared.corpus
+    told = costs(prepared.cells, registry, corpus)
+    if warning := too_large([cost for cost in told if not prepared.finished(cost.cell)]):
+        print(f"cvfp: {warning}", file=sys.stderr)
     if json_:
-        print(json.dumps([{
-            "variant": each.cell.variant.name, "control": each.cell.control, "num_samples": each.cell.num_samples,
-            "train_tokens": each.cell.train_tokens, "seed": each.cell.seed, "params_phase1": each.params_phase1,
-            "params_phase2": each.params_phase2, "flops": each.flops, "seconds": each.seconds} for each in told],
-            indent=1))
+        told, said = timed(told, registry, corpus) if times else (told, "")
+        print(json.dumps([_plain(cost) for cost in told], indent=1))
+        if times and told[0].seconds is None:
+            print(f"cvfp: time {said}", file=sys.stderr)
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    seeds = len({cell.seed for cell in cells}) > 1
-    table.add_column("variant", header_style="bold", overflow="fold")
-    for heading in ("samples", "tokens", *(["seed"] if seeds else []), "parameters 1 + 2", "FLOPs at most",
-                    "time at most"):
-        table.add_column(heading, justify="right", header_style="bold")
-    for each in told:
-        cell = each.cell
-        table.add_row(
-            Text(f"{cell.variant.name}, {cell.control}" if cell.control else cell.variant.name),
-            f"{cell.num_samples:,}", f"{cell.train_tokens:,}", *([str(cell.seed)] if seeds else []),
-            f"{each.params_phase1:,} + {each.params_phase2:,}", f"{each.flops:.1e}", duration(each.seconds),
-        )
     console = Console(highlight=False)
-    console.print(table)
+    console.print(_table(told))
     console.print(
-        f"{len(cells)} cells on {cells[0].device}, validation {len(corpus.val_tokens):,} tokens, vocabulary "
-        f"{corpus.vocab_size:,}: {sum(each.flops for each in told):.1e} FLOPs, "
-        f"{duration(sum(each.seconds for each in told))} in one process at most"
+        f"{len(told)} {'cell' if len(told) == 1 else 'cells'} on {told[0].cell.device}, validation "
+        f"{len(corpus.val_tokens):,} tokens, vocabulary {corpus.vocab_size:,}: "
+        f"{sum(cost.flops for cost in told):.1e} FLOPs at most, {gib(max(cost.memory for cost in told))} a process "
+        "at most"
     )
-    console.print("at most: every Phase 1 runs to its iteration limit, every Phase 2 to its epoch limit; time from a "
-                  "calibration of a few seconds on this machine; FLOPs count each parameter once a token, also of a "
-                  "model that takes its window position by position", style="dim")
+    built = [name for name, family in registry.items(VariantFamily).items()
+             if family.size is None and any(cost.cell.variant.family == name for cost in told)]
+    console.print("at most: every Phase 1 runs to its iteration limit, every Phase 2 to its epoch limit; FLOPs count "
+                  "each parameter once a token, also of a model that takes its window position by position; memory is "
+                  "an estimate" + (f"; parameters of {', '.join(built)} were counted on the model, as the family "
+                                   "declares no size" if built else ""), style="dim")
+    if times:
+        console.print(_times(*timed(told, registry, corpus)))
+
+
+def _table(costs: Sequence[CellCost]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    seeds = len({cost.cell.seed for cost in costs}) > 1
+    table.add_column("variant", header_style="bold", overflow="fold")
+    for heading in ("samples", "tokens", *(["seed"] if seeds else []), "parameters 1 + 2", "FLOPs", "memory"):
+        table.add_column(heading, justify="right", header_style="bold")
+    for cost in costs:
+        cell = cost.cell
+        table.add_row(
+            Text(cell.title), f"{cell.num_samples:,}", f"{cell.train_tokens:,}", *([str(cell.seed)] if seeds else []),
+            f"{cost.params_phase1:,} + {cost.params_phase2:,}", f"{cost.flops:.1e}", gib(cost.memory),
+        )
+    return table
+
+
+def _times(costs: Sequence[CellCost], said: str) -> str:
+    from cvfp_core.results.numbers import duration
+
+    seconds = [cost.seconds for cost in costs if cost.seconds is not None]
+    if not seconds:
+        return f"time {said}"
+    longest = costs[seconds.index(max(seconds))].cell
+    return (f"{duration(sum(seconds))} in one process at most, {duration(max(seconds))} of them for {longest.title} "
+            f"with {longest.num_samples} samples; {said}")
+
+
+def _plain(cost: CellCost) -> dict[str, object]:
+    cell = cost.cell
+    return {"variant": cell.variant.name, "control": cell.control, "num_samples": cell.num_samples,
+            "train_tokens": cell.train_tokens, "seed": cell.seed, "params_phase1": cost.params_phase1,
+            "params_phase2": cost.params_phase2, "flops": cost.flops, "memory": cost.memory, "seconds": cost.seconds}

@@ -73,7 +73,10 @@ def run(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what it would cost: cells, tokens, parameters, FLOPs, time."),
+        typer.Option("--dry-run", help="Print what it would cost: cells, tokens, parameters, FLOPs, memory, time."),
+    ] = False,
+    no_time: Annotated[
+        bool, typer.Option("--no-time", help="With --dry-run: measure no time, which takes torch and some seconds."),
     ] = False,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the whole run file that would be used, with comments."),
@@ -101,6 +104,8 @@ def run(
     named = {key: value for key, value in named.items() if value}
     _refuse_twice([*overrides, *named], set_ or [])
     assignments = [*(f"{key}={json.dumps(value)}" for key, value in named.items()), *(set_ or [])]
+    if no_time and not dry_run:
+        raise UsageError("--no-time says what --dry-run leaves out; give --dry-run too")
     if show_config:
         from cvfp_core import registry
         from cvfp_core.running import config, keys
@@ -113,7 +118,7 @@ def run(
 
         prepared = running.prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rule or ())
         _warn(prepared.warnings)
-        print_costs(prepared.cells, prepared.registry, prepared.corpus, json_=json_)
+        print_costs(prepared, times=not no_time, json_=json_)
         return
     if detach:
         _left(running.submit(run_file, overrides, assignments, out=out, jobs=jobs, stop_rules=stop_rule or (),
@@ -128,7 +133,7 @@ def run(
         from cvfp_core.cli import asked
         from cvfp_core.results.runs import MANY, overview
 
-        asked.show(overview(outcome.records, whole=outcome.records.height <= MANY))
+        asked.show(overview(outcome.records, registry=outcome.registry, whole=outcome.records.height <= MANY))
         asked.next_step(asked.command("report", [outcome.folder], asked.REPORT))
     _warn(outcome.warnings)
     if not outcome.complete:
@@ -210,4 +215,5 @@ def _whole(option: str, text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text}'") from None
+        raise UsageError(f"{option} takes whole numbers separated by commas, not '{text[:60]}'; such as "
+                         f"{option} 4,16,64") from None

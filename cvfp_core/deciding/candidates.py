@@ -134,7 +134,7 @@ def from_run_file(path: Path, records: pl.DataFrame, names: Sequence[str], *, va
     variants: those that count, without controls; with ARM among the names they are the arms, the baseline first. None:
     all do.
     """
-    from cvfp_core.running.costs import costs
+    from cvfp_core.running.costs import costs, timed
     from cvfp_core.running.grid import refuse_mixture
     from cvfp_core.running.run import prepare
 
@@ -145,13 +145,14 @@ def from_run_file(path: Path, records: pl.DataFrame, names: Sequence[str], *, va
     if records["corpus_hash"].is_not_null().any():
         refuse_mixture(prepared.cells, records, registry)
     done = {*records["run_id"]}
-    cells = [cell for cell in prepared.cells if cell.run_id not in done and (
+    pending = [cell for cell in prepared.cells if cell.run_id not in done and (
         variants is None or (cell.variant.name in variants and cell.control is None))]
-    if not cells:
+    if not pending:
         whose = f" of {', '.join(variants)}" if variants else ""
         raise UsageError(f"--cells {path}: none of its {len(prepared.cells)} cells{whose} is still to be run; add "
                          "sizes or seeds")
-    told = costs(cells, registry, prepared.corpus)
+    told, _ = timed(costs(pending, registry, prepared.corpus), registry, prepared.corpus)
+    seconds = [each.seconds for each in told if each.seconds is not None]
     known = {
         "train_tokens": [each.cell.train_tokens for each in told],
         "num_samples": [each.cell.num_samples for each in told],
@@ -164,6 +165,7 @@ def from_run_file(path: Path, records: pl.DataFrame, names: Sequence[str], *, va
                          f"{', '.join(missing)}; give a box: --cells {missing[0]}=LOW..HIGH")
     known[ARM] = [list(variants or [each.cell.variant.name]).index(each.cell.variant.name) for each in told]
     return Cells(inputs={name: np.array(known[name], dtype=float) for name in names},
-                 flops=np.array(known["flops"], dtype=float), seconds=np.array([each.seconds for each in told]),
+                 flops=np.array(known["flops"], dtype=float),
+                 seconds=np.array(seconds, dtype=float) if len(seconds) == len(told) else None,
                  listed=tuple({"variant": each.cell.variant.name, "samples": each.cell.num_samples,
                                "seed": each.cell.seed} for each in told), written=prepared.config.written)

@@ -43,8 +43,9 @@ def load(path: Path) -> dict[str, str]:
     """The mapping in a file. Raises UsageError for what is no mapping file."""
     try:
         loaded = tomllib.loads(path.read_text(encoding="utf-8")).get("map")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--map {path}: expected column=source, or a mapping file: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"--map {path}: expected column=source, or a mapping file: "
+                         f"{getattr(error, 'strerror', None) or error}") from None
     if not isinstance(loaded, dict) or not all(isinstance(value, str) for value in loaded.values()):
         raise UsageError(f"--map {path}: expected a table [map] with lines such as val_ppl = \"exp(eval_loss)\"")
     return loaded

@@ -18,6 +18,7 @@ from cvfp_core.protocol import device as devices
 from cvfp_core.protocol.checkpoint import Checkpoint, Training
 from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.ending import Ender
+from cvfp_core.protocol.flops import run_flops
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import Diverged, Measures, TwoPhaseModel, parameter_count, sharing, token_windows
 from cvfp_core.protocol.noise import Noise
@@ -334,27 +335,3 @@ def _autocast(device: torch.device, precision: str) -> Callable[[], AbstractCont
     if precision == "float32":
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def run_flops(
-    params_context: int,
-    params_phase2: int,
-    params_head: int,
-    train_tokens: int,
-    val_tokens: int,
-    iterations: int,
-    epochs: int,
-    *,
-    trained: bool = True,
-) -> float:
-    """Estimated floating-point operations of a run: 2 per parameter and token forward, 4 more backward.
-
-    The frozen head costs 2 forward and 2 backward. Iteration 1 of Phase 1 computes nothing; after the last one every
-    context layer is computed once for either stream, and the validation stream once more before that. Norms,
-    activations, ranks and the optimizer are left out. Convention: arXiv:2001.08361, section 2.1.
-    """
-    sweep = (6 if trained else 2) * params_context * train_tokens
-    phase1 = sweep * max(iterations - 1, 0) + 2 * params_context * (train_tokens + 2 * val_tokens)
-    train = (6 * params_phase2 + 4 * params_head) * train_tokens
-    val = 2 * (params_phase2 + params_head) * val_tokens
-    return float(phase1 + epochs * (train + val))

@@ -11,6 +11,8 @@ from types import ModuleType
 GROUP = "cvfp"
 OURS = "cvfp"
 _UNKNOWN = ("unknown distribution", "?")
+NOT_INSTALLED = "not installed ?"
+"""Home of a plugin that is at hand as a module or an object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

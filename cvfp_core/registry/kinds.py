@@ -40,6 +40,24 @@ ENVELOPE = Option(name="envelope", default=None, help="weight of runs above the 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSize:
+    """How large a variant's model is: its parameters, and the numbers that training holds beside them."""
+
+    params_phase1: int
+    params_phase2: int
+    activations_phase1: int = 0
+    """Numbers kept for the gradient for every token of a batch of Phase 1."""
+    activations_phase2: int = 0
+    shared_phase1: int = 0
+    """Numbers kept for every distinct token, of a model that offers `sharing`."""
+
+    @property
+    def trained(self) -> int:
+        """Parameters of both phases."""
+        return self.params_phase1 + self.params_phase2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantFamily:
     """A model family: how its variants are named and how one is built."""
 
@@ -61,6 +79,9 @@ class VariantFamily:
     from others filled in; cells and records have these. Called after `check`; raises UsageError."""
     phases: Literal[1, 2] = 2
     """1: the family has no contexts to learn; Phase 1 is empty and its metrics stay null."""
+    size: Callable[[Variant, Mapping[str, Scalar | None], int], ModelSize] | None = None
+    """(variant, all options, embed_dim) -> how large the model is, by arithmetic, so that a grid is planned without
+    torch. None: it is counted on the model, built without memory, which takes torch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ is an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import signature
 from types import ModuleType
@@ -17,6 +18,7 @@ import pluggy
 from cvfp_core.errors import PluginError, suggestion
 from cvfp_core.registry import hookspecs
 from cvfp_core.registry.entry_points import GROUP, Entry
+from cvfp_core.registry.guard import PATIENCE, watched
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
 
 _SPECS: dict[str, Callable[..., Any]] = {
@@ -48,9 +50,16 @@ def new_manager() -> pluggy.PluginManager:
     return manager
 
 
-def load(manager: pluggy.PluginManager, entry: Entry) -> Loaded:
-    """Registers the plugin and calls its registration hooks. Raises PluginError, or whatever the plugin's code does."""
-    plugin = entry.load()
+def load(manager: pluggy.PluginManager, entry: Entry, patience: float = PATIENCE) -> Loaded:
+    """Registers the plugin and calls its registration hooks. Raises PluginError, or whatever the plugin's code does.
+
+    patience: seconds after which one that has not returned is named.
+    """
+    def guarded(what: str) -> AbstractContextManager[None]:
+        return watched(f"{entry.info.label}: {what}", entry.info.name, patience)
+
+    with guarded("its import"):
+        plugin = entry.load()
     _check_hooks(manager, plugin)
     if other := manager.get_name(plugin):
         raise PluginError(f"'{entry.value}' is behind the entry point '{other}' too; remove one of the two")
@@ -60,7 +69,8 @@ def load(manager: pluggy.PluginManager, entry: Entry) -> Loaded:
     items: dict[tuple[type, str], Any] = {}
     for hook, call in calls:
         if hook in HOOKS:
-            _collect(hook, HOOKS[hook], call.function(), items)
+            with guarded(hook):
+                _collect(hook, HOOKS[hook], call.function(), items)
     observers = tuple((hook, call.function, tuple(call.argnames)) for hook, call in calls if hook not in HOOKS)
     if not items and not observers:
         hooks = ", ".join(hook for hook, _ in calls)

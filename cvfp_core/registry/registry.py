@@ -16,15 +16,15 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from cvfp_core.errors import CvfpError, PluginError, UsageError, suggestion, unknown
-from cvfp_core.registry import culprits, loading
-from cvfp_core.registry.entry_points import GROUP, OURS, Entry, PluginInfo, entries, not_installed
+from cvfp_core.registry import culprits, guard, loading
+from cvfp_core.registry.entry_points import GROUP, NOT_INSTALLED, OURS, Entry, PluginInfo, entries, not_installed
 from cvfp_core.registry.kinds import CONVERGED, MCDL, Ending, Objective, StopRule, VariantFamily
 from cvfp_core.registry.loading import HOOKS, TITLES
 from cvfp_core.schema import quantities
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.quantities import Quantity
 
-__all__ = ["GROUP", "HOOKS", "TITLES", "PluginInfo", "Registry", "given", "installed", "load", "misnamed"]
+__all__ = ["GROUP", "HOOKS", "TITLES", "PluginInfo", "Registry", "given", "installed", "load", "misnamed", "pinned"]
 
 Item = TypeVar("Item")
 
@@ -41,6 +41,8 @@ class Registry:
     )
     left_out: tuple[PluginInfo, ...] = ()
     """Plugins that are installed, and disabled by the environment."""
+    patience: float = guard.PATIENCE
+    """Seconds after which an observer that has not returned is named."""
 
     def items(self, kind: type[Item]) -> Mapping[str, Item]:
         """All items of a kind, by name."""
@@ -76,7 +78,8 @@ class Registry:
     def blaming(self, kind: type, name: str, *, asked: bool = True) -> Iterator[None]:
         """Where the item's code is called: what it raises, but for errors a user can mend, is a PluginError."""
         try:
-            yield
+            with guard.tidy():
+                yield
         except (CvfpError, BrokenPipeError, *culprits.PASSING):
             raise
         except BaseException as error:
@@ -111,7 +114,7 @@ class Registry:
                 found += [variant] if (variant := family.parse(name)) is not None else []
         if not found:
             forms = ", ".join(family.form for family in families.values()) or "none"
-            raise UsageError(f"unknown variant '{name}'; names have the form {forms}")
+            raise UsageError(f"unknown variant '{name}'; names have the form {forms}{_example(families.values())}")
         if len(found) > 1:
             raise UsageError(f"variant '{name}' is claimed by families {', '.join(v.family for v in found)}")
         return found[0]
@@ -132,7 +135,8 @@ class Registry:
         failures = []
         for plugin, function, accepted in self._observers.get(hook, ()):
             try:
-                function(**{name: copy.deepcopy(facts[name]) for name in accepted})
+                with guard.watched(f"{plugin.label}: {hook}", plugin.name, self.patience):
+                    function(**{name: copy.deepcopy(facts[name]) for name in accepted})
             except culprits.PASSING:
                 raise
             except BaseException as error:
@@ -147,11 +151,13 @@ def load(
     *,
     only: Iterable[str] | None = None,
     disabled: Iterable[str] | None = None,
+    patience: float = guard.PATIENCE,
 ) -> Registry:
     """The registry of the installed plugins. A broken plugin is listed with its error and adds nothing.
 
     found: the entry points; by default those of group `cvfp`.
     only, disabled: names; by default from the environment, CVFP_PLUGINS and CVFP_DISABLE (comma-separated).
+    patience: seconds after which a hook that has not returned is named on stderr; it is waited for all the same.
     """
     points = list(entry_points(group=GROUP) if found is None else found)
     wanted = _names("CVFP_PLUGINS") if only is None else set(only)
@@ -164,7 +170,16 @@ def load(
             left_out.append(replace(entry.info, disabled="CVFP_PLUGINS"))
         else:
             taken.append(entry)
-    return replace(_assemble(taken), left_out=tuple(left_out))
+    return replace(_assemble(taken, patience), left_out=tuple(left_out))
+
+
+def _example(families: Iterable[VariantFamily]) -> str:
+    """`, such as 1L_128d_2tok`: of the first family whose form can be filled in."""
+    for family in families:
+        name = family.form.replace("{L}", "1").replace("{d}", "128").replace("{T}", "2")
+        if "{" not in name:
+            return f", such as {name}"
+    return ""
 
 
 def misnamed(variable: str, found: Iterable[EntryPoint] | None = None) -> list[str]:
@@ -193,6 +208,25 @@ def installed() -> Registry:
     return load().require_healthy()
 
 
+@contextmanager
+def pinned(registry: Registry) -> Iterator[None]:
+    """While it is open, what is loaded here, and by processes started here, are the plugins of the registry alone.
+
+    One that is installed meanwhile has no part in a run that began without it.
+    """
+    names = [plugin.name for plugin in registry.plugins if plugin.home != NOT_INSTALLED]
+    before = os.environ.get("CVFP_PLUGINS")
+    if names:
+        os.environ["CVFP_PLUGINS"] = ",".join(names)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["CVFP_PLUGINS"] = before
+        else:
+            os.environ.pop("CVFP_PLUGINS", None)
+
+
 def trace(error: BaseException) -> None:
     """Prints the traceback for who asks for it, with CVFP_TRACEBACK=1: a message has room for one line of it."""
     if os.environ.get("CVFP_TRACEBACK", "0") not in ("", "0"):
@@ -203,7 +237,7 @@ def _names(variable: str) -> set[str]:
     return {name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
-def _assemble(found: list[Entry]) -> Registry:
+def _assemble(found: list[Entry], patience: float = guard.PATIENCE) -> Registry:
     """The registry of these plugins, cvfp's own first, then by name. Of two that clash the later is broken."""
     manager = loading.new_manager()
     items: dict[type, dict[str, Any]] = {kind: {} for kind in HOOKS.values()}
@@ -218,17 +252,18 @@ def _assemble(found: list[Entry]) -> Registry:
             if first is not entry:
                 raise PluginError(f"two entry points are called '{info.name}': {first.value} ({first.info.home}) and "
                                   f"{entry.value} ({info.home}); uninstall {info.home}")
-            loaded = loading.load(manager, entry)
+            with guard.heeding_signals() as interrupted:
+                loaded = loading.load(manager, entry, patience)
             for kind, name in loaded.items:
                 if (kind, name) in owners:
                     raise PluginError(f"{TITLES[kind]} '{name}' is registered more than once: "
                                       f"{owners[kind, name].label} and {info.label}")
-        except culprits.PASSING:
-            raise
         except PluginError as error:
             infos.append(replace(info, error=" ".join(str(error).split())))
             continue
         except BaseException as error:
+            if isinstance(error, culprits.PASSING) and interrupted():
+                raise
             trace(error)
             infos.append(replace(info, error=culprits.told(error, info.package)))
             continue
@@ -245,4 +280,5 @@ def _assemble(found: list[Entry]) -> Registry:
         _items=items,
         _owners=owners,
         _observers={hook: tuple(each) for hook, each in observers.items()},
+        patience=patience,
     )

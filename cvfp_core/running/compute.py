@@ -12,6 +12,7 @@ import polars as pl
 
 from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
+from cvfp_core.registry.guard import tidy
 from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
 from cvfp_core.running import phase1
 from cvfp_core.running.corpora import load_corpus
@@ -78,9 +79,10 @@ class Computer:
             corpus = self._corpus(cell)
             rules = registry.stop_rules(cell.stop_rules)
             sees.begun(asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going")))
-            result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, sees.tell, rules,
-                              registry.items(Quantity), phase1.term(cell, registry), sees.earlier, checkpoint,
-                              phase1.ender(cell, registry))
+            with tidy():
+                result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, sees.tell, rules,
+                                  registry.items(Quantity), phase1.term(cell, registry), sees.earlier, checkpoint,
+                                  phase1.ender(cell, registry))
         except (BrokenPipeError, Lost, Taken, *culprits.PASSING):
             raise
         except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on

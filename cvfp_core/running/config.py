@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -40,10 +41,14 @@ class Geometric(BaseModel):
     window: Annotated[int, Field(ge=2, le=1000, strict=True)] = 4
     windows: _Count = 1
 
+    @property
+    def count(self) -> int:
+        return self.window + self.windows - 1
+
     def sizes(self) -> tuple[int, ...]:
         """initial * multiplier^i for all windows; consecutive windows share all but one size. Raises UsageError."""
         try:
-            return tuple(round(self.initial * self.multiplier**i) for i in range(self.window + self.windows - 1))
+            return tuple(round(self.initial * self.multiplier**i) for i in range(self.count))
         except OverflowError:
             raise UsageError("samples grow without bound: take a smaller multiplier or fewer windows") from None
 
@@ -58,6 +63,10 @@ class Matrix(BaseModel):
     prefix: str = ""
     objective: Annotated[list[str] | None, Field(min_length=1)] = None
     """What Phase 1 minimises; the runs of each are an experiment of their own."""
+
+    @property
+    def count(self) -> int:
+        return prod(len({*(values or ())}) for values in (self.num_layers, self.context_dim, self.num_input_tokens))
 
     def variants(self) -> tuple[str, ...]:
         """Their names; none where only objectives are given. Raises UsageError for a part of a name that is missing."""
@@ -162,6 +171,7 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         for key, value in getattr(run, section).items():
             if not isinstance(value, str | int | float):
                 raise UsageError(f"{section}.{key} must be a text, a number, true or false, not {shown(value)}")
+    _refuse_too_many(run)
     variants = tuple(dict.fromkeys([*run.variants, *(run.matrix.variants() if run.matrix else ())]))
     if not variants and not run.cells:
         raise UsageError("no variants: give variants = [\"1L_128d_1tok\"], a [matrix] or [[cells]] in the run file, or "
@@ -200,6 +210,24 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
         listed=tuple(run.cells),
         written=data,
     )
+
+
+MOST_CELLS = 100_000
+"""Of a grid: more would take longer to list than anybody waits."""
+
+
+def _refuse_too_many(run: RunFile) -> None:
+    """Raises UsageError for a grid of too many cells, by arithmetic: nothing is listed."""
+    parts = {
+        "variants": len({*run.variants}) + (run.matrix.count if run.matrix else 0),
+        "samples": run.samples.count if isinstance(run.samples, Geometric) else len({*run.samples}),
+        "seeds": len({*run.seeds}),
+        "objectives and controls": len({*(run.matrix and run.matrix.objective or ("",))}) + (2 if run.controls else 0),
+    }
+    count = prod(parts.values()) + len(run.cells) * parts["seeds"] * parts["objectives and controls"]
+    if count > MOST_CELLS:
+        what = " x ".join(f"{number:,} {name}" for name, number in parts.items() if number > 1)
+        raise UsageError(f"the grid has {count:,} cells ({what}); at most {MOST_CELLS:,} are possible, ask for fewer")
 
 
 def _options(section: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -323,7 +351,9 @@ def _explain(error: ValidationError) -> str:
         return f"key '{where}'{entry} is missing"
     rule = _RULES.get(problem["type"])
     wanted = f"must be {rule.format(**problem.get('ctx', {}))}" if rule else problem["msg"]
-    return f"{where}{entry} {wanted}, not {shown(problem['input'])}"
+    found = problem["input"]
+    alone = problem["type"] == "list_type" and isinstance(found, str | int)
+    return f"{where}{entry} {wanted}, not {shown(found)[:200]}{f'; write {where} = {shown([found])}' if alone else ''}"
 
 
 def _known_keys(section: Sequence[Any]) -> list[str]:

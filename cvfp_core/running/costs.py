@@ -1,24 +1,28 @@
-"""What cells would cost: upper bounds of FLOPs, and of seconds from a short calibration on this machine."""
+"""What cells would cost: parameters, FLOPs and memory by arithmetic, seconds from a short calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.protocol.counting import trained_parameters
-from cvfp_core.protocol.device import resolve
-from cvfp_core.protocol.run import run_cell, run_flops
+from cvfp_core.protocol.flops import phase1_flops, phase2_flops, sweep_flops
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.kinds import Corpus, VariantFamily
-from cvfp_core.running import phase1
-from cvfp_core.running.compute import reason
-from cvfp_core.schema.cells import Cell
-from cvfp_core.schema.records import RunResult
+from cvfp_core.registry.kinds import Corpus, ModelSize, VariantFamily
+from cvfp_core.running import machine
+from cvfp_core.running.sizes import model_size, peak_memory
+from cvfp_core.schema.cells import Cell, Emit, Event
 
-_CALIBRATION_TOKENS = 4000  # enough for a few batches of either phase; seconds at most
+CALIBRATION = 2.0
+"""Seconds that measuring times may take."""
+_MOST_TOKENS, _LEAST_TOKENS = 4000, 100
+"""Of a calibration: a few batches of either phase; below the least little but overheads is measured."""
+_FLOPS, _TOO_MANY = 2e10, 1e11
+"""Of a calibration: a good second on a slow CPU; those of the least tokens above which none is begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,84 +30,178 @@ class CellCost:
     """At most, if Phase 1 runs to its maximum of iterations and Phase 2 to its maximum of epochs."""
 
     cell: Cell
-    params_phase1: int
-    params_phase2: int
-    flops: float
-    seconds: float
-    """In one process."""
+    size: ModelSize
+    flops_phase1: float
+    flops_phase2: float
+    memory: int
+    """Bytes at the peak, estimated: of its process, or on a GPU of what is allocated there."""
+    seconds: float | None = None
+    """In one process; None: not measured."""
+
+    @property
+    def flops(self) -> float:
+        return self.flops_phase1 + self.flops_phase2
+
+    @property
+    def params_context(self) -> int:
+        """Of the part that makes contexts, trained or not: a sweep costs what they cost."""
+        return 0 if self.cell.control == "zero-context" else self.size.params_phase1
+
+    @property
+    def params_phase1(self) -> int:
+        return 0 if self.cell.control else self.size.params_phase1
+
+    @property
+    def params_phase2(self) -> int:
+        return self.size.params_phase2
+
+
+def costs(cells: Sequence[Cell], registry: Registry, corpus: Corpus) -> tuple[CellCost, ...]:
+    """The cost of each cell but for its time; nothing is trained. Raises PluginError if a family's code fails."""
+    sizes: dict[str, ModelSize] = {}
+    for cell in cells:
+        if cell.variant.name not in sizes:
+            sizes[cell.variant.name] = model_size(cell.variant, cell.settings.model, registry, corpus)
+    return tuple(_cost(cell, sizes[cell.variant.name], registry, corpus) for cell in cells)
+
+
+def _cost(cell: Cell, size: ModelSize, registry: Registry, corpus: Corpus) -> CellCost:
+    settings, val_tokens = cell.settings, len(corpus.val_tokens)
+    context = 0 if cell.control == "zero-context" else size.params_phase1
+    return CellCost(
+        cell=cell,
+        size=size,
+        flops_phase1=phase1_flops(context, cell.train_tokens, val_tokens, settings.phase1.max_iterations,
+                                  trained=cell.control is None),
+        flops_phase2=phase2_flops(size.params_phase2, corpus.vocab_size * corpus.embed_dim, cell.train_tokens,
+                                  val_tokens, settings.phase2.epochs),
+        memory=peak_memory(cell, size, corpus, registry.get(VariantFamily, cell.variant.family).phases),
+    )
+
+
+def too_large(told: Iterable[CellCost]) -> str | None:
+    """A warning that names the largest cell, where some will not fit into what memory is free; None: all will."""
+    told = tuple(told)
+    free = machine.free_memory(told[0].cell.device) if told else None
+    beyond = [each for each in told if free is not None and each.memory > free]
+    if not beyond or free is None:
+        return None
+    largest = max(beyond, key=lambda each: each.memory)
+    return (f"warning: {len(beyond)} of {len(told)} cells will not fit into memory: {largest.cell.title} with "
+            f"{largest.cell.num_samples} samples takes about {gib(largest.memory)}, and {gib(free)} are free on "
+            f"{largest.cell.device}; take a narrower variant, fewer samples or a smaller phase1.batch_tokens")
+
+
+def gib(count: float) -> str:
+    """Bytes in GiB."""
+    size = count / 2**30
+    return f"{size:.1f} GiB" if size < 100 else f"{size:,.0f} GiB" if size < 1e6 else f"{size:.1e} GiB"
+
+
+def timed(told: Sequence[CellCost], registry: Registry, corpus: Corpus,
+          limit: float = CALIBRATION) -> tuple[tuple[CellCost, ...], str]:
+    """The costs with the time of each cell, and what was tried for it, or why nothing could be, in words.
+
+    The first cell of each variant, or control of one, is tried on a few thousand tokens, the cheapest first, for
+    `limit` seconds in all; the time of others follows from that of the last that was tried, by FLOPs.
+    """
+    first = sorted({each.cell.title: each for each in reversed(told)}.values(), key=lambda each: _a_token(each, corpus))
+    name, free = first[0].cell.title, machine.free_memory(told[0].cell.device)
+    if free is not None and first[0].memory > free:
+        return tuple(told), f"not measured: {name}, the smallest, will not fit into memory"
+    speeds: dict[str, _Speed] = {}
+    import torch  # noqa: F401 (before the clock starts)
+
+    until = time.thread_time() + limit
+    for each in first:
+        speed = _calibrate(each, registry, corpus, until)
+        if speed is None:
+            break
+        speeds[each.cell.title] = speed
+    if not speeds:
+        return tuple(told), f"not measured: a few steps of {name}, the smallest, take more than {limit:g} s"
+    rest = "" if len(speeds) == len(first) else f", and by FLOPs from there for {len(first) - len(speeds)} more"
+    return tuple(replace(each, seconds=speeds.get(each.cell.title, [*speeds.values()][-1]).seconds(each))
+                 for each in told), f"measured on {', '.join(speeds)}{rest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Speed:
-    """Measured on this machine for a variant or a control of it: seconds a token of an iteration and an epoch."""
+    """Seconds an operation of either phase takes on this machine."""
 
-    iteration: float
-    epoch: float
-    params_phase1: int
-    params_phase2: int
-    params_context: int
-    """Of the part that makes contexts, trained or not: a sweep costs what they cost."""
+    phase1: float
+    phase2: float
 
-
-def costs(cells: Sequence[Cell], registry: Registry, corpus: Corpus) -> list[CellCost]:
-    """The cost of each cell. Each variant, and each control of it, runs once for a second or two."""
-    speeds = {title: _calibrate(cell, registry, corpus) for title, cell in _first_of_each(cells).items()}
-    return [_cost(cell, speeds[cell.title], corpus) for cell in cells]
+    def seconds(self, cost: CellCost) -> float:
+        return self.phase1 * cost.flops_phase1 + self.phase2 * cost.flops_phase2
 
 
-def _first_of_each(cells: Sequence[Cell]) -> dict[str, Cell]:
-    return {cell.title: cell for cell in reversed(cells)}
+class _TimeIsUp(Exception):
+    pass
 
 
-def _calibrate(cell: Cell, registry: Registry, corpus: Corpus) -> _Speed:
-    """Runs a few iterations and two epochs on a few thousand tokens; the first of each warms up and is not counted."""
-    family = registry.get(VariantFamily, cell.variant.family)
-    small = replace(
-        corpus,
-        train_tokens=corpus.train_tokens[:_CALIBRATION_TOKENS],
-        document_ends=np.array([min(_CALIBRATION_TOKENS, len(corpus.train_tokens))]),
-        val_tokens=corpus.val_tokens[:_CALIBRATION_TOKENS],
-    )
+def _steps(cost: CellCost, corpus: Corpus, tokens: int) -> tuple[float, float]:
+    """FLOPs of an iteration of Phase 1 and of an epoch of Phase 2 over so many tokens, and of validation at most."""
+    iteration = sweep_flops(cost.params_context, tokens, trained=cost.cell.control is None)
+    return iteration, phase2_flops(cost.params_phase2, corpus.vocab_size * corpus.embed_dim, tokens,
+                                   min(tokens, len(corpus.val_tokens)), 1)
+
+
+def _a_token(cost: CellCost, corpus: Corpus) -> float:
+    """FLOPs that a calibration takes for each of its tokens."""
+    iteration, epoch = _steps(cost, corpus, 1)
+    return 4 * iteration + 2 * epoch
+
+
+def _calibrate(cost: CellCost, registry: Registry, corpus: Corpus, until: float) -> _Speed | None:
+    """Runs a few iterations and two epochs on a few thousand tokens; the first of each warms up and counts for nothing
+    where there is another.
+
+    until: of `time.thread_time`, which a busy machine does not wear out. A phase that is not reached is as fast as the
+    other, for each operation. None: nothing was measured.
+    """
+    cell = cost.cell
+    a_token = _a_token(cost, corpus)
+    tokens = min(len(corpus.train_tokens), _MOST_TOKENS, max(_LEAST_TOKENS, int(_FLOPS / a_token)))
+    if tokens * a_token > _TOO_MANY:
+        return None
+    small = replace(corpus, train_tokens=corpus.train_tokens[:tokens], document_ends=np.array([tokens]),
+                    val_tokens=corpus.val_tokens[:tokens])
     settings = replace(
         cell.settings,
         phase1=replace(cell.settings.phase1, max_iterations=4, min_iterations=4),
         phase2=replace(cell.settings.phase2, epochs=2, patience=2),
     )
-    result = _run(replace(cell, settings=settings, num_samples=1, device=resolve(cell.device)), family, small, registry)
-    seconds = [(point.phase, point.step, point.value or 0.0) for point in result.curves if point.metric == "seconds"]
-    iterations = [value for phase, step, value in seconds if phase == 1 and step > 2]
-    epochs = [value for phase, step, value in seconds if phase == 2 and step > 1]
-    tokens = len(small.train_tokens)
-    params_phase1, params_phase2 = int(result.record.params_phase1 or 0), int(result.record.params_phase2 or 0)
-    untrained = cell.control == "untrained"
-    return _Speed(
-        iteration=min(iterations, default=0.0) / tokens,
-        epoch=min(epochs, default=0.0) / (tokens + len(small.val_tokens)),
-        params_phase1=params_phase1,
-        params_phase2=params_phase2,
-        params_context=trained_parameters(cell.variant, family, settings.model, small) - params_phase2
-        if untrained else params_phase1,
-    )
+    seconds: dict[str, list[float]] = {"phase1_iteration": [], "phase2_epoch": []}
+
+    def heard(event: Event) -> None:
+        if event.kind in seconds:
+            seconds[event.kind].append(float(str(event.values["seconds"])))
+            if time.thread_time() > until:
+                raise _TimeIsUp
+
+    with suppress(_TimeIsUp):
+        _run(replace(cell, settings=settings, num_samples=1, device=machine.device(cell.device)), small, registry,
+             heard)
+    iteration, epoch = (min(each[1:] or each, default=None) for each in seconds.values())
+    if iteration is None and epoch is None:
+        return None
+    flops_iteration, flops_epoch = _steps(cost, small, tokens)
+    phase1 = None if iteration is None or not flops_iteration else iteration / flops_iteration
+    phase2 = None if epoch is None else epoch / flops_epoch
+    return _Speed(phase1=phase1 or phase2 or 0.0, phase2=phase2 or phase1 or 0.0)
 
 
-def _run(cell: Cell, family: VariantFamily, corpus: Corpus, registry: Registry) -> RunResult:
-    """The cell's run. Raises CvfpError that says whose code failed, as a failed record would."""
+def _run(cell: Cell, corpus: Corpus, registry: Registry, emit: Emit) -> None:
+    """Raises CvfpError that says whose code failed, as a failed record would."""
+    from cvfp_core.protocol.run import run_cell
+    from cvfp_core.running import phase1
+    from cvfp_core.running.compute import reason
+
     try:
-        return run_cell(cell, family, corpus, lambda _event: None, term=phase1.term(cell, registry),
-                        ender=phase1.ender(cell, registry))
-    except (CvfpError, *culprits.PASSING):
+        run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, emit,
+                 term=phase1.term(cell, registry), ender=phase1.ender(cell, registry))
+    except (CvfpError, _TimeIsUp, *culprits.PASSING):
         raise
     except BaseException as error:
         raise CvfpError(f"cannot try {cell.title}: {reason(cell, registry, error)}") from error
-
-
-def _cost(cell: Cell, speed: _Speed, corpus: Corpus) -> CellCost:
-    phase1, phase2 = cell.settings.phase1, cell.settings.phase2
-    val_tokens = len(corpus.val_tokens)
-    flops = run_flops(
-        speed.params_context, speed.params_phase2, corpus.vocab_size * corpus.embed_dim, cell.train_tokens, val_tokens,
-        phase1.max_iterations if speed.params_context else 0, phase2.epochs, trained=cell.control is None)
-    seconds = (speed.iteration * cell.train_tokens * (phase1.max_iterations - 1)
-               + speed.epoch * (cell.train_tokens + val_tokens) * phase2.epochs)
-    return CellCost(cell=cell, params_phase1=speed.params_phase1, params_phase2=speed.params_phase2, flops=flops,
-                    seconds=seconds)

@@ -18,6 +18,7 @@ from cvfp_core.registry.entry_points import OURS
 from cvfp_core.registry.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.running import phase1
 from cvfp_core.running.config import RunConfig
+from cvfp_core.running.sizes import model_size
 from cvfp_core.schema import options
 from cvfp_core.schema.cells import Cell, Variant
 from cvfp_core.schema.settings import Phase1Mode, Scalar, Settings, by_name
@@ -116,7 +117,10 @@ def _model_options(
     preset = registry.get(Preset, config.preset).overrides.get("model", {}) if config.preset else {}
     for name in given:
         if name not in known and name not in preset:
-            raise options.unknown_key("model", name, known)
+            others = [each.name for each in registry.items(VariantFamily).values()
+                      if any(option.name == name for option in each.options)]
+            hint = f"; it is an option of family {', '.join(others)}" if others else ""
+            raise UsageError(f"{options.unknown_key('model', name, known)}{hint}")
     return {variant.name: settled(variant, given, registry, corpus) for variant in variants}
 
 
@@ -134,13 +138,8 @@ def settled(
         return resolved
 
     def count(name: str) -> int:
-        from cvfp_core.protocol.counting import trained_parameters
-
         other = registry.variant(name)
-        its = registry.get(VariantFamily, other.family)
-        resolved = settled(other, given, registry, corpus)
-        with registry.blaming(VariantFamily, its.name):
-            return trained_parameters(other, its, resolved, corpus)
+        return model_size(other, settled(other, given, registry, corpus), registry, corpus).trained
 
     with registry.blaming(VariantFamily, family.name):
         return family.settle(variant, resolved, corpus.embed_dim, count)

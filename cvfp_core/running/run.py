@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import Any
 import polars as pl
 
 from cvfp_core import registry as registries
-from cvfp_core.errors import UsageError
+from cvfp_core.errors import PluginError, UsageError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, Executor
-from cvfp_core.running import config, grid, submitted
+from cvfp_core.running import config, grid, machine, submitted
 from cvfp_core.running.corpora import leak, load_corpus, refuse_options_of_another
+from cvfp_core.running.costs import costs, too_large
 from cvfp_core.schema import options, store
 from cvfp_core.schema.cells import Cell, Emit
 from cvfp_core.schema.jobs import Job
@@ -55,6 +56,8 @@ class RunOutcome:
     complete: bool
     """Whether every cell has ended well, or by a stop rule that was asked for."""
     warnings: tuple[str, ...] = ()
+    registry: Registry
+    """What was installed when the run began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +105,17 @@ def run(
     prepared = prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry)
     registry, cells, folder, executor = prepared.registry, prepared.cells, prepared.folder, prepared.executor
     pending = _begin(prepared, command, jobs)
-    with progress(prepared, pending) as emit, registry.blaming(Executor, executor.name):
+    if not executor.elsewhere:
+        prepared = _warned(prepared, pending)
+    with progress(prepared, pending) as emit, registries.pinned(registry), registry.blaming(Executor, executor.name):
         if pending:
-            submitted.execute(executor, pending, folder, jobs, emit, prepared.executor_options)
+            submitted.execute(executor, pending, folder.absolute(), jobs, emit, prepared.executor_options)
     missing = sum(not store.recorded(folder, cell.run_id) for cell in cells)
     records = store.read(folder)
     records = records.filter(records["run_id"].is_in([cell.run_id for cell in cells]))
     ended = ((records["status"] == "ok") | records["stopped_by"].is_in(list(stop_rules))).fill_null(False)
-    return RunOutcome(folder=folder, records=records, complete=not missing and ended.all(), warnings=(
+    complete = not missing and bool(ended.all())
+    return RunOutcome(folder=folder, records=records, complete=complete, registry=registry, warnings=(
         f"{missing} of {len(cells)} cells have no record: {registry.label(Executor, executor.name)} returned before "
         "they were done; run the same command again to go on",
     ) if missing else ())
@@ -139,8 +145,8 @@ def submit(
     pending = _begin(prepared, command, jobs)
     living: list[Job] = []
     if pending:
-        with registry.blaming(Executor, executor.name):
-            living = submitted.submit(executor, pending, prepared.folder, jobs, prepared.executor_options)
+        with registries.pinned(registry), registry.blaming(Executor, executor.name):
+            living = submitted.submit(executor, pending, prepared.folder.absolute(), jobs, prepared.executor_options)
     return Submitted(folder=prepared.folder, cells=len(prepared.cells), pending=len(pending), jobs=tuple(living),
                      warnings=prepared.warnings)
 
@@ -157,6 +163,14 @@ def _begin(prepared: Prepared, command: Sequence[str], jobs: int) -> list[Cell]:
         store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
     store.clear_checkpoints(folder)
     return pending
+
+
+def _warned(prepared: Prepared, pending: Sequence[Cell]) -> Prepared:
+    """With a word of cells that will not fit into memory."""
+    with suppress(PluginError):  # a family that fails: so do its cells, one by one, and their records say how
+        if warning := too_large(costs(pending, prepared.registry, prepared.corpus)):
+            return replace(prepared, warnings=(*prepared.warnings, warning))
+    return prepared
 
 
 def prepare(
@@ -176,10 +190,7 @@ def prepare(
     executor = registry.get(Executor, asked.executor)
     executor_options = options.resolve("executor", executor.options, asked.executor_options)
 
-    from cvfp_core.protocol import device as devices
-
-    device = devices.known(asked.device) if executor.elsewhere else devices.resolve(asked.device)
-    cache = cache_folder()
+    device, cache = machine.device(asked.device, elsewhere=executor.elsewhere), cache_folder()
     if not any(assignment.startswith("corpus.name=") for assignment in assignments):
         refuse_options_of_another(registry, asked.corpus)
     corpus = load_corpus(registry, asked.corpus, cache)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -41,31 +42,73 @@ def as_toml(data: Mapping[str, Any]) -> str:
 def text(path: Path | None) -> str:
     """The run file (None: the embedded default) as it is written. Raises UsageError if it cannot be read."""
     path = path or DEFAULT
+    if path.is_dir():
+        raise UsageError(f"cannot read run file '{path}': it is a folder; `cvfp show {path}` prints the runs in one")
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read run file '{path}': {error.strerror or error}") from None
+        raise UsageError(f"cannot read run file '{path}': {error.strerror or error}{_instead(path)}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"run file '{path}' is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
                          f"{error.start}") from None
 
 
+def _instead(path: Path) -> str:
+    """A run file of a similar name beside it, or how to have one written."""
+    beside = {each.stem: each for each in path.parent.glob("*.toml")}
+    near = get_close_matches(path.stem, beside, n=1)
+    return f"; did you mean '{beside[near[0]]}'?" if near else "; `cvfp run --show-config` prints one"
+
+
 def parse(path: Path | None) -> dict[str, Any]:
     """The run file (None: the embedded default) as plain data. Raises UsageError naming the line of a syntax error."""
     try:
-        return tomllib.loads(text(path))
-    except tomllib.TOMLDecodeError as error:
+        return _loads(text(path))
+    except ValueError as error:
         raise UsageError(f"run file '{path}' is not TOML: {error}") from None
+
+
+_LONG = "a whole number of more than 64 bits, the most TOML has"
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """The data of a TOML text. Raises ValueError, in one line, for all that Python's reader raises or lets pass."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("brackets in brackets, too many to be read") from None
+    except ValueError:
+        raise ValueError(_LONG) from None  # of more digits than Python reads
+    if not all(-(2**63) <= number < 2**63 for number in _whole_numbers(data)):
+        raise ValueError(_LONG)
+    return data
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _whole_numbers(each)
+
+
+def value_of(key: str, text: str) -> Any:
+    """The value that `--set KEY=text` gives: TOML, or an unquoted word. Raises UsageError for a number too long."""
+    try:
+        return _loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    except ValueError as error:
+        raise UsageError(f"--set {key}={text[:20]}...: {error}") from None
 
 
 def _assign(data: dict[str, Any], assignment: str) -> None:
     key, equals, text = assignment.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key.strip()):
         raise UsageError(f"--set takes key=value, such as phase1.learning_rate=0.001, not '{assignment}'")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # an unquoted word
+    value = value_of(key.strip(), text)
     *sections, name = key.strip().split(".")
     place = data
     for section in sections:

@@ -79,6 +79,8 @@ def resolve(owner: str, options: Sequence[Option], given: Mapping[str, Scalar | 
 
 
 def unknown_key(owner: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for an option that is not there: the nearest name, all there are."""
+    """The error for an option that is not there: the nearest name, all there are. owner: a section, or an item's name.
+    """
     names = sorted(known)
-    return UsageError(f"unknown key '{owner}.{name}'{suggestion(name, names)}; known: {', '.join(names) or 'none'}")
+    asked = f"{owner} has no option '{name}'" if " " in owner else f"unknown key '{owner}.{name}'"
+    return UsageError(f"{asked}{suggestion(name, names)}; known: {', '.join(names) or 'none'}")

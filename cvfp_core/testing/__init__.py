@@ -75,10 +75,10 @@ def check_variant(family: VariantFamily, name: str, *, options: Mapping[str, Sca
     Checked: the family knows the name and no nonsense; the shapes of contexts and hidden vectors; neither method
     changes what it is given; same seed, same weights, bit for bit, and torch's global generator untouched; Phase 1
     lowers its loss and touches no parameter of Phase 2, and the other way round; the groups of parameters share none
-    and sum to all that is trained; a whole run in float32 and bfloat16 is finite and, in float32, the same twice, and
-    nearly the same without shortcuts; so are the runs of `--controls`, untrained and with zero contexts. A one-phase
-    family has no Phase-1 parameters. What the model's `metrics` returns, if it has that method, is declared and in
-    range.
+    and sum to all that is trained, and are those of the family's `size`, if it declares one; a whole run in float32 and
+    bfloat16 is finite and, in float32, the same twice, and nearly the same without shortcuts; so are the runs of
+    `--controls`, untrained and with zero contexts. A one-phase family has no Phase-1 parameters. What the model's
+    `metrics` returns, if it has that method, is declared and in range.
 
     name: of a small variant; a few seconds for widths up to 64. options: those that differ from the defaults.
     quantities: what your plugin declares, where it is not installed.

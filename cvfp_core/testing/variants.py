@@ -158,6 +158,12 @@ def _groups_sum(subject: _Subject) -> None:
     expect(count == total, f"{subject.name}: the groups' parameters summed",
            f"{total:,}, all that is trained (freeze the others: a buffer, or requires_grad_(False))",
            f"{count:,}; in neither group: {_list(left)}")
+    if subject.family.size is not None:
+        declared = subject.family.size(subject.variant, subject.options, WIDTH)
+        found = (declared.params_phase1, declared.params_phase2)
+        built = (parameter_count(groups[1]), parameter_count(groups[2]))
+        expect(found == built, f"{subject.name}: parameters of the size that the family declares",
+               f"those of the model, {built}", found)
 
 
 def _windows(tokens: np.ndarray, subject: _Subject) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -172,7 +173,10 @@ def _files(path: Path, pattern: str) -> list[Path]:
     matches = re.compile(_as_regex(pattern)).fullmatch
     files = [file for file in _walk(path) if matches(file.relative_to(path).as_posix())]
     if not files:
-        raise UsageError(f"{path}: the folder has no files that match '{pattern}' (corpus option 'glob')")
+        endings = Counter(file.suffix for file in _walk(path)).most_common(3)
+        there = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in endings)
+        remedy = f"; it has {there}: --set corpus.glob='**/*{endings[0][0]}'" if endings else "; it has no files at all"
+        raise UsageError(f"{path}: the folder has no files that match '{pattern}' (corpus option 'glob'){remedy}")
     return sorted(files, key=lambda file: file.relative_to(path).parts)
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import platform
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -153,6 +154,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def _work(cells: Sequence[Cell], folder: Path, threads: int, told: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.stdout = sys.stderr  # where the parent prints results
     import torch
 
     torch.set_num_threads(threads)

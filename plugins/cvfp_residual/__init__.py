@@ -36,11 +36,17 @@ OPTIONS = (
 )
 
 
+DEEPEST = 10_000
+"""Layers: a hundred times those of any published model, few enough to be counted one by one."""
+
+
 def _parse(name: str) -> Variant | None:
     return Variant.parse(name, family="residual")
 
 
 def _check(variant: Variant, options: Mapping[str, Scalar | None]) -> None:
+    if variant.num_layers > DEEPEST:
+        raise UsageError(f"'{variant.name}' has {variant.num_layers:,} layers; at most {DEEPEST:,} are possible")
     splits = int(options["num_splits"] or 1)
     if variant.context_dim % splits:
         raise UsageError(
@@ -58,6 +64,7 @@ def cvfp_variants() -> Iterable[VariantFamily]:
         build=lazy("cvfp_residual.model:ResidualModel"),
         options=OPTIONS,
         check=_check,
+        size=lazy("cvfp_residual.size:size"),
     )
 
 

@@ -17,6 +17,7 @@ from cvfp_core.errors import UsageError
 from cvfp_core.protocol.products import linear
 from cvfp_core.schema.cells import Variant
 from cvfp_core.schema.settings import Scalar
+from cvfp_residual.size import token_widths
 from cvfp_residual.window import Distinct, Shared, Window
 
 
@@ -94,10 +95,9 @@ class ResidualModel(nn.Module):
             nn.ModuleList(ContextLayer(context_dim // splits, window_dim, options) for _ in range(layers))
             for _ in range(splits)
         )
-        widths = [window_dim - (window_dim - embed_dim) * layer // layers for layer in range(layers + 1)]
         self.token_block = nn.ModuleList(
             TokenLayer(context_dim, width_in, width_out, options)
-            for width_in, width_out in pairwise(widths)
+            for width_in, width_out in pairwise(token_widths(window_dim, embed_dim, layers))
         )
         std = float(options["init_std"] or 0.0)
         context_std = options["context_init_std"]

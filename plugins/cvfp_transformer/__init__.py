@@ -53,7 +53,7 @@ def _check(variant: Variant, options: Mapping[str, Scalar | None]) -> None:
 def _settle(
     variant: Variant, options: Mapping[str, Scalar | None], embed_dim: int, count: Callable[[str], int]
 ) -> Mapping[str, Scalar | None]:
-    from cvfp_transformer.matching import inner_width
+    from cvfp_transformer.size import inner_width
 
     target = options["parameters"]
     if options["match"] is not None:
@@ -80,6 +80,7 @@ def cvfp_variants() -> Iterable[VariantFamily]:
         check=_check,
         settle=_settle,
         phases=1,
+        size=lazy("cvfp_transformer.size:size"),
     )
 
 

@@ -86,6 +86,7 @@ def figure(plot: Plot, path: str | Path | None = None) -> Figure:
     if path is not None:
         content = written(plot, format_of(path))
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
         except OSError as error:
             raise UsageError(f"cannot write '{path}': {error.strerror or error}") from None
