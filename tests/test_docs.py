@@ -12,6 +12,8 @@ import pytest
 import benchmarks_path
 import made_docs
 import made_environments
+from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.quantities import QUANTITIES
 
 ROOT = Path(__file__).parents[1]
@@ -146,6 +148,15 @@ def test_forecasts_from_runs_of_others_take_one_command_and_print_what_the_readm
 
 def test_the_page_of_settings_is_what_the_program_gives():
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == generator("make_settings_md").page()
+
+
+def test_the_page_of_laws_and_its_figures_are_what_the_program_gives():
+    made, registry = generator("make_law_list_md"), installed()
+    assert (ROOT / "docs" / "law-list.md").read_text(encoding="utf-8") == made.page(registry)
+    laws = registry.items(Law)
+    assert {file.stem for file in made.FIGURES.iterdir()} == set(laws)
+    for name in ("linear-er", "chinchilla"):
+        assert (made.FIGURES / f"{name}.svg").read_text(encoding="utf-8") == made.figure(laws[name], registry), name
 
 
 def test_the_page_of_hooks_is_what_the_program_gives():
