@@ -31,7 +31,7 @@ HEAD = """\
 # Every law
 
 The laws that come with cvfp: form, source, where each holds and where it does not, and its shape at parameters of a
-size that was published or is usual. `cvfp laws NAME` prints the same in a terminal; [laws.md](laws.md) says how laws
+size that was published or is usual. `cvfp laws NAME` prints the same in a terminal; [Laws](laws.md) says how laws
 are fitted, chosen and written.
 
 Sources that say "cvfp, after ..." are of forms that are not as published: on published tables a back-test on the
