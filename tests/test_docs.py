@@ -6,16 +6,19 @@ import random
 import shutil
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 import benchmarks_path
 import made_docs
 import made_environments
+from cvfp_core.registry import installed
+from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.quantities import QUANTITIES
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(ROOT.glob("docs/*.md"))
+TYPED = ["README.md", "docs/quickstart.md", "docs/your-runs.md", "docs/running.md", "docs/reports.md"]
+"""Pages whose commands are typed in a copy of the repository; what they train is only planned."""
+PAGES = [page for page in sorted(ROOT.glob("docs/*.md")) if f"docs/{page.name}" not in TYPED]
 
 
 def generator(name):
@@ -43,7 +46,7 @@ def test_every_block_of_a_page_does_what_the_page_says(page, tmp_path, cache):
     made_docs.run(page, tmp_path, environment(tmp_path, cache))
 
 
-@pytest.mark.parametrize("name", ["cvfp-gru", "phase1-to-ppl"])
+@pytest.mark.parametrize("name", ["cvfp-gru", "phase1-to-ppl", "logs"])
 def test_an_example_does_what_its_readme_says(name, tmp_path, cache):
     example = made_environments.copy(ROOT / "examples" / name, tmp_path)
     made_docs.run(example / "README.md", example, environment(tmp_path, cache))
@@ -78,26 +81,14 @@ def test_the_benchmark_of_an_authors_loop_fails_beyond_its_limit(limit, said, tm
     assert f"in all, of {limit:.0f} allowed; " in total
 
 
-PAGE_TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 LETTERS = random.Random(0)
 WORDS = ["".join(LETTERS.choices("aeioulmnrst", k=LETTERS.randint(3, 9))) for _ in range(3000)]
 TEXTS = [" ".join(LETTERS.choices(WORDS, k=60)) for _ in range(300)]
 NOT_RUN = {
     "python3 -m venv": "installs; CI does it, as test_readme.py holds",
     "ultrachat": "downloads a data set",
-    "mine.md.j2 -o mine.md --check": "a template of the reader's, run with what docs/templates.md shows",
 }
-"""Commands of the README that are not run here, by a word of theirs, and why."""
-
-
-def commands(page):
-    """Every command line of the README's `sh` and console blocks."""
-    for block in made_docs.blocks(page):
-        for line in block.text.splitlines():
-            if block.language == "sh" or line.startswith("$ "):
-                yield line.removeprefix("$ ")
-
-
+"""Commands of these pages that are not run here, by a word of theirs, and why."""
 SMALL = "--set corpus.embed_dim=32 --set corpus.vocab_size=500"
 
 
@@ -110,42 +101,53 @@ def planned(command):
     return f"{command.removesuffix(' --dry-run')} --dry-run --no-time {small}"
 
 
-def test_every_command_of_the_readme_runs_and_every_run_can_be_planned(tmp_path):
-    table = pl.read_csv(ROOT / "examples" / "phase1-to-ppl" / "runs.csv")
-    for name in ("v2", "v3", "v4", "context_dim"):
-        folder = tmp_path / "logs" / f"1130_{name}"
-        folder.mkdir(parents=True)
-        rows = table.filter(pl.col("experiment") == (name if name != "context_dim" else "v1"))
-        rows.write_csv(folder / "runs.csv")
+@pytest.fixture
+def repository(tmp_path):
+    """A copy of what a reader of the repository types commands on, with a text of their own."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("cvfp-gru", "*_figures"))
+    shutil.copytree(ROOT / "examples" / "logs" / "default", tmp_path / "runs" / "default")
     (tmp_path / "notes").mkdir()
     for i, text in enumerate(TEXTS):
         (tmp_path / "notes" / f"{i}.txt").write_text(text)
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-    shutil.copytree(tmp_path / "logs" / "1130_v3", tmp_path / "runs" / "default")
-    shutil.copytree(ROOT / "examples" / "others-runs", tmp_path / "examples" / "others-runs")
-    env = made_environments.make(tmp_path)
-    blocks = made_docs.blocks(PAGE_TEXT)
-    (tmp_path / "my.toml").write_text(next(block.text for block in blocks if block.language == "toml"))
-    script = "\n".join(planned(each) for each in commands(PAGE_TEXT) if not any(word in each for word in NOT_RUN))
-    assert script.count("cvfp run ") >= 4
-    made_docs.step(made_docs.Block(line=0, language="sh", text=f"{script}\n", file=None), tmp_path, env, "README.md")
-    (python,) = [block for block in blocks if block.language == "python"]
-    made_docs.step(python, tmp_path, env, "README.md")
+    return tmp_path
 
 
-def test_forecasts_from_runs_of_others_take_one_command_and_print_what_the_readme_shows(tmp_path):
-    shutil.copytree(ROOT / "examples" / "others-runs", tmp_path / "examples" / "others-runs")
-    (block,) = (block for block in made_docs.blocks(PAGE_TEXT) if "examples/others-runs" in block.text)
-    shown = block.text.split("$ ")[1:]
-    assert len(shown) == 3
-    env = made_environments.make(tmp_path)
-    for command, _, printed in (each.partition("\n") for each in shown):
-        line = made_docs.Block(line=block.line, language="sh", text=f"{command}\n", file=None)
-        made_docs.assert_printed(printed, made_docs.step(line, tmp_path, env, "README.md")[0], command)
+@pytest.mark.parametrize("name", TYPED)
+def test_every_command_of_a_page_runs_in_the_repository_and_prints_what_the_page_shows(name, repository):
+    env = made_environments.make(repository)
+    blocks = made_docs.blocks((ROOT / name).read_text(encoding="utf-8"))
+    for block in blocks:
+        if block.file is not None:
+            made_docs.step(block, repository, env, name)
+    for block in blocks:
+        if block.language == "python":
+            made_docs.step(block, repository, env, name)
+        shown = [each.partition("\n") for each in block.text.split("$ ")[1:]] if block.text.startswith("$ ") else [
+            (line, "", "") for line in block.text.splitlines() if block.language == "sh"]
+        for command, _, printed in shown:
+            if not any(word in command for word in NOT_RUN):
+                line = made_docs.Block(line=block.line, language="sh", text=f"{planned(command)}\n", file=None)
+                made_docs.assert_printed(printed, made_docs.step(line, repository, env, name)[0], command)
+
+
+def test_the_page_of_methods_has_the_figures_that_were_measured():
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert page == generator("make_methods_md").page(), "run: python docs/make_methods_md.py"
+    assert page.count("\n<!-- ") == page.count("\n|---") >= 15
 
 
 def test_the_page_of_settings_is_what_the_program_gives():
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == generator("make_settings_md").page()
+
+
+def test_the_page_of_laws_and_its_figures_are_what_the_program_gives():
+    made, registry = generator("make_law_list_md"), installed()
+    assert (ROOT / "docs" / "law-list.md").read_text(encoding="utf-8") == made.page(registry)
+    laws = registry.items(Law)
+    assert {file.stem for file in made.FIGURES.iterdir()} == set(laws)
+    for name in ("linear-er", "chinchilla"):
+        assert (made.FIGURES / f"{name}.svg").read_text(encoding="utf-8") == made.figure(laws[name], registry), name
 
 
 def test_the_page_of_hooks_is_what_the_program_gives():

@@ -31,7 +31,7 @@ def laws(
     from cvfp_core.results.printed import terminal
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=name is None)
-    rows = _listed(chosen.values(), registry) if name is None else _whole(chosen[name], registry)
+    rows = _listed(chosen.values(), registry) if name is None else _bold(whole(chosen[name], registry))
     for heading in ("law", "form", "needs", "from") if name is None else ("", ""):
         table.add_column(heading, header_style="bold", no_wrap=heading in ("law", "needs"))
     for row in rows:
@@ -50,26 +50,27 @@ def _listed(laws: Iterable[Law], registry: Registry) -> Iterator[tuple[Text, ...
                Text(registry.owner(Law, law.name).name))
 
 
-def _whole(law: Law, registry: Registry) -> Iterator[tuple[Text, Text]]:
-    """All there is to say of a law, a heading and a text each."""
+def _bold(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[Text, Text]]:
     from rich.text import Text
 
-    def row(heading: str, text: str) -> tuple[Text, Text]:
-        return Text(heading, style="bold"), Text(text)
+    return ((Text(heading, style="bold"), Text(text)) for heading, text in rows)
 
-    yield row(law.name, law.title)
-    yield row("form", law.written)
-    for heading, text in (("source", law.source), ("holds for", law.domain)):
+
+def whole(law: Law, registry: Registry) -> Iterator[tuple[str, str]]:
+    """All there is to say of a law, a heading and a text each."""
+    yield law.name, law.title
+    yield "form", law.written
+    for heading, text in (("source", law.source), ("holds for", law.domain), ("not for", law.not_for)):
         if text:
-            yield row(heading, text)
+            yield heading, text
     for heading, names in (("inputs", law.inputs), ("response", (law.response,))):
-        yield row(heading, "\n".join(_quantity(each, registry) for each in names))
+        yield heading, "\n".join(_quantity(each, registry) for each in names)
     if law.parameters:
-        yield row("parameters", "\n".join(map(_parameter, law.parameters)))
+        yield "parameters", "\n".join(map(_parameter, law.parameters))
     if law.options:
-        yield row("options", "\n".join(f"--set {each.name}: {each.help}" for each in law.options))
-    yield row("needs", f"{law.least_points} {_SCOPES[str(law.scope)]}")
-    yield row("from", registry.owner(Law, law.name).label)
+        yield "options", "\n".join(f"--set {each.name}: {each.help}" for each in law.options)
+    yield "needs", f"{law.least_points} {_SCOPES[str(law.scope)]}"
+    yield "from", registry.owner(Law, law.name).label
 
 
 def _quantity(name: str, registry: Registry) -> str:
@@ -102,6 +103,7 @@ def _plain(law: Law, registry: Registry) -> dict[str, object]:
         "name": law.name, "title": law.title, "form": law.written, "scope": law.scope,
         "inputs": list(law.inputs), "response": law.response, "minimum_points": law.least_points,
         "floor": law.floor, "space": law.space, "source": law.source, "domain": law.domain,
+        "not_for": law.not_for,
         "automatic": law.automatic, "plugin": registry.owner(Law, law.name).label,
         "units": {each: registry.quantity(each).unit for each in names},
         "parameters": [{"name": p.name, "meaning": p.meaning, "unit": p.unit, "minimum": bound(p.minimum),

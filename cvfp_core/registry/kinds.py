@@ -357,6 +357,8 @@ class Law:
     """Where the law is published: `arXiv:2203.15556, approach 3`."""
     domain: str = ""
     """Where it holds, in words: `fresh tokens, no repetitions`."""
+    not_for: str = ""
+    """What it is the wrong law for, in words, with the better one: `repeated data: data-repeated`."""
     automatic: bool = True
     """Whether it is tried unasked: by `auto`, and in reports."""
     zero: tuple[str, ...] = ()

@@ -69,6 +69,9 @@ POWER_LAW = Law(
     linear=("A",),
     starts=_exponents,
     fit=lazy("cvfp_laws.power_law:fit"),
+    source="arXiv:1712.00409",
+    domain="sizes far above the floor, or too few to see one",
+    not_for="forecasts far beyond the largest size: it has no floor, so it ends too low",
 )
 SATURATING = Law(
     name="saturating",
@@ -80,6 +83,9 @@ SATURATING = Law(
     linear=("E", "A"),
     floor="E",
     starts=_exponents,
+    source="arXiv:2010.14701",
+    domain="one recipe at four sizes or more",
+    not_for="curves that bend on log-log axes above the floor: `broken-power-law`; that rise again: `u-shape`",
 )
 EXP_DECAY = Law(
     name="exp-decay",
@@ -95,6 +101,9 @@ EXP_DECAY = Law(
     linear=("E", "A"),
     floor="E",
     starts=_exp_decay_starts,
+    source="Domhan, Springenberg and Hutter 2015: exp4",
+    domain="curves that level off faster than a power law",
+    not_for="forecasts where a power law fits as well: this one reaches its floor too soon",
 )
 HILL = Law(
     name="hill",
@@ -110,6 +119,9 @@ HILL = Law(
     linear=("E", "A"),
     floor="E",
     starts=_hill_starts,
+    source="Domhan, Springenberg and Hutter 2015: Hill3",
+    domain="curves that are flat at small sizes, fall, and level off",
+    not_for="sizes on one side of t0 only: A and t0 cannot be told apart",
 )
 
 
@@ -126,6 +138,9 @@ PINNED = Law(
     starts=_exponents,
     fit=_pinned,
     options=(Option(name="E", default=None, help="the floor; without it the series share a fitted one", minimum=0),),
+    source="cvfp, after arXiv:2010.14701",
+    domain="a floor that is known, or series of one experiment that share it",
+    not_for="series on different validation texts: their floors differ",
 )
 WINDOWS = Law(
     name="sliding-window",
@@ -140,6 +155,9 @@ WINDOWS = Law(
     minimum_points=3,
     fit=lazy("cvfp_laws.windows:fit"),
     options=(Option(name="window", default=4, help="sizes in a window", minimum=3),),
+    source="cvfp",
+    domain="five sizes or more",
+    not_for="forecasts: it says whether alpha changes with size, not where a curve goes",
 )
 _COVARIATE = Option(name="covariate", default="val_er", help="a record column; fractions are taken as percentages")
 LOG_LINEAR = Law(
@@ -159,6 +177,9 @@ LOG_LINEAR = Law(
         _COVARIATE,
         Option(name="intercepts", default="shared", help="one gamma, or one a series", choices=("shared", "series")),
     ),
+    source="cvfp",
+    domain="series that differ in the covariate at equal sizes",
+    not_for="a configuration that was not trained: `new-configuration`, which knows that runs of one are alike",
 )
 LINEAR = Law(
     name="linear-er",
@@ -174,6 +195,9 @@ LINEAR = Law(
         Option(name="a", default=None, help="evaluate this line instead of fitting one (500 was proposed)"),
         Option(name="b", default=None, help="its slope (-4 was proposed)"),
     ),
+    source="cvfp",
+    domain="one size, or sizes whose effect is small",
+    not_for="runs of several sizes: their perplexities differ by size first; `log-linear-er`",
 )
 CONFIGURATIONS = Law(
     name="new-configuration",
@@ -190,6 +214,8 @@ CONFIGURATIONS = Law(
     fit=lazy("cvfp_laws.configurations:fit"),
     options=(Option(name="covariate", default="val_er", help="a record column"),),
     source="doi:10.2307/2290063",
+    domain="six configurations or more, with sizes in common",
+    not_for="more data of a configuration that was trained: `cvfp predict` without `--new`",
     automatic=False,
 )
 CEILING = Law(
@@ -206,6 +232,9 @@ CEILING = Law(
     linear=("E", "A"),
     floor="E",
     starts=_exponents,
+    source="cvfp, after arXiv:2010.14701",
+    domain="accuracy well above chance",
+    not_for="accuracy near chance, which does not rise as a power: `accuracy-of-loss`",
 )
 CHINCHILLA = Law(
     name="chinchilla",
@@ -225,6 +254,7 @@ CHINCHILLA = Law(
     options=(ENVELOPE,),
     source="arXiv:2203.15556, approach 3",
     domain="fresh tokens, schedules that end with the run",
+    not_for="repeated data: `data-repeated`; runs on a line such as 20 tokens a parameter, which tell no two exponents",
 )
 
 

@@ -169,6 +169,7 @@ MOE = Law(
     starts=_moe_starts,
     source="arXiv:2202.01169",
     domain="one way of routing, one expert a token, equal tokens; N is dense parameters over 5e8",
+    not_for="other numbers of tokens: it knows none; forecasts far beyond the runs: `moe-floor`",
 )
 MOE_FLOOR = Law(
     name="moe-floor",
@@ -188,6 +189,7 @@ MOE_FLOOR = Law(
     starts=_moe_floor_starts,
     source="cvfp, after arXiv:2202.01169",
     domain="one way of routing, one expert a token, equal tokens; N is dense parameters over 5e8",
+    not_for="several experts a token, or routings mixed",
 )
 STEP = Law(
     name="step-law",
@@ -204,6 +206,7 @@ STEP = Law(
     starts=_step_law_starts,
     source="arXiv:2503.04715, with parabolas about the optima",
     domain="one schedule and optimizer, learning rates that do not diverge; N over 5e8, D over 2e10",
+    not_for="schedules or optimizers mixed; rates near divergence, where the loss is no parabola: `step-law-coupled`",
 )
 STEP_COUPLED = Law(
     name="step-law-coupled",
@@ -221,6 +224,7 @@ STEP_COUPLED = Law(
     starts=_step_law_starts,
     source="cvfp, after arXiv:2503.04715",
     domain="as step-law; too high a rate costs as its root, too low a one as its logarithm",
+    not_for="fewer than some thirty runs: most of its 13 parameters need rates and batches on both sides of the best",
 )
 VOCABULARY = Law(
     name="vocabulary",
@@ -241,6 +245,7 @@ VOCABULARY = Law(
     starts=_vocabulary_starts,
     source="arXiv:2407.13623, with the vocabulary for its parameters",
     domain="one tokenizer family; N without embeddings over 5e8, V over 1e4, H characters over 2e10",
+    not_for="losses in nats a token, which a vocabulary changes by itself: normalise them by the unigram model",
 )
 VOCABULARY_JOINT = Law(
     name="vocabulary-joint",
@@ -263,6 +268,7 @@ VOCABULARY_JOINT = Law(
     starts=_vocabulary_starts,
     source="cvfp, after arXiv:2407.13623",
     domain="as vocabulary",
+    not_for="as vocabulary",
 )
 SHARES = Law(
     name="domain-share",
@@ -280,6 +286,7 @@ SHARES = Law(
     starts=_share_starts,
     source="arXiv:2405.14908",
     domain="shares above 0 of one mixture; D over 2e10",
+    not_for="shares near 0, where it goes to infinity; several domains at once",
 )
 PARALLEL = Law(
     name="parallel-scaling",
@@ -296,6 +303,7 @@ PARALLEL = Law(
     starts=_streams_starts,
     source="arXiv:2505.10475",
     domain="streams whose weights are shared; equal tokens; N over 5e8",
+    not_for="ensembles of separate models, whose weights are not shared",
 )
 ANNEALING = Law(
     name="lr-annealing",
@@ -311,6 +319,7 @@ ANNEALING = Law(
     starts=_annealing_starts,
     source="arXiv:2408.11029, equation 1",
     domain="after warm-up; `cvfp_laws.annealing.areas` makes both areas of a schedule",
+    not_for="final losses of different runs: it is a law along one curve; `chinchilla`",
 )
 LAWS = tuple(replace(law, automatic=False) for law in (
     MOE, MOE_FLOOR, STEP, STEP_COUPLED, VOCABULARY, VOCABULARY_JOINT, SHARES, PARALLEL, ANNEALING))

@@ -146,6 +146,7 @@ KAPLAN = Law(
     starts=_kaplan_starts,
     source="arXiv:2001.08361, equation 1.5",
     domain="parameters without embeddings, fresh tokens, stopped before overfitting; has no floor, so it ends too low",
+    not_for="forecasts far beyond the runs: `chinchilla`, which has a floor",
 )
 SHARED = Law(
     name="chinchilla-shared",
@@ -161,6 +162,7 @@ SHARED = Law(
     starts=_grid("alpha", count=40),
     source="arXiv:2403.08540, over N and D",
     domain="fresh tokens; five runs are enough if D/N varies",
+    not_for="optima of compute: with one exponent, parameters and tokens grow alike whatever the runs say",
 )
 PRODUCT = Law(
     name="multiplicative",
@@ -176,6 +178,7 @@ PRODUCT = Law(
     starts=_grid("alpha", "beta"),
     source="arXiv:2402.17193, with data and model size",
     domain="fine-tuning, and sweeps in which neither size limits alone",
+    not_for="pretraining sweeps in which one size limits: there gains add up, `chinchilla`",
 )
 CONSTRAINED = Law(
     name="data-constrained",
@@ -198,6 +201,7 @@ CONSTRAINED = Law(
     fit=lazy("cvfp_laws.repeated:fit_constrained"),
     source="arXiv:2305.16264",
     domain="each unique token at least once; up to about 60 epochs",
+    not_for="fresh tokens: `chinchilla`; only repetitions tell R_D, and only models too large for their data R_N",
 )
 REPEATED = Law(
     name="data-repeated",
@@ -217,6 +221,7 @@ REPEATED = Law(
     fit=lazy("cvfp_laws.repeated:fit_repeated"),
     source="cvfp, after arXiv:2305.16264",
     domain="each unique token at least once",
+    not_for="fresh tokens: `chinchilla`; runs of one number of repetitions, which do not tell R",
 )
 BROKEN = Law(
     name="broken-power-law",
@@ -234,6 +239,7 @@ BROKEN = Law(
     starts=_broken_starts,
     source="arXiv:2210.14891, one break",
     domain="curves that bend once on log-log axes, with sizes on both sides of the break",
+    not_for="fewer than seven sizes, or a break at the end of them: `saturating`",
 )
 RECTIFIED = Law(
     name="rectified",
@@ -251,6 +257,7 @@ RECTIFIED = Law(
     zero=("num_samples",),
     source="arXiv:2402.02314: B = A t0^beta, D_l = t0^beta",
     domain="one model and task, from 0 samples",
+    not_for="pretraining: `saturating`; tables without a run at few samples, which do not tell t0",
 )
 RECTIFIED_GAP = Law(
     name="rectified-gap",
@@ -267,6 +274,7 @@ RECTIFIED_GAP = Law(
     zero=("num_samples",),
     source="cvfp, after arXiv:2402.02314",
     domain="as rectified, with runs at 0 samples and at 100 or more",
+    not_for="tables without runs at 0 samples, which do not tell J: `rectified`",
 )
 U_SHAPE = Law(
     name="u-shape",
@@ -283,6 +291,7 @@ U_SHAPE = Law(
     starts=_parabola_starts,
     source="arXiv:2410.01692 and arXiv:2211.02011",
     domain="about the turn, and within the range of the response; a parabola does not level off",
+    not_for="forecasts outside the sizes that were run: a parabola turns for ever",
 )
 ACCURACY = Law(
     name="accuracy-of-loss",
@@ -301,6 +310,7 @@ ACCURACY = Law(
     starts=_sigmoid_starts,
     source="arXiv:2412.04403, step 2",
     domain="one task and one kind of model; losses on both sides of L0",
+    not_for="losses all on one side of L0, and tasks whose answers were in the data",
 )
 LAWS = tuple(replace(law, automatic=False) for law in (
     KAPLAN, SHARED, PRODUCT, CONSTRAINED, REPEATED, BROKEN, RECTIFIED, RECTIFIED_GAP, U_SHAPE, ACCURACY))
