@@ -82,6 +82,7 @@ def _connected(address: str) -> Iterator[None]:
         why = " ".join(str(error).split()).partition(". ")[0]
         raise UsageError(f"cannot join the Ray cluster '{address}': {why}; start one with `ray start --head`, or say "
                          "executor.address=local") from None
+    ray._private.worker.print_to_stdstream = lambda *_data, **_named: None  # it would print among our data, on stdout
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_signal)  # Ray puts its own there
