@@ -15,7 +15,7 @@ import made_environments
 from cvfp_core.schema.quantities import QUANTITIES
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(ROOT.glob("docs/*.md"))
+PAGES = sorted(page for page in ROOT.glob("docs/*.md") if page.name != "clusters.md")  # those take a cluster
 
 
 def generator(name):

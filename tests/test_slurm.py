@@ -3,12 +3,15 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+import made_docs
 import made_grids
 import slurm_cluster
 from cvfp_core import __version__
@@ -147,6 +150,26 @@ def test_no_slurm_no_submitit_and_an_engine_that_cannot_be_left_are_said(place, 
 def test_the_executor_passes_the_check_of_the_kit():
     (executor,) = cvfp_executors()
     check_executor(executor)
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_page_do_what_it_says(cluster, tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "clusters.md"
+    section = page.read_text(encoding="utf-8").partition("## Slurm in five lines")[2].partition("\n## ")[0]
+    commands, said = made_docs.blocks(section)
+    (tmp_path / "cvfp").write_text(f"#!{sys.executable}\nfrom cvfp_core.cli import main\nmain()\n")
+    (tmp_path / "cvfp").chmod(0o755)
+    env = made_grids.environment(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}", PYTHONWARNINGS="default")
+    printed, _ = made_docs.step(commands, tmp_path, env, page.name)
+
+    def words(text):
+        return [re.sub(r"[\d.-]+", "0", line).split() for line in text.splitlines()]
+
+    told, shown = words(printed), words(said.text)
+    assert told[0] == shown[0]
+    assert told[-1] == shown[-1]
+    assert shown[4] in told
+    slurm_cluster.until(lambda: not cluster.states())
 
 
 @pytest.mark.slow
