@@ -234,7 +234,7 @@ class _Slot:
         self.grid, self.room, self.placed = grid, room, False
         self.actor = ray.remote(Worker).options(
             num_cpus=room.cores, num_gpus=room.gpu, memory=room.gib * _GIB, max_concurrency=8,
-        ).remote(grid.corpora, grid.in_store, room.cores)
+        ).remote(grid.corpora, grid.in_store, room.cores, __version__)
         self.thread = threading.Thread(target=self._work, name="cvfp-ray", daemon=True)
         self.thread.start()
 
