@@ -6,6 +6,7 @@ import platform
 import signal
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ import made_grids
 from cvfp_core.protocol.record import record
 from cvfp_core.running.compute import Computed, Computer
 from cvfp_core.running.execute import in_order
-from cvfp_core.schema import store
+from cvfp_core.schema import jobs, store
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import RunResult
-from cvfp_local import processes
+from cvfp_core.testing import check_executor
+from cvfp_local import cvfp_executors, processes
 from made_runs import made_cell
 
 GIB = 2**30
@@ -97,6 +99,25 @@ def test_a_process_that_must_run_an_earlier_cell_first_is_at_its_own_again_after
         assert worker.hears(Event(kind=kind, run_id=run_id))
         at.append(worker.at[-1:])
     assert at == [["later"], ["earlier"], ["earlier"], ["later"], []]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_process_that_linux_killed_for_want_of_memory_is_told_from_one_that_somebody_killed(tmp_path, monkeypatch):
+    cell, worker, said = made_cell(), object.__new__(processes._Worker), []
+    worker.kills, worker.process = 4, SimpleNamespace(pid=7)
+    for kills in (4, 5):
+        jobs.attempt(tmp_path, cell.run_id, jobs.Attempt(job="made", host=platform.node(), process=7, checkpoint=""))
+        monkeypatch.setattr(processes, "_memory_kills", lambda kills=kills: kills)
+        said.append(worker.cause(-signal.SIGKILL, cell, tmp_path))
+    assert said == ["SIGKILL", "SIGKILL, out of memory"]
+    assert [each.ended for each in jobs.attempts(tmp_path, cell.run_id)] == [None, "memory"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_the_executor_keeps_what_the_kit_asks_of_one():
+    (executor,) = cvfp_executors()
+    check_executor(executor)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

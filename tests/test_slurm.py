@@ -2,12 +2,16 @@
 
 import json
 import math
+import os
+import re
 import shutil
-import subprocess
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+import made_docs
 import made_grids
 import slurm_cluster
 from cvfp_core import __version__
@@ -142,26 +146,47 @@ def test_no_slurm_no_submitit_and_an_engine_that_cannot_be_left_are_said(place, 
 
 
 @pytest.mark.slow
-def test_the_executor_passes_the_check_of_the_kit(cluster):
+@pytest.mark.usefixtures("cluster")
+def test_the_executor_passes_the_check_of_the_kit():
     (executor,) = cvfp_executors()
     check_executor(executor)
 
 
 @pytest.mark.slow
+def test_the_lines_of_the_page_do_what_it_says(cluster, tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "clusters.md"
+    section = page.read_text(encoding="utf-8").partition("## Slurm in five lines")[2].partition("\n## ")[0]
+    commands, said = made_docs.blocks(section)
+    (tmp_path / "cvfp").write_text(f"#!{sys.executable}\nfrom cvfp_core.cli import main\nmain()\n")
+    (tmp_path / "cvfp").chmod(0o755)
+    env = made_grids.environment(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}", PYTHONWARNINGS="default")
+    printed, _ = made_docs.step(commands, tmp_path, env, page.name)
+
+    def words(text):
+        return [re.sub(r"[\d.-]+", "0", line).split() for line in text.splitlines()]
+
+    told, shown = words(printed), words(said.text)
+    assert told[0] == shown[0]
+    assert told[-1] == shown[-1]
+    assert shown[4] in told
+    slurm_cluster.until(lambda: not cluster.states())
+
+
+@pytest.mark.slow
 def test_a_killed_driver_a_job_requeued_and_one_that_dies_lose_nothing(cluster, place):
-    """Four cells of some seconds; the first worker is queued again by Slurm, the second is killed."""
+    """Four cells of some seconds; one of two workers is killed, the other queued again by Slurm."""
     long = ("--set", "phase1.max_iterations=2", "--set", "phase2.epochs=150", "--set", "phase2.patience=1000")
     options = made_grids.options(place, samples="44,46,48,50", short=long, jobs=2)
     command = ("run", *options, "--executor", "slurm")
     with made_grids.start(*command, folder=place, PYTHONWARNINGS="default") as driver:
         slurm_cluster.until(lambda: len(cluster.states()) == 2 and len(status(place)["running"]) == 2)
         driver.kill()
-    first, second = sorted(cluster.states())
-    cluster.ask("scontrol", "requeue", first)
-    (pid,) = [beat.process for beat in joblist.beats(place / "runs" / "default")][-1:]
-    subprocess.run(["kill", "-9", str(pid)], check=True)
-    slurm_cluster.until(lambda: cluster.states().get(first) == "PENDING" and second not in cluster.states())
-    cluster.ask("scontrol", "update", f"JobId={first}", "StartTime=now")
+    os.kill(joblist.beats(place / "runs" / "default")[0].process, signal.SIGKILL)
+    slurm_cluster.until(lambda: len(cluster.states()) == 1)
+    (task,) = cluster.states()
+    cluster.ask("scontrol", "requeue", task)
+    slurm_cluster.until(lambda: cluster.states() == {task: "PENDING"})
+    cluster.ask("scontrol", "update", f"JobId={task}", "StartTime=now")
     done = made_grids.cvfp(*command, folder=place, PYTHONWARNINGS="default")
     assert done.returncode == 0, done.stderr
     records = store.read(place / "runs" / "default")

@@ -80,8 +80,10 @@ def _connected(address: str) -> Iterator[None]:
                  **({"include_dashboard": False} if address == "local" else {}))
     except Exception as error:
         why = " ".join(str(error).split()).partition(". ")[0]
-        raise UsageError(f"cannot join the Ray cluster '{address}': {why}; start one with `ray start --head`, or say "
-                         "executor.address=local") from None
+        advice = ("start one with `ray start --head`, or say executor.address=local" if address == "auto" else
+                  "if it asks for a token, set RAY_AUTH_MODE=token")
+        raise UsageError(f"cannot join the Ray cluster '{address}': {why}; {advice}") from None
+    ray._private.worker.print_to_stdstream = lambda *_data, **_named: None  # it would print among our data, on stdout
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, at_signal)  # Ray puts its own there
@@ -233,7 +235,7 @@ class _Slot:
         self.grid, self.room, self.placed = grid, room, False
         self.actor = ray.remote(Worker).options(
             num_cpus=room.cores, num_gpus=room.gpu, memory=room.gib * _GIB, max_concurrency=8,
-        ).remote(grid.corpora, grid.in_store, room.cores)
+        ).remote(grid.corpora, grid.in_store, room.cores, __version__)
         self.thread = threading.Thread(target=self._work, name="cvfp-ray", daemon=True)
         self.thread.start()
 

@@ -16,11 +16,13 @@ import numpy as np
 import polars as pl
 
 from cvfp_core import registry as registries
+from cvfp_core.errors import CvfpError
 from cvfp_core.registry.kinds import Corpus
 from cvfp_core.running.compute import Computed, Computer, Surroundings
 from cvfp_core.running.run import cache_folder
 from cvfp_core.schema import store
 from cvfp_core.schema.cells import Cell, Event
+from cvfp_core.version import __version__
 
 _TOGETHER = 0.05
 """Seconds for which events are gathered before they travel."""
@@ -43,11 +45,17 @@ Earlier = tuple[pl.DataFrame, pl.DataFrame]
 
 
 class Worker:
-    """The actor. corpora: by key, shared by the workers of a node; in_store: a file that who sees the store sees."""
+    """The actor. corpora: by key, shared by the workers of a node; in_store: a file that who sees the store sees.
 
-    def __init__(self, corpora: Mapping[str, Any], in_store: Path, cores: int) -> None:
+    version: of the driver's cvfp. Raises CvfpError where this node, which may have joined later, has another one.
+    """
+
+    def __init__(self, corpora: Mapping[str, Any], in_store: Path, cores: int, version: str) -> None:
         import ray
 
+        if version != __version__:
+            raise CvfpError(f"node {platform.node()} has cvfp {__version__}, and the driver {version}; install the "
+                            "same on all nodes")
         arrays: dict[str, Corpus] = dict(zip(corpora, ray.get(list(corpora.values())), strict=True))
         self._computer = Computer(registries.installed(), {  # torch takes no array that cannot be written to
             key: replace(corpus, embeddings=np.array(corpus.embeddings)) for key, corpus in arrays.items()})
