@@ -55,6 +55,7 @@ class SeriesView(TypedDict):
     experiment: Annotated[str, "label of runs made under the same settings"]
     variant: Annotated[str, "configuration, such as 1L_768d_2tok"]
     control: Annotated[str | None, "which control of Phase 1 its runs are: untrained, zero-context; none: no control"]
+    objective: Annotated[str | None, "what Phase 1 minimised; none: the published objective, or it is not said"]
     phases: Annotated[int | None, "phases of the model; 1: it has no contexts, so nothing is to be said of Phase 1"]
     name: Annotated[str, "the variant, with the control if it is one; with `--by` the label"]
     title: Annotated[str, "`experiment: variant`; with `--by` the label"]
