@@ -17,7 +17,7 @@ from cvfp_core import __version__
 from cvfp_core.running.run import run
 from cvfp_core.schema import store
 
-MACHINE = {"seconds_phase1", "seconds_phase2", "created", "peak_memory", "device"}
+MACHINE = {"seconds_phase1", "seconds_iteration", "seconds_phase2", "created", "peak_memory", "device"}
 """Columns that may differ between two runs of one cell."""
 LONG = ("--set", "phase1.max_iterations=60", "--set", "phase1.convergence_threshold=1e-9", "--set", "phase2.epochs=4")
 """Every cell takes all of its iterations: long enough to be met running."""

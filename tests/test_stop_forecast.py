@@ -23,7 +23,7 @@ from cvfp_core.schema.cells import Event
 from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus
 
-MACHINE = ("seconds_phase1", "seconds_phase2", "created", "peak_memory", "device")
+MACHINE = ("seconds_phase1", "seconds_iteration", "seconds_phase2", "created", "peak_memory", "device")
 VARIANTS = ("1L_16d_2tok", "1L_2d_1tok")
 SHORT = ("phase1.max_iterations=4", "phase2.epochs=12", "phase2.learning_rate=0.02")
 SET = tuple(part for each in SHORT for part in ("--set", each))

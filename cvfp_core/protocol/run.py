@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,7 @@ def _phase1(
         "cvfp_loss": result.last.cvfp_loss,
         "diversity_loss": result.last.diversity_loss if term.published else None,
         "objective_loss": result.last.diversity_loss,
+        "seconds_iteration": tell.pace(),
         "train_er": rank(train),
         "val_er": rank(val),
         "stopped_by": stopper.by,
@@ -313,6 +315,10 @@ class _Teller:
     def point(self, phase: int, metric: str, value: float) -> None:
         """Keeps a value that not every step has, at the step that was told last."""
         self.curves.append(CurvePoint(phase=phase, step=self.curves[-1].step, metric=metric, value=value))
+
+    def pace(self) -> float:
+        """Median of the seconds that iterations of Phase 1 took."""
+        return median(point.value or 0.0 for point in self.curves if (point.phase, point.metric) == (1, "seconds"))
 
     def _step(self, phase: int, step: int, kind: Any, values: dict[str, Any]) -> float:
         """Tells of a step and returns the seconds it took."""

@@ -143,7 +143,7 @@ class StandingView(TypedDict):
                                                "seeds"]
     er_difference: Annotated[dict[str, float | None], "the same of Val ER minus that under the reference"]
     ratio: Annotated[dict[str, float | None], "the same of Val PPL relative to the reference's"]
-    seconds: Annotated[float | None, "of an iteration of Phase 1, with its share of validation and ranks"]
+    seconds: Annotated[float | None, "of an iteration of Phase 1"]
     cost: Annotated[float | None, "the same as a multiple of the reference's"]
     iterations: Annotated[float | None, "of Phase 1, mean over runs"]
     censored: Annotated[int, "runs whose Phase 1 ended before it converged"]
