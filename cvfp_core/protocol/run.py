@@ -266,7 +266,7 @@ def _phase1(
         "cvfp_loss": result.last.cvfp_loss,
         "diversity_loss": result.last.diversity_loss if term.published else None,
         "objective_loss": result.last.diversity_loss,
-        "seconds_iteration": tell.pace(),
+        "seconds_iteration": median(tell.paces) if tell.paces else None,
         "train_er": rank(train),
         "val_er": rank(val),
         "stopped_by": stopper.by,
@@ -287,8 +287,15 @@ class _Teller:
         self.since = time.perf_counter()
         self.parts: dict[str, float] = {}
         """Of the objective's loss in the last iteration, by column."""
+        self.clock = time.process_time if cell.device == "cpu" else time.perf_counter
+        self.ticked: float | None = None
+        self.paces: list[float] = []
+        """Seconds from one iteration of Phase 1 to the next."""
 
     def sweep(self, sweep: Sweep, term: Term) -> None:
+        now = self.clock()
+        self.paces += [] if self.ticked is None else [now - self.ticked]
+        self.ticked = now
         values = asdict(sweep)
         self.parts.clear()
         self.parts |= term.measured()
@@ -315,10 +322,6 @@ class _Teller:
     def point(self, phase: int, metric: str, value: float) -> None:
         """Keeps a value that not every step has, at the step that was told last."""
         self.curves.append(CurvePoint(phase=phase, step=self.curves[-1].step, metric=metric, value=value))
-
-    def pace(self) -> float:
-        """Median of the seconds that iterations of Phase 1 took."""
-        return median(point.value or 0.0 for point in self.curves if (point.phase, point.metric) == (1, "seconds"))
 
     def _step(self, phase: int, step: int, kind: Any, values: dict[str, Any]) -> float:
         """Tells of a step and returns the seconds it took."""
