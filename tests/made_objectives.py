@@ -16,7 +16,7 @@ def record(objective, seed, size, er, ppl, **changed):
     return Record(**{
         "run_id": f"{objective}-{seed}-{size}-{changed.get('phase1_mode')}", "experiment": f"study-{objective}",
         "variant": "1L_8d_1tok", "seed": seed, "train_tokens": size, "objective": objective, "val_er": er,
-        "val_ppl": ppl, "phase1_iterations": 10, "seconds_phase1": 2.0, "corpus": "made",
+        "val_ppl": ppl, "phase1_iterations": 10, "seconds_iteration": 0.2, "corpus": "made",
         "settings": json.dumps(settings), **changed})
 
 

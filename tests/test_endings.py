@@ -153,3 +153,9 @@ def test_an_ending_that_fails_costs_the_cell_and_says_whose_it_is(name, why, pla
 def test_what_is_asked_wrongly_is_one_line(name, given, line, place):
     (said,) = rows(place, name, *given, code=2)[1].splitlines()
     assert line in said
+
+
+def test_the_time_of_an_iteration_is_the_median_and_of_a_control_without_any_there_is_none():
+    record, _ = run(max_iterations=6)
+    assert 0 < record.seconds_iteration < record.seconds_phase1
+    assert run(max_iterations=6, mode="zero-context")[0].seconds_iteration is None

@@ -1,6 +1,7 @@
 """Objectives of Phase 1 side by side: against scipy and plain least squares, on records whose truth is known."""
 
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 
 from cvfp_analyses.objectives import objectives
-from cvfp_core import write_report
+from cvfp_core import read, write_report
 from cvfp_core.claims.matched import usable
 from cvfp_core.claims.objectives import study
 from cvfp_core.schema.records import frame
@@ -108,3 +109,14 @@ def test_the_report_answers_ranks_and_holds_the_published_order_against_it(lang,
     assert "| `hsic` | 12, 36.8% | 12, 37.5% | " in text
     assert "None" not in text
     assert "nan" not in text.lower()
+
+
+def test_runs_and_summary_say_the_objective_where_it_is_not_the_published_one():
+    runs = read(frame([each for name in ("mcdl", "odcm") for each in made([name])]).with_columns(num_samples=10))
+    text = re.sub(r"\s+", " ", str(runs))
+    assert "study-odcm: 1L_8d_1tok objective: odcm" in text
+    assert "objective: mcdl" not in text
+    summary = str(write_report(runs, template="summary"))
+    assert "### study-odcm: 1L_8d_1tok, objective: odcm" in summary
+    assert "### study-mcdl: 1L_8d_1tok\n" in summary
+    assert "目的関数: odcm" in str(write_report(runs, template="summary", lang="ja"))

@@ -73,8 +73,8 @@ BROKEN = {
                "there is no hook 'cvpf_presets'; did you mean 'cvfp_presets'?"),
     "specname": ("from cvfp_core import hookimpl\n@hookimpl(specname='cvfp_presetz')\ndef mine():\n    return []",
                  "there is no hook 'cvfp_presetz'; did you mean 'cvfp_presets'?"),
-    "faraway": (HOOK + "def cvfp_cell_end():\n    return []",
-                "there is no hook 'cvfp_cell_end'; there are: cvfp_variants,"),
+    "faraway": (HOOK + "def cvfp_wholly_other():\n    return []",
+                "there is no hook 'cvfp_wholly_other'; there are: cvfp_variants,"),
     "argument": (HOOK + "def cvfp_run_finished(cell, recrd):\n    pass",
                  "cvfp_run_finished has no argument 'recrd'; did you mean 'record'?; it has: cell, record"),
     "partial": ("import functools\nfrom cvfp_core import hookimpl\n"

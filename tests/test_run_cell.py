@@ -18,7 +18,7 @@ from cvfp_core.schema.records import conform, frame
 from cvfp_core.schema.settings import Shortcuts
 from made_runs import RESIDUAL, made_cell, made_corpus, plain_blocks, random_numbers, run
 
-MACHINE = ("seconds_phase1", "seconds_phase2", "peak_memory", "created")
+MACHINE = ("seconds_phase1", "seconds_iteration", "seconds_phase2", "peak_memory", "created")
 PHASE1 = (
     "phase1_iterations", "phase1_censored", "convergence_rate", "cvfp_loss", "diversity_loss", "train_er", "val_er",
 )

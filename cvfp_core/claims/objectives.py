@@ -40,7 +40,7 @@ class Standing:
     log_ratio: Measured
     """Logarithm of Val PPL over that under the reference."""
     seconds: float | None
-    """Of an iteration of Phase 1, with its share of validation and ranks; None: not measured."""
+    """Of an iteration of Phase 1, geometric mean over runs; None: not measured."""
     cost: float | None
     """The same as a multiple of the reference's, geometric mean over pairs of runs."""
     iterations: float | None
@@ -134,27 +134,23 @@ def _means(runs: _Runs, column: str, seeds: Sequence[int], places: Sequence[_Pla
 
 def _standing(name: str, runs: _Runs, base: _Runs, seeds: Sequence[int], places: Sequence[_Place]) -> Standing:
     own = [runs[seed, place] for seed in seeds for place in places]
-    pace, paces = (np.array([_pace(each) for each in rows], dtype=float)
+    pace, paces = (np.array([each.get("seconds_iteration") or np.nan for each in rows], dtype=float)
                    for rows in (own, [base[seed, place] for seed in seeds for place in places]))
-    timed = bool(np.isfinite(pace).all() and np.isfinite(paces).all())
     counts = [each["phase1_iterations"] for each in own if each["phase1_iterations"] is not None]
     rank, log = (_means(runs, column, seeds, places) for column in ("val_er", "val_ppl"))
     return Standing(
         name=name, runs=len(own), val_er=_over_seeds(rank), log_ratio=_over_seeds(
             log - _means(base, "val_ppl", seeds, places)),
         er_difference=_over_seeds(rank - _means(base, "val_er", seeds, places)),
-        seconds=float(np.exp(np.log(pace).mean())) if timed else None,
-        cost=float(np.exp(np.log(pace / paces).mean())) if timed else None,
+        seconds=_geometric_mean(pace), cost=_geometric_mean(pace / paces),
         iterations=float(np.mean(counts)) if counts else None,
         censored=sum(bool(each["phase1_censored"]) for each in own),
     )
 
 
-def _pace(run: Mapping[str, Any]) -> float:
-    """Seconds of an iteration; NaN: not measured."""
-    if not run["seconds_phase1"] or not run["phase1_iterations"]:
-        return float("nan")
-    return float(run["seconds_phase1"] / run["phase1_iterations"])
+def _geometric_mean(values: Array) -> float | None:
+    """None where any is NaN: not measured."""
+    return float(np.exp(np.log(values).mean())) if np.isfinite(values).all() else None
 
 
 def _over_seeds(values: Array) -> Measured:

@@ -35,7 +35,8 @@ from cvfp_core.schema.cells import Cell
 from cvfp_core.schema.records import CurvePoint
 from cvfp_core.version import __version__
 
-DISTURBED = ("created", "seconds_phase1", "seconds_phase2", "peak_memory", "host", "attempts", "lost_workers")
+DISTURBED = ("created", "seconds_phase1", "seconds_iteration", "seconds_phase2", "peak_memory", "host", "attempts",
+             "lost_workers")
 """Columns of a record in which a cell that was begun again differs: its seconds are those of all its parts."""
 _SHARE = 0.05
 """Most of the time that is spent on checkpoints, where one takes long to write."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -266,6 +267,7 @@ def _phase1(
         "cvfp_loss": result.last.cvfp_loss,
         "diversity_loss": result.last.diversity_loss if term.published else None,
         "objective_loss": result.last.diversity_loss,
+        "seconds_iteration": median(tell.paces) if tell.paces else None,
         "train_er": rank(train),
         "val_er": rank(val),
         "stopped_by": stopper.by,
@@ -286,8 +288,15 @@ class _Teller:
         self.since = time.perf_counter()
         self.parts: dict[str, float] = {}
         """Of the objective's loss in the last iteration, by column."""
+        self.clock = time.process_time if cell.device == "cpu" else time.perf_counter
+        self.ticked: float | None = None
+        self.paces: list[float] = []
+        """Seconds from one iteration of Phase 1 to the next."""
 
     def sweep(self, sweep: Sweep, term: Term) -> None:
+        now = self.clock()
+        self.paces += [] if self.ticked is None else [now - self.ticked]
+        self.ticked = now
         values = asdict(sweep)
         self.parts.clear()
         self.parts |= term.measured()

@@ -78,6 +78,7 @@ def _one(label: str, runs: list[Run], fit: Fit | None, slide: Fit | None,
     best = max if y.better == "higher" else min
     return {
         "label": label, "experiment": first["experiment"], "variant": first["variant"], "control": control,
+        "objective": None if control else series.objective_of(runs),
         "title": ": ".join(filter(None, (first["experiment"], first["variant"]))),
         "name": series.label((first["variant"] or label,), control),
         **{name: first.get(name) for name in ("phases", "num_layers", "context_dim", "num_input_tokens")},

@@ -264,7 +264,7 @@ def _runs(group: pl.DataFrame, several: bool, registry: Registry) -> Lineless:
     first = group.row(0, named=True)
     name = ": ".join(str(each) for each in (first["experiment"] if several or first["variant"] is None else None,
                                             first["variant"]) if each is not None)
-    what = _what(first)
+    what = _what(first, group)
     title = Text.assemble((name, "bold"), (f"  {what}" if what else "", "italic"))
     if group["num_samples"].null_count() < group.height:
         return _of_protocol(group, title)
@@ -327,12 +327,13 @@ def _number(quantity: Quantity, value: Any) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else short(value)
 
 
-def _what(record: Mapping[str, Any]) -> str:
-    """What is to be known of the Phase 1 of a series, given one of its runs; empty where it was trained."""
+def _what(record: Mapping[str, Any], group: pl.DataFrame) -> str:
+    """What is to be known of the Phase 1 of a series, given one of its runs; empty where it is the published one."""
     if record["phases"] == 1:
         return "one phase: no contexts"
     control = series.control_of(record)
-    return f"control: {control}" if control else ""
+    objective = None if control else series.objective_of(group.to_dicts())
+    return f"control: {control}" if control else f"objective: {objective}" if objective else ""
 
 
 def _of_protocol(group: pl.DataFrame, title: Text) -> Lineless:

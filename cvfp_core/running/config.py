@@ -108,7 +108,7 @@ class RunFile(BaseModel):
     name: Annotated[str, Field(pattern=_NAME, max_length=100, description="label of the experiment, and its folder "
                                "under runs/")] = "default"
     variants: Annotated[list[str], Field(description="models, such as 1L_128d_2tok")] = []
-    matrix: Annotated[Matrix | None, Field(description="further variants by rule")] = None
+    matrix: Annotated[Matrix | None, Field(description="further variants by rule; several objectives")] = None
     samples: Annotated[_Sizes, Field(description="training documents of a run")] = []
     cells: Annotated[list[Listed], Field(description="single cells beside the product")] = []
     seeds: Annotated[list[_Seed], Field(min_length=1, description="every cell is run with each")] = [42]

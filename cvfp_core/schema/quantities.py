@@ -255,6 +255,8 @@ class Record:
     flops_convention: str | None = provenance(
         "what the source says of its FLOPs: 6ND, then parameters, tokens and FLOPs follow from each other")
     seconds_phase1: float | None = cost("wall time of Phase 1 with validation contexts and ranks", "s")
+    seconds_iteration: float | None = cost("median time of an iteration of Phase 1: CPU time on a CPU, else wall time",
+                                           "s")
     seconds_phase2: float | None = cost("wall time of Phase 2", "s")
     peak_memory: int | None = cost("peak memory: device memory on CUDA, resident set on Linux CPUs", "bytes")
     device: str | None = provenance("what it ran on")

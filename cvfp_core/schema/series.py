@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 import polars as pl
 
 from cvfp_core.schema import quantities
+from cvfp_core.schema.settings import DEFAULT_OBJECTIVE
 
 SERIES = ("experiment", "variant")
 """Columns that say which series a record is of, beside the control it is of."""
@@ -36,6 +37,12 @@ def control_of(record: Mapping[str, Any]) -> str | None:
     """Which control one record is of, by the rule of `control`."""
     mode = record.get("phase1_mode")
     return None if mode in (None, "trained") else str(mode)
+
+
+def objective_of(records: Iterable[Mapping[str, Any]]) -> str | None:
+    """What Phase 1 of these records minimised; None: only the published objective, or it is not said."""
+    names = dict.fromkeys(name for each in records if (name := each.get("objective")))
+    return None if set(names) <= {DEFAULT_OBJECTIVE} else " / ".join(names)
 
 
 def without_controls(records: pl.DataFrame) -> pl.DataFrame:
