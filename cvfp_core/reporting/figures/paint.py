@@ -82,7 +82,7 @@ def _in_tex(made: Figure) -> None:
     ticks = {label for axes in made.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())}
     for text in made.findobj(Text):
         if text not in ticks:
-            text.set_text(turned(text.get_text()))  # type: ignore[attr-defined]
+            text.set_text(turned(text.get_text()))
 
 
 def format_of(path: str | Path) -> str:
