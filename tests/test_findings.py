@@ -347,13 +347,14 @@ def test_columns_that_no_run_has_are_named_and_the_analysis_is_not_asked():
 def test_a_verdict_that_does_not_survive_the_number_of_findings_is_withdrawn_and_says_so():
     def analyse(_runs, _fits):
         return [finding(key=str(i), p_value=p) for i, p in enumerate([1e-4, 0.04, 0.5, 0.6])] + [
-            finding(key="c", verdict="confounded", p_value=1e-9), finding(key="n", p_value=None)]
+            finding(key="c", verdict="confounded", p_value=1e-9), finding(key="n", p_value=None),
+            finding(key="few", verdict="inconclusive", p_value=0.3, least=5)]  # which could not have decided
 
     made = {each.key: each for each in findings.test_all(ONE, [], strangers(analyse))}
     assert [made[key].verdict for key in "01cn"] == ["supported", "inconclusive", "confounded", "supported"]
     assert made["0"].p_adjusted == pytest.approx(4e-4)
     assert made["1"].p_adjusted == pytest.approx(0.08)
-    assert made["c"].p_adjusted is None
+    assert made["c"].p_adjusted is made["few"].p_adjusted is None
     assert "corrected for 4 findings" in str(made["1"].caveats[-1])
 
 

@@ -20,6 +20,7 @@ import cvfp_core as package
 from cvfp_core.cli.app import app
 from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
+from cvfp_core.reporting.figures import formats, paint
 from cvfp_core.reporting.html import page
 from cvfp_core.reporting.latex import document, escaped
 from cvfp_core.reporting.sweep import about
@@ -143,7 +144,7 @@ def test_figures_are_written_in_every_format_asked_for_and_the_report_shows_one_
     assert "](a_figures/scaling.png)" in (tmp_path / "a.md").read_text()
     cvfp(folder / "three.csv", "-o", tmp_path / "b.tex")
     assert [file.name for file in (tmp_path / "b_figures").iterdir()] == ["scaling.pdf"]
-    assert "\\includegraphics[width=\\linewidth]{b_figures/scaling.pdf}" in (tmp_path / "b.tex").read_text()
+    assert "\\includegraphics{b_figures/scaling.pdf}" in (tmp_path / "b.tex").read_text()
 
 
 MARKDOWN = """# Title & more
@@ -175,7 +176,7 @@ def test_latex_has_rules_and_no_text_that_is_read_as_a_command():
     assert "\\title{Title \\& more}" in text
     assert "\\section*{First\\_section}" in text
     assert "\\begin{longtable}{lrl}\n\\toprule\nName & Value & Interval \\\\\n\\midrule" in text
-    assert "a\\_b & 1,234.5 & [1, 2] \\\\" in text
+    assert "a\\_b & 1,234.5 & [1,~2] \\\\" in text
     assert "\\caption{A figure: 50 \\%}" in text
     assert "\\texttt{x\\_1 \\textasciicircum{} 2 \\# \\{y\\}}" in text
     assert "\\href{https://a.b/c\\_d?e=f\\%20g\\&h}{a link}" in text
@@ -184,7 +185,7 @@ def test_latex_has_rules_and_no_text_that_is_read_as_a_command():
     assert bare.count("{") == bare.count("}")
     assert sorted(re.findall(r"\\begin\{(\w+)\}", text)) == sorted(re.findall(r"\\end\{(\w+)\}", text))
     body = re.sub(r"\$[^$\n]+\$|\\(href|includegraphics)(\[.*?\])?\{.*?\}", "",
-                  text.partition("\\begin{document}")[2].replace("\\$", ""))
+                  text.partition("\\begin{document}")[2].replace("\\$", "").replace("[1,~2]", ""))
     assert not re.search(r"(?<!\\)[#%^~$_]", body)
     assert escaped("\\input{/etc/passwd}") == "\\textbackslash{}input\\{/etc/passwd\\}"
 
@@ -206,6 +207,51 @@ def test_a_long_table_in_latex_has_columns_that_break_their_lines():
     text = document(f"| a | b |\n|---|---:|\n| {'word ' * 60}| 1 |\n")
     (width,) = re.findall(r"p\{([\d.]+)\\linewidth\}r", text)
     assert 0.5 < float(width) < 1
+
+
+def test_a_wide_table_in_latex_is_set_in_smaller_letters_and_words_and_numbers_stay_whole():
+    def columns(count, cell):
+        text = document("| " + " | ".join(["a heading of words"] * count) + " |\n" + "|---:" * count + "|\n"
+                        + f"| {cell} " * count + "|\n")
+        size, = re.findall(r"\\(\w+)\\setlength\{\\tabcolsep\}", text)
+        return size, [float(each) for each in re.findall(r"p\{([\d.]+)\\linewidth\}", text)]
+
+    assert columns(4, "1,234") == ("small", [])
+    size, widths = columns(8, "1,234")
+    assert (size, len(widths)) == ("small", 8)
+    assert 0.7 < sum(widths) < 1
+    size, widths = columns(12, "1,234.5")
+    assert size == "scriptsize"
+    assert 122 * min(widths) > len("heading")
+    assert columns(12, "[0.123, 0.456]")[0] == "tiny"
+
+
+def test_a_figure_in_pgf_holds_names_as_tex_prints_them():
+    matplotlib = pytest.importorskip("matplotlib")
+    made = matplotlib.figure.Figure()
+    axes = made.add_subplot()
+    axes.yaxis.set_ticks([1.0], ["1L_768d"])
+    axes.set_title("50 % of \\$x_1\\$")
+    axes.text(0, 0, "a & b")
+    paint._in_tex(made)
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["1L\\_768d"]
+    assert axes.get_title() == "50 \\% of \\$x\\_1\\$"
+    assert axes.texts[0].get_text() == "a \\& b"
+
+
+def test_a_font_installed_since_matplotlib_listed_them_is_found(monkeypatch):
+    manager = pytest.importorskip("matplotlib.font_manager")
+    plain = [each for each in manager.fontManager.ttflist if each.name not in formats._WIDE_FONTS]
+    monkeypatch.setattr(manager.fontManager, "ttflist", plain)
+    monkeypatch.setattr(manager, "findSystemFonts", lambda: [plain[0].fname, "/fonts/new.ttc", "/fonts/none.ttf"])
+
+    def add(path):
+        if path != "/fonts/new.ttc":
+            raise RuntimeError
+        plain.append(manager.FontEntry(fname=path, name="Meiryo"))
+
+    monkeypatch.setattr(manager.fontManager, "addfont", add)
+    assert formats.wide_fonts() == ["Meiryo"]
 
 
 def test_a_page_has_contents_coloured_verdicts_and_numbers_to_the_right():

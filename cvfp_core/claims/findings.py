@@ -112,7 +112,7 @@ def _tested(records: pl.DataFrame, fits: Sequence[Fit], registry: Registry, lit:
     for analysis in registry.items(Analysis).values():
         mine = [fit for fit in known if fit.law in analysis.laws and (analysis.controls or fit.series not in apart)]
         found += _findings(analysis, runs if analysis.controls else studied, mine, registry, lit)
-    p_values = [each.p_value if verdicts.rests_on_p(each.verdict) else None for each in found]
+    p_values = [each.p_value if each.tested and verdicts.rests_on_p(each.verdict) else None for each in found]
     count = sum(p is not None for p in p_values)
     return [
         _settled(finding, p, count) for finding, p in zip(found, verdicts.adjusted(p_values), strict=True)

@@ -1,11 +1,12 @@
 r"""Markdown -> a LaTeX article: booktabs tables, included figures, and text that TeX does not read as commands.
 
-For LuaLaTeX or XeLaTeX; English for pdfLaTeX too.
+For LuaLaTeX or XeLaTeX; English for pdfLaTeX too. The first line of the file says so.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,12 @@ _PREAMBLE = r"""\documentclass[a4paper,10pt]{article}
 """
 _JAPANESE = r"""\ifluatex\usepackage{luatexja}\else\usepackage{xeCJK}\fi
 """
+_ENGINES = {"ja": "LuaLaTeX, with luatexja; or XeLaTeX, with xeCJK and a Japanese font (\\setCJKmainfont)"}
+"""That compile a language; others by every engine."""
 _PACKAGES = r"""\usepackage{booktabs,longtable,array,graphicx,xcolor,textcomp}
 \usepackage[hidelinks]{hyperref}
-\setlength{\parindent}{0pt}\setlength{\parskip}{0.5em}
+\setlength{\parindent}{0pt}\setlength{\parskip}{0.5em}\setlength{\emergencystretch}{3em}
+\let\plainunderscore\_\renewcommand{\_}{\plainunderscore\allowbreak}
 """
 _TEXT = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
@@ -35,10 +39,9 @@ _TEXT = {
     "🔴": r"\textcolor{red!80!black}{$\bullet$}", "⚪": r"$\circ$",
 }
 _SECTIONS = {"h1": "section", "h2": "section", "h3": "subsection", "h4": "subsubsection"}
-_WIDE = 95
-"""Letters that a line of a table has room for."""
-_LEAST = 12
-"""Letters below which a column is not broken into lines."""
+_SIZES = {"small": 95, "footnotesize": 107, "scriptsize": 122, "tiny": 170}
+"""Of fonts, and letters that a line of a table has room for."""
+_INTERVAL = re.compile(r"(\[[^\[\],]{1,12},) (?=[^\[\],]{1,12}\])")
 
 
 def document(markdown: str, *, lang: str = "en") -> str:
@@ -53,8 +56,9 @@ def document(markdown: str, *, lang: str = "en") -> str:
     title = f"\\title{{{_inside(head)}}}\n\\date{{}}\n" if head is not None else ""
     pgf = "\\usepackage{pgf}\n" if ".pgf}" in body else ""
     made = "\\maketitle\n" if head is not None else ""
-    return (f"{_PREAMBLE}{_JAPANESE if lang == 'ja' else ''}{_PACKAGES}{pgf}{title}\\begin{{document}}\n"
-            f"{made}{body}\\end{{document}}\n")
+    engines = _ENGINES.get(lang, "pdfLaTeX, LuaLaTeX or XeLaTeX")
+    return (f"% Compile with {engines}.\n{_PREAMBLE}{_JAPANESE if lang == 'ja' else ''}{_PACKAGES}{pgf}{title}"
+            f"\\begin{{document}}\n{made}{body}\\end{{document}}\n")
 
 
 def part(markdown: str) -> str:
@@ -121,7 +125,8 @@ def _span(node: SyntaxTreeNode) -> str:
 
 def _figure(node: SyntaxTreeNode) -> str:
     path = str(node.attrs["src"])
-    shown = f"\\input{{{path}}}" if path.endswith(".pgf") else f"\\includegraphics[width=\\linewidth]{{{path}}}"
+    drawn = f"\\input{{{path}}}" if path.endswith(".pgf") else f"\\includegraphics{{{path}}}"
+    shown = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{{drawn}}}"
     return f"\n\\begin{{figure}}[htbp]\n\\centering\n{shown}\n\\caption{{{_inside_of(node)}}}\n\\end{{figure}}\n"
 
 
@@ -134,32 +139,52 @@ def _target(address: str) -> str:
 
 
 def _table(node: SyntaxTreeNode) -> str:
-    """A table that may go over pages, between rules; long texts are broken into lines where it is too wide."""
+    """A table that may go over pages, between rules; texts are broken into lines where it is too wide."""
     rows = [list(row.children) for part in node.children for row in part.children]
     sides = ["r" if "right" in str(cell.attrs.get("style", "")) else "c" if "center" in str(cell.attrs.get("style", ""))
              else "l" for cell in rows[0]]
-    texts = [[_inside(cell) for cell in row] for row in rows]
-    lengths = [max(len(_plain(row[index])) for row in rows) for index in range(len(sides))]
-    columns = _columns(sides, lengths)
-    head, *body = [" & ".join(row) + r" \\" for row in texts]
+    plain = [[_INTERVAL.sub("\\1\N{NO-BREAK SPACE}", _plain(cell)) for cell in row] for row in rows]
+    size, columns = _columns(sides, list(zip(*plain, strict=True)))
+    head, *body = [" & ".join(_INTERVAL.sub(r"\1~", _inside(cell)) for cell in row) + r" \\" for row in rows]
     lines = "\n".join(body)
-    return (f"\n{{\\small\\setlength{{\\tabcolsep}}{{4pt}}\n\\begin{{longtable}}{{{columns}}}\n\\toprule\n{head}\n"
-            f"\\midrule\n\\endhead\n\\bottomrule\n\\endfoot\n{lines}\n\\end{{longtable}}}}\n")
+    return (f"\n{{\\{size}\\setlength{{\\tabcolsep}}{{4pt}}\\let\\_\\plainunderscore\n"
+            f"\\begin{{longtable}}{{{columns}}}\n\\toprule\n{head}\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot\n{lines}\n\\end{{longtable}}}}\n")
 
 
-def _columns(sides: Sequence[str], lengths: Sequence[int]) -> str:
-    """The columns as LaTeX declares them; where a line is too long, the longest texts share what others leave."""
-    over = sum(lengths) + 2 * len(lengths) - _WIDE
-    if over <= 0:
-        return "".join(sides)
-    broken = [index for index, (side, length) in enumerate(zip(sides, lengths, strict=True))
-              if side == "l" and length > _LEAST]
-    left = max(_WIDE - 2 * len(lengths) - sum(length for index, length in enumerate(lengths) if index not in broken),
-               _LEAST * len(broken))
-    total = sum(lengths[index] for index in broken) or 1
-    shares = [0.95 * left * length / total / _WIDE for length in lengths]
-    return "".join(f">{{\\raggedright\\arraybackslash}}p{{{shares[index]:.3f}\\linewidth}}" if index in broken else side
-                   for index, side in enumerate(sides))
+def _columns(sides: Sequence[str], texts: Sequence[Sequence[str]]) -> tuple[str, str]:
+    """The largest font in which the columns have room, and these as LaTeX declares them.
+
+    texts: of each column, its heading first. Words stay whole, numbers with their signs too: `r` and `c` columns are
+    broken in their heading only. What is left of the line is shared among columns that need more.
+    """
+    whole = [max(map(_wide, column)) for column in texts]
+    least = [max([_word(head), *map(_word if side == "l" else _wide, cells)])
+             for side, (head, *cells) in zip(sides, texts, strict=True)]
+    for size, room in _SIZES.items():
+        room -= 2 * len(sides)
+        if sum(whole) <= room:
+            return size, "".join(sides)
+        if sum(least) <= room:
+            break
+    more = max(room - sum(least), 0)
+    wanted = sum(whole) - sum(least) or 1
+    widths = [low + more * (high - low) / wanted for low, high in zip(least, whole, strict=True)]
+    line = (max(room, sum(least)) + 2 * len(sides)) / 0.97
+    turned = {"l": "raggedright", "r": "raggedleft", "c": "centering"}
+    return size, "".join(
+        side if high == low else f">{{\\{turned[side]}\\arraybackslash}}p{{{width / line:.3f}\\linewidth}}"
+        for side, width, low, high in zip(sides, widths, least, whole, strict=True))
+
+
+def _wide(text: str) -> int:
+    """Its length, where letters of Chinese or Japanese are twice as wide."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _word(text: str) -> int:
+    """The length of its longest part that is not broken; Japanese is, though not letter by letter."""
+    return max(map(_wide, re.findall(r"[\u3000-\u9fff\uff00-\uffef]{1,4}|[^ \u3000-\u9fff\uff00-\uffef]+", text)),
+               default=0)
 
 
 def _plain(cell: SyntaxTreeNode) -> str:

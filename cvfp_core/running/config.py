@@ -222,7 +222,7 @@ def _refuse_too_many(run: RunFile) -> None:
         "variants": len({*run.variants}) + (run.matrix.count if run.matrix else 0),
         "samples": run.samples.count if isinstance(run.samples, Geometric) else len({*run.samples}),
         "seeds": len({*run.seeds}),
-        "objectives and controls": len({*(run.matrix and run.matrix.objective or ("",))}) + (2 if run.controls else 0),
+        "objectives and controls": len({*((run.matrix and run.matrix.objective) or [""])}) + (2 if run.controls else 0),
     }
     count = prod(parts.values()) + len(run.cells) * parts["seeds"] * parts["objectives and controls"]
     if count > MOST_CELLS:

@@ -54,9 +54,10 @@ def scaling(curves: Sequence[Curve], x: Quantity, y: Quantity, say: Say) -> Plot
     panels = [_panel(name, mine, hues, axes, x, y) for name, mine in groups.items()]
     most = max(len(panel.ends) for panel in panels)
     laws = list(dict.fromkeys(
-        say("average of {laws}").format(laws=each.interval_law) if each.law == AVERAGE else each.law for curve in curves
-        for each in (*curve.way, *curve.forecasts) if each.value is not None))
-    note = f"{say('law')}: {', '.join(laws)}" if laws else ""
+        say("average of {laws}").format(laws=say(" and ").join(map(say, each.interval_law.split(" and "))))
+        if each.law == AVERAGE else say(each.law)
+        for curve in curves for each in (*curve.way, *curve.forecasts) if each.value is not None))
+    note = f"{say('law')}{say(': ')}{say(', ').join(laws)}" if laws else ""
     return Plot(panels=tuple(panels), height=max(2.7 if len(panels) > 1 else 3.2, 0.13 * most), key=key, note=note,
                 width=3.2 if len(panels) > 1 else 4.6)
 

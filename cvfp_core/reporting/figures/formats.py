@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cvfp_core.errors import UsageError
 
@@ -46,5 +47,13 @@ def wide_fonts() -> list[str]:
     """Fonts with Japanese letters that are installed."""
     from matplotlib import font_manager
 
-    known = {each.name for each in font_manager.fontManager.ttflist}
-    return [each for each in _WIDE_FONTS if each in known]
+    def known() -> list[str]:
+        names = {each.name for each in font_manager.fontManager.ttflist}
+        return [each for each in _WIDE_FONTS if each in names]
+
+    if not known():  # matplotlib's list of fonts is kept, and does not see those installed since
+        listed = {each.fname for each in font_manager.fontManager.ttflist}
+        for path in {*font_manager.findSystemFonts()} - listed:
+            with suppress(Exception):  # a file that is no font matplotlib reads
+                font_manager.fontManager.addfont(path)
+    return known()

@@ -18,6 +18,7 @@ from cvfp_core.reporting.figures import places
 from cvfp_core.reporting.figures.colours import GREY
 from cvfp_core.reporting.figures.formats import FORMATS, check, missing, tex_installed, wide_fonts
 from cvfp_core.reporting.figures.marks import Band, Dots, Line, Panel, Plot
+from cvfp_core.reporting.latex import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +62,27 @@ def written(plot: Plot, kind: str, lang: str = "en") -> str | bytes:
             made.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
             svg = text.getvalue().replace("'DejaVu Sans'", _FONTS)
             return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+        if kind == "pgf":
+            _in_tex(made)
         undated: dict[str, Any] = {"png": {"metadata": {"Software": None}}, "pdf": {"metadata": {"CreationDate": None}}}
         data = io.BytesIO()
         made.savefig(data, format=kind, dpi=200, **undated.get(kind, {}))
         return data.getvalue().decode() if kind == "pgf" else data.getvalue()
+
+
+def _in_tex(made: Figure) -> None:
+    """Writes the figure's texts as TeX prints them: in PGF they are read as TeX."""
+    from matplotlib.text import Text
+
+    def turned(text: str) -> str:
+        return escaped(text.replace(r"\$", "$"))
+
+    for axis in (axis for axes in made.axes for axis in (axes.xaxis, axes.yaxis)):
+        axis.set_ticks(axis.get_ticklocs(), [turned(label.get_text()) for label in axis.get_ticklabels()])
+    ticks = {label for axes in made.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())}
+    for text in made.findobj(Text):
+        if text not in ticks:
+            text.set_text(turned(text.get_text()))
 
 
 def format_of(path: str | Path) -> str:

@@ -66,7 +66,7 @@ def alpha_over_val_er(series: Sequence[Series], say: Say) -> Plot | None:
         mine = [row for row, (each, _, _) in enumerate(known) if each["experiment"] == name]
         marks.append(Dots(x=x[mine], y=y[mine], colour=colour(index), marker=marker(index), name=name,
                           texts=tuple(known[row][0]["name"] for row in mine)))
-    panel = Panel(marks=tuple(marks), x=Axis(label=say("validation effective rank (%)")), y=Axis(label="alpha"))
+    panel = Panel(marks=tuple(marks), x=Axis(label=say("validation effective rank (%)")), y=Axis(label=say("alpha")))
     return Plot(panels=(panel,), width=5.2, height=3.4, note=note, legend=tuple(marks) if len(groups) > 1 else ())
 
 
@@ -102,7 +102,7 @@ def windows(series: Sequence[Series], say: Say) -> Plot | None:
             ends.append(End(x=float(x[-1]), y=float(y[-1]), text=each["title"] if not name else each["name"],
                             colour=hue))
         panels.append(Panel(marks=tuple(marks), x=Axis(label=say("window of sizes"), whole=True),
-                            y=Axis(label="alpha"), title=name, ends=tuple(ends)))
+                            y=Axis(label=say("alpha")), title=name, ends=tuple(ends)))
     return Plot(panels=tuple(panels), width=3.2 if len(panels) > 1 else 4.6)
 
 

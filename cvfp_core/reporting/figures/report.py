@@ -51,7 +51,8 @@ CAPTIONS = {
 SLICES = "Points: runs, by another input in groups of equally many. Lines: the fitted law at the median of each group."
 WORDS = ("training tokens", "validation perplexity", "law", "average of {laws}", "predicted",
          "observed against predicted", "alpha, 95 % interval (ring: as published)", "alpha, 95 % interval",
-         "validation effective rank (%)", "window of sizes", "tokens", "iteration of Phase 1", "tokens converged (%)")
+         "validation effective rank (%)", "window of sizes", "tokens", "iteration of Phase 1", "tokens converged (%)",
+         "alpha", " and ")
 """What figures say beside names of quantities."""
 
 
