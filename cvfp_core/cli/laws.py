@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvfp_core.cli import asked
-from cvfp_core.registry import Registry, installed
-from cvfp_core.registry.kinds import Law, Parameter
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from cvfp_core.registry import Registry
+    from cvfp_core.registry.kinds import Law, Parameter
 
 
 def laws(
@@ -21,6 +22,9 @@ def laws(
     json_: asked.Json = False,
 ) -> None:
     """List laws: their forms, sources and domains, what they need, whose they are."""
+    from cvfp_core.registry import installed
+    from cvfp_core.registry.kinds import Law
+
     registry = installed()
     chosen = registry.items(Law) if name is None else {name: registry.get(Law, name)}
     if json_:
@@ -42,6 +46,8 @@ def laws(
 def _listed(laws: Iterable[Law], registry: Registry) -> Iterator[tuple[Text, ...]]:
     """A row a law: name, what it is about, what it needs, whose it is."""
     from rich.text import Text
+
+    from cvfp_core.registry.kinds import Law
 
     for law in laws:
         options = f"--set {', '.join(option.name for option in law.options)}" if law.options else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cvfp_core.cli.events import describe_phase, describe_resumed
 from cvfp_core.cli.live import LiveScreen
@@ -26,9 +28,10 @@ def open_sink(cells: Sequence[Cell], pending: Sequence[Cell], finished: Callable
     waiting = {cell.run_id for cell in pending}
     skipped = [cell for cell in cells if cell.run_id not in waiting]
     if json_:
+        emit = partial(_print_json, sys.stdout)
         for cell in skipped:
-            _print_json(Event(kind="run_skipped", run_id=cell.run_id, values={"reason": "finished before"}))
-        yield _print_json
+            emit(Event(kind="run_skipped", run_id=cell.run_id, values={"reason": "finished before"}))
+        yield emit
         return
     console = terminal(stderr=True)
     if skipped:
@@ -43,9 +46,10 @@ def open_sink(cells: Sequence[Cell], pending: Sequence[Cell], finished: Callable
         yield live
 
 
-def _print_json(event: Event) -> None:
+def _print_json(out: TextIO, event: Event) -> None:
+    """out: stdout as it is outside of plugins' code."""
     plain = {name: _finite(value) for name, value in event.values.items()}
-    show_json({"event": event.kind, "run_id": event.run_id, **plain}, indent=None)
+    show_json({"event": event.kind, "run_id": event.run_id, **plain}, indent=None, out=out)
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TextIO
 
 from cvfp_core.errors import visible
 
@@ -23,6 +24,7 @@ def write(text: str) -> None:
     sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
 
 
-def show_json(data: object, *, indent: int | None = 1) -> None:
-    """Prints plain data as JSON, which has no NaN."""
-    print(visible(json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False, default=str)), flush=True)
+def show_json(data: object, *, indent: int | None = 1, out: TextIO | None = None) -> None:
+    """Prints plain data as JSON, which has no NaN. out: stdout, if not as it stands now."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    print(visible(text), file=out, flush=True)
