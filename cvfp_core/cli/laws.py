@@ -60,6 +60,8 @@ def _whole(law: Law, registry: Registry) -> Iterator[tuple[Text, Text]]:
     """All there is to say of a law, a heading and a text each."""
     from rich.text import Text
 
+    from cvfp_core.registry.kinds import Law
+
     def row(heading: str, text: str) -> tuple[Text, Text]:
         return Text(heading, style="bold"), Text(text)
 
@@ -100,6 +102,8 @@ _SCOPES = {"series": "sizes", "experiment": "runs, all of an experiment", "recor
 
 def _plain(law: Law, registry: Registry) -> dict[str, object]:
     """The descriptor as plain data; bounds that do not exist are null."""
+    from cvfp_core.registry.kinds import Law
+
     def bound(value: float) -> float | None:
         return value if isfinite(value) else None
 
