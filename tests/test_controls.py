@@ -261,7 +261,7 @@ def test_tables_name_the_control_and_the_plan_has_a_row_for_each_seed(trained):
     for mode in MODES[1:]:
         assert f"1L_16d_1tok  control: {mode}" in said
         assert f"\n1L_16d_1tok:{mode} " in said
-    assert said.count("a control's Phase 1 was not trained; the report tests, seed by seed, whether training beats it"
+    assert said.count("§ a control, whose Phase 1 was not trained; the report tests, seed by seed, whether"
                       ) == 1
     assert made_grids.in_process("show", trained / "runs" / "default", folder=trained).stdout == said
     options = [*made_grids.options(trained, samples="4"), "--seed", "1", "--seed", "2", "--controls", "--dry-run"]

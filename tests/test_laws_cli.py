@@ -213,7 +213,7 @@ def test_a_published_surface_is_fitted_and_forecast_from_its_table_in_one_comman
     assert "outside the hull" in " ".join(far.split())
     fitted = command("fit", table, *CHINCHILLA, "--law", "chinchilla").stdout
     assert [line.split()[0] for line in fitted.splitlines()[3:8]] == ["E", "A", "alpha", "B", "beta"]
-    shown = command("show", table, *CHINCHILLA).stdout.splitlines()
+    shown = command("show", table, *CHINCHILLA, "--all").stdout.splitlines()
     assert shown[1].split()[:4] == ["train_tokens", "val_loss", "params", "flops"]
     assert max(map(len, shown[:-3])) <= 80
 

@@ -6,11 +6,10 @@ import errno
 import functools
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from cvfp_core import registry
 from cvfp_core.cli import (
     check,
     compare,
@@ -67,8 +66,12 @@ _plugin = typer.Typer(help="Begin a plugin of your own.", no_args_is_help=True)
 def command(name: str, function: Callable[..., None], group: typer.Typer = app) -> None:
     """Registers a command whose errors end in one line: `cvfp: ...` and the error's exit code."""
 
+    function.__annotations__ = get_type_hints(function, include_extras=True)  # once here, four times each in Typer
+
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
+        from cvfp_core import registry
+
         for line in registry.misnamed("CVFP_DISABLE"):
             say(f"warning: {line}")
         try:

@@ -1,6 +1,7 @@
-"""What a shell offers on TAB: names of laws, templates, presets and so on, and the columns of the runs given."""
+"""What a shell offers on TAB: names of laws, templates, presets and so on, and the columns of the runs given.
 
-from __future__ import annotations
+Annotations are no texts here: Typer would evaluate them for every option, whatever is asked.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

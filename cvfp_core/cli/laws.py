@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvfp_core.cli import asked
-from cvfp_core.registry import Registry, installed
-from cvfp_core.registry.kinds import Law, Parameter
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from cvfp_core.registry import Registry
+    from cvfp_core.registry.kinds import Law, Parameter
 
 
 def laws(
@@ -21,6 +22,9 @@ def laws(
     json_: asked.Json = False,
 ) -> None:
     """List laws: their forms, sources and domains, what they need, whose they are."""
+    from cvfp_core.registry import installed
+    from cvfp_core.registry.kinds import Law
+
     registry = installed()
     chosen = registry.items(Law) if name is None else {name: registry.get(Law, name)}
     if json_:
@@ -43,6 +47,8 @@ def _listed(laws: Iterable[Law], registry: Registry) -> Iterator[tuple[Text, ...
     """A row a law: name, what it is about, what it needs, whose it is."""
     from rich.text import Text
 
+    from cvfp_core.registry.kinds import Law
+
     for law in laws:
         options = f"--set {', '.join(option.name for option in law.options)}" if law.options else ""
         about = Text.assemble(law.written, *(("\n" + line, "dim") for line in (law.title, law.source, options) if line))
@@ -58,6 +64,8 @@ def _bold(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[Text, Text]]:
 
 def whole(law: Law, registry: Registry) -> Iterator[tuple[str, str]]:
     """All there is to say of a law, a heading and a text each."""
+    from cvfp_core.registry.kinds import Law
+
     yield law.name, law.title
     yield "form", law.written
     for heading, text in (("source", law.source), ("holds for", law.domain), ("not for", law.not_for)):
@@ -95,6 +103,8 @@ _SCOPES = {"series": "sizes", "experiment": "runs, all of an experiment", "recor
 
 def _plain(law: Law, registry: Registry) -> dict[str, object]:
     """The descriptor as plain data; bounds that do not exist are null."""
+    from cvfp_core.registry.kinds import Law
+
     def bound(value: float) -> float | None:
         return value if isfinite(value) else None
 

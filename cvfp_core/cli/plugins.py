@@ -6,19 +6,21 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from cvfp_core import registry
 from cvfp_core.cli import asked
 from cvfp_core.cli.screen import say
-from cvfp_core.registry import PluginInfo
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from cvfp_core.registry import PluginInfo
 
 
 def plugins(
     json_: asked.Json = False,
 ) -> None:
     """List plugins: where each comes from, what it adds, and why a broken one is broken."""
+    from cvfp_core import registry
+
     for line in registry.misnamed("CVFP_PLUGINS"):
         say(f"warning: {line}")
     loaded = registry.load()

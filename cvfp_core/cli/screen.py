@@ -25,6 +25,10 @@ def write(text: str) -> None:
 
 
 def show_json(data: object, *, indent: int | None = 1, out: TextIO | None = None) -> None:
-    """Prints plain data as JSON, which has no NaN. out: None: stdout."""
-    text = json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False, default=str)
-    print(visible(text), file=out, flush=True)
+    """Prints plain data as JSON. out: stdout, if not as it stands now."""
+    print(visible(as_json(data, indent=indent)), file=out, flush=True)
+
+
+def as_json(data: object, *, indent: int | None = 1) -> str:
+    """Plain data as JSON, which has no NaN."""
+    return json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False, default=str)

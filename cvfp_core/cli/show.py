@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvfp_core.cli import asked, completing
-from cvfp_core.cli.screen import say, show_json, write
+from cvfp_core.cli.screen import as_json, say, show_json, write
 from cvfp_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ def _form(flags: dict[str, bool], out: Path | None) -> str | None:
 def _hand_over(content: str | bytes | dict[str, object], out: Path | None) -> None:
     """Writes it to the file, or to stdout; plain data as JSON."""
     if out is not None:
-        import json
-
-        data = json.dumps(content, indent=1, ensure_ascii=False, default=str) if isinstance(content, dict) else content
+        data = f"{as_json(content)}\n" if isinstance(content, dict) else content
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(data.encode() if isinstance(data, str) else data)
         say(f"{out} is written")
