@@ -172,7 +172,7 @@ def _compare(whole: Path, disturbed: Path, killed: str) -> None:
     expect(found["run_id"].equals(expected["run_id"]), "records", f"{expected.height}", f"{found.height}")
     for name in expected.columns:
         if name not in (*DISTURBED, "device"):
-            expect(found[name].equals(expected[name]), f"column '{name}'", expected[name].to_list(),
+            expect(found[name].equals(expected[name]), f"column '{name}'", str(expected[name].to_list()),
                    found[name].to_list())
     lost = found.filter(pl.col("run_id") == killed)["lost_workers"].item()
     expect(lost >= 1, f"lost_workers of {killed}, whose worker was killed", "1 or more", lost)
