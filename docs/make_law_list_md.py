@@ -99,7 +99,7 @@ def _section(law: Law, registry: Registry) -> list[str]:
     told = [f"| {heading} | {_cell(heading, text)} |" for heading, text in rows if heading != "from"]
     tried = "yes" if law.automatic else f"no; `--law {law.name}`"
     image = f"![{law.name}: {title}](laws/{law.name}.svg)"
-    return [f"## {law.name}", "", f"{title[0].upper()}{title[1:]}.", "", image, "", "| | |", "|---|---|", *told,
+    return [f"## {law.name}", "", f"{title[0].upper()}{title[1:]}.", "", image, "", told[0], "|---|---|", *told[1:],
             f"| automatic | {tried} |", ""]
 
 

@@ -138,7 +138,8 @@ def test_laws_lists_every_law_with_its_form(run):
 
 def test_one_law_is_shown_whole_with_source_domain_and_units():
     out = command("laws", "data-constrained").stdout
-    for text in ("arXiv:2305.16264", "each unique token at least once", "unique_tokens (tokens): distinct tokens",
+    for text in ("arXiv:2305.16264", "each unique token at least once", "not for fresh tokens: `chinchilla`",
+                 "unique_tokens (tokens): distinct tokens",
                  "val_loss (nat a token)", "R_D (epochs, 0.1 to 10000): repetitions", "7 runs, all of the records"):
         assert text in " ".join(out.split())
     (plain,) = json.loads(command("laws", "data-constrained", "--json").stdout)

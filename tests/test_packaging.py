@@ -57,5 +57,6 @@ def test_every_package_is_named_in_the_project_file_and_every_plugin_has_its_doo
 def test_the_wheel_carries_the_licence_and_the_version(wheel):
     assert [name for name in wheel.namelist() if name.endswith("/LICENSE")]
     assert PROJECT["project"]["version"] == cvfp_core.__version__
+    assert f"\nversion: {cvfp_core.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     assert f"\nVersion: {cvfp_core.__version__}\n" in wheel.read(metadata).decode()

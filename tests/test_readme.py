@@ -21,6 +21,10 @@ def test_the_two_commands_of_the_readme_are_these():
     assert RUN in README
 
 
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 150
+
+
 def test_ci_runs_the_readmes_test_command():
     assert f"{TESTS} || exit 1" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
