@@ -93,6 +93,9 @@ class _Lines:
         self.number: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "job":
+            self._say(str(event.values["text"]))
+            return
         number = self.number.setdefault(event.run_id, len(self.number) + 1)
         cell = self.cells[event.run_id]
         head = f"[{number}/{len(self.cells)}] {cell.title}, {cell.num_samples} samples"
@@ -136,6 +139,9 @@ class _Live:
         )
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "job":
+            self.console.print(Text(str(event.values["text"]), style="dim"))
+            return
         cell = self.cells[event.run_id]
         values = event.values
         label = f"{cell.title} [dim]n={cell.num_samples}[/dim]"
