@@ -120,13 +120,15 @@ def slurm(workers: int) -> Iterator[Engine]:
 
         def hurry() -> None:
             while not ends.wait(0.5):
-                if "drain" in cluster.ask("sinfo", "-h", "-o", "%T"):
-                    cluster.ask("scontrol", "update", "NodeName=ALL", "State=RESUME")
-                for line in cluster.ask("squeue", "-h", "-r", "-o", "%i %S %r").splitlines():
-                    task, start, why = line.split(maxsplit=2)
-                    if why == "BeginTime":
-                        delays[f"{task} {start}"] = (datetime.fromisoformat(start) - datetime.now()).total_seconds()
-                        cluster.ask("scontrol", "update", f"JobId={task}", "StartTime=now")
+                with suppress(subprocess.CalledProcessError):  # a task may have ended meanwhile
+                    for node in cluster.ask("sinfo", "-h", "-N", "-t", "drain", "-o", "%N").split():
+                        cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+                    for line in cluster.ask("squeue", "-h", "-r", "-o", "%i %S %r").splitlines():
+                        task, start, why = line.split(maxsplit=2)
+                        if why == "BeginTime":
+                            wait = datetime.fromisoformat(start) - datetime.now()
+                            delays[f"{task} {start}"] = wait.total_seconds()
+                            cluster.ask("scontrol", "update", f"JobId={task}", "StartTime=now")
 
         def strike(attempt: Attempt) -> None:
             variables = Path(f"/proc/{attempt.process}/environ").read_bytes().decode().split("\0")
@@ -139,8 +141,10 @@ def slurm(workers: int) -> Iterator[Engine]:
                 cluster.ask("scontrol", "requeue", job)
             elif how == "kill":
                 end_process(attempt)
-            else:
+            else:  # it goes down with what runs there
+                end_process(attempt)
                 cluster.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=benchmark")
+                time.sleep(5)
                 cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
         def strike_one(attempt: Attempt) -> None:
