@@ -1,6 +1,6 @@
 """Grids on an engine whose workers, nodes and driver are killed: what is stored, what is wasted, how soon it goes on.
 
-    python benchmarks/cluster.py [--engine ray|local] [--cells 40] [--long 2] [--kills 3] [--driver-kills 2]
+    python benchmarks/cluster.py [--engine local|ray|slurm] [--cells 40] [--long 2] [--kills 3] [--driver-kills 2]
     python benchmarks/cluster.py --engine ray --throughput 24
 
 Cells sleep a tenth of a second an iteration, so that many workers fit on few cores; those of `--throughput` compute.
@@ -13,10 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +36,8 @@ from cvfp_core.testing.executors import Asked, at_work, end_process, records, st
 
 NAP = 0.1
 """Seconds an iteration sleeps."""
+_MINUTES = 5
+"""Time limit of a worker of Slurm, which tells it up to two and a half minutes before."""
 PLUGIN = """
 import os, time
 from cvfp_core import hookimpl
@@ -58,6 +63,10 @@ class Engine:
     executor: Executor
     options: Mapping[str, Scalar | None]
     kill: Callable[[Attempt], None]
+    stays: bool = False
+    """Whether workers live on when the driver is killed."""
+    told: Callable[[], str] = lambda: ""
+    """What else came of it, a line."""
 
 
 @contextmanager
@@ -93,7 +102,69 @@ def ray(workers: int) -> Iterator[Engine]:
         cluster.shutdown()
 
 
-ENGINES: dict[str, Callable[[int], AbstractContextManager[Engine]]] = {"local": local, "ray": ray}
+@contextmanager
+def slurm(workers: int) -> Iterator[Engine]:
+    """A Slurm cluster of one-core nodes on this machine. By turns a worker is told that its time ends, is queued again
+    by Slurm and is killed, and a node goes down and comes back.
+
+    Slurm lets a task that is queued again wait for two minutes; that is noted, and it is started at once.
+    """
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    import slurm_cluster
+    from cvfp_slurm import cvfp_executors
+
+    (executor,) = cvfp_executors()
+    turn, delays, ends = cycle(("notice", "requeue", "kill", "node")), dict[str, float](), threading.Event()
+    with tempfile.TemporaryDirectory() as name, slurm_cluster.running(Path(name) / "cluster", nodes=workers) as cluster:
+        os.environ.update(cluster.environment)
+
+        def hurry() -> None:
+            while not ends.wait(0.5):
+                with suppress(subprocess.CalledProcessError):  # a task may have ended meanwhile
+                    for node in cluster.ask("sinfo", "-h", "-N", "-t", "drain", "-o", "%N").split():
+                        cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+                    for line in cluster.ask("squeue", "-h", "-r", "-o", "%i %S %r").splitlines():
+                        task, start, why = line.split(maxsplit=2)
+                        if why == "BeginTime":
+                            wait = datetime.fromisoformat(start) - datetime.now()
+                            delays[f"{task} {start}"] = wait.total_seconds()
+                            cluster.ask("scontrol", "update", f"JobId={task}", "StartTime=now")
+
+        def strike(attempt: Attempt) -> None:
+            variables = Path(f"/proc/{attempt.process}/environ").read_bytes().decode().split("\0")
+            job, node = (next(each.partition("=")[2] for each in variables if each.startswith(f"{key}="))
+                         for key in ("SLURM_JOB_ID", "SLURMD_NODENAME"))
+            how = next(turn)
+            if how == "notice":
+                cluster.ask("scancel", "--signal=USR2", job)
+            elif how == "requeue":
+                cluster.ask("scontrol", "requeue", job)
+            elif how == "kill":
+                end_process(attempt)
+            else:  # it goes down with what runs there
+                end_process(attempt)
+                cluster.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=benchmark")
+                time.sleep(5)
+                cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+        def strike_one(attempt: Attempt) -> None:
+            with suppress(OSError, subprocess.CalledProcessError):  # it may have ended meanwhile
+                strike(attempt)
+
+        thread = threading.Thread(target=hurry)
+        thread.start()
+        try:
+            yield Engine(
+                executor=executor, kill=strike_one, stays=True,
+                options=options.resolve("executor", executor.options, {"partition": "main", "time": _MINUTES}),
+                told=lambda: f"Slurm's own delay: {len(delays)} tasks queued again would have waited "
+                f"{max(delays.values(), default=0.0):.0f} s each at the most")
+        finally:
+            ends.set()
+            thread.join()
+
+
+ENGINES: dict[str, Callable[[int], AbstractContextManager[Engine]]] = {"local": local, "ray": ray, "slurm": slurm}
 
 
 def made_plugin(folder: Path) -> None:
@@ -137,8 +208,9 @@ def killed(engine: Engine, folder: Path, asked: argparse.Namespace) -> None:
         first, next_kill = True, time.monotonic() + asked.every
         while driver.poll() is None and (number == asked.driver_kills or len(records(disturbed)) < enough):
             time.sleep(0.05)
-            at = [each for each in at_work(left, disturbed).values() if each.job == f"job-{number}"]
-            if first and at:
+            at = [each for each in at_work(left, disturbed).values() if Path(f"/proc/{each.process}").exists()
+                  and (engine.stays or each.job == f"job-{number}")]
+            if first and (len(records(disturbed)) > len(done) if engine.stays else at):
                 first = False
                 resumed += [time.monotonic() - again] if number else []
             if at and time.monotonic() > next_kill and kills < asked.kills:
@@ -164,7 +236,10 @@ def killed(engine: Engine, folder: Path, asked: argparse.Namespace) -> None:
         if part:
             print(f"  {name}: {len(part)} cells of {iterations * NAP:.0f} s, {executed} iterations executed for "
                   f"{stored}: {executed / stored - 1:.1%} wasted, {(executed - stored) * NAP:.1f} s in {lost} losses")
-    print("  from a driver's restart to its first cell: " + ", ".join(f"{each:.1f} s" for each in resumed))
+    what = "the next record" if engine.stays else "its first cell"
+    print(f"  from a driver's restart to {what}: " + ", ".join(f"{each:.1f} s" for each in resumed))
+    if engine.told():
+        print(f"  {engine.told()}")
 
 
 def throughput(engine: Engine, folder: Path, asked: argparse.Namespace) -> None:

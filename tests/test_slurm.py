@@ -97,18 +97,17 @@ def test_a_worker_told_to_leave_goes_on_from_its_checkpoint_and_is_cancelled(clu
 
 BAD = {
     "partition=mian": "no partition 'mian' on this cluster; did you mean 'main'?; it has: far, main",
-    "time=61": "executor.time = 61 minutes, and partition 'main' allows 60; take less, cells go on from checkpoints",
-    "cpus=64": "Slurm refuses --partition=main --cpus-per-task=64: allocation failure: Requested node configuration is "
+    "time=61": "executor.time = 61 minutes, and the partition allows 60; take less, cells go on from checkpoints",
+    "cpus=64": "Slurm refuses --cpus-per-task=64: allocation failure: Requested node configuration is "
                "not available",
-    "gpus=1": "Slurm refuses --partition=main --cpus-per-task=1 --gpus-per-node=1: Invalid generic resource (gres) "
+    "gpus=1": "Slurm refuses --cpus-per-task=1 --gpus-per-node=1: Invalid generic resource (gres) "
               "specification",
 }
 
 
 @pytest.mark.parametrize("setting", BAD)
 def test_what_slurm_would_refuse_is_said_in_one_line_before_anything_is_submitted(cluster, place, setting):
-    partition = () if setting.startswith("partition") else ("--set", "executor.partition=main")
-    assert run(place, *partition, "--set", f"executor.{setting}", code=2).stderr == f"cvfp: {BAD[setting]}\n"
+    assert run(place, "--set", f"executor.{setting}", code=2).stderr == f"cvfp: {BAD[setting]}\n"
     assert not cluster.states()
     assert not joblist.read(place / "runs" / "default")
 

@@ -159,7 +159,7 @@ def test_the_status_counts_cells_and_says_who_is_at_them(folder):
     assert (data["cells"], data["done"], len(data["running"]), len(data["lost"])) == (5, 2, 1, 1)
     assert told.active
     later = standings(folder, registry=registry_of(engine))
-    assert "far job 1 has ended: node n7 burnt down" in later.text(200)
+    assert "far job 1: ended: node n7 burnt down" in later.text(200)
     assert not later.active
 
 
@@ -189,7 +189,7 @@ def test_a_run_of_this_machine_is_told_of_and_cancelled_by_its_process_and_one_e
         with Heart(folder, job.name) as heart:
             heart.begin(CELLS[0].run_id)
             until(lambda: joblist.beats(folder))
-            assert f"process {driver.pid} on {job.host} is at work" in standings(folder).text(200)
+            assert f"process {driver.pid} on {job.host}: at work" in standings(folder).text(200)
             elsewhere = joblist.keep(folder, replace(job, host="elsewhere"))
             with pytest.raises(CvfpError, match=f"process {driver.pid} on elsewhere is on another machine; run"):
                 cancel(folder, load_only())

@@ -59,6 +59,9 @@ class LiveScreen:
         self.live.stop()
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "job":
+            self.console.print(Text(str(event.values["text"]), style="dim"))
+            return
         cell, values, name = self.cells[event.run_id], event.values, event.run_id
         if event.kind == "run_started":
             self.running[name], self.curve[name] = [(1, "starting", "dim")], []

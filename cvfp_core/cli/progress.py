@@ -64,6 +64,9 @@ class _Lines:
         self.number: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "job":
+            self._say(str(event.values["text"]))
+            return
         number = self.number.setdefault(event.run_id, len(self.number) + 1)
         cell = self.cells[event.run_id]
         head = f"[{number}/{len(self.cells)}] {cell.title}, {cell.num_samples} samples"

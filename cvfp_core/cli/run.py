@@ -94,6 +94,8 @@ def run(
             "`cvfp run` makes records and `cvfp report` writes them up: run first, then "
             f"cvfp report {where} --template {template}"
         )
+    if detach and (dry_run or show_config):
+        raise UsageError(f"--detach submits and {'--dry-run' if dry_run else '--show-config'} only prints; give one")
     from cvfp_core.running import run as running
 
     overrides = _overrides(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cvfp_core.cli import asked
+from cvfp_core.errors import UsageError
 
 _EVERY = 5.0
 """Seconds between two looks."""
@@ -25,7 +26,9 @@ def status(
     """Print how many cells are done, running (where, since when, last loss), waiting and failed."""
     from cvfp_core.results.standings import standings
 
-    if watch and not json_:
+    if watch:
+        if json_:
+            raise UsageError("--watch shows a table that changes, and --json prints once; give one of them")
         _watch(paths)
         return
     found = standings(*paths)

@@ -220,6 +220,12 @@ class JobState:
         """Whether it has workers, or will have."""
         return self.running + self.waiting > 0
 
+    def __str__(self) -> str:
+        if not self.alive:
+            return f"ended: {self.text}" if self.text else "ended"
+        waiting = f", {self.waiting} waiting" if self.waiting else ""
+        return f"{self.running} running{waiting}{f' ({self.text})' if waiting and self.text else ''}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executor:

@@ -87,12 +87,6 @@ def _running(beats: Sequence[Beat], alive: int) -> Block:
 
 
 def _job(work: AtWork) -> str:
-    if work.state is None:
-        return f"{work.job}: {work.problem}"
-    if not work.state.alive:
-        return f"{work.job} has ended" + (f": {work.state.text}" if work.state.text else "")
-    if work.job.handle is None:
-        return f"{work.job} is at work"
-    waits = f", {work.state.waiting} waiting" if work.state.waiting else ""
-    why = f" ({work.state.text})" if waits and work.state.text else ""
-    return f"{work.job}: {work.state.running} running{waits}{why}"
+    if work.job.handle is None and work.alive:
+        return f"{work.job}: at work"
+    return f"{work.job}: {work.problem or work.state}"

@@ -37,7 +37,7 @@ class AtWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Cells of a store by what became of them: those of the last command and of all jobs that are noted."""
+    """Cells of a store by what became of them: those with a record, of the last command, of jobs that are noted."""
 
     folder: Path
     done: int

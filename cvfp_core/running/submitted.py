@@ -40,14 +40,14 @@ def submit(executor: Executor, cells: Sequence[Cell], folder: Path, jobs: int,
            options: Mapping[str, Scalar | None]) -> list[Job]:
     """The jobs of the executor that are at the cells: those that live, and one more if these are not at all of them.
 
-    Files of jobs that have ended are removed. Raises what the executor raises, and then leaves nothing behind.
+    What is left of jobs that have ended is removed. Raises what the executor raises, and then leaves nothing behind.
     """
     assert executor.submit is not None
     found = [job for job in joblist.read(folder) if job.executor == executor.name and job.handle is not None]
     living = [job for job in found if state(executor, job).alive]
     for job in found:
         if job not in living:
-            joblist.end(folder, job.name)
+            cancel(executor, folder, job)  # an engine may hold what is left of it
     if {cell.run_id for cell in cells} <= {run_id for job in living for run_id in job.cells}:
         return living
     job = joblist.begin(folder, executor.name, [cell.run_id for cell in cells])
@@ -113,6 +113,7 @@ def _wait(executor: Executor, living: Sequence[Job], heard: _Heard) -> JobState:
                 if not states:
                     raise
             asked = time.monotonic()
+            heard.say("; ".join(f"{job}: {each}" for job, each in zip(living, states, strict=True)))
         heard.hand_on()
         if not heard.unfinished or not any(each.alive for each in states):
             return states[-1]
@@ -127,6 +128,13 @@ class _Heard:
         self.anything = False
         self._folder, self._emit, self._listener = folder, emit, Listener(folder)
         self._begun: set[str] = set()
+        self._said = ""
+
+    def say(self, text: str) -> None:
+        """Hands on what an engine says, where that is new."""
+        if text != self._said:
+            self._said = text
+            self._emit(Event(kind="job", run_id="", values={"text": text}))
 
     def hand_on(self) -> None:
         """Hands on what workers told since; a record counts whether its worker lived to tell of it or not."""

@@ -102,9 +102,10 @@ class Event:
 
     kind: Literal[
         "run_started", "run_resumed", "phase1_iteration", "phase2_epoch", "phase_finished", "run_finished",
-        "run_skipped", "warning"
+        "run_skipped", "warning", "job"
     ]
     run_id: str
+    """Empty for `job`: what an engine says of a job that is waited for, in the value `text`."""
     values: Mapping[str, Scalar | None] = field(default_factory=dict)
 
 

@@ -11,8 +11,8 @@ from cvfp_core.registry.lazy import lazy
 OPTIONS = (
     Option(name="partition", default=None, help="Partition of the cluster; by default the cluster's own default."),
     Option(name="account", default=None, help="Account that is charged."),
-    Option(name="time", default=60, help="Time limit of a worker; one that reaches it is queued again.", unit="minutes",
-           minimum=1),
+    Option(name="time", default=60, help="Time limit of a worker; one that nears it is queued again.", unit="minutes",
+           minimum=5),
     Option(name="width", default=8, help="Workers of the array, where --jobs gives no number.", minimum=1),
     Option(name="cpus", default=1, help="CPU cores of a worker.", minimum=1),
     Option(name="gpus", default=0, help="GPUs of a worker.", minimum=0),

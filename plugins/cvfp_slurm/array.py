@@ -22,6 +22,8 @@ _PROBE_SECONDS = 5
 """How long a free node is waited for on which folder and version can be tried."""
 _NOTICE = 90
 """Seconds before its time limit at which a worker is told; Slurm may be up to 60 s early."""
+_HELD = "launch failed requeued held"
+"""Why Slurm lets a task wait for ever that it could not start."""
 _REQUEUES = 1_000_000
 """Times that submitit queues a worker again at its time limit; how often a cell is begun again the core decides."""
 
@@ -60,7 +62,7 @@ def submit(cells: Sequence[Cell], folder: Path, jobs: int, options: Mapping[str,
 
 def status(handle: Handle) -> JobState:
     """What squeue says of the array; of one that has ended, the last line of a worker's log."""
-    tasks = commands.tasks(str(handle["job_id"]))
+    tasks = [each for each in commands.tasks(str(handle["job_id"])) if each[1] != _HELD]
     waiting = Counter(reason for state, reason in tasks if state == "PENDING")
     text = ", ".join(reason for reason in waiting if reason != "None")
     return JobState(running=len(tasks) - waiting.total(), waiting=waiting.total(),
@@ -85,14 +87,15 @@ def _asked(options: Mapping[str, Scalar | None]) -> dict[str, str]:
 
 def _check(asked: Mapping[str, str], options: Mapping[str, Scalar | None], width: int) -> None:
     """Raises UsageError for what Slurm would refuse, or leave in the queue for ever."""
-    limits, partition = commands.limits(), asked.get("partition")
-    if partition is not None and partition not in limits:
-        raise UsageError(f"no partition '{partition}' on this cluster{suggestion(partition, limits)}; it has: "
-                         f"{', '.join(sorted(limits))}")
-    limit, minutes = limits.get(partition or ""), int(str(options["time"]))
+    limits, partition = commands.limits(), asked.get("partition", "")
+    if partition and partition not in limits:
+        names = sorted(name for name in limits if name)
+        raise UsageError(f"no partition '{partition}' on this cluster{suggestion(partition, names)}; it has: "
+                         f"{', '.join(names)}")
+    limit, minutes = limits.get(partition), int(str(options["time"]))
     if limit is not None and minutes > limit:
-        raise UsageError(f"executor.time = {minutes} minutes, and partition '{partition}' allows {limit:g}; take less, "
-                         "cells go on from checkpoints")
+        raise UsageError(f"executor.time = {minutes} minutes, and the partition allows {limit:g}; take less, cells go "
+                         "on from checkpoints")
     done = commands.run("sbatch", "--test-only", f"--time={minutes}", f"--array=0-{width - 1}", *_words(asked),
                         "--wrap=true")
     if done.returncode:

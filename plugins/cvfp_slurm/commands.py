@@ -47,9 +47,13 @@ def tasks(job_id: str) -> list[tuple[str, str]]:
 
 
 def limits() -> dict[str, float | None]:
-    """Minutes that a job may take, by partition; None: as long as it likes."""
-    found = (line.partition("|") for line in ask("sinfo", "--noheader", "--format=%R|%l").splitlines())
-    return {name: _minutes(limit) for name, _, limit in found}
+    """Minutes that a job may take, by partition, the default one also as ''; None: as long as it likes."""
+    found: dict[str, float | None] = {}
+    for line in ask("sinfo", "--noheader", "--format=%P|%l").splitlines():
+        name, _, limit = line.partition("|")
+        for each in (name.removesuffix("*"), *([""] if name.endswith("*") else [])):
+            found[each] = _minutes(limit)
+    return found
 
 
 def _minutes(limit: str) -> float | None:
