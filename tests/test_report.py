@@ -5,9 +5,11 @@ import copy
 import functools
 import gettext
 import io
+import itertools
 import pickle
 import re
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from cvfp_laws import power_law
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 EXAMPLE = ROOT / "examples" / "phase1-to-ppl"
+STUDY = ROOT / "examples" / "objectives"
 TEMPLATES = ROOT / "templates" / "cvfp_templates"
 sys.path.insert(0, str(ROOT / "docs"))
 sys.path.insert(0, str(ROOT / "templates"))
@@ -125,6 +128,20 @@ def test_the_committed_example_is_what_its_table_gives(lang):
     assert set(made.figures) == {f"{kept.stem}_figures/{name}.svg" for name in (
         "scaling", "alpha", "alpha_over_val_er", "windows", "matched")}
     assert all((EXAMPLE / path).is_file() for path in made.figures)
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_the_committed_study_of_objectives_is_what_its_table_gives(lang):
+    kept = STUDY / ("report.md" if lang == "en" else f"report.{lang}.md")
+    assert without_versions(report(STUDY / "runs.csv", "objectives", lang=lang).text) == without_versions(
+        kept.read_text(encoding="utf-8"))
+    asked = tomllib.loads((STUDY / "study.toml").read_text(encoding="utf-8"))
+    trained = read([STUDY / "runs.csv"], REGISTRY).records.filter(phase1_mode="trained", status="ok")
+    run = set(trained["objective"])
+    assert len(run) >= 12
+    assert run <= set(asked["matrix"]["objective"])
+    assert set(trained.select("objective", "num_samples", "seed").rows()) == set(
+        itertools.product(run, asked["samples"], asked["seeds"]))
 
 
 def test_figures_are_the_same_bytes_twice_and_hold_japanese_as_text(table):
