@@ -30,6 +30,8 @@ from ingesting import SHARED, needs_shared
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "examples" / "phase1-to-ppl" / "runs.csv"
+OWN = ROOT / "tests" / "data" / "own" / "default.csv"
+"""What `cvfp run --samples 10,20,40,80` makes: the default grid but its largest size."""
 GOLDEN = ROOT / "tests" / "golden"
 PARTS = ROOT / "templates" / "cvfp_templates"
 REGISTRY = installed()
@@ -425,10 +427,12 @@ def made_runs(kind):
 
 @pytest.mark.parametrize(("kind", "lang"), [
     ("one series", "en"), ("one series", "ja"), ("24 series", "en"), ("24 series", "ja"), ("controls", "en"),
-    ("controls", "ja"), ("no phase 1", "ja")])
+    ("controls", "ja"), ("own run", "en"), ("own run", "ja"), ("no phase 1", "ja")])
 def test_a_report_of_any_runs_is_what_is_kept_without_an_empty_table_or_a_number_that_is_none(kind, lang, tmp_path):
-    file = tmp_path / "runs.csv"
-    made_runs(kind).write_csv(file)
+    file = OWN
+    if kind != "own run":
+        file = tmp_path / "runs.csv"
+        made_runs(kind).write_csv(file)
     text = report(file, lang)
     assert not re.search(r"(?m)\bnan\b|None|\binf\b", text)
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
