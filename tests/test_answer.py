@@ -31,7 +31,7 @@ from ingesting import SHARED, needs_shared
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "examples" / "phase1-to-ppl" / "runs.csv"
 OWN = ROOT / "tests" / "data" / "own" / "default.csv"
-"""What `cvfp run` makes without a run file."""
+"""What `cvfp run --samples 10,20,40,80` makes: the default grid but its largest size."""
 GOLDEN = ROOT / "tests" / "golden"
 PARTS = ROOT / "templates" / "cvfp_templates"
 REGISTRY = installed()
