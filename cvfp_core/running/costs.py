@@ -114,7 +114,7 @@ def timed(told: Sequence[CellCost], registry: Registry, corpus: Corpus,
 
     until = time.thread_time() + limit
     for each in first:
-        speed = _calibrate(each, registry, corpus, until)
+        speed = _calibrate(each, registry, corpus, until) if time.thread_time() < until else None
         if speed is None:
             break
         speeds[each.cell.title] = speed
@@ -122,7 +122,7 @@ def timed(told: Sequence[CellCost], registry: Registry, corpus: Corpus,
         return tuple(told), f"not measured: a few steps of {name}, the smallest, take more than {limit:g} s"
     rest = "" if len(speeds) == len(first) else f", and by FLOPs from there for {len(first) - len(speeds)} more"
     return tuple(replace(each, seconds=speeds.get(each.cell.title, [*speeds.values()][-1]).seconds(each))
-                 for each in told), f"measured on {', '.join(speeds)}{rest}"
+                 for each in told), f"measured on {'; '.join(speeds)}{rest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
