@@ -130,7 +130,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(runs, words):
     assert re.match(f"cvfp: {WRONG[words]}", line), line
 
 
-def test_the_next_command_is_one_that_a_shell_takes(runs, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    last = show(runs, "--where", "seed == 1").stdout.splitlines()[-1]
-    assert last == f"next: cvfp report '{runs}' --where 'seed == 1' -o report.html --embed"
+def test_the_next_command_is_one_line_that_a_shell_takes(runs):
+    where = "seed == 1 and train_tokens > 1e3 and train_tokens < 1e9 and val_ppl > 1 and num_samples > 1 and epochs < 9"
+    last = show(runs, "--where", where).stdout.splitlines()[-1]
+    assert last == f"next: cvfp report '{runs}' --where '{where}' -o report.html --embed"
