@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cvfp_core.cli.screen import say, show_json
 from cvfp_core.registry.kinds import VariantFamily
+from cvfp_core.results.printed import table, terminal
 from cvfp_core.running.costs import CellCost, costs, gib, timed, too_large
 
 if TYPE_CHECKING:
@@ -23,14 +22,14 @@ def print_costs(prepared: Prepared, *, times: bool, json_: bool) -> None:
     registry, corpus = prepared.registry, prepared.corpus
     told = costs(prepared.cells, registry, corpus)
     if warning := too_large([cost for cost in told if not prepared.finished(cost.cell)]):
-        print(f"cvfp: {warning}", file=sys.stderr)
+        say(warning)
     if json_:
         told, said = timed(told, registry, corpus) if times else (told, "")
-        print(json.dumps([_plain(cost) for cost in told], indent=1))
+        show_json([_plain(cost) for cost in told])
         if times and told[0].seconds is None:
-            print(f"cvfp: time {said}", file=sys.stderr)
+            say(f"time {said}")
         return
-    console = Console(highlight=False)
+    console = terminal()
     console.print(_table(told))
     console.print(
         f"{len(told)} {'cell' if len(told) == 1 else 'cells'} on {told[0].cell.device}, validation "
@@ -49,18 +48,16 @@ def print_costs(prepared: Prepared, *, times: bool, json_: bool) -> None:
 
 
 def _table(costs: Sequence[CellCost]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     seeds = len({cost.cell.seed for cost in costs}) > 1
-    table.add_column("variant", header_style="bold", overflow="fold")
-    for heading in ("samples", "tokens", *(["seed"] if seeds else []), "parameters 1 + 2", "FLOPs", "memory"):
-        table.add_column(heading, justify="right", header_style="bold")
+    numbers = ("samples", "tokens", *(["seed"] if seeds else []), "parameters 1 + 2", "FLOPs", "memory")
+    made = table([("variant", "l"), *((heading, "r") for heading in numbers)])
     for cost in costs:
         cell = cost.cell
-        table.add_row(
+        made.add_row(
             Text(cell.title), f"{cell.num_samples:,}", f"{cell.train_tokens:,}", *([str(cell.seed)] if seeds else []),
             f"{cost.params_phase1:,} + {cost.params_phase2:,}", f"{cost.flops:.1e}", gib(cost.memory),
         )
-    return table
+    return made
 
 
 def _times(costs: Sequence[CellCost], said: str) -> str:

@@ -111,7 +111,7 @@ class LiveScreen:
 
     def _measured(self, name: str, first: bool, value: Any, parts: list[Part]) -> None:
         self.running[name] = parts
-        self.curve[name] = [*(() if first else self.curve[name]), float(value)]
+        self.curve[name] = [*(() if first else self.curve.get(name, ())), float(value)]
 
     def _resumed_at(self, cell: Cell, values: Mapping[str, Any]) -> float:
         of = cell.settings.phase1.max_iterations if values["phase"] == 1 else cell.settings.phase2.epochs

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from types import FrameType
 
+from cvfp_core.errors import visible
+
 PATIENCE = 30.0
 """Seconds after which a hook that has not returned is named."""
 
@@ -44,7 +46,7 @@ def watched(what: str, plugin: str, patience: float) -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
 
 
 @contextmanager
