@@ -391,8 +391,8 @@ def test_the_p_value_of_a_t_statistic_is_right_far_out_in_the_tail(t, dof, p):
 
 
 def test_the_p_value_of_a_correlation_near_one_has_the_digits_that_the_correlation_lacks():
-    """Three points 1e-9 off a line: p = 1 - 2/pi asin(r), and 1 - r is 1.7e-19 of it."""
-    x = np.array([-1.0, 0.0, 1.0])
+    """Four points 1e-9 off a line: with two degrees of freedom p = 1 - r, here 4e-19."""
+    x = np.array([-1.5, -0.5, 0.5, 1.5])
     off = 1e-9
-    measured = inference.pearson(x, x + off * np.array([1.0, -2.0, 1.0]))
-    assert measured.p_value == pytest.approx(2 / np.pi * np.sqrt(3) * off, rel=1e-4)
+    measured = inference.pearson(x, x + off * np.array([1.0, -1.0, -1.0, 1.0]))
+    assert measured.p_value == pytest.approx(0.4 * off**2, rel=1e-4)

@@ -14,6 +14,8 @@ from cvfp_core.schema.fits import Array
 
 EXACT = 8
 """Rank correlations of up to so many pairs get the exact p, from all orders."""
+LEAST_PAIRS = 4
+"""Pairs from which on a correlation has an interval: Fisher's z has the standard error 1 / sqrt(n - 3)."""
 LEAST_RANKED = 5
 """Pairs from which on an exact p can be below 5 %: of 4 pairs, 2 of 24 orders are perfect."""
 
@@ -44,11 +46,16 @@ def another(values: Array, *, method: str = "mean, t interval of one more") -> M
 
 
 def pearson(x: Array, y: Array) -> Measured:
-    """The correlation of independent pairs; p by t, and the interval that belongs to that test: see `_correlated`."""
+    """The correlation of independent pairs; p by t, and the interval that belongs to that test: see `_correlated`.
+
+    Three pairs have no interval, so nothing is tested on them.
+    """
     method = "Pearson correlation, t test and its interval"
     found = _correlation(x, y)
     if found is None:
-        return Measured(estimate=None, n=len(x), method=method, least=3)
+        return Measured(estimate=None, n=len(x), method=method, least=LEAST_PAIRS)
+    if len(x) < LEAST_PAIRS:
+        return Measured(estimate=found[0], n=len(x), method=method, least=LEAST_PAIRS)
     return _correlated(*found, len(x), factor=lambda _: 1.0, method=method)
 
 
