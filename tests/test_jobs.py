@@ -3,18 +3,23 @@
 import json
 import os
 import platform
+import sys
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 
+from cvfp_core.errors import UsageError
 from cvfp_core.protocol.record import record
 from cvfp_core.registry.kinds import Executor, JobState
+from cvfp_core.registry.lazy import lazy
 from cvfp_core.running import execute
 from cvfp_core.running.compute import Computed, Lost
 from cvfp_core.schema import jobs, store
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import RunResult
+from cvfp_core.testing import check_executor
 from made_runs import made_cell as cell_of_no_tokens
 
 HOST = platform.node()
@@ -79,6 +84,26 @@ def test_memory_that_runs_out_is_tried_once_more_when_the_other_cells_are_done(f
     found = store.read(folder).sort("seed")
     assert found.select("status", "attempts", "lost_workers").rows() == [("ok", 2, 0), ("ok", 1, 0), ("failed", 2, 0)]
     assert warnings(heard) == ["out of memory on cpu; it is tried once more when the other cells are done"] * 2
+
+
+def test_memory_that_runs_out_is_not_tried_again_beside_cells_of_other_processes(folder):
+    cells, order, held = [made_cell(seed) for seed in range(2)], [], threading.Event()
+
+    def other_process():
+        with store.lock(folder, cells[1].run_id).acquire():
+            held.set()
+            time.sleep(0.5)
+
+    def compute(cell, _sees):
+        order.append(cell.seed)
+        return replace(computed(cell), out_of_memory=order == [0])
+
+    other = threading.Thread(target=other_process)
+    other.start()
+    held.wait()
+    worker(cells, folder, compute)
+    other.join()
+    assert order == [0, 1, 0]
 
 
 def test_a_worker_that_died_for_want_of_memory_is_no_lost_one(folder):
@@ -171,3 +196,18 @@ def test_an_executor_that_submits_can_also_say_and_cancel():
     whole = Executor(name="whole", title="", run=lambda *_: None, submit=lambda *_: {"id": 1},
                      status=lambda _: JobState(running=0, waiting=0), cancel=lambda _: None)
     assert json.dumps(whole.submit([], None, 0, {})) == '{"id": 1}'
+
+
+def test_the_check_of_executors_takes_two_workers():
+    with pytest.raises(UsageError, match="it takes jobs of 2 or more, not 1"):
+        check_executor(Executor(name="made", title="", run=print), jobs=1)
+
+
+@pytest.mark.slow
+def test_the_check_of_executors_fails_for_one_without_workers(tmp_path, monkeypatch):
+    (tmp_path / "made_alone.py").write_text("def run(cells, folder, jobs, emit):\n"
+                                            "    from cvfp_core.running.execute import execute_cells\n"
+                                            "    execute_cells(cells, folder, emit)\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with pytest.raises(AssertionError, match="workers of jobs=2: expected processes beside the driver, found the driv"):
+        check_executor(Executor(name="alone", title="", run=lazy("made_alone:run")))
