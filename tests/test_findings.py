@@ -273,7 +273,7 @@ def test_every_finding_is_plain_data_with_messages_that_can_be_filled(simulation
     records = simulation.records(simulation.LEVELS, 3)
     fits = fit_all(records, ["power-law"])
     made = findings.test_all(records, fits, registry.installed())
-    assert {each.analysis for each in made} == set(registry.installed().items(Analysis))
+    assert {each.analysis for each in made} == set(registry.installed().items(Analysis)) - {"objectives"}  # of one
     for each in made:
         plain = json.loads(json.dumps(each.as_dict(), allow_nan=False))
         assert plain["claim"].format(**plain["values"])
