@@ -88,6 +88,8 @@ def _compared(finding: Finding, again: Finding | None, counts: Mapping[str, Plai
     if not finding.of_phase2 or finding.estimate is None:
         return finding
     if again is None or again.estimate is None or not again.tested:
+        if not finding.tested:
+            return finding
         return replace(finding, without_censored="not tested",
                        caveats=(*finding.caveats, Caveat(text=GONE, values=counts)))
     if (again.estimate, again.n, again.p_value) == (finding.estimate, finding.n, finding.p_value):
