@@ -87,12 +87,10 @@ def _compared(finding: Finding, again: Finding | None, counts: Mapping[str, Plai
     """The finding with what it would be without the runs that were cut short, if it rests on any."""
     if not finding.of_phase2 or finding.estimate is None:
         return finding
-    if again is None or again.estimate is None or not again.tested:
-        if not finding.tested:
-            return finding
+    if again is None or again.estimate is None or (finding.tested and not again.tested):
         return replace(finding, without_censored="not tested",
                        caveats=(*finding.caveats, Caveat(text=GONE, values=counts)))
-    if (again.estimate, again.n, again.p_value) == (finding.estimate, finding.n, finding.p_value):
+    if not again.tested or (again.estimate, again.n, again.p_value) == (finding.estimate, finding.n, finding.p_value):
         return finding
     values = {**counts, "verdict": again.verdict, "now": finding.verdict, "estimate": again.estimate, "n": again.n,
               "p": "–" if again.p_adjusted is None else f"{again.p_adjusted:.2g}"}
