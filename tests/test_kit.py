@@ -1062,4 +1062,4 @@ def test_a_template_that_is_wrong_fails_and_the_message_says_what_about(text, ch
 def test_options_of_a_template_are_those_it_declares(tmp_path):
     asked = template(tmp_path, "{{ options.title }}", options=(Option(name="title", default="x", help=""),))
     check_template(asked, options={"title": "Mine"}, registry=LIGHT)
-    fails(lambda: check_template(asked, options={"titel": "Mine"}, registry=LIGHT), "unknown key")
+    fails(lambda: check_template(asked, options={"titel": "Mine"}, registry=LIGHT), "has no option 'titel'")
