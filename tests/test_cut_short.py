@@ -88,7 +88,8 @@ def test_iterations_that_are_lower_bounds_are_counted_in_fits_of_them():
     records = grid().with_columns(phase1_iterations=20 + pl.int_range(pl.len()) % 4,
                                   phase1_censored=pl.col("train_tokens") > 5e5)
     caveats = {each.caveats for each in cvfp.fit(records, y="phase1_iterations")}
-    assert caveats == {("1 of 4 runs cut short: ended before converging, whatever ended it: the count is a lower bound",)}
+    assert caveats == {
+        ("1 of 4 runs cut short: ended before converging, whatever ended it: the count is a lower bound",)}
 
 
 @pytest.mark.parametrize("columns", [{}, {"num_samples": pl.col("train_tokens") / 1000}], ids=["a table", "a grid"])

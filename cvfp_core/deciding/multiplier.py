@@ -69,10 +69,8 @@ def shared(law: Law, left: Points, right: Points, pairs: Pairs, logs: Array) -> 
     what the runs of a pair share does not count; the error of the law's shape is added.
     """
     (x,) = law.inputs
-    both = Points(inputs={x: np.concatenate([left.inputs[x], right.inputs[x]]),
-                          ARM: np.repeat([0.0, 1.0], [left.n, right.n])},
-                  response=np.concatenate([left.response, right.response]), name=left.name,
-                  series=np.concatenate([left.series, right.series]), declared=left.declared)
+    both = left.followed_by(right)
+    both = replace(both, inputs={x: both.inputs[x], ARM: np.repeat([0.0, 1.0], [left.n, right.n])}, weights=None)
     wide = shifted(law)
     if both.n <= len(wide.parameters) or len(np.unique(both.inputs[x])) < len(law.parameters):
         return None

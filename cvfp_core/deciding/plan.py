@@ -374,14 +374,10 @@ def _points(aim: Target, records: pl.DataFrame, law: Law, columns: Sequence[str]
         if bare := [name for name, own in zip(two, each, strict=True) if not own.n]:
             raise UsageError(f"arm '{bare[0]}' has no finished run with {inputs[0]} and {law.response}")
         left, right = each
-        inputs_of = {name: np.concatenate([left.inputs[name], right.inputs[name]]) for name in left.inputs}
+        both = left.followed_by(right)
         return replace(
-            left, inputs=inputs_of | {ARM: np.repeat([0.0, 1.0], [left.n, right.n])},
-            response=np.concatenate([left.response, right.response]),
-            series=np.full(left.n + right.n, " and ".join(two), dtype=object),
-            weights=None if left.weights is None or right.weights is None else np.concatenate([left.weights,
-                                                                                               right.weights]),
-            censored={name: np.concatenate([cut, right.censored[name]]) for name, cut in left.censored.items()},
+            both, inputs={**both.inputs, ARM: np.repeat([0.0, 1.0], [left.n, right.n])},
+            series=np.full(both.n, " and ".join(two), dtype=object),
         ), tuple(two)
     wide = replace(law, inputs=(*inputs, *columns))
     series = [points for points in grouped(records, wide, by, registry) if points.n]

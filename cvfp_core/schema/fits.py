@@ -140,6 +140,20 @@ class Points:
         ordered = self.take(order)
         return replace(ordered, inputs={name: ordered.inputs[name] for name in names})
 
+    def followed_by(self, other: Points) -> Points:
+        """These points and then others of the same quantities."""
+        def both(mine: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, Array]:
+            none, no_other = np.zeros(self.n, bool), np.zeros(other.n, bool)
+            return {name: np.concatenate([mine.get(name, none), theirs.get(name, no_other)])
+                    for name in {**mine, **theirs}}
+
+        return replace(
+            self, inputs={name: np.concatenate([values, other.inputs[name]]) for name, values in self.inputs.items()},
+            response=np.concatenate([self.response, other.response]), series=np.concatenate([self.series, other.series]),
+            censored=both(self.censored, other.censored), doubtful=both(self.doubtful, other.doubtful),
+            weights=None if self.weights is None or other.weights is None
+            else np.concatenate([self.weights, other.weights]))
+
     def take(self, mask: Array) -> Points:
         """The points where the mask is true, or those of these indices."""
         return Points(
