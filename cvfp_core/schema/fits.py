@@ -149,7 +149,8 @@ class Points:
 
         return replace(
             self, inputs={name: np.concatenate([values, other.inputs[name]]) for name, values in self.inputs.items()},
-            response=np.concatenate([self.response, other.response]), series=np.concatenate([self.series, other.series]),
+            response=np.concatenate([self.response, other.response]),
+            series=np.concatenate([self.series, other.series]),
             censored=both(self.censored, other.censored), doubtful=both(self.doubtful, other.doubtful),
             weights=None if self.weights is None or other.weights is None
             else np.concatenate([self.weights, other.weights]))
