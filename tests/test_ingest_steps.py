@@ -159,7 +159,8 @@ def test_a_configuration_beside_a_metrics_file_joins_it(tmp_path: Path, name: st
     made = read(tmp_path / "exp")
     (row,) = rows(made)
     assert (row["num_layers"], row["context_dim"], row["learning_rate"], row["optimizer"]) == (4, 64, 0.1, "adam")
-    assert not [column for column in row if "user" in column or "host" in column or "wandb" in column]
+    assert not [column for column in row if "user" in column or "wandb" in column]
+    assert row["host"] is None
     assert [file.name for file in made.files] == ["exp/tiny/metrics.csv"]
     assert made.skipped == ()
     assert any(f"joined with {Path(name).name}: " in note for note in made.notes)

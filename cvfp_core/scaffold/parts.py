@@ -49,7 +49,7 @@ PARTS: Mapping[str, Part] = {
         adds="ending `$short-still`: Phase 1 ends where contexts hardly move on average",
         item="$short-still",
         imports={ABC: ("Iterable", "Mapping", "Sequence"), KINDS: ("Ending", "Iteration", "Option"),
-                 "cvfp_core.schema.settings": ("Phase1Settings",)},
+                 "cvfp_core.schema.settings": ("Phase1Settings",), TYPING: ("Any",)},
     ),
     "corpus": Part(
         hooks=("cvfp_corpora",),
