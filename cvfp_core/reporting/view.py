@@ -441,7 +441,8 @@ class Facts:
         spent = float((6 * runs[sweep.BOTH[0]] * runs[sweep.BOTH[1]]).max() or 0)  # type: ignore[arg-type]
         try:
             made = plan(self.records, at, spent, registry=self.registry, y=self.asked.y, by=self.asked.by,
-                        laws=[self.joint["law"]] if self.joint else [], choice=None if self.joint else self.chosen_law)
+                        laws=[self.joint["law"]] if self.joint else [],
+                        choice=None if self.joint or self.asked.law else self.chosen_law)
         except UsageError:  # which the command that is shown instead says in full
             return {"target": at, "plan": None}
         return {"target": at, "plan": made.as_dict() | {"notes": [message_of(note) for note in made.notes]}}
