@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import completing
-from cvfp_core.cli.screen import say, write
+from cvfp_core.cli.screen import say, show_json, write
 from cvfp_core.cli.signals import ending_as_interrupted
 from cvfp_core.errors import UsageError
 
@@ -146,16 +146,16 @@ def _left(submitted: Submitted, *, json_: bool) -> None:
     """Says what was submitted, and how to hear of it."""
     _warn(submitted.warnings)
     if json_:
-        print(json.dumps({"folder": str(submitted.folder), "cells": submitted.cells, "pending": submitted.pending,
-                          "jobs": [{"executor": job.executor, **(job.handle or {})} for job in submitted.jobs]}))
+        show_json({"folder": str(submitted.folder), "cells": submitted.cells, "pending": submitted.pending,
+                   "jobs": [{"executor": job.executor, **(job.handle or {})} for job in submitted.jobs]}, indent=None)
         return
     done = submitted.cells - submitted.pending
-    print(f"{submitted.pending} of {submitted.cells} cells are left to "
-          f"{' and '.join(map(str, submitted.jobs))}" if submitted.pending else f"all {done} cells are finished")
+    write(f"{submitted.pending} of {submitted.cells} cells are left to {' and '.join(map(str, submitted.jobs))}\n"
+          if submitted.pending else f"all {done} cells are finished\n")
     if submitted.pending:
-        from cvfp_core.cli.asked import next_step
+        from cvfp_core.cli import asked
 
-        next_step(f"cvfp status {submitted.folder} --watch")
+        asked.next_step(asked.command("status", [submitted.folder], {"--watch": True}))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ def note(line: str) -> None:
 def write(text: str) -> None:
     """Writes a text to stdout: visibly on a terminal, as it is to a file or a program."""
     sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
 
 
 def show_json(data: object, *, indent: int | None = 1, out: TextIO | None = None) -> None:

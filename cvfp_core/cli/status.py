@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cvfp_core.cli import asked
+from cvfp_core.cli import asked, screen
 from cvfp_core.errors import UsageError
 
 _EVERY = 5.0
@@ -48,7 +48,7 @@ def _watch(paths: Sequence[Path]) -> None:
         while (found := standings(*paths)).active:
             if found.summary() != said:
                 said = found.summary()
-                print(said, flush=True)
+                screen.write(f"{said}\n")
             time.sleep(_EVERY)
         asked.show(found)
         return
@@ -70,4 +70,4 @@ def cancel(paths: Stores) -> None:
     installed = registry.installed()
     for folder in (folder for path in paths for folder in store.require(path)):
         for line in standing.cancel(folder, installed) or [f"nobody is at work on {folder}"]:
-            print(line)
+            screen.write(f"{line}\n")
