@@ -63,7 +63,7 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 def one_line(text: str, longest: int = 2000) -> str:
     """The text on one line: what is not printable escaped, and cut in the middle where it is longer than a screen."""
-    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    line = "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
     half = longest // 2
     return line if len(line) <= longest else f"{line[:half]} ... {line[-half:]}"
 

@@ -136,7 +136,7 @@ MISTAKES = [
     (("report", "runs.csv", "--template", "summary", "--set", "nosuch=1"), "template 'summary' has no option 'nosuch'"),
     (("ingest", "runs.csv", "--format", "cvs"), "unknown ingester 'cvs'; did you mean 'csv'?; installed: "),
     (("settings", "learnin_rate"), "no setting 'learnin_rate'; did you mean 'learning_rate'?; `cvfp settings` lists"),
-    (("plugin", "new", "mine", "--kind", "modle"), "unknown kind 'modle'; there are: variant, objective, corpus, "),
+    (("plugin", "new", "mine", "--kind", "modle"), "unknown kind 'modle'; there are: variant, objective, ending, corpus, "),
     (("plugin", "new", "9bad", "--kind", "variant"), "begin with a letter, such as cvfp-mine"),
 ]
 
@@ -181,6 +181,6 @@ def test_names_with_letters_of_any_language_and_spaces_are_no_mistake(place, mon
 def test_a_line_is_never_longer_than_a_screen_nor_moves_the_cursor(place, monkeypatch):
     monkeypatch.chdir(place)
     done = CliRunner().invoke(app, ["show", "a\x1b[2J\u202e"])
-    assert done.stderr == "cvfp: 'a\\x1b[2J\\u202e' does not exist; give a folder that `cvfp run` made, or logs\n"
+    assert done.stderr == "cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, or logs\n"
     done = CliRunner().invoke(app, ["fit", "runs.csv", "--y", "y" * 10_000])
     assert 1000 < len(done.stderr) < 2020
