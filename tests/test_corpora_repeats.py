@@ -73,7 +73,7 @@ def test_the_embedded_text_without_its_repeats_is_below_what_is_warned_of(option
     assert again.val_repeated == corpus.val_repeated
 
 
-@pytest.mark.parametrize("source", ["text", "jsonl", "hf"])
+@pytest.mark.parametrize("source", ["text", *(pytest.param(each, marks=pytest.mark.slow) for each in ("jsonl", "hf"))])
 def test_a_run_warns_of_users_text_that_stands_in_both_parts(source, tmp_path):
     documents = [text(200, seed) for seed in range(30)] * 2
     if source == "text":

@@ -723,8 +723,13 @@ LAWS |= {name: {"parameters": parameters, "inputs": inputs, "data_sets": 4}
          for name, (parameters, inputs) in published_laws.TRUTHS.items()}
 
 
+SECONDS = {"chinchilla", "ceiling", "exp-decay", "pinned-floor", "lights", "layers", "context-dim", "groups", "er-term",
+           "alpha-change"}
+"""Laws and analyses whose checks take seconds each."""
+
+
 @pytest.mark.parametrize("item", [
-    pytest.param(law, id=name, marks=[pytest.mark.slow] if name in published_laws.TRUTHS else [])
+    pytest.param(law, id=name, marks=[pytest.mark.slow] if name in {*published_laws.TRUTHS, *SECONDS} else [])
     for name, law in INSTALLED.items(Fitter).items()])
 def test_every_fitter_passes(item):
     check_fitter(item, **LAWS[item.name])
@@ -848,7 +853,9 @@ NULL = {"controls": without_effect, "unigram": without_effect,
         "objectives": lambda seed: frame(made_objectives.made(("sdl", "nuc", "odcm", "mcdl", "infonce", "unif"), seed))}
 
 
-@every(Analysis)
+@pytest.mark.parametrize("item", [
+    pytest.param(analysis, id=name, marks=[pytest.mark.slow] if name in SECONDS else [])
+    for name, analysis in INSTALLED.items(Analysis).items()])
 def test_every_analysis_passes(item):
     check_analysis(item, null=NULL.get(item.name), wrong=CLAIMS.get(item.name), data_sets=200, registry=INSTALLED)
 
