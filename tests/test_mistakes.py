@@ -136,7 +136,7 @@ MISTAKES = [
     (("report", "runs.csv", "--template", "summary", "--set", "nosuch=1"), "template 'summary' has no option 'nosuch'"),
     (("ingest", "runs.csv", "--format", "cvs"), "unknown ingester 'cvs'; did you mean 'csv'?; installed: "),
     (("settings", "learnin_rate"), "no setting 'learnin_rate'; did you mean 'learning_rate'?; `cvfp settings` lists"),
-    (("plugin", "new", "mine", "--kind", "modle"), "unknown kind 'modle'; there are: variant, objective, ending, corpus, "),
+    (("plugin", "new", "mine", "--kind", "modle"), "unknown kind 'modle'; there are: variant, objective, ending, "),
     (("plugin", "new", "9bad", "--kind", "variant"), "begin with a letter, such as cvfp-mine"),
 ]
 
