@@ -92,7 +92,7 @@ def test_a_worker_told_to_leave_goes_on_from_its_checkpoint_and_is_cancelled(clu
     slurm_cluster.until(lambda: not cluster.states())
     told = made_grids.in_process("status", where, folder=place).stdout
     assert "1 cell: 0 done, 1 waiting" in told
-    assert "nobody is at work; go on with: cvfp " in told
+    assert "nobody is at work; go on with: cvfp" in told
 
 
 BAD = {
