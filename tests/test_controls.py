@@ -394,6 +394,7 @@ ELSEWHERE = ("Whether training Phase 1 beats its controls is tested in the repor
 IN_JAPANESE = "Phase 1 の学習が対照に勝るかは、テンプレート `summary`、`phase1-to-ppl`、`audit` のレポートで検定する。"
 
 
+@pytest.mark.slow
 def test_the_other_reports_say_which_series_are_controls_and_where_they_are_tested(simulation, tmp_path):
     records = simulation.records(-0.3, 2, 0)
     one, two = reported(records, tmp_path, "--template", "fits", "--no-figures")

@@ -724,8 +724,8 @@ LAWS |= {name: {"parameters": parameters, "inputs": inputs, "data_sets": 4}
 
 
 SECONDS = {"chinchilla", "ceiling", "exp-decay", "pinned-floor", "lights", "layers", "context-dim", "groups", "er-term",
-           "alpha-change"}
-"""Laws and analyses whose checks take seconds each."""
+           "alpha-change", "phase1-to-ppl"}
+"""Laws, analyses and templates whose checks take seconds each."""
 
 
 @pytest.mark.parametrize("item", [
@@ -983,8 +983,9 @@ LIGHT = holding(*(item for kind in registry.HOOKS.values() for name, item in INS
 """All that is installed but for laws that take seconds."""
 
 
-@pytest.mark.parametrize("item", (found := {name: item for name, item in INSTALLED.items(Template).items()
-                                            if name != "plan"}).values(), ids=found)
+@pytest.mark.parametrize("item", [
+    pytest.param(item, id=name, marks=[pytest.mark.slow] if name in SECONDS else [])
+    for name, item in INSTALLED.items(Template).items() if name != "plan"])
 def test_every_template_passes(item):  # a plan is of one series, for a target: tests/test_plan.py
     options = {"a": "null", "b": "other"} if item.name == "compare" else {}
     check_template(item, options=options, registry=LIGHT)

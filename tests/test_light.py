@@ -124,6 +124,7 @@ def test_reports_and_tables_do_not_import_torch(command, tmp_path):
     assert not found & {"torch", "tokenizers", "datasets", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_alone():
     assert {"cvfp_core.registry.kinds", "cvfp_core.cli.app", "cvfp_residual.model", "cvfp_templates"} <= set(MODULES)
     done = subprocess.run(

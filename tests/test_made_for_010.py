@@ -48,7 +48,7 @@ def test_the_plugins_are_listed_and_sound(installed):
     assert len(found["old"]["adds"]) >= 10
 
 
-@pytest.mark.parametrize("package", ["cvfp-gru", "cvfp-old"])
+@pytest.mark.parametrize("package", [pytest.param("cvfp-gru", marks=pytest.mark.slow), "cvfp-old"])
 def test_the_plugins_own_tests_pass(package, installed):
     """Warnings are errors in them; that their import paths have moved is shown all the same."""
     done = called(installed, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", folder=installed[0] / package)

@@ -71,6 +71,7 @@ def test_a_grid_left_to_an_array_gives_the_records_of_this_machine(cluster, plac
     assert there.equals(here)
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_leave_goes_on_from_its_checkpoint_and_is_cancelled(cluster, place):
     run(place, "--detach", samples="50", short=ENDLESS)
     slurm_cluster.until(lambda: [beat for beat in joblist.beats(place / "runs" / "default") if beat.phase == 2])

@@ -39,11 +39,12 @@ def test_rounding_moves_no_back_test_that_is_printed(records):
     difference shrank to nothing there."""
     plain = of_choice(records)
     assert {law for law, *_ in plain} >= {"power-law", "saturating", "hill"}
-    for seed in range(TRIES):
+    for seed in range(TRIES // 2):  # all laws are fitted in each
         assert of_choice(nearly(records, seed)) == plain
 
 
-@pytest.mark.parametrize("law", ["power-law", "saturating", "exp-decay", "hill"])
+@pytest.mark.parametrize("law", ["power-law", "saturating",
+                                 *(pytest.param(each, marks=pytest.mark.slow) for each in ("exp-decay", "hill"))])
 def test_rounding_moves_no_parameter_and_no_interval_that_is_printed(law, records):
     def printed(records):
         return [(fit.series, fit.status, each.name, *resolved(each.value, each.low, each.high))

@@ -289,7 +289,7 @@ RUNS = Points(inputs=dict(zip(("params", "train_tokens"), grid(3), strict=True))
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("factor", [1.0, 1e30])
+@pytest.mark.parametrize("factor", [1.0, pytest.param(1e30, marks=pytest.mark.slow)])
 def test_seven_runs_of_a_grid_are_fitted_or_refused_in_words(factor):
     """Some leave a size out or an input at two values; none ends in an error of linear algebra or a warning."""
     registry = installed()
