@@ -1,8 +1,10 @@
-"""What all tests share: one thread a process, bytecode that the programs they start can use, no deadlines."""
+"""What all tests share: one thread a process, bytecode that the programs they start can use, no deadlines, Ctrl-C."""
 
 import os
+import signal
 import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; products this small wait for threads
@@ -13,3 +15,11 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 collect_ignore = ["data"]
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is heard, also where the tests run in the background of a shell, which has all they start ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

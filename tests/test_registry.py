@@ -155,14 +155,6 @@ def test_a_plugin_whose_metadata_are_torn_is_loaded_and_its_home_unknown(site):
     assert plugin.label == "plugin 'torn' (unknown distribution ?)"
 
 
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C raises, also where the tests run in the background of a shell, which has them ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_plugins_load_is_no_plugins_fault(site):
     made_plugins.install(site, "slow", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
