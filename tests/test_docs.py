@@ -47,7 +47,8 @@ def test_every_block_of_a_page_does_what_the_page_says(page, tmp_path, cache):
     made_docs.run(page, tmp_path, environment(tmp_path, cache))
 
 
-@pytest.mark.parametrize("name", [pytest.param("cvfp-gru", marks=pytest.mark.slow), "phase1-to-ppl"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cvfp-gru", "phase1-to-ppl"])
 def test_an_example_does_what_its_readme_says(name, tmp_path, cache):
     example = made_environments.copy(ROOT / "examples" / name, tmp_path)
     made_docs.run(example / "README.md", example, environment(tmp_path, cache))

@@ -175,6 +175,7 @@ def test_the_same_file_given_twice_is_read_once(tmp_path: Path) -> None:
     assert len(read(path, tmp_path, path).files) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_of_ten_thousand_files_is_walked(tmp_path: Path) -> None:
     for index in range(10_000):
         (tmp_path / f"{index}.md").write_bytes(b"nothing\n")
