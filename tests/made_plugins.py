@@ -1,7 +1,14 @@
 """Plugins made on the spot: a module and the metadata of a distribution, in a folder that stands on the path."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PathDistribution
 from pathlib import Path
+
+import pytest
+
+import made_grids
 
 FAMILY = """
 from cvfp_core import hookimpl
@@ -38,3 +45,14 @@ def install(
 def points(folder: Path) -> list:
     """The entry points of all that was put into the folder."""
     return [point for info in sorted(folder.glob("*.dist-info")) for point in PathDistribution(info).entry_points]
+
+
+@contextmanager
+def stranger(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> Iterator[Path]:
+    """The folder with a corpus, where the stranger's distribution is installed; its module is forgotten afterwards."""
+    made_grids.corpus(folder)
+    install(folder / "site", "stranger", code)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder / "site"))
+    yield folder
+    sys.modules.pop("made_stranger", None)

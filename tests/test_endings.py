@@ -1,6 +1,5 @@
 """What ends Phase 1, and which contexts Phase 2 then takes."""
 
-import sys
 from dataclasses import asdict
 
 import pytest
@@ -110,13 +109,8 @@ def cvfp_endings():
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with a corpus, where the stranger's distribution is installed; its module is forgotten afterwards."""
-    made_grids.corpus(tmp_path)
-    made_plugins.install(tmp_path / "site", "stranger", STRANGERS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    yield tmp_path
-    sys.modules.pop("made_stranger", None)
+    with made_plugins.stranger(tmp_path, monkeypatch, STRANGERS) as folder:
+        yield folder
 
 
 def rows(place, name, *given, code=0):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -246,13 +245,8 @@ def cvfp_objectives():
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with a corpus, where the stranger's distribution is installed; its module is forgotten afterwards."""
-    made_grids.corpus(tmp_path)
-    made_plugins.install(tmp_path / "site", "stranger", STRANGERS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    yield tmp_path
-    sys.modules.pop("made_stranger", None)
+    with made_plugins.stranger(tmp_path, monkeypatch, STRANGERS) as folder:
+        yield folder
 
 
 def rows(place, *given, name, code=0):
