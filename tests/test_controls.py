@@ -111,6 +111,7 @@ def test_runs_that_do_not_say_their_mode_belong_to_the_trained_ones(grid):
 
 # --- what they say ----------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_training_that_does_nothing_is_seldom_said_to_do_something(simulation):
     """A small version of benchmarks/controls.py, which has the figures over 500 data sets."""
     for seeds in (2, 3):

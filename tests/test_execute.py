@@ -112,6 +112,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(place, uninterrupted):
     assert results(place).equals(uninterrupted)
 
 
+@pytest.mark.slow
 def test_two_jobs_give_the_results_of_one(place, uninterrupted):
     done = made_grids.cvfp("run", *made_grids.options(place, short=LONG, jobs=2), "--json", folder=place)
     assert done.returncode == 0, done.stderr

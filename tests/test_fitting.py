@@ -173,6 +173,7 @@ def test_the_linear_law_profiled_gives_students_interval():
         assert getattr(profiled, end) == pytest.approx(getattr(exact, end), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_intervals_of_the_automatic_choice_cover_the_truth():
     """A small version of benchmarks/coverage.py: 95 % of 200, less four standard errors of chance."""
     from benchmarks_path import coverage
@@ -522,6 +523,7 @@ def test_a_strangers_own_code_may_raise_or_return_nonsense():
         assert "cvfp-strange 3.1" in fit.reason
 
 
+@pytest.mark.slow
 def test_every_installed_law_keeps_the_contract():
     """What each law promises in its descriptor holds for what it returns."""
     rng = np.random.default_rng(0)
@@ -550,6 +552,7 @@ def test_every_installed_law_keeps_the_contract():
                     assert each.value <= each.high, (name, each)
 
 
+@pytest.mark.slow
 def test_a_series_too_short_to_show_a_floor_has_no_say_in_the_choice():
     bent = made(TOKENS, power(TOKENS, floor=100, noise=0.005))
     short = made(TOKENS[:3], power(TOKENS[:3], noise=0.005), variant="2L_64d_1tok")

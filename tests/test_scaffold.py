@@ -43,7 +43,8 @@ def test_every_kind_stands_in_the_help_and_on_the_page():
         assert f"`{kind}`" in page, kind
 
 
-@pytest.mark.parametrize("kinds", [*((kind,) for kind in PARTS if kind != "variant"), EVERY], ids="+".join)
+@pytest.mark.parametrize("kinds", [EVERY, ("fitter",), *(pytest.param((kind,), marks=pytest.mark.slow) for kind in PARTS
+                                                         if kind not in ("variant", "fitter"))], ids="+".join)
 def test_the_tests_of_a_new_plugin_pass_as_written(kinds, tmp_path):
     """All at once covers `variant`, whose check is the longest."""
     write("cvfp-mine", kinds, tmp_path)

@@ -172,6 +172,7 @@ def test_a_control_and_a_copy_tell_nothing():
         assert together.run_low == pytest.approx(alone.run_low, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_prior_narrows_a_curve_of_four_sizes_and_hardly_moves_one_of_eight():
     def told(n, prior):
         runs = pl.concat([losses(n, noise=0.005, seed=seed, variant=f"v{seed}") for seed in range(15)])

@@ -13,7 +13,7 @@ from cvfp_core.reporting.numbers import p, percent, resolved
 RUNS = Path(__file__).parents[1] / "examples" / "phase1-to-ppl" / "runs.csv"
 ROUNDING = 1e-13
 """Relative: some hundred times what a processor's kernels differ by."""
-TRIES = 40
+TRIES = 20
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,13 @@ def of_choice(records):
             for each in choose_law(records).candidates]
 
 
-def test_rounding_moves_no_back_test_that_is_printed(records):
+@pytest.mark.parametrize("tries", [range(4), pytest.param(range(4, TRIES), marks=pytest.mark.slow)], ids=str)
+def test_rounding_moves_no_back_test_that_is_printed(tries, records):
     """The example's `hill` went from 4.0 to 4.4 % between processors: its scale stood at its bound, and the step of a
     difference shrank to nothing there."""
     plain = of_choice(records)
     assert {law for law, *_ in plain} >= {"power-law", "saturating", "hill"}
-    for seed in range(TRIES // 2):  # all laws are fitted in each
+    for seed in tries:  # all laws are fitted in each
         assert of_choice(nearly(records, seed)) == plain
 
 

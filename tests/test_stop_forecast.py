@@ -139,6 +139,7 @@ execute_cells(cells, Path(sys.argv[2]), lambda _: None)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_cell_that_is_killed_while_its_rule_is_asked_goes_on_to_the_same_records(place, cells, in_one_go):
     """At the epoch after which the rule ends it: a checkpoint of that epoch would pass the question over."""
