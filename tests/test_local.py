@@ -16,14 +16,14 @@ import torch
 
 import made_grids
 from cvfp_core.protocol.record import record
-from cvfp_core.running.compute import Computed, Computer
+from cvfp_core.running.compute import Computed, Computer, corpus_key
 from cvfp_core.running.execute import in_order
 from cvfp_core.schema import jobs, store
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import RunResult
 from cvfp_core.testing import check_executor
 from cvfp_local import cvfp_executors, processes
-from made_runs import made_cell
+from made_runs import made_cell, made_corpus
 
 GIB = 2**30
 
@@ -43,9 +43,12 @@ def test_a_cpu_takes_a_process_a_core_up_to_four(monkeypatch):
     assert processes.fitting_jobs(cells("cpu", 1000)) == 2
 
 
-@pytest.mark.parametrize(("free", "tokens", "jobs"), [(80, 1_000, 4), (7, 1_000, 3), (1, 1_000, 1), (24, 1_000_000, 2)])
+@pytest.mark.parametrize(("free", "tokens", "jobs"), [
+    (80, 1_000, 4), (2, 1_000, 3), (0.5, 1_000, 1), (15, 1_000_000, 2),
+])
 def test_a_gpu_takes_as_many_as_fit_its_free_memory(monkeypatch, free, tokens, jobs):
-    """A million tokens of two layers of 768 numbers are 5.7 GiB, with validation 8.6, and 2 GiB for the rest."""
+    """A million tokens of two layers of 768 numbers are 5.7 GiB, and the rest less than one."""
+    monkeypatch.setattr(processes, "corpora", lambda cells, _registry: {corpus_key(cells[0]): made_corpus(width=768)})
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free * GIB, 80 * GIB))
     assert processes.fitting_jobs(cells("cuda", 500, tokens)) == jobs
 

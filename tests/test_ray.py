@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from cvfp_core.errors import UsageError
-from cvfp_core.running.needs import needs
 from cvfp_core.schema import store
 from cvfp_core.testing import check_executor
 from cvfp_core.testing.executors import Asked, at_work, made_cells, records, start
@@ -96,13 +95,3 @@ def test_nodes_that_cannot_take_part_are_refused(tmp_path, cluster, monkeypatch)
         monkeypatch.setattr(driver, "__version__", "0.0.1")
         with pytest.raises(UsageError, match=r"node \S+ has cvfp \S+, and this is cvfp 0.0.1; install the same on all"):
             driver._nodes(tmp_path, nowhere, [made_cell()], shared=False)
-
-
-def test_a_cell_gets_the_share_of_a_gpu_that_holds_its_contexts():
-    """A million tokens of two layers of 768 numbers are 5.7 GiB, with validation 8.6, and 2 GiB for the rest."""
-    cell = replace(made_cell("2L_768d_1tok"), device="cuda", train_tokens=1_000_000)
-    small = replace(cell, train_tokens=1_000)
-    gib = 2**30
-    assert [needs(each).gpu_share(80 * gib) for each in (small, cell)] == [0.125, 0.25]
-    assert needs(cell).with_more_memory().gpu_share(80 * gib) == 0.5
-    assert [needs(each).gpu_share(12 * gib) for each in (small, cell, made_cell())] == [0.25, 1.0, 0.0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,12 @@ class Computer:
 def corpus_key(cell: Cell) -> str:
     """What tells the cell's corpus from others."""
     return json.dumps([cell.corpus.name, dict(cell.corpus.options)], sort_keys=True)
+
+
+def corpora(cells: Iterable[Cell], registry: Registry) -> dict[str, Corpus]:
+    """The corpora of the cells by `corpus_key`, each loaded once."""
+    choices = {corpus_key(cell): cell for cell in cells}
+    return {key: load_corpus(registry, cell.corpus, cell.cache) for key, cell in choices.items()}
 
 
 def reason(cell: Cell, registry: Registry, error: BaseException) -> str:

@@ -14,7 +14,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
+from cvfp_core.running.compute import corpora
 from cvfp_core.running.execute import execute_cells, in_order
 from cvfp_core.running.needs import needs
 from cvfp_core.schema import jobs as joblist
@@ -131,7 +133,9 @@ def fitting_jobs(cells: Sequence[Cell]) -> int:
         import torch
 
         free, _ = torch.cuda.mem_get_info(torch.device(device))
-        jobs = min(jobs, free // max(needs(cell).gpu_memory for cell in cells))
+        registry = registries.installed()
+        asked = needs(cells, registry, corpora(cells, registry)).values()
+        jobs = min(jobs, free // max(each.gpu_memory for each in asked))
     return max(1, jobs)
 
 

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.running.compute import Computed, Lost, Surroundings, corpus_key
-from cvfp_core.running.corpora import load_corpus
+from cvfp_core.running.compute import Computed, Lost, Surroundings, corpora
 from cvfp_core.running.execute import Worker as CellWorker
 from cvfp_core.running.execute import in_order
 from cvfp_core.running.needs import needs
@@ -131,7 +130,8 @@ def _nodes(folder: Path, in_store: Path, cells: Sequence[Cell], *, shared: bool)
         if shared and not sees:
             raise UsageError(f"node {host} does not see '{folder}'; choose a folder that all nodes share with --out, "
                              "or say executor.checkpoints=apart")
-    if any(needs(cell).gpu_memory for cell in cells) and not any(node["Resources"].get("GPU") for node in nodes):
+    gpus = any(node["Resources"].get("GPU") for node in nodes)
+    if not gpus and any(cell.device.startswith("cuda") for cell in cells):
         raise UsageError(f"cells ask for {cells[0].device}, and no node of the cluster has a GPU; say --device cpu")
     return _Nodes(gib=int(max(node["Resources"].get("memory", 0) for node in nodes) // _GIB),
                   gpu_memory=min((memory for *_, memory in answers if memory), default=0))
@@ -157,14 +157,14 @@ class _Grid:
         self.registry = registries.installed()
         self.nodes, self.failed_starts = nodes, 0
         self.waiting, self.at_work = list(in_order(cells)), 0
-        self.rooms = {cell.run_id: self._room(cell) for cell in cells}
         self.slots: list[_Slot] = []
         self.lock = threading.RLock()
         self.failure: BaseException | None = None
         self.stopping = False
-        choices = {corpus_key(cell): cell for cell in cells}
-        self.corpora = {key: ray.put(load_corpus(self.registry, cell.corpus, cell.cache))
-                        for key, cell in choices.items()}
+        loaded = corpora(cells, self.registry)
+        self.needs = needs(cells, self.registry, loaded)
+        self.rooms = {cell.run_id: self._room(cell) for cell in cells}
+        self.corpora = {key: ray.put(corpus) for key, corpus in loaded.items()}
         self.in_store = in_store.resolve()
 
     def run(self) -> None:
@@ -205,7 +205,7 @@ class _Grid:
 
     def _room(self, cell: Cell) -> _Room:
         """What the cell is given, in steps, and no more than the largest node has; more if it ran out of memory."""
-        asked = needs(cell)
+        asked = self.needs[cell.run_id]
         if joblist.short_of_memory(joblist.attempts(self.folder, cell.run_id), cell.job):
             asked = asked.with_more_memory()
         gib = 1 << max(0, (asked.memory - 1) // _GIB).bit_length()
