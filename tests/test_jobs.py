@@ -120,6 +120,25 @@ def test_a_worker_that_died_for_want_of_memory_is_no_lost_one(folder):
     assert (found["attempts"], found["lost_workers"]) == (2, 0)
 
 
+def test_an_engine_that_knows_how_a_worker_ended_is_asked(folder):
+    """Two that the engine ended for want of memory, of which it says so, and one of another job, of which it is not."""
+    cell = made_cell()
+    lost_before(folder, cell, 2)
+    jobs.attempt(folder, cell.run_id, jobs.Attempt(job="an earlier one", host="node2", process=9, checkpoint=""))
+    asked = []
+
+    def fate(attempt):
+        asked.append(attempt.job)
+        return "memory"
+
+    with execute.Worker([cell], folder, lambda _: None, lambda cell, _sees: computed(cell), fate=fate) as made:
+        made.run()
+    (found,) = store.read(folder).rows(named=True)
+    assert asked == ["direct", "direct"]
+    assert found["reason"] == "out of memory 2 times (node0, node1)"
+    assert found["lost_workers"] == 1
+
+
 def test_an_interrupted_attempt_is_no_lost_worker(folder):
     cell = made_cell()
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema import store
 from cvfp_core.testing import check_executor
 from cvfp_slurm import cvfp_executors
+from cvfp_slurm.worker import fate
 
 pytestmark = pytest.mark.skipif(slurm_cluster.programs() is None, reason=slurm_cluster.MISSING)
 
@@ -143,6 +145,20 @@ def test_no_slurm_no_submitit_and_an_engine_that_cannot_be_left_are_said(place, 
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert run(place, code=2).stderr == ("cvfp: the executor 'slurm' needs submitit, which is not installed; "
                                          "pip install 'cvfp[slurm]'\n")
+
+
+@pytest.mark.parametrize(("said", "code", "ended"), [
+    ("OUT_OF_MEMORY", 0, "memory"), ("RUNNING", 0, None), ("slurm_load_jobs error: Invalid job id specified", 1, None)])
+def test_slurm_is_asked_whether_a_task_that_ended_without_a_word_ran_out_of_memory(said, code, ended, tmp_path,
+                                                                                   monkeypatch):
+    """By a squeue that says what Slurm's does: the nodes of these tests have no control groups to end a task by."""
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\n[ $3 = --jobs=77 ] && echo {said}\nexit {code}\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "n1-4711").write_text("77")
+    attempt = joblist.Attempt(job="a", host="n1", process=4711, checkpoint="")
+    assert fate(tmp_path, attempt) == ended
+    assert fate(tmp_path, replace(attempt, process=4712)) is None
 
 
 @pytest.mark.slow

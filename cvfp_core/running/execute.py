@@ -14,7 +14,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from cvfp_core.registry import Registry
 from cvfp_core.running.compute import Compute, Computer, Lost, Surroundings
 from cvfp_core.schema import jobs, leases, store
 from cvfp_core.schema.cells import Cell, Emit, Event
-from cvfp_core.schema.jobs import Attempt, Heart
+from cvfp_core.schema.jobs import Attempt, Ending, Heart
 from cvfp_core.schema.leases import RunLock, Taken
 from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, frame
 
@@ -52,17 +52,19 @@ class Worker:
     """Who executes cells of a grid, one at a time; while it is open, the store says what it is at.
 
     cells: all of the grid. compute: computes a cell, by default in this process; host, process: where that is.
+    fate: asks the engine how an attempt ended whose worker never said so; None: it was lost.
     """
 
     _observing = threading.RLock()
     """Observers hear one thing at a time, also of workers in threads."""
 
     def __init__(self, cells: Sequence[Cell], folder: Path, emit: Emit, compute: Compute | None = None,
-                 host: str = "", process: int = 0, registry: Registry | None = None) -> None:
+                 host: str = "", process: int = 0, registry: Registry | None = None,
+                 fate: Callable[[Attempt], Ending | None] = lambda _: None) -> None:
         self.cells, self.folder, self.emit = cells, folder, emit
         self.registry = registry or registries.installed()
         self.compute = compute or Computer(self.registry)
-        self.host, self.process = host or platform.node(), process or os.getpid()
+        self.host, self.process, self.fate = host or platform.node(), process or os.getpid(), fate
         self.heart = Heart(folder, cells[0].job, self.host, self.process)
         self._by_id = {cell.run_id: cell for cell in cells}
         self._locks: dict[str, RunLock] = {}
@@ -116,7 +118,7 @@ class Worker:
 
     def _begin(self, cell: Cell, lock: RunLock, roomy: bool) -> bool:
         """Runs a cell that nobody is at, as far as what became of it before allows."""
-        before, checkpoint = jobs.attempts(self.folder, cell.run_id), store.standing(self.folder, cell.run_id)
+        before, checkpoint = self._attempts(cell), store.standing(self.folder, cell.run_id)
         lost = jobs.lost(before, cell.job, checkpoint)
         hosts = ", ".join(sorted({each.host for each in lost}))
         short = jobs.short_of_memory(before, cell.job)
@@ -152,6 +154,13 @@ class Worker:
             raise
         finally:
             self.heart.begin(None)
+
+    def _attempts(self, cell: Cell) -> list[Attempt]:
+        """Those at a cell that nobody is at, and how each ended as far as anybody knows."""
+        for each in jobs.attempts(self.folder, cell.run_id):
+            if each.ended is None and each.job == cell.job and (how := self.fate(each)):
+                jobs.ended(self.folder, cell.run_id, each.host, each.process, how)
+        return jobs.attempts(self.folder, cell.run_id)
 
     def _execute(self, cell: Cell, lock: RunLock, before: Sequence[Attempt]) -> bool:
         columns: Mapping[str, Any] | None = None

@@ -46,6 +46,12 @@ def tasks(job_id: str) -> list[tuple[str, str]]:
     return [(state, reason) for state, _, reason in found]
 
 
+def out_of_memory(job_id: str) -> bool:
+    """Whether a task was ended for want of memory, as far as Slurm remembers: by default for five minutes."""
+    done = run("squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T")
+    return done.stdout.split() == ["OUT_OF_MEMORY"]
+
+
 def limits() -> dict[str, float | None]:
     """Minutes that a job may take, by partition, the default one also as ''; None: as long as it likes."""
     found: dict[str, float | None] = {}

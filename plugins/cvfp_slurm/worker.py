@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from submitit.helpers import DelayedSubmission
 
 from cvfp_core.errors import CvfpError
+from cvfp_core.schema.jobs import Attempt, Ending
 from cvfp_slurm import commands, probe
 
 _PATIENCE = 20
@@ -62,8 +65,11 @@ class Worker:
         torch.set_num_threads(int(os.environ.get("SLURM_CPUS_PER_TASK", "1")))
         cells = pickle.loads(self.cells.read_bytes())
         here = device.resolve(cells[0].device)
+        tasks = self.cells.with_name("tasks")
+        tasks.mkdir(exist_ok=True)
+        (tasks / f"{platform.node()}-{os.getpid()}").write_text(os.environ["SLURM_JOB_ID"])
         executing = Executing([replace(cell, device=here) for cell in cells], self.folder,
-                              Journal(self.folder, cells[0].job))
+                              Journal(self.folder, cells[0].job), fate=partial(fate, tasks))
 
         def leave(number: int, _frame: FrameType | None) -> None:
             if number == signal.SIGALRM:
@@ -77,6 +83,14 @@ class Worker:
             executing.run()
         signal.alarm(0)
         return executing.leaving
+
+
+def fate(tasks: Path, attempt: Attempt) -> Ending | None:
+    """How Slurm says that a task ended which never said so itself. tasks: their numbers, by host and process."""
+    with suppress(OSError):
+        number = (tasks / f"{attempt.host}-{attempt.process}").read_text()
+        return "memory" if commands.out_of_memory(number) else None
+    return None
 
 
 def _still_running() -> bool:
