@@ -122,11 +122,11 @@ class Worker:
         lost = jobs.lost(before, cell.job, checkpoint)
         hosts = ", ".join(sorted({each.host for each in lost}))
         short = jobs.short_of_memory(before, cell.job)
-        if len(lost) >= LOSSES or short > 1:
+        if len(lost) >= LOSSES or len(short) > 1:
             from cvfp_core.protocol.record import record
 
             why = (f"lost {len(lost)} workers ({hosts})" if len(lost) >= LOSSES else
-                   f"out of memory {short} times ({', '.join(sorted({each.host for each in before}))})")
+                   f"out of memory {len(short)} times ({', '.join(sorted({each.host for each in short}))})")
             self._store(cell, RunResult(record=record(cell, None, {}, "failed", why)), before)
             return True
         if short and not roomy:

@@ -258,9 +258,9 @@ def lost(made: Sequence[Attempt], job: str, checkpoint: str) -> list[Attempt]:
     return [each for each in made if (each.job, each.checkpoint, each.ended) == (job, checkpoint, None)]
 
 
-def short_of_memory(made: Sequence[Attempt], job: str) -> int:
-    """How many attempts of the job ended for want of memory."""
-    return sum((each.job, each.ended) == (job, "memory") for each in made)
+def short_of_memory(made: Sequence[Attempt], job: str) -> list[Attempt]:
+    """The attempts of the job that ended for want of memory."""
+    return [each for each in made if (each.job, each.ended) == (job, "memory")]
 
 
 def _attempts(folder: Path, run_id: str) -> Path:
