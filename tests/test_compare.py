@@ -339,6 +339,16 @@ def test_runs_that_are_not_used_are_counted():
     assert said in made.notes
 
 
+def test_runs_that_show_nothing_learned_are_said_of_the_arm_that_has_them():
+    runs = arms({"a": 1.0, "b": 0.5}).with_columns(val_ppl=pl.col("val_loss").exp(), unigram_ppl=pl.lit(600.0))
+    worse = runs.filter((pl.col("optimizer") == "b") & (pl.col("val_ppl") >= 600)).height
+    assert worse
+    said = str(cvfp.compare(runs.filter((pl.col("optimizer") == "b") | (pl.col("val_ppl") < 600)), by="optimizer",
+                            y="val_ppl"))
+    assert f"b: {worse} of 18 runs have no lower Val PPL than the unigram model" in " ".join(said.split())
+    assert "a: " not in said
+
+
 def test_a_multiplier_is_of_compute_where_compute_is_the_size(tmp_path):
     runs = arms({"a": 1.0, "b": 1.25}, noise=1e-5).with_columns(flops=6e8 * pl.col("train_tokens"))
     made = cvfp.compare(runs, by="optimizer", x="flops", y="val_loss")

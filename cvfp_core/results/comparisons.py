@@ -78,8 +78,10 @@ class Comparisons(Listed[Against]):
             if chance.best:
                 told = ", ".join(f"{name} {p:.1%}" for name, p in chance.best.items())
                 yield Text(f"best at {short(chance.size)} {first.x} ({chance.distance:.3g}x the largest): {told}")
-        yield from about(((text, "yellow", each.arm) for each in self.items for text in (
-            *each.notes, *_settling(each), *_crossing(each))), len(self.items), "arms")
+        said = [(text, "yellow", each.arm) for each in self.items for text in (
+            *each.notes, *_settling(each), *_crossing(each))]
+        said += [(caveat, "yellow", fit.series) for fit in self.fits if fit.points for caveat in fit.points.caveats]
+        yield from about(said, len(self.items), "arms")
         for each in self.items:
             if each.differences:
                 told = ", ".join(f"{one.name} ({_known(one.left)} / {_known(one.right)})" for one in each.differences)
