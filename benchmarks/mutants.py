@@ -2,11 +2,14 @@
 
     python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log fitting.jsonl >> benchmarks/RESULTS.md
     python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log after.jsonl --again fitting.jsonl
+    for name in protocol schema deciding ingesting reporting
+    do python benchmarks/mutants.py cvfp_core/$name --log $name.jsonl --notes notes.json; done
 
 A mutant is one changed operator, constant, condition or returned value. Against each run the tests that pass through
-its statement, the quickest first, up to LIMIT seconds of them; the log keeps the verdicts, so that a run goes on where
-it was stopped. `--again` keeps what an earlier log caught, and runs its survivors against tests that they have not met.
-Works on a copy of the repository; a mutant that takes ten times as long as its tests did is caught.
+its statement, the quickest first, up to LIMIT seconds of them. The log keeps the verdicts, so that a run goes on where
+it was stopped; the notes keep which tests pass through which lines, and serve several folders. `--again` keeps what an
+earlier log caught, and runs its survivors against tests that they have not met. Works on a copy of the repository; a
+mutant that takes ten times as long as its tests did is caught.
 """
 
 from __future__ import annotations
@@ -34,10 +37,8 @@ import torch  # noqa: F401
 from scipy.stats import binomtest
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("catching", "stability", "fitting", "laws_golden", "laws_anchors", "findings", "findings_golden", "decisions",
-         "controls", "source_report", "strangers_laws", "laws_cli", "published_laws", "surfaces", "configurations",
-         "together", "cut_short", "series", "claims_anchors", "python", "report", "culprits", "kit")
-"""Names of test files; those that are not there are left out."""
+APART = ("docs", "readme", "slurm", "ray", "scaffold", "made_for_010", "gru", "light", "execute", "local", "site")
+"""Names of test files that start other programs for most of what they try."""
 LIMIT = 20.0
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -91,17 +92,17 @@ def places(node: ast.AST, statement: ast.stmt | None = None) -> Iterator[tuple[a
 
 
 class Tracing:
-    """A pytest plugin that notes which lines of the folder each test passes through, and how long it takes."""
+    """A pytest plugin that notes which lines of the core each test passes through, and how long it takes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.seen = str(folder), {}
+    def __init__(self, place: Path) -> None:
+        self.folder, self.length, self.seen = f"{place}/cvfp_core/", len(f"{place}/"), {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):  # type: ignore[no-untyped-def]
         lines: set[tuple[str, int]] = set()
 
         def local(frame, *_):  # type: ignore[no-untyped-def]
-            lines.add((os.path.basename(frame.f_code.co_filename), frame.f_lineno))
+            lines.add((frame.f_code.co_filename[self.length:], frame.f_lineno))
             return local
 
         begun = time.process_time()  # tracing makes it longer; so LIMIT is of such seconds
@@ -146,6 +147,7 @@ def main() -> None:
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--log", type=Path, default=Path("mutants.jsonl"))
     asked.add_argument("--again", type=Path, metavar="LOG", help="of the same folder, count and seed")
+    asked.add_argument("--notes", type=Path, help="which tests pass through which lines; made if it is not there")
     given = asked.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("CVFP_SHARED", str(ROOT.parent / "shared"))
@@ -157,7 +159,7 @@ def main() -> None:
             if (ROOT / name).is_file():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, place / name)
-        verdicts = run(place, given.folder, given.count, given.seed, given.log, given.again)
+        verdicts = run(place, given.folder, given.count, given.seed, given.log, given.again, given.notes)
     caught = sum(each["caught"] for each in verdicts)
     low, high = binomtest(caught, len(verdicts)).proportion_ci(method="wilson")
     print(f"`{given.folder}`, {len(verdicts)} mutants, seed {given.seed}: {caught} caught, "
@@ -168,15 +170,16 @@ def main() -> None:
                   f"{'' if each['tests'] else ' (no test passes through it)'}")
 
 
-def traced(place: Path, folder: Path, notes: Path) -> Notes:
-    """Seconds of each test, and the lines of the folder it passes through; of files the notes lack, run now."""
+def traced(place: Path, notes: Path) -> Notes:
+    """Seconds of each test, and the lines of the core it passes through; of files the notes lack, run now."""
     through = json.loads(notes.read_text()) if notes.exists() else {}
     noted = {test.split("::")[0] for test in through}
-    tests = [file for file in (f"tests/test_{name}.py" for name in TESTS)
-             if (place / file).exists() and file not in noted]
+    apart = {f"tests/test_{name}.py" for name in APART}
+    tests = [file for file in (str(path.relative_to(place)) for path in sorted(place.glob("tests/test_*.py")))
+             if file not in apart | noted]
     if tests:
         print("noting which tests pass through which lines ...", file=sys.stderr)
-        if not forked(place, tests, 7200, [Tracing(place / folder)], place / "traced.json"):
+        if not forked(place, tests, 7200, [Tracing(place)], place / "traced.json"):
             print("left out, as they fail with nothing changed:", *(
                 line for line in (place / "said").read_text().splitlines() if line.startswith(("FAILED", "ERROR"))),
                 sep="\n", file=sys.stderr)
@@ -185,11 +188,12 @@ def traced(place: Path, folder: Path, notes: Path) -> Notes:
     return through
 
 
-def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path | None) -> list[dict[str, object]]:
+def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path | None,
+        notes: Path | None) -> list[dict[str, object]]:
     """The verdict on each mutant drawn, those in the log taken from there."""
-    through = traced(place, folder, (again or log).with_suffix(".traced.json"))
+    through = traced(place, notes or (again or log).with_suffix(".traced.json"))
     earlier = [json.loads(line) for line in again.read_text().splitlines()] if again else []
-    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted((place / folder).glob("*.py"))}
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted((place / folder).rglob("*.py"))}
     every = [(file, *place) for file, tree in trees.items() for place in places(tree)]
     kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     for number, (file, parent, field, index, lines) in enumerate(random.Random(seed).sample(every, count)):
@@ -205,8 +209,8 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
         verdict = earlier[number] if number < len(earlier) else drawn | {"caught": False, "tests": []}
         if not verdict["caught"]:
             after = next(changed(before))
-            here = {(file.name, line) for line in lines}
-            chosen, seconds = quickest(through, here, file.name, verdict["tests"])
+            name = str(file.relative_to(place))
+            chosen, seconds = quickest(through, {(name, line) for line in lines}, name, verdict["tests"])
             source = file.read_text(encoding="utf-8")
             put(parent, field, index, after)
             file.write_text(ast.unparse(ast.fix_missing_locations(trees[file])), encoding="utf-8")
