@@ -164,7 +164,7 @@ def table(data: bytes) -> tuple[str, bytes, list[dict[str, float]]]:
         lines = [line for each in lines for line in ([each, ""] if choose.of(False, True) else [each])]
         body = "[" + ",\n".join(line for line in lines if line) + "]" if form == "json" else "\n".join(lines)
         return f"runs.{form}", choose.of(b"", b"\xef\xbb\xbf") + body.encode(), rows
-    separator = choose.of(",", ";", "\t", "|")
+    separator = choose.of(",", ";", "\t")
     quote = choose.of("", '"')
     note = choose.of("", "a note", "1,5", "x\ny", '3""4')
     lines = [separator.join([*(f"{quote}{cell}{quote}" for cell in line), f'"{note}"'])
