@@ -33,8 +33,8 @@ from pkgutil import walk_packages
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 PACKAGES = ("cvfp_core.ingesting", "cvfp_core.schema", "cvfp_core.running.config", "cvfp_core.reporting.render",
-            "cvfp_tables", "cvfp_trainers", "cvfp_newllm")
-"""Whose lines lead the fuzzer, and what they import of ours."""
+            "cvfp_tables", "cvfp_trainers", "cvfp_newllm", "jinja2", "tomllib")
+"""Whose lines lead the fuzzer, and those of ours that they import."""
 _FILE = re.compile(rb"^==> ([\w.@=+-]+(?:/[\w.@=+-]+)*) <==\n", re.MULTILINE)
 _BINARY = (".parquet", ".gz", ".bz2", ".xz", ".zip", ".db", ".wandb", ".safetensors")
 
@@ -207,8 +207,8 @@ def records(data: bytes) -> bool:
     from cvfp_core.schema import store
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        written(b"==> cvfp-store.json <==\n{\"store\": \"cvfp\", \"format\": 1}\n" + data, path)
+        path = store.create(Path(folder))
+        written(data, path)
         ends = [refused(lambda read=read: read(path)) for read in (  # each of them, whatever the others say
             store.read, store.read_curves, store.read_running, store.read_forecasts, store.read_manifest)]
         return not any(ends)
@@ -264,20 +264,20 @@ def template(data: bytes) -> bool:
         return not refused(work, rf"{re.escape(folder)}/\S+: (line \d+: |not UTF-8)")
 
 
-def _templates() -> list[bytes]:
-    import made_docs
-
-    pages = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
-    texts = [block.text.encode() for block in made_docs.blocks(pages) if "{%" in block.text or "{{" in block.text]
-    texts += [b"{% include 'b.j2' %}\n==> b.j2 <==\n{% macro f(x) %}{{ x|upper ~ 1 }}{% endmacro %}{{ f('a' * 3) }}",
-              b"{% for each in series %}{{ each.name|cell }} {{ each.value|percent(1) }}\n{% else %}none{% endfor %}",
-              b"{% set n = namespace(x=1) %}{% if num_records > 1 and lang == 'en' %}{% set n.x = n.x + 1 %}{%endif%}",
-              b"{% import 'b.j2' as b %}{{ b.f(_('Contents')) }}\n==> b.j2 <==\n{% macro f(x) %}{{ x }}{% endmacro %}"]
-    return [b"==> a.md.j2 <==\n" + text for text in texts]
-
-
-_MAPS = [b"val_ppl=exp(eval_loss)", b"val_acc=percent(acc_1)\nparams=N * 1e6", b"N > 10 and name != 'a'",
-         b"train_tokens=20 * N\nname in ('a', 'b') or not eval_loss < 3", b"seed=42",
+_TEMPLATES = [b"==> a.md.j2 <==\n" + text for text in (
+    b"{% include 'b.j2' %}\n==> b.j2 <==\n{% macro f(x) %}{{ x|upper ~ 1 }}{% endmacro %}{{ f('a' * 3) }}",
+    b"{% for each in series %}{{ each.name|cell }} {{ each.value|percent(1) }}\n{% else %}none{% endfor %}",
+    b"{% set n = namespace(x=1) %}{% if num_records > 1 and lang == 'en' %}{% set n.x = n.x + 1 %}{% endif %}{{ n.x }}",
+    b"{% import 'b.j2' as b %}{{ b.f(_('Contents')) }}\n==> b.j2 <==\n{% macro f(x=1) %}{{ x }}{% endmacro %}",
+    b"{% extends 'b.j2' %}{% block a %}{{ super() }}{% endblock %}\n==> b.j2 <==\n{% block a %}1{% endblock %}",
+    b"{%- trans n=num_records %}{{ n }} run{% pluralize %}{{ n }} runs{% endtrans -%}{# a #}{% raw %}{{{% endraw %}",
+    b"{% macro f(x) %}{{ caller(x) }}{% endmacro %}{% call(x) f(1) %}{{ x }}{% endcall %}",
+    b"{{ [1, 2.5, 'a'][-1] if not options.b is defined else {'a': (1,)}.a }} {{ '%s %d' % ('a', 2) }} {{ 7 // 2 }}",
+    b"{% filter upper %}a{% endfilter %}{% with a=series|map(attribute='value')|list %}{{ a|sum }}{% endwith %}",
+    b"{% set b %}x{% endset %}{{ b|replace('x', 'y') }}",
+    b"{% for a in [[1, [2]], [3]] recursive %}{{ loop(a) if a is iterable else a }}{{ loop.index }}{% endfor %}")]
+_MAPS = [b"val_ppl=exp(eval_loss)", b"val_acc=percent(`acc %`)\nparams=N * 1e6", b"N > 10 and name != 'a'",
+         b"train_tokens=20 * N\nname == 'a' or not eval_loss < 3", b"seed=42",
          b"flops=6 * N ** 2 / (1 + log(N))"]
 
 KINDS = {
@@ -287,7 +287,7 @@ KINDS = {
         "cvfp_core/running/default.toml", "examples/objectives/study.toml")], tried=run_file, share=0.1),
     "records": Kind(seeds=_stores, tried=records, share=0.1),
     "maps": Kind(seeds=lambda: _MAPS, tried=mapped, share=0.075),
-    "templates": Kind(seeds=_templates, tried=template, share=0.075),
+    "templates": Kind(seeds=lambda: _TEMPLATES, tried=template, share=0.075),
 }
 
 
