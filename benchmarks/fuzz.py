@@ -218,7 +218,7 @@ def _stores() -> list[bytes]:
     kept = ROOT / "tests" / "data" / "made-for-0.1.0" / "store"
     running = b'{"run_id": "a", "experiment": "e", "variant": "v", "train_tokens": 9}\n{"epoch": 1, "val_ppl": 9.5}'
     return [joined(kept), b"==> running/a.jsonl <==\n" + running, *(
-        b"==> records/a.json <==\n" + path.read_bytes() for path in (kept / "records").glob("*.json"))]
+        b"==> records/%s <==\n" % path.name.encode() + path.read_bytes() for path in (kept / "records").glob("*.json"))]
 
 
 def mapped(data: bytes) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+import hostile
 from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import CorpusSource
 from cvfp_core.schema.settings import Scalar
@@ -168,25 +166,11 @@ def test_a_python_without_the_language_reference_says_so(
 # tokenizers and weights of others
 
 
-def tokenizer_of(**changed: object) -> bytes:
-    model = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []} | changed
-    return json.dumps({"version": "1.0", "added_tokens": [], "model": model}).encode()
-
-
-@pytest.mark.parametrize(("content", "expected"), [
-    (b"", "expected a tokenizer.json, found: EOF"),
-    (b'{"a":' * 100_000, "expected a tokenizer.json, found: "),
-    (json.dumps({"version": "1.0"}).encode(), "expected a tokenizer.json, found: Model missing"),
-    (tokenizer_of(merges=[["a", "z"]]), "found: Token `z` out of vocabulary"),
-    (tokenizer_of(vocab={"a": -1}), "found: invalid value: integer `-1`"),
-    (tokenizer_of(vocab={"a": 2**31}), "token ids up to 2,147,483,648; expected less than 10,000,000"),
-    (tokenizer_of(vocab={"a": 10**7}), "token ids up to 10,000,000; expected less than 10,000,000"),
-    (tokenizer_of(type="WordLevel", vocab={"a": 0}, unk_token="?"), "cannot encode the text: Exception: WordLevel"),
-])
+@pytest.mark.parametrize(("content", "expected"), hostile.TOKENIZERS)
 def test_a_hostile_tokenizer_is_named(content: bytes, expected: str) -> None:
     with pytest.raises(UsageError) as caught:
         tokens.encode(tokens.parse_tokenizer(content, "t.json"), ["zz"], "t.json")
-    assert str(caught.value).startswith(f"tokenizer t.json: {expected}" if "found" not in expected else "tokenizer t.")
+    assert str(caught.value).startswith("tokenizer t.json: ")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -203,34 +187,7 @@ def test_a_panic_of_a_tokenizer_is_named() -> None:
         tokens.encode(Broken(), ["a"], "t")  # type: ignore[arg-type]
 
 
-def weights_of(header: object, data: bytes = b"", size: int | None = None) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text) if size is None else size) + text + data
-
-
-def tensor(kind: str, *shape: int, at: tuple[int, int] = (0, 32), name: str = "wte.weight") -> dict[str, object]:
-    return {name: {"dtype": kind, "shape": list(shape), "data_offsets": list(at)}}
-
-
-@pytest.mark.parametrize(("content", "expected"), [
-    (weights_of(b"{}", size=2**63), "expected a safetensors file, found: Error while deserializing header: header too"),
-    (weights_of(b"{}", size=1000), "invalid header length"),
-    (weights_of(b"[" * 10_000), "expected a safetensors file"),
-    (weights_of(tensor("F32", -2, 4), bytes(32)), "expected a safetensors file"),
-    (weights_of(tensor("F32", 2**40, 2**40), bytes(32)), "overflow computing buffer size"),
-    (weights_of(tensor("F32", 2, 4, at=(0, 64)), bytes(32)), "expected a safetensors file"),
-    (weights_of(tensor("F32", 2, 4) | tensor("F32", 2, 4, name="b"), bytes(32)), "invalid offset for tensor"),
-    (weights_of(tensor("F99", 2, 4), bytes(32)), "unknown variant `F99`"),
-    (weights_of(tensor("I64", 2, 2), bytes(32)), "tensor 'wte.weight' is of type I64; expected one of F64, F32, F16"),
-    (weights_of(tensor("BOOL", 2, 16), bytes(32)), "is of type BOOL"),
-    (weights_of(tensor("C64", 2, 2), bytes(32)), "is of type C64"),
-    (weights_of(tensor("F4", 2, 32), bytes(32)), "is of type F4"),
-    (weights_of(tensor("F32", 2, 4), b"\x00\x00\xc0\x7f" * 8), "tensor 'wte.weight' has values that are not finite"),
-    (weights_of(tensor("F64", 2, 2), np.full(4, 1e300).tobytes()), "has values that are not finite"),
-    (weights_of(tensor("F32", 2, 0, at=(0, 0))), "found no matrix"),
-    (weights_of(tensor("F32", 2, 2, at=(0, 16), name="a\n") | tensor("F32", 2, 2, at=(16, 32), name="\x1b[2J"),
-                bytes(32)), r"found \u001b[2J, a\u000a"),
-])
+@pytest.mark.parametrize(("content", "expected"), hostile.WEIGHTS)
 def test_hostile_weights_are_named(content: bytes, expected: str, tmp_path: Path) -> None:
     write(tmp_path / "model.safetensors", content)
     with pytest.raises(UsageError) as caught:
@@ -240,5 +197,5 @@ def test_hostile_weights_are_named(content: bytes, expected: str, tmp_path: Path
 
 
 def test_a_header_whose_shapes_would_take_years_to_multiply_is_damaged(tmp_path: Path) -> None:
-    write(tmp_path / "model.safetensors", weights_of(tensor("F32", *[2**40] * 100_000)))
+    write(tmp_path / "model.safetensors", hostile.weights_of(hostile.tensor("F32", *[2**40] * 100_000)))
     assert weights.params(tmp_path) == "model.safetensors"

@@ -15,6 +15,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 
+import hostile
 import made_docs
 from cvfp_core import hookimpl
 from cvfp_core.errors import CvfpError, UsageError
@@ -264,43 +265,12 @@ def test_a_value_is_written_as_its_quantity_is_quoted(value, quantity, said):
 
 # limits
 
-DOUBLED = "{% set x = 1 %}" + "{% set x = [x, x] %}" * 40 + "{% set y = 1 %}" + "{% set y = [y, y] %}" * 40
-HOSTILE = {  # a template, the line it is stopped at, and what the line says
-    "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}": (1, "nested too deeply"),
-    "\n{{ num_records" + "[0]" * 300 + " }}": (2, "nested too deeply"),
-    "\n{{ " + "not " * 3000 + "1 }}": (2, "nested too deeply"),
-    "\n{{ " + "1 + " * 3000 + "1 }}": (2, "nested too deeply"),
-    "\n{% for a in [1] %}" * 30 + "{% endfor %}" * 30: (22, "nested too deeply"),
-    "{% if 1 %}" * 120 + "{% endif %}" * 120: (1, "nested too deeply"),
-    "{% macro f() %}\n{{ f() }}{% endmacro %}{{ f() }}": (2, "nested too deeply"),
-    "\n{{ " + "9" * 5000 + " }}": (2, "integer string conversion"),
-    "\n\n{{ '\\ud800' }}": (3, "surrogates not allowed"),
-    "x" * 2**17 + "x": (1, "131,073 characters"),
-    "\n{{ 'x' * 10**9 }}": (2, "GiB of memory"),
-    "\n{{ '%1000000000d' | format(1) }}": (2, "GiB of memory"),
-    "\n{{ 'x' | center(10**9) }}": (2, "GiB of memory"),
-    "\n{{ '{:1000000000d}'.format(1) }}": (2, "GiB of memory"),
-    "\n{% set name = 'x' | center(10**9) %}{% include name %}": (2, "GiB of memory"),
-    "\n{% autoescape 'x' | center(10**9) %}{% endautoescape %}": (2, "autoescape is true or false"),
-    "{% set n = namespace(x='xx') %}{% for a in range(99) %}\n{% set n.x = n.x ~ n.x %}{% endfor %}": (
-        2, "GiB of memory"),
-    "{{ range(10**9) }}": (1, "Range too big"),
-    "\n{% for a in range(10**5) %}{% for b in range(10**5) %}{% endfor %}{% endfor %}": (2, "takes more than 0.5 s"),
-    "\n{{ lipsum(n=10**6) }}": (2, "takes more than 0.5 s"),
-    "{% for a in range(10**5) %}\n{{ '0123456789' * 10 }}{% endfor %}": (2, "takes more than 1 MiB of text"),
-    DOUBLED + "\n\n{{ x == y }}": (3, "takes more than 0.5 s"),  # 2**40 comparisons in one operation
-}
-
-
-@pytest.mark.parametrize("source", HOSTILE, ids=lambda source: source.strip()[:40])
+@pytest.mark.parametrize("source", hostile.TEMPLATES, ids=lambda source: source.strip()[:40])
 def test_a_template_that_asks_for_too_much_ends_in_one_line_at_a_limit(source, runs, tmp_path):
-    line, said = HOSTILE[source]
-    limits = {"limits.seconds": 0.5 if "0.5 s" in said else 60, "limits.memory_gib": 0.25, "limits.output_mib": 1}
+    options = {f"limits.{name}": value for name, value in hostile.limits(source).items()}
     with pytest.raises(CvfpError) as error:
-        text(runs, mine(tmp_path, source), options=limits)
-    assert str(error.value).startswith(f"{tmp_path / 'mine.md.j2'}: line {line}: ")
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
+        text(runs, mine(tmp_path, source), options=options)
+    assert hostile.ends_as_it_should(source, tmp_path / "mine.md.j2", str(error.value))
 
 
 def test_limits_are_set_and_a_wrong_one_is_named(runs, tmp_path):
