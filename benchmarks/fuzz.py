@@ -280,11 +280,20 @@ _MAPS = [b"val_ppl=exp(eval_loss)", b"val_acc=percent(`acc %`)\nparams=N * 1e6",
          b"train_tokens=20 * N\nname == 'a' or not eval_loss < 3", b"seed=42",
          b"flops=6 * N ** 2 / (1 + log(N))"]
 
+_RUN = b'name = "a"\nseeds = [1, 2]\ncorpus = {name = "embedded", split_seed = 1}\nsettings = "small"\n'
+_RUNS = [_RUN + more for more in (
+    b'variants = ["1L_16d_1tok"]\nsamples = {initial = 10, multiplier = 2, window = 4, windows = 2}',
+    b'samples = [4]\n[matrix]\nnum_layers = [1, 2]\ncontext_dim = [16]\nnum_input_tokens = [1]\nobjective = ["mcdl"]',
+    b'[[cells]]\nvariant = "1L_16d_1tok"\nsamples = 4\n[[cells]]\nvariant = "2L_8d_2tok"\nsamples = 10\nseed = 3',
+    b'variants = ["1L_16d_1tok"]\nsamples = [4]\nprecision = "float32"\ndevice = "cpu"\n[phase1]\n'
+    b'learning_rate = 0.01\nmax_iterations = 5\n[phase2]\nepochs = 2\n[model]\nexpansion = 2\n[executor]\nname = "local"\n[shortcuts]\n'
+    b"chunked_head = false")]
+
 KINDS = {
     "ingest": Kind(seeds=_formats, tried=ingest, share=0.5),
     "rows": Kind(seeds=lambda: [bytes(40), bytes(range(40)), bytes(range(200, 240))], tried=one_row, share=0.15),
-    "run files": Kind(seeds=lambda: [(ROOT / name).read_bytes() for name in (
-        "cvfp_core/running/default.toml", "examples/objectives/study.toml")], tried=run_file, share=0.1),
+    "run files": Kind(seeds=lambda: [*_RUNS, *((ROOT / name).read_bytes() for name in (
+        "cvfp_core/running/default.toml", "examples/objectives/study.toml"))], tried=run_file, share=0.1),
     "records": Kind(seeds=_stores, tried=records, share=0.1),
     "maps": Kind(seeds=lambda: _MAPS, tried=mapped, share=0.075),
     "templates": Kind(seeds=lambda: _TEMPLATES, tried=template, share=0.075),

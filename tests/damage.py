@@ -106,7 +106,7 @@ def check(name: str, folder: Path) -> int:
     for row in rows(made):
         for column, value in row.items():
             if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                counted = column in SUMS or (column == "step" and name in COUNTED)
+                counted = column in SUMS or (column == "step" and (name in COUNTED or value == 0))  # 0: before any
                 known = counted or column in _follows(row) or there & set(_keys(abs(float(value))))
                 assert known, f"{column} = {value!r} stands nowhere in the input"
     return made.records.height
