@@ -3,6 +3,7 @@
     pip install atheris
     python benchmarks/fuzz.py --count 20000 --seed 0 [--kind ingest] [--out DIR] >> benchmarks/RESULTS.md
     python benchmarks/fuzz.py --again DIR/faults/ingest-1a2b3c4d
+    python benchmarks/fuzz.py --harm
 
 Seeds are the small inputs of the tests, one of each format that is read. An input of several files is one text, with a
 line `==> name <==` before each. A fault is any exception but an error of one line, a number in a record that stands
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
@@ -285,9 +287,8 @@ _RUNS = [_RUN + more for more in (
     b'variants = ["1L_16d_1tok"]\nsamples = {initial = 10, multiplier = 2, window = 4, windows = 2}',
     b'samples = [4]\n[matrix]\nnum_layers = [1, 2]\ncontext_dim = [16]\nnum_input_tokens = [1]\nobjective = ["mcdl"]',
     b'[[cells]]\nvariant = "1L_16d_1tok"\nsamples = 4\n[[cells]]\nvariant = "2L_8d_2tok"\nsamples = 10\nseed = 3',
-    b'variants = ["1L_16d_1tok"]\nsamples = [4]\nprecision = "float32"\ndevice = "cpu"\n[phase1]\n'
-    b'learning_rate = 0.01\nmax_iterations = 5\n[phase2]\nepochs = 2\n[model]\nexpansion = 2\n[executor]\nname = "local"\n[shortcuts]\n'
-    b"chunked_head = false")]
+    b'variants = ["1L_16d_1tok"]\nsamples = [4]\nprecision = "float32"\n[phase1]\nlearning_rate = 0.01\n[phase2]\n'
+    b'epochs = 2\n[model]\nexpansion = 2\n[executor]\nname = "local"\n[shortcuts]\nchunked_head = false')]
 
 KINDS = {
     "ingest": Kind(seeds=_formats, tried=ingest, share=0.5),
@@ -298,6 +299,65 @@ KINDS = {
     "maps": Kind(seeds=lambda: _MAPS, tried=mapped, share=0.075),
     "templates": Kind(seeds=lambda: _TEMPLATES, tried=template, share=0.075),
 }
+
+
+# --- what was made to do harm ----------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was tried, and how often it failed; before it was mended, where it was."""
+
+    what: str
+    tried: int
+    failed: int
+    seed: int | None
+    before: str
+
+
+_HARM: dict[str, tuple[str, str]] = {
+    "templates that ask for too much time, memory, text or depth": (
+        "test_templates.py::test_a_template_that_asks_for_too_much_ends_in_one_line_at_a_limit",
+        "some ran past 20 s, one took 5 GB"),
+    "include, import and extends of links that leave the folder": (
+        "test_templates.py::test_a_link_that_leaves_the_folder_is_refused_and_one_that_stays_is_followed", "followed"),
+    "bytes of a cached corpus changed": (
+        "test_corpora.py::test_an_entry_with_any_byte_changed_is_the_same_or_none",
+        "the share of repeated validation text could change unnoticed"),
+    "tokenizers that are not what they say": (
+        "test_corpora_bad_input.py::test_a_hostile_tokenizer_is_named", "3 of 8 ended in a traceback"),
+    "weights that are not what they say": (
+        "test_corpora_bad_input.py::test_hostile_weights_are_named",
+        "integers and complex numbers were taken; 3 of 16 ended in a traceback or several lines"),
+    "clocks set by hours: beats of workers": (
+        "test_jobs.py::test_a_dead_worker_is_lost_and_a_living_one_is_not_after_a_clock_was_set",
+        "a dead worker counted as running for as long as the clock was set back"),
+    "clocks set by hours: the last command": (
+        "test_store.py::test_the_last_command_is_the_last_whatever_the_clock_says", "an earlier one was taken for it"),
+    "records of a newer version": (
+        "test_store.py::test_a_record_of_a_newer_version_is_kept_whatever_is_in_it", "kept"),
+    "tables in other orders, separators, encodings: numbers come from one row": (
+        "test_fuzz.py::test_every_row_of_a_table_is_a_run_of_its_own_numbers_however_it_is_written",
+        "a .jsonl of one line without an end was refused"),
+}
+"""What was tried: the test that tries it, and what happened before."""
+
+
+def outcomes() -> list[Outcome]:
+    """What becomes of what was made to do harm, and of large inputs; every test says how much it tried."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "junit.xml"
+        tests = [f"tests/{test}" for test, _ in _HARM.values()]
+        asked = ["-q", "-n0", "-m", "", "-o", "junit_family=xunit1", f"--junitxml={file}"]
+        subprocess.run([sys.executable, "-m", "pytest", *asked, *tests], cwd=ROOT, check=False, capture_output=True)
+        cases = ElementTree.parse(file).getroot().findall(".//testcase")
+    made = []
+    for what, (test, before) in _HARM.items():
+        own = [case for case in cases if case.get("name", "").partition("[")[0] == test.partition("::")[2]]
+        counts = [int(each.get("value", 1)) for case in own for each in case.findall(".//property[@name='tried']")]
+        failed = sum(case.find("failure") is not None or case.find("error") is not None for case in own)
+        made.append(Outcome(what=what, tried=sum(counts) or len(own), failed=failed, seed=0 if "rows" in what else None,
+                            before=before))
+    return made
 
 
 # --- the fuzzer ------------------------------------------------------------------------------------------------------
@@ -358,11 +418,17 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, action="append")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "cvfp-fuzz")
     parser.add_argument("--again", type=Path, help="try the input in a file again")
+    parser.add_argument("--harm", action="store_true", help="what was made to do harm, in place of the fuzzer")
     parser.add_argument("--only", choices=KINDS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.again:
         name = next(name for name in KINDS if asked.again.name.startswith(name.replace(" ", "-")))
         print("taken" if KINDS[name].tried(asked.again.read_bytes()) else "refused")
+        return
+    if asked.harm:
+        print("| tried | inputs | failed | before |\n|---|--:|--:|---|")
+        for each in outcomes():
+            print(f"| {each.what} | {each.tried:,} | {each.failed} | {each.before} |")
         return
     if asked.only:
         fuzz(asked.only, asked.count, asked.seed, asked.out)

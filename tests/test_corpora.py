@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -460,11 +461,14 @@ def facts_of(made: entries.Made) -> list[object]:
     return [made.vocab_size, made.tokenizer_json, made.val_repeated, made.tokens_hash, made.embeddings.tobytes()]
 
 
-def test_an_entry_with_any_byte_changed_is_the_same_or_none(tmp_path: Path) -> None:
+def test_an_entry_with_any_byte_changed_is_the_same_or_none(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     entry, facts = tiny_entry(tmp_path)
     content = entry.read_bytes()
+    record_property("tried", 2 * len(content))
     for at in range(len(content)):
-        for change in (1, 0x10, 0xff):
+        for change in (1, 0xff):
             entry.write_bytes(content[:at] + bytes([content[at] ^ change]) + content[at + 1:])
             made = entries.read(entry)
             assert made is None or facts_of(made) == facts, f"byte {at} of {content!r}"

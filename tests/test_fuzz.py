@@ -19,8 +19,9 @@ def test_every_seed_is_an_input_that_is_taken(name):
     assert refused == []
 
 
-def test_every_row_of_a_table_is_a_run_of_its_own_numbers_however_it_is_written():
+def test_every_row_of_a_table_is_a_run_of_its_own_numbers_however_it_is_written(record_property):
     chance = random.Random(0)
+    record_property("tried", 80)
     for _ in range(80):
         data = chance.randbytes(80)
         try:

@@ -356,3 +356,13 @@ def test_a_log_that_runs_an_experiment_twice_and_names_no_settings_is_read(tmp_p
     made = read(write(tmp_path, f"✓ Training TokenBlock only: 816/11,616 parameters\n{lines}"), format_="newllm-log")
     assert sorted(made.records["num_samples"]) == [5, 10]
     assert len(made.duplicates) == 1
+
+
+def test_a_folder_is_not_listed_for_each_of_its_files(tmp_path, monkeypatch):
+    for number in range(30):
+        write(tmp_path, f"params,train_tokens,val_loss\n{1000 + number},20000,3.5\n", f"run{number}.csv")
+    listed, scandir, listdir = [], os.scandir, os.listdir
+    monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(path) or scandir(path))
+    monkeypatch.setattr(os, "listdir", lambda path=".": listed.append(path) or listdir(path))
+    assert read(tmp_path).records.height == 30
+    assert len([path for path in listed if str(path) == str(tmp_path)]) < 10
