@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import math
 import os
 import select
 import signal
@@ -113,9 +114,14 @@ def _work(work: Callable[[Lift], bytes], limits: Limits, writing: int) -> NoRetu
 
 
 def _limit_memory(limits: Limits) -> Lift:
-    """Allows so much beside what the process has, where the system says how much; returns what lifts all limits."""
+    """Allows so much beside what the process has, where the system says how much; returns what lifts all limits.
+
+    One stays: of processor time, should the parent be killed while one operation takes years.
+    """
     import resource
 
+    most = math.ceil(limits.seconds + 4 * GRACE)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, most))
     before = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
         size = int(file.read().split()[0]) * resource.getpagesize() + int(limits.memory_gib * 2**30)
