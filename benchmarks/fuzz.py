@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -205,21 +206,35 @@ def run_file(data: bytes) -> bool:
 
 
 def records(data: bytes) -> bool:
-    """A store: records, curves, runs under way, forecasts, the last command."""
+    """A store: records, curves, runs under way, forecasts that were kept, where it stands."""
+    from cvfp_core.deciding import outlook
+    from cvfp_core.ingesting.reading import Inputs, read
+    from cvfp_core.results.standings import standings
     from cvfp_core.schema import store
 
     with tempfile.TemporaryDirectory() as folder:
         path = store.create(Path(folder))
         written(data, path)
-        ends = [refused(lambda read=read: read(path)) for read in (  # each of them, whatever the others say
-            store.read, store.read_curves, store.read_running, store.read_forecasts, store.read_manifest)]
-        return not any(ends)
+        inputs: list[Inputs] = []
+        if refused(lambda: inputs.append(read(path, _registry()))):
+            return False
+        (made,) = inputs
+        ends = [refused(each) for each in (
+            made.curves, made.running, lambda: outlook.kept(made), lambda: standings(path))]
+        return not any(ends[:2])
 
 
 def _stores() -> list[bytes]:
     kept = ROOT / "tests" / "data" / "made-for-0.1.0" / "store"
+    forecast = b'{"run_id": "a", "name": "a", "step": 3, "response": "val_ppl", "value": 9.5, '
+    forecast += b'"made": "2026-01-02T03:04:05+00:00", "series": "s", "limit": 9, "current": 9.5}'
+    job = b'{"name": "j", "executor": "local", "host": "h", "process": 1, "began": "2026-01-02T03:04:05+00:00",'
+    job += b' "cells": ["a"]}'
+    beat = b'{"job": "j", "host": "h", "process": 1, "run_id": "a", "time": "2026-01-02T03:04:05+00:00",'
+    beat += b' "since": "2026-01-02T03:04:05+00:00"}'
     running = b'{"run_id": "a", "experiment": "e", "variant": "v", "train_tokens": 9}\n{"epoch": 1, "val_ppl": 9.5}'
-    return [joined(kept), b"==> running/a.jsonl <==\n" + running, *(
+    return [joined(kept), b"==> running/a.jsonl <==\n" + running, b"==> forecasts/a.json <==\n" + forecast,
+            b"==> jobs/j/job.json <==\n%s\n==> jobs/j/h-1.json <==\n%s\n" % (job, beat), *(
         b"==> records/%s <==\n" % path.name.encode() + path.read_bytes() for path in (kept / "records").glob("*.json"))]
 
 
@@ -373,6 +388,7 @@ def fuzz(name: str, count: int, seed: int, out: Path) -> None:
             module = import_module(package)
             for each in walk_packages(getattr(module, "__path__", []), f"{package}."):
                 import_module(each.name)
+    warnings.simplefilter("ignore")
     kind, told = KINDS[name], {"tried": 0, "taken": 0}
     corpus, faults = out / "corpus" / name, out / "faults"
     for folder in (corpus, faults):
