@@ -105,6 +105,15 @@ class Tracing:
             lines.add((frame.f_code.co_filename[self.length:], frame.f_lineno))
             return local
 
+        from cvfp_core.reporting import limited, render
+
+        def both(work, limits):  # type: ignore[no-untyped-def]
+            """What renders in a process of its own is traced here, once it is known to end."""
+            answer = limited.run(work, limits)
+            work(lambda: None)
+            return answer
+
+        render.run = both
         begun = time.process_time()  # tracing makes it longer; so LIMIT is of such seconds
         sys.settrace(lambda frame, *_: local(frame, *_) if frame.f_code.co_filename.startswith(self.folder) else None)
         try:

@@ -25,6 +25,11 @@ def forecasts():
     return _module("forecasts")
 
 
+def fuzz():
+    """The module benchmarks/fuzz.py."""
+    return _module("fuzz")
+
+
 def plugin_loop():
     """The module benchmarks/plugin_loop.py."""
     return _module("plugin_loop")

@@ -752,3 +752,28 @@ def test_what_is_better_higher_is_forecast_by_laws_of_what_is_better_higher():
             if law.response in QUANTITIES}
     assert told[0].value > 0.27
     assert {laws[each.law] for each in told.choice.candidates} == {"higher"}
+
+
+def test_of_many_runs_those_far_off_are_left_out_without_leaving_out_each_in_turn(monkeypatch):
+    rng, planted = np.random.default_rng(5), [3, 100, 399]
+    params, tokens = 1e7 * 81.0 ** rng.uniform(size=400), 1e9 * 125.0 ** rng.uniform(size=400)
+    params[100] = 1e13  # alone out there: its residual is small, as it pulls the law
+    y = 3 - 0.1 * np.log(params / 1e8) - 0.05 * np.log(tokens / 1e10) + 0.01 * rng.standard_normal(400)
+    y[planted] += [0.08, 0.1, -0.09]
+    made_of = points(y, params=params, train_tokens=tokens)
+    solved = [solve_points(replace(PLANE, loss=Huber(1e-3)), made_of)]
+    refitted, solve = [], robust.solve
+
+    def counting(curve, targets, **asked):
+        refitted.append(len(targets))
+        return solve(curve, targets, **asked)
+
+    monkeypatch.setattr(robust, "solve", counting)
+    monkeypatch.setattr(robust, "MANY", 100)
+    (some,) = for_intervals(solved, made_of)
+    assert np.flatnonzero(some.weights[0] == 0).tolist() == planted
+    assert sum(refitted) < 100
+    monkeypatch.setattr(robust, "MANY", 400)
+    (each,) = for_intervals(solved, made_of)
+    assert np.array_equal(some.weights, each.weights)
+    assert some.variance == each.variance

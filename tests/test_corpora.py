@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -445,6 +446,41 @@ def test_a_damaged_entry_is_made_anew(stories: Path, tmp_path: Path, damage: str
     assert entries.read(entry) is None
     assert_same(first, load("text", cache, path=str(stories), **SMALL))
     assert entries.read(entry) is not None
+
+
+def tiny_entry(folder: Path) -> tuple[Path, list[object]]:
+    """The file of a small entry, and what is in it."""
+    made = entries.Made(vocab_size=3, train_tokens=np.array([1, 2], np.int32), document_ends=np.array([2]),
+                        val_tokens=np.array([0], np.int32), embeddings=np.ones((3, 2), np.float32),
+                        tokenizer_json='{"a": 1}', val_repeated=0.25)
+    entries._write(folder / "tiny.safetensors", made)
+    return folder / "tiny.safetensors", facts_of(made)
+
+
+def facts_of(made: entries.Made) -> list[object]:
+    return [made.vocab_size, made.tokenizer_json, made.val_repeated, made.tokens_hash, made.embeddings.tobytes()]
+
+
+def test_an_entry_with_any_byte_changed_is_the_same_or_none(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    entry, facts = tiny_entry(tmp_path)
+    content = entry.read_bytes()
+    record_property("tried", 2 * len(content))
+    for at in range(len(content)):
+        for change in (1, 0xff):
+            entry.write_bytes(content[:at] + bytes([content[at] ^ change]) + content[at + 1:])
+            made = entries.read(entry)
+            assert made is None or facts_of(made) == facts, f"byte {at} of {content!r}"
+
+
+def test_an_entry_of_an_earlier_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(entries._checksum, "__defaults__", ((),))
+        entry, facts = tiny_entry(tmp_path)
+    made = entries.read(entry)
+    assert made is not None
+    assert facts_of(made) == facts
 
 
 def test_an_interrupted_write_leaves_no_entry(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import hostile
 from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import CorpusSource
 from cvfp_core.schema.settings import Scalar
-from cvfp_corpora import cvfp_corpora
+from cvfp_corpora import cvfp_corpora, embeddings, tokens
+from cvfp_trainers import weights
 
 SOURCES = {source.name: source for source in cvfp_corpora()}
 
@@ -159,3 +161,41 @@ def test_a_python_without_the_language_reference_says_so(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pydoc_data.topics", None)
     assert "needs the module pydoc_data" in refusal("embedded", cache)
+
+
+# tokenizers and weights of others
+
+
+@pytest.mark.parametrize(("content", "expected"), hostile.TOKENIZERS)
+def test_a_hostile_tokenizer_is_named(content: bytes, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        tokens.encode(tokens.parse_tokenizer(content, "t.json"), ["zz"], "t.json")
+    assert str(caught.value).startswith("tokenizer t.json: ")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_panic_of_a_tokenizer_is_named() -> None:
+    class Panic(BaseException):
+        """As Rust extensions raise: no Exception."""
+
+    class Broken:
+        def encode_batch_fast(self, *_: object, **__: object) -> None:
+            raise Panic("index out of bounds")
+
+    with pytest.raises(UsageError, match=r"tokenizer t: cannot encode the text: Panic: index out of bounds"):
+        tokens.encode(Broken(), ["a"], "t")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("content", "expected"), hostile.WEIGHTS)
+def test_hostile_weights_are_named(content: bytes, expected: str, tmp_path: Path) -> None:
+    write(tmp_path / "model.safetensors", content)
+    with pytest.raises(UsageError) as caught:
+        embeddings.read_table([tmp_path / "model.safetensors"], "m")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_whose_shapes_would_take_years_to_multiply_is_damaged(tmp_path: Path) -> None:
+    write(tmp_path / "model.safetensors", hostile.weights_of(hostile.tensor("F32", *[2**40] * 100_000)))
+    assert weights.params(tmp_path) == "model.safetensors"

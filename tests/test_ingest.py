@@ -349,3 +349,20 @@ def test_a_hundred_thousand_rows_pass_the_gate_by_columns() -> None:
     sys.setprofile(None)
     assert calls < size / 2
     assert [(each.row, each.column) for each in made.rejected] == [(0, "val_ppl")]
+
+
+def test_a_log_that_runs_an_experiment_twice_and_names_no_settings_is_read(tmp_path):
+    lines = "--- 10 samples ---\n--- 5 samples ---\nTrain: 6001 tokens (5 samples)\n--- 10 samples ---"
+    made = read(write(tmp_path, f"✓ Training TokenBlock only: 816/11,616 parameters\n{lines}"), format_="newllm-log")
+    assert sorted(made.records["num_samples"]) == [5, 10]
+    assert len(made.duplicates) == 1
+
+
+def test_a_folder_is_not_listed_for_each_of_its_files(tmp_path, monkeypatch):
+    for number in range(30):
+        write(tmp_path, f"params,train_tokens,val_loss\n{1000 + number},20000,3.5\n", f"run{number}.csv")
+    listed, scandir, listdir = [], os.scandir, os.listdir
+    monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(path) or scandir(path))
+    monkeypatch.setattr(os, "listdir", lambda path=".": listed.append(path) or listdir(path))
+    assert read(tmp_path).records.height == 30
+    assert len([path for path in listed if str(path) == str(tmp_path)]) < 10

@@ -661,3 +661,8 @@ def test_no_character_of_an_input_commands_a_terminal_or_breaks_a_line(tmp_path:
     assert made.records["experiment"][0].isprintable()
     assert all(line.isprintable() for line in printed.output.splitlines())
     assert "a\ufffd\ufffd]0;b.csv" in printed.output
+
+
+def test_lines_of_json_that_are_one_line_without_an_end_are_one_run(tmp_path):
+    made = read(write(tmp_path, '{"params": 1000, "val_loss": 3.5}', "runs.jsonl"))
+    assert [(file.ingester, file.runs) for file in made.files] == [("jsonl", 1)]

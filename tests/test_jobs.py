@@ -209,6 +209,19 @@ def test_files_of_jobs_whose_driver_was_killed_go_after_a_day_but_not_a_submitte
     assert {job.name for job in jobs.read(folder)} == {submitted.name, new.name}
 
 
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_dead_worker_is_lost_and_a_living_one_is_not_after_a_clock_was_set(hours, folder):
+    job = jobs.begin(folder, "made", ["a", "b"])
+    with jobs.Heart(folder, job.name, "alive", 1) as alive:
+        alive.begin("a")
+        file = folder / "jobs" / job.name / "dead-1.json"
+        jobs._write(file, {"job": job.name, "host": "dead", "process": 1, "time": "", "run_id": "b"})
+        os.utime(file, (time.time() - 3600 * hours,) * 2)
+        beats = jobs.beats(folder)
+    assert {beat.host: beat.age > jobs.SILENT for beat in beats if beat.host == "dead"} == {"dead": True}
+    assert all(beat.age <= jobs.SILENT for beat in beats if beat.host == "alive")
+
+
 def test_an_executor_that_submits_can_also_say_and_cancel():
     with pytest.raises(ValueError, match="executor 'half' has some of submit, status and cancel; give all three"):
         Executor(name="half", title="", run=lambda *_: None, submit=lambda *_: {})

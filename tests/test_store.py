@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
@@ -124,6 +125,39 @@ def test_a_column_of_another_version_is_kept(folder):
     store.write_record(folder, {"run_id": "b", "experiment": "made", "variant": "x", "lab": "north"})
     found = store.read(folder)
     assert dict(found.select("run_id", "lab").rows()) == {"a": None, "b": "north"}
+
+
+def test_a_record_of_a_newer_version_is_kept_whatever_is_in_it(folder):
+    more = {"lab": "north", "cards": 8, "loss_4": 0.5, "done": True, "notes": ["a", "b"], "who": {"x": [1, 2]},
+            "nothing": None}
+    store.write(folder, result("a"))
+    store.write_record(folder, {"run_id": "b", "experiment": "made", "variant": "x"} | more)
+    record = folder / "records" / "b.json"
+    before = record.read_bytes()
+    found = store.read(folder).filter(pl.col("run_id") == "b").row(0, named=True)
+    assert {name: found[name] for name in more} == more
+    again = store.create(folder.parent / "copy")
+    store.write_many(again, store.read(folder), store.read_curves(folder))
+    copied = json.loads((again / "records" / "b.json").read_text())
+    assert {name: copied[name] for name in more} == more
+    assert record.read_bytes() == before
+
+
+def test_the_last_command_is_the_last_whatever_the_clock_says(folder, monkeypatch, record_property):
+    record_property("tried", 6)
+    class Clock(datetime):
+        hours = 0
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 1, 2, 3, tzinfo=tz) + timedelta(hours=cls.hours)
+
+    monkeypatch.setattr(store, "datetime", Clock)
+    for number, hours in enumerate([0, 0, -30, -31, 5, 4]):
+        Clock.hours = hours
+        store.write_manifest(folder, {"number": number})
+        assert store.read_manifest(folder) == {"number": number}
+    assert len(list((folder / "manifests").iterdir())) == 6
 
 
 @pytest.mark.parametrize(("content", "reason"), [

@@ -1,7 +1,11 @@
 """Templates made of others: blocks, imports, sections of plugins; any quantities; nothing else can be read."""
 
+import contextlib
 import functools
 import math
+import os
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +15,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 
+import hostile
 import made_docs
 from cvfp_core import hookimpl
 from cvfp_core.errors import CvfpError, UsageError
@@ -256,3 +261,52 @@ def test_a_value_is_written_as_its_quantity_is_quoted(value, quantity, said):
 
     assert measure(value, axis(of(quantity))) == said
     assert size(None) == "–"
+
+
+# limits
+
+@pytest.mark.parametrize("source", hostile.TEMPLATES, ids=lambda source: source.strip()[:40])
+def test_a_template_that_asks_for_too_much_ends_in_one_line_at_a_limit(source, runs, tmp_path):
+    options = {f"limits.{name}": value for name, value in hostile.limits(source).items()}
+    with pytest.raises(CvfpError) as error:
+        text(runs, mine(tmp_path, source), options=options)
+    assert hostile.ends_as_it_should(source, tmp_path / "mine.md.j2", str(error.value))
+
+
+def test_limits_are_set_and_a_wrong_one_is_named(runs, tmp_path):
+    file = mine(tmp_path, "{{ ('x' * 2**27) | length }} {{ options }}")
+    assert text(runs, file, options={"limits.memory_gib": 1}) == "134217728 {}"
+    with pytest.raises(CvfpError, match=r"line 1: takes more than 0.1 GiB of memory; --set limits.memory_gib=N allows"):
+        text(runs, file, options={"limits.memory_gib": 0.1})
+    with pytest.raises(UsageError, match=r"'limits\.second'; did you mean 'seconds'\?; known: memory_gib, output_mib"):
+        text(runs, file, options={"limits.second": 3})
+    with pytest.raises(UsageError, match=r"limits\.seconds must be above 0"):
+        text(runs, file, options={"limits.seconds": 0})
+
+
+def test_what_limits_a_template_limits_nobody_else(runs, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGALRM), len(os.listdir("/proc/self/fd"))
+    for source in ("{{ 'x' * 10**9 }}", "{{ nothing }}", "{{", "fine"):
+        with contextlib.suppress(CvfpError):
+            text(runs, mine(tmp_path, source), options={"limits.memory_gib": 0.25})
+    assert before == (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGALRM),
+                      len(os.listdir("/proc/self/fd")))
+
+
+@pytest.mark.parametrize("way", ["include", "extends", "import"])
+def test_a_link_that_leaves_the_folder_is_refused_and_one_that_stays_is_followed(way, runs, tmp_path):
+    inner = tmp_path / "inner"
+    (inner / "parts").mkdir(parents=True)
+    (tmp_path / "secret.j2").write_text("secret")
+    (inner / "parts" / "own.j2").write_text("own")
+    (inner / "link.j2").symlink_to(tmp_path / "secret.j2")
+    (inner / "folder").symlink_to(tmp_path)
+    (inner / "good.j2").symlink_to("parts/own.j2")
+    (tmp_path / "way").symlink_to(inner)  # the folder may be a link itself
+    tail = " as it" if way == "import" else ""
+    for name in ("link.j2", "folder/secret.j2"):
+        for source in (f'{{% {way} "{name}"{tail} %}}', f'{{% set name = "{name}" %}}{{% {way} name{tail} %}}'):
+            with pytest.raises(CvfpError, match=rf"line 1: '{name}' is a link that leaves the folder"):
+                text(runs, mine(inner, source))
+    for folder in (inner, tmp_path / "way"):
+        assert text(runs, mine(folder, f'{{% {way} "good.j2"{tail} %}}')) == ("" if way == "import" else "own")

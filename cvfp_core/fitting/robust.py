@@ -28,6 +28,10 @@ OUTLYING = 0.02
 ROUNDS = 3
 """Of leaving runs out, and of scale and law in turn."""
 PRECISION = 1e-9
+MANY = 1000
+"""Runs of a row from which on not each is left out in turn: at most as many, those that seem furthest off."""
+_ROOM = 4_000_000
+"""Values of an array that holds the runs of many rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +94,8 @@ def _variance(residual: Array, weights: Array, scale: float, above: float, k: in
 def kept(curve: Curve, targets: Array, weights: Array, optimum: Solution) -> Array:
     """(B, n) 0 for runs that lie off the law through the others of their row, 1 for the rest.
 
-    The F test of a shift of that run alone, corrected for the number of runs (Cook & Weisberg 1982, section 2.2).
+    The F test of a shift of that run alone, corrected for the number of runs (Cook & Weisberg 1982, section 2.2). Of
+    more than MANY runs those are tested that the same test of the linearised law finds off by a far weaker standard.
     """
     k, use = len(curve.law.parameters), weights > 0
     whole = solve(curve, targets, weights=weights * use, near=optimum.parameters[:, None], tries=1,
@@ -99,15 +104,15 @@ def kept(curve: Curve, targets: Array, weights: Array, optimum: Solution) -> Arr
     for _ in range(ROUNDS):
         dof = use.sum(axis=1) - k - 1
         todo = todo[dof[todo] >= 1]
-        pairs = np.argwhere(use[todo])
+        pairs = np.argwhere(_suspects(curve, targets[todo], (weights * use)[todo], whole.rows(todo), dof[todo]))
         if not len(pairs):
             break
         row, run = todo[pairs[:, 0]], pairs[:, 1]
-        without = weights[row] * use[row]
-        without[np.arange(len(row)), run] = 0.0
-        near = np.stack([whole.parameters, optimum.parameters], axis=1)
-        rss = solve(curve, targets[row], weights=without, near=near[row], tries=0, precision=PRECISION,
-                    delta=np.full(len(row), np.inf)).rss
+        near, alone = np.stack([whole.parameters, optimum.parameters], axis=1), np.arange(targets.shape[1])
+        rss = np.concatenate([
+            solve(curve, targets[row[part]], weights=(weights * use)[row[part]] * (alone != run[part, None]),
+                  near=near[row[part]], tries=0, precision=PRECISION, delta=np.full(len(part), np.inf)).rss
+            for part in np.array_split(np.arange(len(row)), -(-len(row) * len(alone) // _ROOM))])
         ratio = np.maximum(whole.rss[row] - rss, 0.0) / np.maximum(rss / dof[row], 1e-24)
         far = special.fdtrc(1, dof[row], ratio) * use.sum(axis=1)[row] < OUTLYING
         use[row[far], run[far]] = False
@@ -118,3 +123,17 @@ def kept(curve: Curve, targets: Array, weights: Array, optimum: Solution) -> Arr
                       delta=np.full(len(todo), np.inf))
         whole.parameters[todo], whole.rss[todo] = again.parameters, again.rss
     return use.astype(float)
+
+
+def _suspects(curve: Curve, targets: Array, weights: Array, whole: Solution, dof: Array) -> Array:
+    """(B, n) whether a run is to be tested: all that count of MANY or fewer, else the furthest off of a linear law."""
+    suspects = weights > 0
+    for i in np.flatnonzero(suspects.sum(axis=1) > MANY):
+        about = curve.expand(whole.parameters[[i]])
+        design = weights[i][:, None] * about.slope[0]  # (n, k)
+        leverage = ((design @ np.linalg.pinv(design.T @ design, hermitian=True)) * design).sum(axis=1)
+        less = np.square(weights[i] * (about.fitted[0] - targets[i])) / np.maximum(1 - leverage, 1e-9)
+        ratio = np.where(suspects[i], less / np.maximum((whole.rss[i] - less) / dof[i], 1e-24), 0.0)
+        far = special.fdtrc(1, dof[i], ratio) * suspects[i].sum() < 50 * OUTLYING
+        suspects[i] &= far & (ratio >= np.partition(ratio, -MANY)[-MANY])
+    return suspects

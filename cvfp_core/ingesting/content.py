@@ -187,7 +187,7 @@ def merge(records: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Duplicate, ...]]:
     curves are kept, `source` names all.
     """
     again = pl.col("content").is_duplicated() | (pl.col("_times") > 1)
-    by_preset = pl.col("settings_source").str.starts_with("preset").fill_null(False) \
+    by_preset = pl.col("settings_source").cast(pl.String).str.starts_with("preset").fill_null(False) \
         if "settings_source" in records.columns else pl.col("_exact")
     several = records.filter(again)
     if several.is_empty():

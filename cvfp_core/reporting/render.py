@@ -2,27 +2,36 @@
 
 Templates get strings, numbers, booleans, None, lists and dicts only, in a sandboxed environment where an undefined name
 is an error. They can take in templates beside them and registered ones, and read no other file. Same view, same bytes.
+They are read within limits of depth, length and time, which evaluates nothing, and rendered within those of `limited`.
 """
 
 from __future__ import annotations
 
 import gettext
 import re
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, cast
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.idtracking import VAR_LOAD_RESOLVE
 from jinja2.loaders import split_template_path
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cvfp_core.errors import CvfpError, suggestion
 from cvfp_core.reporting import measures, numbers
 from cvfp_core.reporting.language import fill
+from cvfp_core.reporting.limited import Lift, LimitError, Limits, Stopped, run
 from cvfp_core.reporting.names import View
 
+NESTING = 50
+"""Levels of a template's blocks and expressions; Python compiles no more than 20 loops inside each other."""
+LONGEST = 2**17
+"""Characters of a template file."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
@@ -46,6 +55,8 @@ class _Files(BaseLoader):
         self.registered, self.shared = registered, {path.parent for path in registered.values()}
         self.folders = dict.fromkeys([template.parent, *(path.parent for path in registered.values())])
         self.found = {str(template)}
+        self.outside: set[str] = set()
+        """Names of links that lead out of their folder."""
 
     def find(self, name: str, beside: Path) -> str:
         """The path of the file that a name stands for in the file `beside`: next to it first; the name if none."""
@@ -57,24 +68,42 @@ class _Files(BaseLoader):
         for folder in (beside.parent, *self.folders) if file is None else ():
             each = folder.joinpath(*parts)
             shared = any(each.is_relative_to(known) for known in self.shared)
-            if each != beside and each.is_file() and (shared or each.suffix == ".j2"):
+            if each == beside or not each.is_file() or not (shared or each.suffix == ".j2"):
+                continue
+            if shared or each.resolve().is_relative_to(folder.resolve()):  # an installer may link to what it installs
                 file = each
                 break
+            self.outside.add(name)
         if file is None:
             return name
         self.found.add(str(file))
         return str(file)
 
     def get_source(self, environment: Any, template: str) -> tuple[str, str, None]:  # noqa: ARG002
+        if template in self.outside:
+            raise TemplateNotFound(template, f"'{template}' is a link that leaves the folder; copy the file into it")
         if template not in self.found:
             names = sorted({*self.registered, *(each.name for path in self.shared for each in path.glob("*.j2"))})
             raise TemplateNotFound(template, f"'{template}' not found{suggestion(template, names)}; beside this file "
                                              f"there are: {', '.join(names) or 'none'}")
-        return Path(template).read_text(encoding="utf-8"), template, None
+        text = Path(template).read_text(encoding="utf-8")
+        if len(text) > LONGEST:
+            raise TemplateSyntaxError(f"the file has {len(text):,} characters, more than {LONGEST:,}; put parts into "
+                                      f"files of their own", 1, filename=template)
+        return text, template, None
 
 
 class _Compiler(CodeGenerator):
-    """Notes the names that a template takes from the view, as `jinja2.meta` does in a pass of its own."""
+    """Evaluates nothing beforehand, and notes the names that a template takes from the view, as `jinja2.meta` does."""
+
+    def visit(self, node: nodes.Node, *arguments: Any, **more: Any) -> Any:
+        self.environment.check_time(node.lineno, self.filename)  # type: ignore[attr-defined]
+        return super().visit(node, *arguments, **more)
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
+        if isinstance(node, nodes.TemplateData):
+            return super()._output_child_to_const(node, frame, finalize)
+        raise nodes.Impossible
 
     def enter_frame(self, frame: Frame) -> None:
         super().enter_frame(frame)
@@ -89,8 +118,10 @@ class _Environment(ImmutableSandboxedEnvironment):
     loader: _Files
     code_generator_class = _Compiler
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, limits: Limits, **options: Any) -> None:
+        super().__init__(optimized=False, **options)
+        self.limits, self.end = limits, time.monotonic() + limits.seconds
+        self.lift: Lift = lambda: None
         self.names: dict[str, set[str]] = {}
         """By file, the names of the view that it uses."""
         self.compiled: dict[str, Any] = {}
@@ -103,6 +134,40 @@ class _Environment(ImmutableSandboxedEnvironment):
             self.compiled[key] = super().compile(source, name, filename, raw, defer_init)  # type: ignore[call-overload]
         return self.compiled[key]
 
+    def check_time(self, line: int, filename: str | None) -> None:
+        """Raises TemplateSyntaxError if reading templates takes too long."""
+        if time.monotonic() > self.end:
+            raise TemplateSyntaxError(str(LimitError(self.limits, "seconds")), line, filename=filename)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        parser = Parser(self, source, name, filename)
+        try:
+            tree = parser.parse()
+        except RecursionError:
+            parser.fail(_NESTED, parser.stream.current.lineno)
+        except (ValueError, OverflowError) as error:  # a number of 5,000 digits
+            parser.fail(f"{type(error).__name__}: {error}", parser.stream.current.lineno)
+        for node, depth in _nested(tree):
+            if depth > NESTING:
+                parser.fail(_NESTED, node.lineno)
+            if isinstance(node, nodes.EvalContextModifier) and not all(
+                    isinstance(each.value, nodes.Const) for each in node.options):
+                parser.fail("autoescape is true or false", node.lineno)  # Jinja evaluates it when it compiles
+        return tree
+
+    def _compile(self, source: str, filename: str) -> CodeType:
+        try:
+            return super()._compile(source, filename)
+        except (SyntaxError, MemoryError, RecursionError) as error:  # deeper than Python allows
+            lines = [pair.split("=") for pair in source.rpartition("debug_info = '")[2].strip("'\n").split("&")]
+            reached = getattr(error, "lineno", None) or 0
+            line = max((int(ours) for ours, made in lines if int(made) <= reached), default=1)
+            raise TemplateSyntaxError(f"{_NESTED} ({error})", line, filename=filename) from None
+
+    def handle_exception(self, source: str | None = None) -> Any:
+        self.lift()  # what follows needs memory and time
+        return super().handle_exception(source)
+
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
@@ -112,13 +177,26 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.loader.find(template, Path(parent))
 
 
+_NESTED = f"nested too deeply, more than {NESTING} levels; make macros of its parts, or several steps"
+
+
+def _nested(tree: nodes.Template) -> Iterator[tuple[nodes.Node, int]]:
+    """Every node of the tree, with its level."""
+    waiting: list[tuple[nodes.Node, int]] = [(tree, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        yield node, depth
+        waiting += [(each, depth + 1) for each in node.iter_child_nodes()]
+
+
 def environment(template: Path, translations: gettext.NullTranslations | None = None,
-                registered: Mapping[str, Path] | None = None) -> _Environment:
+                registered: Mapping[str, Path] | None = None, limits: Limits | None = None) -> _Environment:
     """The Jinja environment of a template file: the filters, the language, and the files it may take in.
 
     registered: the files of registered templates, by name; they can be taken in by file name or by that name.
     """
     made = _Environment(
+        limits or Limits(),
         loader=_Files(template, registered or {}),
         extensions=["jinja2.ext.i18n"],
         undefined=_Named,
@@ -216,18 +294,51 @@ def figures_used(every: Collection[nodes.Template], known: Collection[str]) -> s
 def render(template: Path, view: View, made: _Environment) -> str:
     """The template filled with the view. Raises CvfpError with file, line and, for a name, those that exist."""
     try:
-        return made.get_template(str(template)).render(view)
+        return run(lambda lift: _rendered(template, view, made, lift), made.limits).decode()
+    except Stopped as error:
+        raise CvfpError(f"{_stood(error.stack, template, made)}: {error}") from None
+
+
+def _rendered(template: Path, view: View, made: _Environment, lift: Lift) -> bytes:
+    parts, made.lift = bytearray(), lift
+    try:
+        stream = cast("Generator[str, None, None]", made.get_template(str(template)).generate(view))
+        for part in stream:
+            try:
+                parts += part.encode()
+                if len(parts) > made.limits.output_mib * 2**20:
+                    raise LimitError(made.limits, "output_mib")
+            except (LimitError, UnicodeError) as error:
+                stream.throw(error)  # at the line that wrote it
+        return bytes(parts)
     except TemplateSyntaxError as error:
         place = error.filename or template
         raise CvfpError(f"{place}: line {error.lineno}: {error.message}") from None
     except Exception as error:  # whatever an expression of a user's template raises
         file, line = _place(error, template, made.loader.found)
-        text = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        more = ""
-        if text.endswith("is undefined"):
-            names = sorted(View.__annotations__)
-            more = f"{suggestion(text.split(chr(39))[1], names)}; the names are: {', '.join(names)}"
-        raise CvfpError(f"{file}: line {line}: {' '.join(text.split())}{more}") from None
+        raise CvfpError(f"{file}: line {line}: {' '.join(_said_of(error, made.limits).split())}") from None
+
+
+def _said_of(error: Exception, limits: Limits) -> str:
+    """What the exception means for somebody who writes a template."""
+    if isinstance(error, MemoryError):
+        error = LimitError(limits, "memory_gib")
+    if isinstance(error, RecursionError):
+        return "nested too deeply: a macro that calls itself, or a file that takes itself in, does not end"
+    text = str(error) if isinstance(error, LimitError) else (
+        getattr(error, "message", None) or f"{type(error).__name__}: {error}")
+    if not text.endswith("is undefined"):
+        return text
+    names = sorted(View.__annotations__)
+    return f"{text}{suggestion(text.split(chr(39))[1], names)}; the names are: {', '.join(names)}"
+
+
+def _stood(stack: str, template: Path, made: _Environment) -> str:
+    """File and line of the innermost template in a stack that `faulthandler` wrote."""
+    for file, line in re.findall(r'File "(.+)", line (\d+) in', stack):
+        if file in made.loader.found:
+            return f"{file}: line {made.get_template(file).get_corresponding_lineno(int(line))}"
+    return str(template)
 
 
 def _place(error: BaseException, template: Path, files: Collection[str]) -> tuple[str, int | str]:

@@ -17,6 +17,7 @@ from cvfp_core.registry.kinds import Law, Template
 from cvfp_core.reporting.figures.marks import Plot
 from cvfp_core.reporting.html import CONTENTS, VERDICTS
 from cvfp_core.reporting.language import translations
+from cvfp_core.reporting.limited import PREFIX, Limits
 from cvfp_core.reporting.names import View
 from cvfp_core.reporting.render import environment, figures_used, names_used, render, trees
 from cvfp_core.reporting.view import Asked, Facts
@@ -81,8 +82,11 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         law = about.get("law")
         asked = replace(asked, x=about.get("x"), y=about.get("y"), by=about.get("by"),
                         law=law if law in registry.items(Law) else None)
+    limits = Limits.of(asked.options)
+    own = {name: value for name, value in asked.options.items() if not name.startswith(PREFIX)}
+    asked = replace(asked, options=own)
     with _named(template, registry):
-        made = environment(template.path, spoken, files)
+        made = environment(template.path, spoken, files, limits)
         taken = trees(template.path, files, made)
         kin = [item for item in items.values() if item.path in taken and item is not template]
         lacking = _lacking([template, *kin], inputs.records, asked)

@@ -138,7 +138,7 @@ def beats(folder: Path) -> list[Beat]:
     for file in sorted((folder / "jobs").glob("*/*.json")):
         if file.name != "job.json":
             with suppress(OSError, ValueError, TypeError):
-                age = max(0.0, now - file.stat().st_mtime)
+                age = abs(now - file.stat().st_mtime)  # after a clock was set back, of no worker that lives
                 found.append(Beat(**json.loads(file.read_text(encoding="utf-8")) | {"age": age}))
     return found
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows, plai
 
 MARKER = "cvfp-store.json"
 FORMAT = 1
+_STAMP = "%Y%m%dT%H%M%S"
 
 
 def create(folder: Path) -> Path:
@@ -229,8 +230,11 @@ def read_forecasts(path: Path) -> list[dict[str, Any]]:
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
-    """Keeps the facts of one command beside the runs."""
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.json"
+    """Keeps the facts of one command beside the runs, under a name after those of earlier commands."""
+    now, before = datetime.now(UTC), max((file.name for file in (folder / "manifests").glob("*.json")), default="")
+    with suppress(ValueError):  # of the same second, or made before a clock was set back
+        now = max(now, datetime.strptime(before[:15], _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1))
+    name = f"{now:{_STAMP}}-{os.getpid()}.json"
     text = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
     atomic.write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
 

@@ -67,8 +67,8 @@ def _make(train: list[str], val: list[str], asked: Recipe, tokenizer_json: bytes
     else:
         tokenizer = tokens.parse_tokenizer(tokenizer_json, asked.tokenizer)
     vocab_size = tokens.vocabulary(tokenizer)
-    train_tokens, document_ends = tokens.encode(tokenizer, train)
-    val_tokens, _ = tokens.encode(tokenizer, val)
+    train_tokens, document_ends = tokens.encode(tokenizer, train, asked.tokenizer)
+    val_tokens, _ = tokens.encode(tokenizer, val, asked.tokenizer)
     for part, stream in (("training", train_tokens), ("validation", val_tokens)):
         if len(stream) < 2:
             raise UsageError(

@@ -77,7 +77,7 @@ def read(entry: Path) -> Made | None:
         with safe_open(entry, framework="np") as tensors:
             facts = tensors.metadata() or {}
             arrays = {name: tensors.get_tensor(name) for name in _ARRAYS}
-        if facts["checksum"] != _checksum(facts, arrays):
+        if facts["checksum"] not in (_checksum(facts, arrays), _checksum(facts, arrays, ())):
             return None
         return Made(vocab_size=int(facts["vocab_size"]), tokenizer_json=facts["tokenizer_json"],
                     val_repeated=float(facts["val_repeated"]), **arrays)
@@ -103,8 +103,10 @@ def _write(entry: Path, made: Made) -> None:
             part.unlink(missing_ok=True)
 
 
-def _checksum(facts: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(json.dumps([FORMAT, facts["vocab_size"], facts["tokenizer_json"]]).encode())
+def _checksum(facts: dict[str, str], arrays: dict[str, np.ndarray], more: tuple[str, ...] = ("val_repeated",)) -> str:
+    """Of all that an entry says; of one that 0.1.0 made, without `more`."""
+    named = [facts[name] for name in ("vocab_size", "tokenizer_json", *more)]
+    digest = hashlib.sha256(json.dumps([FORMAT, *named]).encode())
     for name in _ARRAYS:
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         digest.update(arrays[name].data.cast("B") if arrays[name].size else b"")

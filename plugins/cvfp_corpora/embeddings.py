@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from cvfp_core.errors import UsageError
+from cvfp_core.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -22,6 +22,9 @@ BLOCK = 4_000_000
 
 ENDINGS = ("wte.weight", "embed_tokens.weight", "word_embeddings.weight", "embed_in.weight", "tok_embeddings.weight")
 """What models call their input embedding: GPT-2, Llama and its kin, BERT and BLOOM, Pythia, Llama's first release."""
+
+_SMALL = ("BF16", "F8_E4M3", "F8_E5M2")
+"""Types of floating point that numpy has not."""
 
 
 def co_occurrences(tokens: np.ndarray, vocab_size: int, window: int = WINDOW) -> csr_matrix:
@@ -124,27 +127,32 @@ def read_table(files: Sequence[Path], asked: str) -> np.ndarray:
         try:
             with safe_open(file, framework="np") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (not a dict)
-                    if len(tensors.get_slice(name).get_shape()) == 2:
+                    shape = tensors.get_slice(name).get_shape()
+                    if len(shape) == 2 and all(shape):
                         matrices[name] = file
         except (OSError, SafetensorError) as error:
             raise UsageError(f"{file}: expected a safetensors file, found: {' '.join(str(error).split())}") from error
     named = [name for name in matrices if name.endswith(ENDINGS)]
     candidates = named or list(matrices)
     if len(candidates) != 1:
-        found = ", ".join(sorted(candidates)[:8]) or "no matrix"
+        found = one_line(", ".join(sorted(candidates)[:8]), 500) or "no matrix"
         raise UsageError(
             f"embeddings {asked}: expected one tensor named like {', '.join(ENDINGS)}, found {found}"
         )
-    table = _tensor(matrices[candidates[0]], candidates[0])
+    table = _tensor(matrices[candidates[0]], candidates[0], asked)
     if not np.isfinite(table).all():
-        raise UsageError(f"embeddings {asked}: tensor '{candidates[0]}' has values that are not finite")
+        raise UsageError(f"embeddings {asked}: tensor '{one_line(candidates[0], 200)}' has values that are not finite")
     return table
 
 
-def _tensor(file: Path, name: str) -> np.ndarray:
+def _tensor(file: Path, name: str, asked: str) -> np.ndarray:
     with safe_open(file, framework="np") as tensors:
         kind = tensors.get_slice(name).get_dtype()
         if kind in ("F16", "F32", "F64"):
-            return np.ascontiguousarray(tensors.get_tensor(name), dtype=np.float32)
-    with safe_open(file, framework="pt") as tensors:  # bfloat16 and smaller: numpy has no such types
+            with np.errstate(over="ignore"):  # what is too large is refused as not finite
+                return np.ascontiguousarray(tensors.get_tensor(name), dtype=np.float32)
+    if kind not in _SMALL:
+        raise UsageError(f"embeddings {asked}: tensor '{one_line(name, 200)}' is of type {kind}; expected one of F64, "
+                         f"F32, F16, {', '.join(_SMALL)}")
+    with safe_open(file, framework="pt") as tensors:
         return np.ascontiguousarray(tensors.get_tensor(name).float().numpy())

@@ -9,9 +9,12 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from cvfp_core.errors import UsageError
+from cvfp_core.registry import culprits
 
 BATCH = 256
 """Documents encoded at once; bounds the memory of encodings, and keeps all cores busy."""
+LARGEST = 10_000_000
+"""Tokens of a vocabulary, at most; the largest published ones have a million."""
 
 
 def train_bpe(documents: list[str], vocab_size: int) -> Tokenizer:
@@ -46,9 +49,14 @@ def parse_tokenizer(content: bytes, name: str) -> Tokenizer:
     """The tokenizer a tokenizer.json describes, without truncation and padding. Raises UsageError naming the file."""
     try:
         tokenizer = Tokenizer.from_str(content.decode())
-    except Exception as error:  # the Rust side raises bare Exception
+    except culprits.PASSING:
+        raise
+    except BaseException as error:  # the Rust side raises bare Exception, and panics, which are none
         found = " ".join(str(error).split())
         raise UsageError(f"tokenizer {name}: expected a tokenizer.json, found: {found}") from error
+    if vocabulary(tokenizer) > LARGEST:
+        raise UsageError(f"tokenizer {name}: token ids up to {vocabulary(tokenizer) - 1:,}; expected less than "
+                         f"{LARGEST:,}")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -64,11 +72,19 @@ def pieces(documents: list[str]) -> Iterator[str]:
     return (document if i == 0 else "\n" + document for i, document in enumerate(documents))
 
 
-def encode(tokenizer: Tokenizer, documents: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """((tokens,) int32, (documents,) int64 cumulative counts) of the documents joined by newlines."""
+def encode(tokenizer: Tokenizer, documents: list[str], name: str = "bpe") -> tuple[np.ndarray, np.ndarray]:
+    """((tokens,) int32, (documents,) int64 cumulative counts) of the documents joined by newlines.
+
+    Raises UsageError naming the tokenizer if it cannot encode them, such as for want of an unknown token.
+    """
     source = pieces(documents)
     parts: list[np.ndarray] = []
     while batch := list(islice(source, BATCH)):
-        encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+        try:
+            encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+        except culprits.PASSING:
+            raise
+        except BaseException as error:
+            raise UsageError(f"tokenizer {name}: cannot encode the text: {culprits.line(error)}") from error
         parts += [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
     return np.concatenate(parts), np.cumsum([len(part) for part in parts], dtype=np.int64)

@@ -22,11 +22,10 @@ _BIGGEST = 512 << 20
 
 def matches(path: Path, head: bytes | None) -> bool:
     """Whether a file begins a JSON document that holds a list of objects, or columns of lists."""
-    del path
     text = text_of(head or b"").lstrip("\ufeff \t\r\n")
     if text.startswith("["):
         return text[1:].lstrip()[:1] in ("{", "]")
-    return text.startswith("{") and not _is_lines(text) and text[1:].lstrip()[:1] == '"'
+    return text.startswith("{") and not matches_lines(path, head) and text[1:].lstrip()[:1] == '"'
 
 
 def matches_lines(path: Path, head: bytes | None) -> bool:

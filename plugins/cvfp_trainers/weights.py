@@ -14,6 +14,8 @@ _HEADER = 64 << 20
 """Bytes of a header of safetensors, at most."""
 _LONGEST = 1 << 40
 """Elements along one side of a tensor, at most."""
+_SIDES = 64
+"""Sides of a tensor, at most: PyTorch's own limit."""
 _ARGUMENTS = 1 << 20
 _VALUES = {"BININT", "BININT1", "BININT2", "INT", "LONG1", "BINFLOAT", "NEWTRUE", "NEWFALSE"}
 _MEMO = {"BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT"}
@@ -43,7 +45,8 @@ def _elements(file: Path) -> dict[str, int] | None:
             (size,) = struct.unpack("<Q", opened.read(8))
             header: Any = json.loads(opened.read(size)) if size <= _HEADER else None
         shapes = {name: each["shape"] for name, each in header.items() if name != "__metadata__"}
-        sound = all(type(side) is int and 0 <= side <= _LONGEST for shape in shapes.values() for side in shape)
+        sound = all(len(shape) <= _SIDES for shape in shapes.values()) and all(
+            type(side) is int and 0 <= side <= _LONGEST for shape in shapes.values() for side in shape)
         return {name: math.prod(shape) for name, shape in shapes.items()} if sound else None
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         return None
