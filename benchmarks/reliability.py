@@ -234,11 +234,8 @@ def _wrong(writer: str, folder: Path, old: Mapping[str, bytes], new: Mapping[str
     elif code and (os.strerror(getattr(errno, how)) not in text or "\n" in text or str(folder) not in text):
         return f"{where}: does not say in one line which file and why: {text}"
     code, text = _write(writer, folder, 2, None, how)
-    after = _content(folder)
-    if code != UNDISTURBED or {name: data for name, data in after.items() if writer != "checkpoint" or not name.endswith(".pt")} != {
-            name: data for name, data in new.items() if writer != "checkpoint" or not name.endswith(".pt")}:
-        return f"{where}: does not go on: {text or sorted(set(after.items()) ^ set(new.items()))[:1]}"
-    return None
+    differing = [name for name, data in (_content(folder).items() ^ new.items()) if not name.endswith(".pt")]
+    return f"{where}: does not go on: {text or differing}" if code != UNDISTURBED or differing else None
 
 
 def _readable(file: Path) -> bool:

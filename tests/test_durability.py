@@ -127,7 +127,8 @@ def test_the_system_is_asked_to_write_keep_and_move_in_this_order(writer, tmp_pa
     done = subprocess.run(
         ["strace", "-f", "-y", "-qq", "-e", f"trace={calls}", "-o", str(tmp_path / "trace"), sys.executable, "-c",
          WRITING, str(Path(reliability.__file__).parent), str(tmp_path / "runs"), writer],
-        env=made_grids.environment(tmp_path, PYTHONWARNINGS="ignore"), capture_output=True, text=True, check=False)
+        env=made_grids.environment(tmp_path, PYTHONWARNINGS="ignore", CVFP_SYNC="1"), capture_output=True, text=True,
+        check=False)
     if "ptrace" in done.stderr:
         pytest.skip(f"no process may be traced here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
@@ -227,13 +228,7 @@ def call():
           sep="\\x1f")
 stuffing = pathlib.Path(small, "stuffing")
 with stuffing.open("wb") as file:
-    try:
-        while True:
-            file.write(bytes(4096))
-            file.flush()
-    except OSError:
-        pass
-os.truncate(stuffing, max(0, stuffing.stat().st_size - int(free) * 1024))
+    os.posix_fallocate(file.fileno(), 0, (4096 - int(free)) * 1024)
 call()
 stuffing.unlink()
 call()
@@ -245,8 +240,8 @@ def full(tmp_path, free, *words):
     small = tmp_path / "small"
     small.mkdir()
     command = ["unshare", "-Urm", sys.executable, "-c", FULL, str(small), str(tmp_path), str(free), *map(str, words)]
-    done = subprocess.run(command, env=made_grids.environment(tmp_path, PYTHONWARNINGS="ignore"), cwd=tmp_path,
-                          capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command, env=made_grids.environment(tmp_path, PYTHONWARNINGS="ignore", CVFP_SYNC="1"),
+                          cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"no file system of its own can be had: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
