@@ -189,7 +189,9 @@ class Worker:
             try:
                 how(self.folder, *what)
             except OSError as error:
-                if self._unnoted != (text := f"where cells stand is not noted: {unwritten(error)}"):
+                text = (f"where cells stand cannot be noted in '{self.folder}': {error.strerror or error}; they go on "
+                        "without")
+                if self._unnoted != text:
                     self._unnoted = text
                     self._warn(cell, text)
 

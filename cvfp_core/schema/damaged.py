@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 MOST = 1 << 24
 """Bytes of the largest JSON file that is read; a record has some thousand."""
-_MOST_CURVES = 1 << 30
+MOST_CURVES = 1 << 30
+"""Bytes of the largest file of curves that is read."""
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
           stat.S_IFSOCK: "a socket"}
 
@@ -136,7 +137,7 @@ def parquet(file: Path, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The frame in a Parquet file of these columns. Raises FileNotFoundError, Unsound."""
     import polars as pl
 
-    data = content(file, _MOST_CURVES)
+    data = content(file, MOST_CURVES)
     try:
         made = pl.read_parquet(io.BytesIO(data))
     except (pl.exceptions.PanicException, Exception) as error:  # whatever a torn file makes of the reader

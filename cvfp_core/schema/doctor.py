@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import polars as pl
+
 from cvfp_core.errors import CvfpError, unwritten
 from cvfp_core.schema import atomic, damaged, index, jobs, store
 from cvfp_core.schema.damaged import Damage, Unsound
+from cvfp_core.schema.records import CURVE_SCHEMA
 
 State = Literal["damaged", "not readable", "other version", "left over"]
 """What is wrong with a file. Left over: of writers that were killed, or of no use; no harm."""
@@ -77,7 +80,7 @@ def examine(folder: Path) -> Checkup:
     read = store.conformed(files)
     recorded = {file.stem: file for file in files}
     curves = [] if folder / "curves" in lost else store.curve_files(folder)
-    torn = {fault.file: fault for fault in _of(curves, _curves, along=recorded)}
+    torn = {fault.file: fault for fault in _of(_suspects(curves), _curves, along=recorded)}
     beside = {file.stem: file for file in curves}
     left = dict(_left_over(folder, recorded, lost))
     faults = [*marker, *parts, *(_fault(each, beside) for each in read.damages), *torn.values(), *_others(folder), *(
@@ -142,6 +145,21 @@ def _folders(folder: Path) -> Iterator[Fault]:
             yield Fault(file=path, state="not readable", reason=f"cannot be listed: {error.strerror}")
         except OSError:
             yield Fault(file=path, state="damaged", reason="is no folder")
+
+
+def _suspects(curves: Sequence[Path]) -> Sequence[Path]:
+    """The files of curves to look at one by one: none where all are read at once, which takes a fifth of the time."""
+    try:
+        if max(map(damaged.regular, curves)) > damaged.MOST_CURVES:
+            return curves
+        frame = pl.read_parquet(list(curves), glob=False, include_file_paths="file")
+        if dict(frame.drop("file").schema) != CURVE_SCHEMA:
+            return curves
+    except (pl.exceptions.PanicException, Exception):  # one of them is torn
+        return curves
+    strange = {Path(file) for file, run_id in frame.select("file", "run_id").unique().iter_rows()
+               if f"{atomic.file_name(run_id)}.parquet" != Path(file).name}
+    return [file for file in curves if file in strange]
 
 
 def _curves(file: Path) -> None:
