@@ -1,5 +1,6 @@
 """What a user can do wrong, said in one line: asked for, found, what to do."""
 
+import errno
 import importlib
 import json
 import re
@@ -36,6 +37,22 @@ class PluginError(CvfpError):
     """A plugin broke one of the registry's rules; the text says whose it is."""
 
 
+class CvfpWarning(UserWarning):
+    """What a user should hear of a result that there is: one line; the commands then end with exit code 3."""
+
+
+_ROOM = {errno.ENOSPC: "make room there", errno.EDQUOT: "make room within your quota there",
+         errno.EIO: "see to that disk"}
+
+
+def unwritten(error: OSError, file: object = None) -> CvfpError:
+    """The error for a file that cannot be written, by default the one that it names: why, and what to do."""
+    text = f"cannot write '{file or error.filename}': {error.strerror or error}"
+    if error.errno in _ROOM:
+        return CvfpError(f"{text}; {_ROOM[error.errno]}, then run the same command again")
+    return UsageError(f"{text}; choose another place")
+
+
 def suggestion(asked: str, names: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest of `names`, or nothing."""
     close = get_close_matches(asked, list(names), n=1, cutoff=0.6)
@@ -61,6 +78,8 @@ def visible(text: str) -> str:
     Blanks, line ends and tabs stay. JSON stays the same JSON.
     """
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def one_line(text: str, longest: int = 2000) -> str:
     """The text on one line: what is not printable escaped, and cut in the middle where it is longer than a screen."""
     line = "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)

@@ -40,6 +40,11 @@ def published():
     return _module("published")
 
 
+def reliability():
+    """The module benchmarks/reliability.py."""
+    return _module("reliability")
+
+
 def _module(name):
     path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_benchmark", path)

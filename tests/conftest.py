@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; products this small wait for threads
+os.environ.setdefault("CVFP_SYNC", "0")  # no power cut ends a test but those of test_durability
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

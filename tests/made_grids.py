@@ -39,6 +39,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CVFP_")}
     return kept | {
         "OMP_NUM_THREADS": "1", "CVFP_CACHE": str(folder / "cache"), "COLUMNS": "120", "PYTHONWARNINGS": "error",
+        "CVFP_SYNC": "0",
     } | more
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -495,9 +496,10 @@ def test_an_interrupted_write_leaves_no_entry(
         patch.setattr(os, "replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
             load("text", cache, path=str(stories), **SMALL)
-    assert not [*cache.glob("*.safetensors"), *cache.glob("*.part")]
+    assert not [*cache.glob("*.safetensors"), *cache.glob(".*.tmp")]
     (lock,) = cache.glob("*.lock")
-    torn = cache / f"{lock.stem}.1234.part"  # of a process that was killed
+    begun = hashlib.sha256(f"{lock.stem}.safetensors".encode()).hexdigest()[:12]
+    torn = cache / f".{begun}.0123456789ab-1234.tmp"  # of a process that was killed
     torn.write_bytes(b"half")
     load("text", cache, path=str(stories), **SMALL)
     assert len(list(cache.glob("*.safetensors"))) == 1

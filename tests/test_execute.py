@@ -289,7 +289,7 @@ def test_a_corpus_that_changed_since_the_plan_fails_its_cells(place, monkeypatch
     assert [event.kind for event in heard] == ["run_started", "run_finished"]
 
     monkeypatch.setattr(store, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(execute.CvfpError, match=r"cannot write the record of .*: No space left on device; run"):
+    with pytest.raises(execute.CvfpError, match=r"cannot write '.*': No space left on device; make room there"):
         execute.execute_cells([cell], folder, heard.append)
 
 

@@ -173,7 +173,7 @@ def test_a_broken_record_file_is_named(folder, content, reason):
         with pytest.raises(CvfpError) as caught:
             read()
         assert str(caught.value).startswith(f"{broken}: {reason}")
-        assert str(caught.value).endswith("remove the file")
+        assert str(caught.value).endswith(f"; `cvfp doctor {folder}` shows all, --mend moves it aside")
 
 
 def test_a_record_file_that_is_not_utf8_is_named(folder):
@@ -194,7 +194,8 @@ def test_a_value_that_does_not_conform_is_named_with_its_file(folder, column, va
     (folder / "records" / "b.json").write_text(json.dumps(row))
     with pytest.raises(CvfpError) as caught:
         store.read(folder)
-    assert str(caught.value) == f"{folder / 'records' / 'b.json'}: column '{column}' {reason}; remove the file"
+    assert str(caught.value) == (f"{folder / 'records' / 'b.json'}: column '{column}' {reason}; "
+                                 f"`cvfp doctor {folder}` shows all, --mend moves it aside")
 
 
 ODD_IDS = ["../../out", "/etc/passwd", "..", ".", "", ".hidden", "a/b", "a\\b", "a:b", "nul\0", "é" * 150, "x" * 500]

@@ -13,6 +13,7 @@ import typer
 from cvfp_core.cli import (
     check,
     compare,
+    doctor,
     fit,
     forecast,
     ingest,
@@ -29,7 +30,7 @@ from cvfp_core.cli import (
     show,
     status,
 )
-from cvfp_core.cli.screen import say, write
+from cvfp_core.cli.screen import heard_warnings, say, write
 from cvfp_core.cli.usage import Commands
 from cvfp_core.errors import CvfpError
 from cvfp_core.version import __version__
@@ -60,6 +61,7 @@ def _options(
     pass
 
 
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _plugin = typer.Typer(help="Begin a plugin of your own.", no_args_is_help=True)
 
 
@@ -75,8 +77,11 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
         for line in registry.misnamed("CVFP_DISABLE"):
             say(f"warning: {line}")
         try:
-            function(*args, **kwargs)
+            with heard_warnings() as heard:
+                function(*args, **kwargs)
             sys.stdout.flush()
+            if heard:
+                raise typer.Exit(3)
         except CvfpError as error:
             say(error)
             raise typer.Exit(error.exit_code) from None
@@ -87,10 +92,14 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
             sys.stderr.close()  # the reader of our output left: nobody to tell
             raise typer.Exit(0) from None
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in _OF_DISKS:
                 raise
-            say(f"output cannot be written: {error.strerror}; make room, or write elsewhere")
-            sys.stdout = None  # what is left in it cannot be written either
+            if error.filename is None:
+                say(f"output cannot be written: {error.strerror}; make room, or write elsewhere")
+                sys.stdout = None  # what is left in it cannot be written either
+            else:
+                say(f"cannot read or write '{error.filename}': {error.strerror}; see to that, then run the same "
+                    "command again")
             raise typer.Exit(1) from None
 
     group.command(name)(guarded)
@@ -110,6 +119,7 @@ command("plan", plan.plan)
 command("forecast", forecast.forecast)
 command("laws", laws.laws)
 command("check", check.check)
+command("doctor", doctor.doctor)
 command("report", report.report)
 command("plugins", plugins.plugins)
 command("settings", settings.settings)

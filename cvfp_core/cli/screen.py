@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
-from cvfp_core.errors import one_line, visible
+from cvfp_core.errors import CvfpWarning, one_line, visible
 
 
 def say(line: object) -> None:
     """Prints `cvfp: line` on stderr, as one line."""
     note(f"cvfp: {one_line(str(line))}")
+
+
+@contextmanager
+def heard_warnings() -> Iterator[set[str]]:
+    """While it is open, warnings of ours are lines on stderr, each once; yields those that were said."""
+    heard = set[str]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CvfpWarning)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                 file: TextIO | None = None, line: str | None = None) -> None:
+            if not issubclass(category, CvfpWarning):
+                show(message, category, filename, lineno, file, line)
+            elif (text := str(message)) not in heard:
+                heard.add(text)
+                say(f"warning: {text}")
+
+        warnings.showwarning = tell
+        yield heard
 
 
 def note(line: str) -> None:

@@ -115,9 +115,9 @@ def _form(flags: dict[str, bool], out: Path | None) -> str | None:
 def _hand_over(content: str | bytes | dict[str, object], out: Path | None) -> None:
     """Writes it to the file, or to stdout; plain data as JSON."""
     if out is not None:
-        data = f"{as_json(content)}\n" if isinstance(content, dict) else content
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(data.encode() if isinstance(data, str) else data)
+        from cvfp_core.schema import atomic
+
+        atomic.save(out, f"{as_json(content)}\n" if isinstance(content, dict) else content)
         say(f"{out} is written")
     elif isinstance(content, dict):
         show_json(content)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 import polars as pl
 
 from cvfp_core.deciding.courses import Course, courses
 from cvfp_core.deciding.forecast import FinalForecast, forecast
-from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.errors import UsageError, suggestion, unwritten
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.schema import store
 from cvfp_core.schema.plain import AsDict
@@ -117,9 +116,12 @@ def keep(inputs: Inputs, forecasts: Sequence[FinalForecast]) -> tuple[FinalForec
 
 
 def keep_one(folder: Path, each: FinalForecast) -> FinalForecast:
-    """The forecast with its date, kept in the store."""
+    """The forecast with its date, kept in the store. Raises CvfpError where that cannot be written."""
     dated = replace(each, made=datetime.now(UTC).isoformat(timespec="seconds"))
-    store.keep_forecast(folder, asdict(dated) | {"cvfp": __version__})
+    try:
+        store.keep_forecast(folder, asdict(dated) | {"cvfp": __version__})
+    except OSError as error:
+        raise unwritten(error) from None
     return dated
 
 
@@ -128,21 +130,12 @@ def kept(inputs: Inputs) -> tuple[FinalForecast, ...]:
 
     Raises UsageError where none is kept.
     """
-    rows = [row for path in inputs.stores for row in store.read_forecasts(path)]
-    if not rows:
+    made = [each for path in inputs.stores for each in store.read_forecasts(path, FinalForecast)]
+    if not made:
         raise UsageError("no forecasts are kept here; `cvfp forecast RUNS --save` keeps them, and `cvfp run` those "
                          "that it shows")
-    made = [_forecast(row) for row in rows]
     ended = {row["run_id"]: row for row in inputs.records.filter(pl.col("status") == "ok").to_dicts()}
     return tuple(replace(each, actual=ended.get(each.run_id, {}).get(each.response)) for each in made)
-
-
-def _forecast(row: dict[str, Any]) -> FinalForecast:
-    """A forecast as it was kept."""
-    names = {each.name for each in fields(FinalForecast)}
-    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
-                             if name in names}
-    return FinalForecast(**known)
 
 
 def score(forecasts: Sequence[FinalForecast]) -> Score:

@@ -31,7 +31,7 @@ class Watch:
 
     def __init__(self, folder: Path, cells: Sequence[Cell]) -> None:
         self.folder, self.cells = folder, {cell.run_id: cell for cell in cells}
-        self.finished = _courses(store.read(folder), store.read_curves(folder))
+        self.finished = _courses(store.shown(folder), store.read_curves(folder))
         self.epochs: dict[str, list[tuple[int, float, float]]] = {}
         self.kept: set[str] = set()
 
@@ -57,7 +57,8 @@ class Watch:
         _, curves = store.read_running(self.folder)
         epochs = curves.filter(pl.col("run_id") == run_id, pl.col("step") <= last).pivot(
             "metric", index="step", values="value").sort("step")
-        return epochs.select("step", "val_ppl", "train_ppl").rows() if epochs.height else []
+        told = ("step", "val_ppl", "train_ppl")
+        return epochs.select(told).rows() if {*told} <= {*epochs.columns} else []
 
     def _forecast(self, run_id: str) -> FinalForecast | None:
         cell = self.cells[run_id]

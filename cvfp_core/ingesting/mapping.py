@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from cvfp_core.errors import UsageError
-from cvfp_core.schema import expressions
+from cvfp_core.schema import atomic, expressions
 from cvfp_core.schema.expressions import Expression
 
 FILE = "cvfp-map.toml"
@@ -70,11 +70,7 @@ def save(path: Path, mapping: Mapping[str, str]) -> None:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     lines = [f"{quoted(target)} = {quoted(source)}\n" for target, source in mapping.items()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("[map]\n" + "".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror or error}") from None
+    atomic.save(path, "[map]\n" + "".join(lines))
 
 
 def require(mapping: Mapping[str, str], columns: Collection[str]) -> None:

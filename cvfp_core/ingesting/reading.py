@@ -14,7 +14,7 @@ import polars.selectors as columns
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Quantity
-from cvfp_core.schema import expressions, store
+from cvfp_core.schema import damaged, expressions, store
 from cvfp_core.schema.found import Take
 from cvfp_core.schema.records import CURVE_SCHEMA, REQUIRED, conform, derive, frame
 
@@ -109,10 +109,14 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
     logs = [path for path in paths if not store.is_store(path)]
     loose = [table for table in tables if not set(REQUIRED) <= set(table.columns)]
     frames = [_conformed(table) for table in tables if set(REQUIRED) <= set(table.columns)]
+    reads = [_survey(path) for path in stores]
     frames = [mapped(derive(frame, registry.items(Quantity)), mapping or {})
-              for frame in (*map(store.read, stores), *frames)]
+              for frame in (*(each.records for each in reads), *frames)]
     found = [InputSource(name=_name(path), ingester="store", runs=frame.height)
              for path, frame in zip(stores, frames, strict=False)]
+    found += [InputSource(name=_in_store(damage.file, path), ingester=None, problem=damage.reason)
+              for path, each in zip(stores, reads, strict=True) for damage in each.damages]
+    without = {damage.file for each in reads for damage in each.damages}
     curves: list[Callable[[], pl.DataFrame]] = [lambda path=path: store.read_curves(path) for path in stores]  # type: ignore[misc]
     duplicates = 0
     notes: tuple[str, ...] = ()
@@ -146,9 +150,18 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
     return Inputs(
         records=chosen, sources=tuple(found), duplicates=duplicates + together.height - records.height,
         left_out=records.height - chosen.height, notes=notes, stores=tuple(stores),
-        files=lambda: [_hashed(*each) for each in _files(stores, logs, registry)],
+        files=lambda: [_hashed(*each) for each in _files(stores, logs, registry) if each[0] not in without],
         curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), chosen),
     )
+
+
+def _survey(path: Path) -> store.Read:
+    """The records of a store; files that are damaged are said. Raises CvfpError where nothing else is there."""
+    made = store.survey(path)
+    if made.damages and made.records.is_empty():
+        raise CvfpError(f"{made.damages[0]}; {damaged.way_on(path)}")
+    damaged.warn(made.damages, path)
+    return made
 
 
 def kept(records: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -208,7 +221,7 @@ def _files(stores: Sequence[Path], logs: Sequence[Path], registry: Registry) -> 
     """(path, name, ingester) of every file the records were read from, in order."""
     for path in stores:
         for file in sorted(path.glob("records/*.json")) or sorted(path.glob("*/records/*.json")):
-            yield file, f"{_name(path)}/{file.relative_to(path).as_posix()}", "store"
+            yield file, _in_store(file, path), "store"
     from cvfp_core.ingesting import sources
 
     for source in sources.find(logs, registry):
@@ -226,6 +239,10 @@ def _hashed(path: Path, name: str, ingester: str) -> InputFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return InputFile(name=name, ingester=ingester, sha256=digest, size=path.stat().st_size)
+
+
+def _in_store(file: Path, path: Path) -> str:
+    return f"{_name(path)}/{file.relative_to(path).as_posix()}"
 
 
 def _name(path: Path) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from array import array
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
+from cvfp_core.errors import unwritten
 from cvfp_core.schema.found import Curve
 from cvfp_core.schema.records import CURVE_SCHEMA
 
@@ -74,10 +76,15 @@ class Spool:
         if len(self._parts) < _IN_MEMORY:
             self._parts.append(frame)
             return
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="cvfp-ingest-")
-        path = Path(self._folder.name) / f"{len(self._parts)}.arrow"
-        frame.write_ipc(path, compression="zstd")
+        content = BytesIO()  # polars tells of a full disk in words of its own
+        frame.write_ipc(content, compression="zstd")
+        try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="cvfp-ingest-")
+            path = Path(self._folder.name) / f"{len(self._parts)}.arrow"
+            path.write_bytes(content.getvalue())
+        except OSError as error:
+            raise unwritten(error, tempfile.gettempdir()) from None
         self._parts.append(path)
 
     def _clear(self) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +67,8 @@ class Checkpoint:
         if not file.exists():
             return None
         try:
+            if not file.is_file():
+                raise ValueError("it is no file")
             with zipfile.ZipFile(file) as parts:  # torch looks at no checksum of what it maps
                 if (torn := parts.testzip()) is not None:
                     raise ValueError(f"{torn} is torn")
@@ -89,15 +90,10 @@ class Checkpoint:
 
     def keep(self, phase: int, state: Mapping[str, Any], warn: Callable[[str], None]) -> bool:
         """Writes a file; where that fails, says why and returns False."""
-        def put(path: Path) -> None:
-            torch.save({"made_by": self.made_by, **state}, path)
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-
         began = time.monotonic()
         try:
-            self.files[phase].parent.mkdir(exist_ok=True)
-            atomic.write(self.files[phase], put)
+            atomic.folder(self.files[phase].parent)
+            atomic.write(self.files[phase], lambda path: torch.save({"made_by": self.made_by, **state}, path))
         except (OSError, RuntimeError) as error:  # torch's writer raises the second where the disk is full
             why = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
             text = f"no checkpoint can be kept in '{self.files[phase].parent}': {why}; the cell goes on without"

@@ -21,6 +21,7 @@ from cvfp_core.results.numbers import duration, short
 from cvfp_core.results.printed import WIDE, Block, Listed, table
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.running.runfile import as_toml
+from cvfp_core.schema import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,10 +82,7 @@ class Plans(Listed[Planned]):
         else:
             text = self.to_frame().select("number", *(name for name in ("arm", *self.plan.inputs)
                                                       if name in self.to_frame().columns), "flops").write_csv()
-        try:
-            file.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write '{file}': {error.strerror or error}") from None
+        atomic.save(file, text)
         return file
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:  # noqa: ARG002

@@ -13,6 +13,7 @@ from cvfp_core.errors import UsageError
 from cvfp_core.reporting import write as writing
 from cvfp_core.reporting.figures import formats
 from cvfp_core.results.runs import Asked
+from cvfp_core.schema import atomic
 
 Form = Literal["markdown", "html", "latex"]
 _FORMS: dict[str, Form] = {"": "markdown", ".md": "markdown", ".markdown": "markdown", ".html": "html",
@@ -52,15 +53,9 @@ class Report:
 
     def save(self, out: Path) -> None:
         """Writes the report, and its figures beside it; the folders are made."""
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            for name, figure in self.figures.items():
-                file = out.parent / name
-                file.parent.mkdir(exist_ok=True)
-                file.write_bytes(figure if isinstance(figure, bytes) else figure.encode())
-            out.write_text(self.text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise UsageError(f"cannot write '{out}': {error.strerror or error}") from None
+        for name, figure in self.figures.items():
+            atomic.save(out.parent / name, figure)
+        atomic.save(out, self.text)
 
 
 def report(asked: Asked, out: Path | None, template: str | None, lang: str, *, law: str | None = None,

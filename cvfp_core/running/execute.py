@@ -23,7 +23,7 @@ import polars as pl
 from filelock import Timeout
 
 from cvfp_core import registry as registries
-from cvfp_core.errors import CvfpError
+from cvfp_core.errors import CvfpError, unwritten
 from cvfp_core.registry import Registry
 from cvfp_core.running.compute import Compute, Computer, Lost, Surroundings
 from cvfp_core.schema import jobs, leases, store
@@ -70,6 +70,7 @@ class Worker:
         self._locks: dict[str, RunLock] = {}
         self._ended: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
         self._short: set[str] = set()
+        self._unnoted = ""
         self._said_unlocked = False
         self.leaving = False
         """Whether it is to end soon: told by `leave`."""
@@ -114,6 +115,8 @@ class Worker:
                                  f"{leases.STALE:.0f} s")
         except Taken as error:
             self._warn(cell, str(error))
+        except OSError as error:
+            raise unwritten(error, error.filename or self.folder) from error
         return False
 
     def _begin(self, cell: Cell, lock: RunLock, roomy: bool) -> bool:
@@ -178,7 +181,7 @@ class Worker:
             if not begun and columns is not None and event.kind != "warning":
                 begun = True
                 resumed = event.kind == "run_resumed" and values["phase"] == 2
-                store.begin(self.folder, columns, int(str(values["step"])) if resumed else 0)
+                note(store.begin, columns, int(str(values["step"])) if resumed else 0)
             self.emit(event)
             if event.kind == "phase_finished":
                 self._observe("cvfp_phase_finished", cell, phase=values["phase"],
@@ -188,7 +191,18 @@ class Worker:
             elif event.kind == "phase2_epoch":
                 ppl = _finite(values["val_ppl"])
                 self.heart.at(2, int(str(values["epoch"])), ppl and math.log(ppl))
-                store.go_on(self.folder, cell.run_id, values)
+                note(store.go_on, cell.run_id, values)
+
+        def note(how: Callable[..., None], *what: object) -> None:
+            """Notes where the cell stands, for who looks on; that it cannot be does not end the cell."""
+            try:
+                how(self.folder, *what)
+            except OSError as error:
+                text = (f"where cells stand cannot be noted in '{self.folder}': {error.strerror or error}; they go on "
+                        "without")
+                if self._unnoted != text:
+                    self._unnoted = text
+                    self._warn(cell, text)
 
         def begin(known: Mapping[str, Any]) -> None:
             nonlocal columns
@@ -217,8 +231,7 @@ class Worker:
         try:
             store.write(self.folder, result)
         except OSError as error:
-            raise CvfpError(f"cannot write the record of {cell.run_id} to '{self.folder}': {error.strerror or error}; "
-                            "run the same command again when that is mended") from error
+            raise unwritten(error, error.filename or self.folder) from error
         jobs.forget(self.folder, cell.run_id)
         self._observe("cvfp_run_finished", cell, record=result.row())
         self.emit(Event(kind="run_finished", run_id=cell.run_id, values=result.row()))

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from cvfp_core import registry as registries
-from cvfp_core.errors import PluginError, UsageError
+from cvfp_core.errors import PluginError, UsageError, unwritten
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, Executor
 from cvfp_core.running import config, grid, machine, submitted
@@ -158,9 +158,12 @@ def _begin(prepared: Prepared, command: Sequence[str], jobs: int) -> list[Cell]:
     grid.refuse_mixture(cells, before, registry)
     pending = [cell for cell in cells if not prepared.finished(cell)]
     grid.refuse_other_code(pending, before, registry)
-    store.write_manifest(folder, _manifest(prepared, command, jobs))
-    for cell in pending:
-        store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
+    try:
+        store.write_manifest(folder, _manifest(prepared, command, jobs))
+        for cell in pending:
+            store.forget_failure(folder, cell.run_id, cell.stop_rules)  # what failed before is tried again
+    except OSError as error:
+        raise unwritten(error, error.filename or folder) from None
     store.clear_checkpoints(folder)
     return pending
 

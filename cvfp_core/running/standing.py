@@ -14,8 +14,8 @@ from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Executor, JobState
 from cvfp_core.running import submitted
+from cvfp_core.schema import damaged, store
 from cvfp_core.schema import jobs as joblist
-from cvfp_core.schema import store
 from cvfp_core.schema.jobs import SILENT, Beat, Job
 
 
@@ -63,10 +63,11 @@ class Standing:
 
 
 def standing(folder: Path, registry: Registry) -> Standing:
-    """Where the grid of a store stands. Raises CvfpError for a record that cannot be read."""
+    """Where the grid of a store stands; files that are damaged are left out, and said in a warning."""
     jobs, manifest = joblist.read(folder), store.read_manifest(folder)
+    damaged.warn(joblist.damages(folder), folder)
     asked = {*manifest.get("run_ids", ()), *(run_id for job in jobs for run_id in job.cells)}
-    records = store.read(folder)
+    records = store.shown(folder)
     ended = dict(records.select("run_id", "status").rows())
     failed = dict(records.filter(records["status"] == "failed").select("run_id", "reason").rows())
     beats = sorted((beat for beat in joblist.beats(folder) if beat.run_id is not None and beat.run_id not in ended),

@@ -19,11 +19,13 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from cvfp_core.schema import atomic
+from cvfp_core.schema import atomic, damaged
+from cvfp_core.schema.damaged import Damage
 from cvfp_core.schema.quantities import QUANTITIES
 from cvfp_core.schema.records import SCHEMA
 from cvfp_core.version import __version__
@@ -31,36 +33,56 @@ from cvfp_core.version import __version__
 NAME = "records.index"
 WORTH = 200
 """Record files from which on there is an index."""
+_MOST = 1 << 32
+"""Bytes of the largest index that is read."""
 _SETTLED = 2 * 10**9
 """Nanoseconds between a file's times and the clock from which on no tick is both: FAT's is the longest, two seconds."""
 _FILE = f"file as read by cvfp {__version__} {hashlib.sha256(repr(QUANTITIES).encode()).hexdigest()[:12]}"
 """Name of the column that tells the rows' files; an index of other columns or rules has none of that name."""
 
 
-def read(folder: Path, conformed: Callable[[Sequence[Path]], pl.DataFrame]) -> pl.DataFrame:
-    """All records of a store, in the order of their files' names; `conformed` reads those that the index lacks."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Read:
+    """The records in files, in the order of the files, and the files that hold none."""
+
+    records: pl.DataFrame
+    damages: tuple[Damage, ...] = ()
+
+
+def read(folder: Path, conformed: Callable[[Sequence[Path]], Read]) -> Read:
+    """All records of a store, in the order of their files' names; `conformed` reads those that the index lacks.
+
+    Raises damaged.Unsound if the folder of records cannot be listed.
+    """
     files = _listed(folder)
     if len(files) < WORTH:
         return conformed(list(files.values()))
     index = _loaded(folder)
     if set(index[_FILE]) == set(files):
-        return index.drop(_FILE)
-    clock = _clock(folder)
+        return Read(records=index.drop(_FILE))
+    now = clock(folder)
     files = _listed(folder)  # what is written after this listing gets times that are not before the clock
     kept = _of(index, files)
     if kept.height < index.height and set(index.columns) - {_FILE, *SCHEMA}:
         kept = kept.clear()  # what is gone took part in the types of columns that the schema lacks
 
-    def having(keys: Sequence[bytes]) -> pl.DataFrame:
-        return conformed([files[key] for key in keys]).with_columns(pl.Series(_FILE, keys, dtype=pl.Binary))
+    def having(keys: Sequence[bytes]) -> Read:
+        made = conformed([files[key] for key in keys])
+        without = {damage.file for damage in made.damages}
+        whole = pl.Series(_FILE, [key for key in keys if files[key] not in without], dtype=pl.Binary)
+        return Read(records=made.records.with_columns(whole), damages=made.damages)
 
     known = set(kept[_FILE])
-    records = together([kept, having([key for key in files if key not in known])])
-    records = having(list(files)) if records is None else records.sort(_FILE)
-    settled = {key for key in files if _times(key) < clock - _SETTLED}
+    new = having([key for key in files if key not in known])
+    records = together([kept, new.records])
+    if records is None:
+        new = having(list(files))
+        records = new.records
+    records = records.sort(_FILE)
+    settled = {key for key in records[_FILE] if _times(key) < now - _SETTLED}
     if settled != set(index[_FILE]):
         _store(folder, _of(records, settled))
-    return records.drop(_FILE)
+    return Read(records=records.drop(_FILE), damages=new.damages)
 
 
 def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
@@ -81,12 +103,22 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
 def _listed(folder: Path) -> dict[bytes, Path]:
     """The record files by their names and what the system says of them, in the order of their names."""
     found = {}
-    with os.scandir(folder / "records") as entries:
-        for entry in entries:
-            if entry.name.endswith(".json"):
-                said = entry.stat()
-                facts = f"{said.st_mtime_ns} {said.st_ctime_ns} {said.st_size} {said.st_ino}"
-                found[os.fsencode(entry.name) + b"\0" + facts.encode()] = Path(entry.path)
+    try:
+        with os.scandir(folder / "records") as entries:
+            for entry in entries:
+                if entry.name.endswith(".json"):
+                    try:
+                        said = entry.stat()
+                    except OSError:
+                        if not entry.is_symlink():  # gone meanwhile
+                            continue
+                        said = entry.stat(follow_symlinks=False)
+                    facts = f"{said.st_mtime_ns} {said.st_ctime_ns} {said.st_size} {said.st_ino}"
+                    found[os.fsencode(entry.name) + b"\0" + facts.encode()] = Path(entry.path)
+    except PermissionError as error:
+        raise damaged.Denied(f"cannot be listed: {error.strerror}; its owner can allow it (chmod)") from None
+    except OSError as error:
+        raise damaged.Unsound(f"cannot be listed: {error.strerror or error}") from None
     return dict(sorted(found.items()))
 
 
@@ -99,7 +131,7 @@ def _times(key: bytes) -> int:
     return max(map(int, key.rpartition(b"\0")[2].split()[:2]))
 
 
-def _clock(folder: Path) -> int:
+def clock(folder: Path) -> int:
     """The time by the file system's clock, in nanoseconds; 0 where nothing can be written."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -108,10 +140,17 @@ def _clock(folder: Path) -> int:
         return 0
 
 
+def check(file: Path) -> None:
+    """Raises FileNotFoundError; damaged.Unsound for an index that is not whole."""
+    content = damaged.content(file, _MOST)
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise damaged.Unsound("not an index that is whole; without it, it is made anew")
+
+
 def _loaded(folder: Path) -> pl.DataFrame:
     """The index; an empty one where there is none, or none that is whole and of this version."""
-    with suppress(OSError):
-        content = (folder / NAME).read_bytes()
+    with suppress(OSError, damaged.Unsound):
+        content = damaged.content(folder / NAME, _MOST)
         if hashlib.sha256(content[32:]).digest() == content[:32]:
             index = pl.read_parquet(io.BytesIO(content[32:]))
             if _FILE in index.columns:
@@ -125,4 +164,4 @@ def _store(folder: Path, index: pl.DataFrame) -> None:
     with suppress(OSError, pl.exceptions.PolarsError):
         index.write_parquet(content)
         whole = hashlib.sha256(content.getvalue()).digest() + content.getvalue()
-        atomic.write(folder / NAME, lambda path: path.write_bytes(whole))
+        atomic.write(folder / NAME, whole, durable=False)

@@ -22,10 +22,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
-from cvfp_core.schema import atomic
+from cvfp_core.schema import atomic, damaged
 from cvfp_core.schema.cells import Event
+from cvfp_core.schema.damaged import Damage
 from cvfp_core.schema.options import Scalar
 
 BEAT = 5.0
@@ -124,23 +125,42 @@ def end(folder: Path, job: str) -> None:
 
 def read(folder: Path) -> list[Job]:
     """The jobs of a store that have not ended, or whose driver was killed, the oldest first."""
-    found = []
-    for file in sorted((folder / "jobs").glob("*/job.json")):
-        with suppress(OSError, ValueError, TypeError):
-            facts = json.loads(file.read_text(encoding="utf-8"))
-            found.append(Job(**facts | {"cells": tuple(facts["cells"])}))
-    return found
+    return [job for _, job in damaged.sound(sorted((folder / "jobs").glob("*/job.json")), job_in)[0]]
 
 
 def beats(folder: Path) -> list[Beat]:
     """The last beats of all workers that have not ended, those that were killed among them."""
     found, now = [], _clock(folder)
-    for file in sorted((folder / "jobs").glob("*/*.json")):
-        if file.name != "job.json":
-            with suppress(OSError, ValueError, TypeError):
-                age = abs(now - file.stat().st_mtime)  # after a clock was set back, of no worker that lives
-                found.append(Beat(**json.loads(file.read_text(encoding="utf-8")) | {"age": age}))
+    files = (file for file in sorted((folder / "jobs").glob("*/*.json")) if file.name != "job.json")
+    for file, beat in damaged.sound(files, beat_in)[0]:
+        with suppress(OSError):
+            age = abs(now - file.stat().st_mtime)  # after a clock was set back, of no worker that lives
+            found.append(replace(beat, age=age))
     return found
+
+
+def damages(folder: Path) -> list[Damage]:
+    """The files of jobs and beats that are none."""
+    files = sorted((folder / "jobs").glob("*/*.json"))
+    return damaged.sound(files, lambda file: job_in(file) if file.name == "job.json" else beat_in(file))[1]
+
+
+def job_in(file: Path) -> Job:
+    """The job in a file. Raises FileNotFoundError, damaged.Unsound."""
+    return damaged.value(Job, damaged.json_object(file, "a job"))
+
+
+def beat_in(file: Path) -> Beat:
+    """The beat in a file. Raises FileNotFoundError, damaged.Unsound."""
+    beat = damaged.value(Beat, damaged.json_object(file, "a worker's beat"))
+    for moment in (beat.time, beat.since or beat.time):
+        try:
+            zone = datetime.fromisoformat(moment).tzinfo
+        except ValueError:
+            zone = None
+        if zone is None:
+            raise damaged.Unsound(f"'{moment:.60}' is no time of ISO 8601 with its zone")
+    return beat
 
 
 class Heart:
@@ -213,26 +233,26 @@ class Listener:
     def news(self) -> Iterator[Event]:
         """What was told since it was asked last, at first all."""
         for file in sorted(self._jobs.glob("*/*.events")):
-            with suppress(OSError), file.open("rb") as lines:
+            with suppress(OSError), _opened(file) as lines:
                 lines.seek(self._read.get(file, 0))
                 whole, newline, _ = lines.read().rpartition(b"\n")
                 self._read[file] = self._read.get(file, 0) + len(whole + newline)
                 for line in whole.splitlines():
-                    with suppress(ValueError, TypeError):
-                        yield Event(**json.loads(line))
+                    with suppress(ValueError, RecursionError, damaged.Unsound):
+                        yield damaged.value(Event, json.loads(line))
 
 
 def attempts(folder: Path, run_id: str) -> list[Attempt]:
     """The times a cell without a record was begun, the first one first."""
     found: list[Attempt] = []
     for line in _lines(_attempts(folder, run_id)):
-        with suppress(TypeError):
+        with suppress(damaged.Unsound):
             if "checkpoint" in line:
-                found.append(Attempt(**line))
+                found.append(damaged.value(Attempt, line))
                 continue
             for number, each in reversed(list(enumerate(found))):
                 if (each.host, each.process, each.ended) == (line.get("host"), line.get("process"), None):
-                    found[number] = replace(each, ended=line["ended"])
+                    found[number] = damaged.value(Attempt, asdict(each) | {"ended": line.get("ended")})
                     break
     return found
 
@@ -294,19 +314,26 @@ def _iso(moment: datetime) -> str:
 
 
 def _write(path: Path, facts: Mapping[str, Any]) -> None:
-    atomic.write(path, lambda into: into.write_text(json.dumps(facts) + "\n", encoding="utf-8"))
+    atomic.write(path, json.dumps(facts) + "\n", durable=False)
 
 
 def _append(path: Path, facts: Mapping[str, Any]) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(facts) + "\n")
+        atomic.append(path, json.dumps(facts) + "\n")
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a file that are whole."""
-    with suppress(OSError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError):
-                yield json.loads(line)
+    with suppress(FileNotFoundError, damaged.Unsound):
+        for line in damaged.content(path).splitlines():
+            with suppress(ValueError, RecursionError):
+                if isinstance(facts := json.loads(line), dict):
+                    yield facts
+
+
+def _opened(file: Path) -> BinaryIO:
+    """The file, to be read from; an OSError for what is none, which might block."""
+    if not file.is_file():
+        raise FileNotFoundError(file)
+    return file.open("rb")

@@ -25,6 +25,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cvfp_core.schema import damaged
+
 BEAT = 10.0
 """Seconds between two beats."""
 STALE = 60.0
@@ -98,8 +100,8 @@ class RunLock:
         """Takes the lease if it is free, or of one that died."""
         numbers = self._numbers()
         if numbers:
-            with suppress(OSError):
-                said = self._file(numbers[-1]).read_text(encoding="utf-8")
+            with suppress(FileNotFoundError):
+                said = self._told(numbers[-1])
                 host = _host_of(said)
                 if host is None or host["boot"] != self._boot() or not self._lock.is_locked:
                     now = time.monotonic()
@@ -127,8 +129,12 @@ class RunLock:
             handle = os.open(self._file(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except (FileExistsError, FileNotFoundError):
             return False
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(self._said())
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self._said())
+        except OSError:  # a full disk: who comes next is not to wait for nobody
+            self._file(number).unlink(missing_ok=True)
+            raise
         if self._numbers()[-1:] != [number]:
             self._file(number).unlink(missing_ok=True)
             return False
@@ -149,13 +155,13 @@ class RunLock:
 
     def _owned(self) -> bool:
         with suppress(OSError):
-            return self._owner in self._file(self._number).read_text(encoding="utf-8")
+            return self._owner in self._told(self._number)
         return False
 
     def _lose(self) -> None:
         who = None
         with suppress(OSError, IndexError):
-            who = _host_of(self._file(self._numbers()[-1]).read_text(encoding="utf-8"))
+            who = _host_of(self._told(self._numbers()[-1]))
         self.lost = "it has ended" if who is None else f"process {who['process']} on {who['host']}"
 
     def _give_back(self) -> None:
@@ -177,6 +183,13 @@ class RunLock:
     def _file(self, number: int) -> Path:
         return self._leases / str(number)
 
+    def _told(self, number: int) -> str:
+        """What stands in a lease; nothing in one that is damaged, which counts as long as one that is being written."""
+        try:
+            return damaged.content(self._file(number)).decode("utf-8", "replace")
+        except damaged.Unsound:
+            return ""
+
     def _boot(self) -> str:
         return _boot()
 
@@ -190,7 +203,7 @@ def _host_of(said: str) -> dict[str, str] | None:
     try:
         lease = json.loads(said)
         return {name: str(lease[name]) for name in ("host", "boot", "process")}
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

@@ -284,8 +284,14 @@ def _cast_one(value: Any, dtype: pl.DataType) -> Any:
         return None if value is None else str(value)
     if dtype == pl.Boolean:
         return value if isinstance(value, bool) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond them
+        return None
+    if not math.isfinite(number):
         return None
     if dtype == pl.Int64:
         return int(value) if value == int(value) and abs(value) < 2**63 else None
-    return float(value)
+    return number

@@ -10,53 +10,67 @@
     forecasts/*.json         one a forecast of a run that had not ended, as it was made; never changed
     jobs/                    who works at it; see `jobs`
     records.index            see `index`
+    aside/TIME/              what `cvfp doctor --mend` moved there; see `doctor`
+
+Whoever shows what is in a store leaves out what is damaged, and says so in a line; whoever adds to it raises an error.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from filelock import Timeout
 
-from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.schema import atomic, filesystem, index
+from cvfp_core.errors import CvfpError, UsageError, unwritten
+from cvfp_core.schema import atomic, damaged, filesystem, index
+from cvfp_core.schema.damaged import Damage, Unsound
+from cvfp_core.schema.index import Read as Read
 from cvfp_core.schema.leases import RunLock
 from cvfp_core.schema.records import CURVE_SCHEMA, RunResult, conform_rows, plain
+from cvfp_core.version import __version__
+
+T = TypeVar("T")
 
 MARKER = "cvfp-store.json"
 FORMAT = 1
 _STAMP = "%Y%m%dT%H%M%S"
+_RECORD = "a record"
+PARTS = ("records", "curves", "manifests", "locks")
+"""Folders that every store has."""
 
 
 def create(folder: Path) -> Path:
     """The folder, made into a store if it is not one yet. Raises UsageError if it cannot be, and keep what is there."""
     filesystem.refuse_object_store(folder)
     try:
-        for part in ("records", "curves", "manifests", "locks"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        if not (folder / MARKER).exists():
-            atomic.write(folder / MARKER, lambda path: path.write_text(f'{{"store": "cvfp", "format": {FORMAT}}}\n'))
+        for part in PARTS:
+            atomic.folder(folder / part)
+        if not os.path.lexists(folder / MARKER):
+            atomic.write(folder / MARKER, f'{{"store": "cvfp", "format": {FORMAT}}}\n')
         filesystem.try_rename(folder / "records")
     except OSError as error:
-        raise UsageError(
-            f"cannot write to '{folder}': {error.strerror or error}; choose another folder with --out"
-        ) from None
+        if isinstance(failed := unwritten(error, folder), UsageError):
+            raise UsageError(f"cannot write to '{folder}': {error.strerror or error}; choose another folder with --out"
+                             ) from None
+        raise failed from None
+    require(folder)
     return folder
 
 
 def is_store(path: Path) -> bool:
     """Whether the path is a store, or a folder with stores directly inside."""
-    return bool(_stores(path))
+    return bool(marked(path))
 
 
 def write(folder: Path, result: RunResult) -> None:
@@ -65,16 +79,20 @@ def write(folder: Path, result: RunResult) -> None:
     curves = pl.DataFrame(
         [{"run_id": result.record.run_id, **asdict(point)} for point in result.curves], schema=CURVE_SCHEMA
     )
-    atomic.write(folder / "curves" / f"{run_id}.parquet", curves.write_parquet)
+    atomic.write(folder / "curves" / f"{run_id}.parquet", _parquet(curves))
     write_record(folder, result.row())
-    (folder / "running" / f"{run_id}.jsonl").unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / "running" / f"{run_id}.jsonl").unlink()
 
 
 def write_record(folder: Path, row: dict[str, Any]) -> None:
     """Stores one record, a row of the record schema, atomically; NaN and infinity are no values of it."""
-    text = json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    file = folder / "records" / f"{atomic.file_name(row['run_id'])}.json"
-    atomic.write(file, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic.write(*_record_file(folder, row))
+
+
+def _record_file(folder: Path, row: dict[str, Any]) -> tuple[Path, str]:
+    return (folder / "records" / f"{atomic.file_name(row['run_id'])}.json",
+            json.dumps(row, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> bool:
@@ -85,7 +103,7 @@ def finished(folder: Path, run_id: str, stop_rules: Collection[str] = ()) -> boo
     path = folder / "records" / f"{atomic.file_name(run_id)}.json"
     if not path.exists():
         return False
-    record = _read_record(path)
+    record = _strict(path, _RECORD)
     return record.get("status") in ("ok", "diverged") or record.get("stopped_by") in stop_rules
 
 
@@ -110,14 +128,16 @@ def clear_checkpoints(folder: Path) -> None:
     """Removes checkpoints of runs that have a record: who stored it was killed before it removed them."""
     for file in (folder / "checkpoints").glob("*.pt"):
         if (folder / "records" / f"{file.name.rpartition('.phase')[0]}.json").exists():
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
 
 
 def clear_checkpoint(folder: Path, run_id: str) -> None:
     """Removes the run's checkpoint, and what was begun of it; there must be nobody who writes it."""
     for phase in (1, 2):
         file = folder / "checkpoints" / f"{atomic.file_name(run_id)}.phase{phase}.pt"
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.unlink()
         atomic.clear(file)
 
 
@@ -137,40 +157,84 @@ def checkpoints(folder: Path, run_id: str) -> Path:
 def read(path: Path) -> pl.DataFrame:
     """All records of a store, or of the stores in a folder, in the record schema, ordered by series and size.
 
-    Raises CvfpError if there is no store, or naming the file and column if a record does not conform.
+    Raises CvfpError if there is no store, or naming the first file that holds no record.
     """
-    stores = require(path)
-    records = index.together([index.read(folder, _conformed) for folder in stores])
-    if records is None:
-        records = _conformed([file for folder in stores for file in sorted((folder / "records").glob("*.json"))])
-    return records.sort(
-        "experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "phase1_mode",
-        "train_tokens", "seed",
-        nulls_last=True, maintain_order=True,
-    )
-
-
-def read_run(folder: Path, run_id: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Record and curves of one run."""
-    name = atomic.file_name(run_id)
-    curves = folder / "curves" / f"{name}.parquet"
-    return (conform_rows([_read_record(folder / "records" / f"{name}.json")]).records,
-            pl.read_parquet(curves) if curves.exists() else pl.DataFrame(schema=CURVE_SCHEMA))
-
-
-def _conformed(files: Sequence[Path]) -> pl.DataFrame:
-    """The records in the files, in their order. Raises CvfpError naming the first file that holds none."""
-    made = conform_rows([_read_record(file) for file in files])
-    if made.rejected:
-        bad = made.rejected[0]
-        raise CvfpError(f"{files[bad.row]}: column '{bad.column}' {bad.reason}, found {bad.value!r}; remove the file")
+    made = survey(path)
+    for damage in made.damages:
+        raise CvfpError(f"{damage}; {damaged.way_on(path)}")
     return made.records
 
 
+def survey(path: Path) -> Read:
+    """As `read`; files that hold no record are told and left out. Raises CvfpError if there is no store."""
+    stores = require(path)
+    reads = [_read(folder) for folder in stores]
+    records = index.together([each.records for each in reads])
+    if records is None:
+        reads = [conformed([file for folder in stores for file in sorted((folder / "records").glob("*.json"))])]
+        records = reads[0].records
+    return Read(damages=tuple(damage for each in reads for damage in each.damages), records=records.sort(
+        "experiment", "num_input_tokens", "num_layers", "context_dim", "variant", "phase1_mode", "train_tokens", "seed",
+        nulls_last=True, maintain_order=True))
+
+
+def shown(path: Path) -> pl.DataFrame:
+    """As `survey`, the files that are left out said in a warning."""
+    made = survey(path)
+    damaged.warn(made.damages, path)
+    return made.records
+
+
+def read_run(folder: Path, run_id: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Record and curves of one run. Raises CvfpError for a file that is damaged."""
+    name = atomic.file_name(run_id)
+    record = _strict(folder / "records" / f"{name}.json", _RECORD)
+    try:
+        curves = curves_in(folder / "curves" / f"{name}.parquet")
+    except FileNotFoundError:
+        curves = pl.DataFrame(schema=CURVE_SCHEMA)
+    except Unsound as error:
+        raise CvfpError(f"{folder / 'curves' / name}.parquet: {error}; {damaged.way_on(folder)}") from None
+    return conform_rows([record]).records, curves
+
+
+def _read(folder: Path) -> Read:
+    try:
+        return index.read(folder, conformed)
+    except Unsound as error:
+        return Read(records=conformed([]).records, damages=(damaged.of(folder / "records", error),))
+
+
+def conformed(files: Sequence[Path]) -> Read:
+    """The records in the files, in their order; a file has the name of its run."""
+    rows, damages = damaged.sound(files, lambda file: damaged.json_object(file, _RECORD))
+    made = conform_rows([row for _, row in rows])
+    named = [f"{atomic.file_name(run_id)}.json" for run_id in made.records["run_id"]]
+    bad = {each.row: f"column '{each.column}' {each.reason}, found {each.value!r:.60}" for each in made.rejected}
+    whole = [file for number, (file, _) in enumerate(rows) if number not in bad]
+    strange = [f"holds the record of '{run_id}', and would be {name}" if file.name != name else None
+               for file, run_id, name in zip(whole, made.records["run_id"], named, strict=True)]
+    damages += [Damage(file=rows[row][0], reason=reason) for row, reason in bad.items()]
+    damages += [Damage(file=file, reason=reason) for file, reason in zip(whole, strange, strict=True) if reason]
+    return Read(records=made.records.filter(pl.Series([reason is None for reason in strange], dtype=pl.Boolean)),
+                damages=tuple(sorted(damages, key=lambda each: each.file)))
+
+
 def read_curves(path: Path) -> pl.DataFrame:
-    """All curves of a store, long: run_id, phase, step, metric, value."""
-    files = [file for folder in require(path) for file in sorted((folder / "curves").glob("*.parquet"))]
-    return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(pl.read_parquet(file) for file in files)])
+    """All curves of a store, long: run_id, phase, step, metric, value; files that hold none are said in a warning."""
+    frames, damages = damaged.sound((file for folder in require(path) for file in curve_files(folder)), curves_in)
+    damaged.warn(damages, path)
+    return pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(frame for _, frame in frames)])
+
+
+def curve_files(folder: Path) -> list[Path]:
+    """The files of curves of a store, by name."""
+    return sorted((folder / "curves").glob("*.parquet"))
+
+
+def curves_in(file: Path) -> pl.DataFrame:
+    """The curves in a file. Raises FileNotFoundError, Unsound."""
+    return damaged.parquet(file, CURVE_SCHEMA)
 
 
 def begin(folder: Path, row: Mapping[str, Any], done: int = 0) -> None:
@@ -180,16 +244,18 @@ def begin(folder: Path, row: Mapping[str, Any], done: int = 0) -> None:
     """
     (folder / "running").mkdir(exist_ok=True)
     file = folder / "running" / f"{atomic.file_name(row['run_id'])}.jsonl"
-    before = [line for line in _whole_lines(file) if line.get("epoch", math.inf) <= done]
-    text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in (dict(row), *before))
-    atomic.write(file, lambda path: path.write_text(text, encoding="utf-8"))
+    try:
+        before = [line for line in running_in(file)[1:] if line["epoch"] <= done]
+    except (FileNotFoundError, Unsound):  # notes that are damaged begin anew
+        before = []
+    atomic.write(file, "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+                               for line in (dict(row), *before)), durable=False)
 
 
 def go_on(folder: Path, run_id: str, epoch: Mapping[str, Any]) -> None:
     """Notes what an epoch of a run that has begun measured; `epoch` is its number."""
     finite = {name: value for name, value in epoch.items() if not isinstance(value, float) or math.isfinite(value)}
-    with (folder / "running" / f"{atomic.file_name(run_id)}.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(finite) + "\n")
+    atomic.append(folder / "running" / f"{atomic.file_name(run_id)}.jsonl", json.dumps(finite) + "\n")
 
 
 def read_running(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -197,36 +263,53 @@ def read_running(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Whether a process is still at it or was killed makes no difference. A line that is not whole yet is left out.
     """
-    rows, points = [], []
+    rows, points = list[dict[str, Any]](), list[dict[str, Any]]()
     for folder in require(path):
-        for file in sorted((folder / "running").glob("*.jsonl")):
-            lines = list(_whole_lines(file))
-            if not lines or recorded(folder, str(lines[0].get("run_id"))):
-                continue
-            rows.append(lines[0])
-            points += [{"run_id": lines[0]["run_id"], "phase": 2, "step": line["epoch"], "metric": name, "value": value}
-                       for line in lines[1:] for name, value in line.items() if name not in ("epoch", "improved")]
+        noted, damages = damaged.sound(sorted((folder / "running").glob("*.jsonl")), noted_in)
+        damaged.warn(damages, folder)
+        for _, (row, *epochs) in noted:
+            if not recorded(folder, row["run_id"]):
+                rows.append(row)
+                points += [{"run_id": row["run_id"], "phase": 2, "step": line["epoch"], "metric": name, "value": value}
+                           for line in epochs for name, value in line.items()
+                           if name != "epoch" and isinstance(value, int | float) and not isinstance(value, bool)]
     return conform_rows(rows).records, pl.DataFrame(points, schema=CURVE_SCHEMA)
 
 
-def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
-    with suppress(OSError, ValueError):  # it may go, or be written to, while it is read
-        for line in file.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+def running_in(file: Path) -> list[dict[str, Any]]:
+    """What is noted of a run that has begun: what its record will say, then its epochs; a last line that is torn is
+    being written. Raises FileNotFoundError, Unsound.
+    """
+    lines = [damaged.json_of(line) for line in damaged.content(file).split(b"\n")[:-1]]
+    whole = [line for line in lines if isinstance(line, dict)]
+    if not whole or len(whole) < len(lines) or not all(type(line.get("epoch")) is int for line in whole[1:]):
+        raise Unsound("not the notes of a run: a line of columns, then one an epoch")
+    return whole
+
+
+def noted_in(file: Path) -> list[dict[str, Any]]:
+    """As `running_in`; the columns are those of a record."""
+    lines = running_in(file)
+    for bad in conform_rows(lines[:1]).rejected:
+        raise Unsound(f"column '{bad.column}' {bad.reason}, found {bad.value!r:.60}")
+    return lines
 
 
 def keep_forecast(folder: Path, facts: Mapping[str, Any]) -> None:
     """Keeps a forecast under a name of its own, so that none is ever changed."""
-    (folder / "forecasts").mkdir(exist_ok=True)
+    atomic.folder(folder / "forecasts")
     name = f"{atomic.file_name(facts['run_id'])}@{facts['step']}-{time.time_ns()}-{os.getpid()}.json"
     text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
-    atomic.write(folder / "forecasts" / name, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic.write(folder / "forecasts" / name, text)
 
 
-def read_forecasts(path: Path) -> list[dict[str, Any]]:
-    """The forecasts kept in a store, or in the stores in a folder, in the order they were made."""
-    found = [_read_record(file) for folder in require(path) for file in (folder / "forecasts").glob("*.json")]
-    return sorted(found, key=lambda each: (str(each.get("made")), str(each.get("run_id"))))
+def read_forecasts(path: Path, kind: type[T]) -> list[T]:
+    """The forecasts kept in a store, or in the stores in a folder, in the order they were made, as values of a kind."""
+    made, damages = damaged.sound(
+        (file for folder in require(path) for file in (folder / "forecasts").glob("*.json")),
+        lambda file: damaged.value(kind, damaged.json_object(file, "a forecast")))
+    damaged.warn(damages, path)
+    return sorted((each for _, each in made), key=lambda each: (str(each.made), str(each.run_id)))  # type: ignore[attr-defined]
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
@@ -235,49 +318,94 @@ def write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     with suppress(ValueError):  # of the same second, or made before a clock was set back
         now = max(now, datetime.strptime(before[:15], _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1))
     name = f"{now:{_STAMP}}-{os.getpid()}.json"
-    text = json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
-    atomic.write(folder / "manifests" / name, lambda path: path.write_text(text, encoding="utf-8"))
+    atomic.write(folder / "manifests" / name, json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The facts of the last command; of a store that no command trained for, none."""
     files = sorted((folder / "manifests").glob("*.json"))
-    return _read_record(files[-1]) if files else {}
+    made, damages = damaged.sound(files[-1:], manifest_in)
+    damaged.warn(damages, folder)
+    return made[0][1] if made else {}
+
+
+def manifest_in(file: Path) -> dict[str, Any]:
+    """The facts of one command. Raises FileNotFoundError, Unsound."""
+    facts = damaged.json_object(file, "a manifest")
+    for name in ("run_ids", "command"):
+        if not isinstance(texts := facts.get(name, []), list) or not all(isinstance(each, str) for each in texts):
+            raise Unsound(f"not a manifest: '{name}' is no list of texts")
+    return facts
 
 
 def write_many(folder: Path, records: pl.DataFrame, curves: pl.DataFrame) -> None:
-    """Stores records and curves made elsewhere; a record of the same run id is replaced by itself."""
+    """Stores records and curves made elsewhere; a record of the same run id is replaced by itself.
+
+    Raises CvfpError where they cannot be written.
+    """
     create(folder)
-    by_run = dict(curves.partition_by("run_id", as_dict=True, maintain_order=True).items())
-    for row in plain(records):
-        part = by_run.get((row["run_id"],))
-        if part is not None:
-            atomic.write(folder / "curves" / f"{atomic.file_name(row['run_id'])}.parquet", part.write_parquet)
-        write_record(folder, row)
+    try:
+        parts = curves.partition_by("run_id", as_dict=True, maintain_order=True)
+        atomic.write_each((folder / "curves" / f"{atomic.file_name(str(run_id))}.parquet", _parquet(part))
+                          for (run_id,), part in parts.items())
+        atomic.write_each(_record_file(folder, row) for row in plain(records))
+    except OSError as error:
+        raise unwritten(error) from None
 
 
-def _stores(path: Path) -> list[Path]:
-    if (path / MARKER).is_file():
+def marked(path: Path) -> list[Path]:
+    """The path if it is marked as a store, or the folders directly inside that are."""
+    if os.path.lexists(path / MARKER):
         return [path]
     try:
-        return sorted(folder for folder in path.iterdir() if (folder / MARKER).is_file())
+        return sorted(folder for folder in path.iterdir() if os.path.lexists(folder / MARKER))
     except OSError:
         return []
 
 
 def require(path: Path) -> list[Path]:
-    """The stores of a path. Raises CvfpError where there is none."""
-    stores = _stores(path)
+    """The stores of a path; of several, those that cannot be read are said in a warning.
+
+    Raises CvfpError where there is none.
+    """
+    stores = marked(path)
     if not stores:
         raise CvfpError(f"no runs in '{path}': expected a folder that `cvfp run` or `cvfp ingest --into` made")
-    return stores
+    _, damages = damaged.sound((folder / MARKER for folder in stores), format_in)
+    without = {damage.file.parent for damage in damages}
+    if len(without) == len(stores):
+        raise CvfpError(f"{damages[0]}; {damaged.way_on(damages[0].file.parent)}")
+    damaged.warn(damages, path)
+    return [folder for folder in stores if folder not in without]
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def format_in(file: Path) -> int:
+    """The format that a store's marker says, which is this version's. Raises FileNotFoundError, Unsound, Newer."""
+    facts = damaged.json_object(file, "what marks a store")
+    if facts.get("store") != "cvfp" or type(facts.get("format")) is not int:
+        raise Unsound(f"not what marks a store: expected 'store' and 'format', found {facts!r:.60}")
+    if facts["format"] != FORMAT:
+        raise Newer(f"a store of format {facts['format']}, and cvfp {__version__} reads format {FORMAT}; install "
+                    "a cvfp that reads it")
+    return FORMAT
+
+
+class Newer(Unsound):
+    """A store of another version, in which nothing is damaged."""
+
+
+def _strict(file: Path, what: str) -> dict[str, Any]:
+    """The object in a file of a store. Raises CvfpError if it is none."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CvfpError(f"{path}: not a record: {error}; remove the file") from None
-    if not isinstance(row, dict):
-        raise CvfpError(f"{path}: not a record: expected an object, found {type(row).__name__}; remove the file")
-    return row
+        return damaged.json_object(file, what)
+    except Unsound as error:
+        raise CvfpError(f"{file}: {error}; {damaged.way_on(file.parent.parent)}") from None
+    except FileNotFoundError as error:
+        raise CvfpError(f"{file}: {error.strerror}") from None
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    """The frame as a file: polars tells of a full disk in words of its own."""
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    return content.getvalue()

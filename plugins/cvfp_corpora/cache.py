@@ -6,10 +6,8 @@ that is torn, or of another format, is made anew. Two processes that want the sa
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from cvfp_core.errors import UsageError
+from cvfp_core.schema import atomic
 
 FORMAT = "cvfp-corpus-1"
 _ARRAYS = ("train_tokens", "document_ends", "val_tokens", "embeddings")
@@ -59,7 +58,7 @@ def fetch(folder: Path, name: str, make: Callable[[], Made]) -> Made:
     if found is not None:
         return found
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        atomic.folder(folder)
         with FileLock(folder / f"{name}.lock"):
             found = read(entry)  # another process may have made it meanwhile
             if found is None:
@@ -67,7 +66,9 @@ def fetch(folder: Path, name: str, make: Callable[[], Made]) -> Made:
                 _write(entry, found)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"{folder}: the cache of corpora cannot be written ({reason}); choose another") from error
+        raise UsageError(f"{folder}: the cache of corpora cannot be written ({reason}); make room "
+                         "there, or choose another: CVFP_CACHE=FOLDER"
+                         ) from error
     return found
 
 
@@ -86,21 +87,11 @@ def read(entry: Path) -> Made | None:
 
 
 def _write(entry: Path, made: Made) -> None:
-    for left in entry.parent.glob(f"{entry.stem}.*.part"):  # of a process that was killed; we hold the lock
-        left.unlink(missing_ok=True)
+    atomic.clear(entry)  # what a process left that was killed; we hold the lock
     arrays = {name: np.ascontiguousarray(getattr(made, name)) for name in _ARRAYS}
     facts = {"format": FORMAT, "vocab_size": str(made.vocab_size), "tokenizer_json": made.tokenizer_json,
              "val_repeated": repr(float(made.val_repeated))}
-    part = entry.with_name(f"{entry.stem}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(save(arrays, metadata=facts | {"checksum": _checksum(facts, arrays)}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, entry)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    atomic.write(entry, save(arrays, metadata=facts | {"checksum": _checksum(facts, arrays)}))
 
 
 def _checksum(facts: dict[str, str], arrays: dict[str, np.ndarray], more: tuple[str, ...] = ("val_repeated",)) -> str:

@@ -19,6 +19,7 @@ from cvfp_core.reporting.figures.colours import GREY
 from cvfp_core.reporting.figures.formats import FORMATS, check, missing, tex_installed, wide_fonts
 from cvfp_core.reporting.figures.marks import Band, Dots, Line, Panel, Plot
 from cvfp_core.reporting.latex import escaped
+from cvfp_core.schema import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,12 +103,7 @@ def figure(plot: Plot, path: str | Path | None = None) -> Figure:
     if missing() is not None:
         raise CvfpError("figures need matplotlib, which is not installed; pip install 'cvfp[figures]'")
     if path is not None:
-        content = written(plot, format_of(path))
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
-        except OSError as error:
-            raise UsageError(f"cannot write '{path}': {error.strerror or error}") from None
+        atomic.save(Path(path), written(plot, format_of(path)))
     with _styled():
         return _figure(plot)
 
