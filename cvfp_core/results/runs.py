@@ -289,6 +289,7 @@ def measured(records: pl.DataFrame, registry: Registry) -> list[str]:
     """
     derived = set(records["derived"]) if "derived" in records.columns else {None}
     known = {name.partition(" = ")[0] for text in derived if text and len(derived) == 1 for name in text.split("; ")}
+    known -= {"train_tokens"}  # which laws are of
     known |= {"content", *(_IN_VARIANT if records["variant"].is_not_null().all() else ())}
     names = [name for name in records.columns if records[name].null_count() < records.height and name not in known
              and registry.quantity(name).kind not in ("identity", "provenance")]

@@ -14,8 +14,8 @@ _PER_INCH = 96
 class ShownFigure(Figure):
     """A figure that a notebook shows as it is now."""
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """The picture, of few colours as notebooks keep it, and the size to show it in."""
+    def _repr_png_(self) -> tuple[bytes, dict[str, int | str]]:
+        """The picture, of few colours as notebooks keep it, the size to show it in, and what it shows, in words."""
         drawn, small = io.BytesIO(), io.BytesIO()
         self.savefig(drawn, format="png", dpi=2 * _PER_INCH)
         picture: Image.Image = Image.open(drawn)
@@ -23,4 +23,7 @@ class ShownFigure(Figure):
             picture = picture.convert("RGB").quantize(256)
         picture.save(small, format="png", optimize=True)
         width, height = self.get_size_inches()
-        return small.getvalue(), {"width": round(width * _PER_INCH), "height": round(height * _PER_INCH)}
+        shows = dict.fromkeys(f"{axes.get_ylabel()} against {axes.get_xlabel()}" for axes in self.axes
+                              if axes.get_xlabel() and axes.get_ylabel())
+        return small.getvalue(), {"width": round(width * _PER_INCH), "height": round(height * _PER_INCH),
+                                  "alt": "; ".join(shows)}
