@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvfp_core.deciding.comparison import MARGIN
+from cvfp_core.errors import UsageError
+from cvfp_core.fitting.auto import At
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.comparisons import Comparisons, compared
 from cvfp_core.results.finals import FinalForecasts, finals
 from cvfp_core.results.fits import Fits, fit
@@ -17,6 +21,7 @@ from cvfp_core.results.optima import Optima, optimum
 from cvfp_core.results.plans import Plans, plan
 from cvfp_core.results.reports import Report, refuse_unwritable, report
 from cvfp_core.results.runs import AnyLaw, Readable, Runs, ask, read
+from cvfp_core.schema.cells import Cell, Emit
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
@@ -25,24 +30,35 @@ if TYPE_CHECKING:
 __all__ = ["compare", "fit", "forecast", "optimum", "plan", "plot", "predict", "read", "run", "write_report"]
 
 
+@verb
 def run(run_file: str | Path | None = None, overrides: Mapping[str, Any] | None = None, *, set: Sequence[str] = (),
         out: str | Path = "runs", jobs: int = 0, stop_rules: Sequence[str] = ()) -> Runs:
-    """The runs of a grid, trained where they are not finished yet, as `cvfp run` does; nothing is printed.
+    """The runs of a grid, trained where they are not finished yet, as `cvfp run` does.
 
-    run_file: without one, the default grid. overrides: keys of it, `{"samples": [4, 8]}`. set: `phase2.epochs=3`. out:
-    the folder of experiments. jobs: processes; 0: as many as fit the machine.
+    Nothing is printed, but a notebook shows how far it is. run_file: without one, the default grid. overrides: keys of
+    it, `{"samples": [4, 8]}`. set: `phase2.epochs=3`. out: the folder of experiments. jobs: processes; 0: as many as
+    fit the machine.
 
         cvfp.run(overrides={"name": "wide", "variants": ["1L_256d_2tok"]}, set=["phase2.learning_rate=0.002"])
     """
+    from cvfp_core.results import notebook
     from cvfp_core.running import run as running
 
-    outcome = running.run(run_file, overrides, set, out=out, jobs=jobs, stop_rules=stop_rules)
+    def shown(prepared: running.Prepared, pending: Sequence[Cell]) -> AbstractContextManager[Emit]:
+        for warning in prepared.warnings:
+            warnings.warn(warning, stacklevel=5)  # of who called the verb
+        return (notebook.shown if notebook.is_kernel() else running.silent)(prepared, pending)
+
+    if jobs < 0:
+        raise UsageError(f"run(): jobs must be at least 0, which is as many as fit the machine; found {jobs}")
+    outcome = running.run(run_file, overrides, set, out=out, jobs=jobs, stop_rules=stop_rules, progress=shown)
     for warning in outcome.warnings:
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(warning, stacklevel=3)
     made = read(outcome.folder)
     return replace(made, inputs=replace(made.inputs, records=outcome.records))
 
 
+@verb
 def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw = "saturating", x: str | None = None,
             y: str | None = None, at: float | Sequence[float] = (), margin: float = MARGIN, arms: Sequence[str] = (),
             where: str | None = None, map: Mapping[str, str] | None = None) -> Comparisons:
@@ -58,6 +74,7 @@ def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw 
     return compared(runs, by=by, law=law, x=x, y=y, at=sizes, margin=margin, names=arms, where=where, map=map)
 
 
+@verb
 def forecast(runs: Readable, *, against: Readable | None = None, y: str | None = None, series: str | Sequence[str] = (),
              after: str | float | None = None, total: int | None = None, where: str | None = None,
              map: Mapping[str, str] | None = None, save: bool = False) -> FinalForecasts:
@@ -73,6 +90,7 @@ def forecast(runs: Readable, *, against: Readable | None = None, y: str | None =
     return finals(runs, against=against, y=y, series=series, after=after, total=total, where=where, map=map, save=save)
 
 
+@verb
 def plot(result: Fits | Forecasts | Optima | Comparisons | Plans | FinalForecasts, path: str | Path | None = None
          ) -> Figure:
     """The result as a figure of matplotlib: points, laws, forecasts, optima, arms, plans, courses.
@@ -82,9 +100,10 @@ def plot(result: Fits | Forecasts | Optima | Comparisons | Plans | FinalForecast
     return result.plot(path)
 
 
+@verb
 def write_report(runs: Readable, path: str | Path | None = None, template: str | None = None, lang: str = "en", *,
                  x: str | None = None, y: str | None = None, by: str | None = None, where: str | None = None,
-                 map: Mapping[str, str] | None = None, law: str | None = None, at: Mapping[str, Any] | None = None,
+                 map: Mapping[str, str] | None = None, law: str | None = None, at: At | None = None,
                  weights: str | None = None,
                  options: Mapping[str, Scalar | None] | None = None, embed: bool = False,
                  interactive: bool = False, figures: bool | Sequence[str] = True) -> Report:
@@ -104,7 +123,9 @@ def write_report(runs: Readable, path: str | Path | None = None, template: str |
     named = f"template={template!r}, " if template else ""
     command = f"cvfp.write_report(runs, {named}lang={lang!r})"
     asked = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
-    made = report(asked, out, template, lang, law=law, at=at, embed=embed, interactive=interactive,
+    places = at if at is None or isinstance(at, Mapping) else {x or "train_tokens": at}
+    listed = places and {name: each if isinstance(each, list) else [each] for name, each in places.items()}
+    made = report(asked, out, template, lang, law=law, at=listed, embed=embed, interactive=interactive,
                   figures=figures, command=command)
     if out is not None:
         made.save(out)

@@ -5,6 +5,7 @@ Pages link to files as the repository has them, so that they can be followed the
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ ELSEWHERE = {
     "examples/phase1-to-ppl/report.ja.md": "examples/phase1-to-ppl/report.ja.md",
     "examples/cvfp-gru/README.md": "examples/cvfp-gru.md",
     "examples/logs/README.md": "examples/logs.md",
+    "examples/scaling-laws.ipynb": "examples/scaling-laws.md",
     "examples/others-runs/README.md": "examples/others-runs.md",
     **{file.relative_to(ROOT).as_posix(): file.relative_to(ROOT).as_posix()
        for file in ROOT.glob("examples/phase1-to-ppl/*_figures/*.svg")},
@@ -37,8 +39,29 @@ LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>(?!\w+:|#)[^)\
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The files of docs/ and those that stand elsewhere."""
     for source, site in ELSEWHERE.items():
-        files.append(File.generated(config, site, abs_src_path=str(ROOT / source)))
+        if source.endswith(".ipynb"):
+            files.append(File.generated(config, site, content=_of_notebook(ROOT / source)))
+        else:
+            files.append(File.generated(config, site, abs_src_path=str(ROOT / source)))
     return files
+
+
+def _of_notebook(path: Path) -> str:
+    """A notebook as a page: its texts, its code, and what its cells gave."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = {form: "".join(text) for form, text in output.get("data", {"text/plain": output.get("text")}).items()}
+            if "image/png" in data:
+                size = output["metadata"]["image/png"]
+                parts.append(f'<img alt="{size["alt"]}" width="{size["width"]}" '
+                             f'src="data:image/png;base64,{data["image/png"].strip()}">')
+            else:
+                plain = f"```\n{data['text/plain'].strip()}\n```"
+                parts.append(f'<div class="output">{data["text/html"]}</div>' if "text/html" in data else plain)
+    return "\n\n".join(parts) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 TYPED = ["README.md", "docs/quickstart.md", "docs/your-runs.md", "docs/running.md", "docs/reports.md"]
 """Pages whose commands are typed in a copy of the repository; what they train is only planned."""
 PAGES = [page for page in sorted(ROOT.glob("docs/*.md"))
-         if f"docs/{page.name}" not in TYPED and page.name != "clusters.md"]  # whose blocks take a cluster
+         if f"docs/{page.name}" not in TYPED
+         and page.name not in ("clusters.md", "python.md")]  # which take a cluster and a kernel (test_notebook.py)
 
 
 def generator(name):

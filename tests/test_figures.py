@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import re
 import shutil
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -13,9 +15,10 @@ from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Prediction, predict_all
 from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
-from cvfp_core.reporting.figures import curves, formats, phases, places
+from cvfp_core.reporting.figures import curves, formats, paint, phases, places
 from cvfp_core.reporting.figures.marks import Axis, Band, Dots, Line
 from cvfp_core.reporting.figures.paint import written
+from cvfp_core.reporting.figures.svg import compact
 from cvfp_core.reporting.figures.vega import spec
 from cvfp_core.reporting.write import Asked, find, write
 from cvfp_core.schema.quantities import of
@@ -172,6 +175,25 @@ def test_every_format_is_written_and_the_same_twice(kind, head):
     assert first == second
     assert data.startswith(head)
     assert b"Date" not in data
+
+
+def test_an_svg_has_the_marks_and_texts_of_matplotlib_in_few_lines(monkeypatch):
+    pytest.importorskip("matplotlib")
+    whole = []
+    monkeypatch.setattr(paint, "compact", lambda svg: whole.append(svg) or compact(svg))
+    small = written(plotted([curve("a <b> & 'c'"), curve("d\x1be")]), "svg")
+    drawn, kept = (list(ElementTree.fromstring(svg).iter()) for svg in (*whole, small))
+    for tag in ("path", "use", "text"):
+        pairs = list(zip(*([each for each in every if each.tag.endswith(f"}}{tag}")] for every in (drawn, kept)),
+                         strict=True))
+        assert len(pairs) > 4
+        for theirs, ours in pairs:
+            assert ours.text is None or ours.text.strip() == (theirs.text or "").strip()
+            for name in {"d", "x", "y"} & theirs.attrib.keys():
+                numbers = [[float(each) for each in re.findall(r"-?[\d.]+", one.get(name))] for one in (theirs, ours)]
+                np.testing.assert_allclose(*numbers, atol=0.0501)
+    assert {"a <b> & 'c'", r"d\u001be"} <= {each.text for each in kept}
+    assert small.count("\n") < whole[0].count("\n") / 3
 
 
 def test_formats_that_cannot_be_written_are_refused_in_one_line(monkeypatch, tmp_path):

@@ -60,3 +60,13 @@ def test_the_wheel_carries_the_licence_and_the_version(wheel):
     assert f"\nversion: {cvfp_core.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     assert f"\nVersion: {cvfp_core.__version__}\n" in wheel.read(metadata).decode()
+
+
+def test_the_addresses_of_the_project_are_fields_to_fill_in_and_none_is_made_up():
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.removeprefix("# ") == "[project.urls]")
+    fields = tomllib.loads("\n".join(line.removeprefix("# ") for line in lines[start:start + 6]))["project"]["urls"]
+    assert list(fields) == ["Homepage", "Documentation", "Source", "Issues", "Changelog"]
+    filled = PROJECT["project"].get("urls", {})
+    assert fields == (filled or dict.fromkeys(fields, ""))
+    assert all(address.startswith("https://") for address in filled.values())

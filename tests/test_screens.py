@@ -13,9 +13,10 @@ import pytest
 
 import cvfp_core
 from cvfp_core.cli import screen
-from cvfp_core.cli.live import LiveScreen, line, spark
+from cvfp_core.cli.progress import LiveScreen
 from cvfp_core.registry import installed
 from cvfp_core.results.printed import Screen, table
+from cvfp_core.results.progress import Progress, line, spark
 from cvfp_core.results.runs import overview
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import Record, frame
@@ -90,7 +91,7 @@ RECORDS = [record(cell, ppl=(9000 if cell.variant.num_layers == 1 else 4000) * c
 def half_way(console):
     """The screen of a grid: five cells are done, one is in either phase, and forty seconds have gone by."""
     times = iter([0.0])
-    live = LiveScreen(console, CELLS, frame([]), installed(), clock=lambda: next(times, 40.0))
+    live = LiveScreen(console, Progress(CELLS, frame([]), installed(), clock=lambda: next(times, 40.0)))
     with live:
         for cell, made in zip(CELLS[:5], RECORDS, strict=False):
             live(Event(kind="run_started", run_id=cell.run_id, values={}))

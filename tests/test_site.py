@@ -31,8 +31,13 @@ def site(tmp_path_factory):
 def test_the_site_has_every_page_of_docs_and_the_pages_that_stand_elsewhere(site):
     made = {page.relative_to(site).with_suffix("").as_posix() for page in site.rglob("*.html")}
     assert {page.stem for page in (ROOT / "docs").glob("*.md")} <= made
-    assert {"index", "results", "changelog", "contributing", "architecture", "examples/phase1-to-ppl/report"} <= made
+    assert {"index", "results", "changelog", "contributing", "architecture", "examples/phase1-to-ppl/report",
+            "examples/scaling-laws"} <= made
     assert "examples/phase1-to-ppl/index.html" in (site / "reports.html").read_text(encoding="utf-8")
+    assert 'href="examples/scaling-laws.html"' in (site / "python.html").read_text(encoding="utf-8")
+    book = (site / "examples" / "scaling-laws.html").read_text(encoding="utf-8")
+    assert book.count("<img alt=") == book.count("data:image/png;base64,") == 3
+    assert book.count("<table") >= 6
     assert not list(site.rglob("*.py"))
 
 
@@ -46,7 +51,7 @@ def test_nothing_that_a_page_loads_is_of_another_host(site):
 @pytest.mark.skipif(chromium.found() is None, reason="no Chromium here (CVFP_CHROMIUM)")
 def test_a_page_from_disk_asks_for_files_only_and_fits_a_telephone(site, tmp_path):
     with chromium.Page(tmp_path) as page:
-        for name in ("index", "law-list", "settings"):
+        for name in ("index", "law-list", "settings", "examples/scaling-laws"):
             page.open(site / f"{name}.html", width=390)
             assert page.value("document.documentElement.scrollWidth") == 390
             asked = page.requests()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cvfp_core.cli.events import describe_phase, describe_resumed
-from cvfp_core.cli.live import LiveScreen
+from rich.console import Console, Group
+from rich.live import Live
+
 from cvfp_core.cli.screen import note, show_json
 from cvfp_core.results.printed import terminal
+from cvfp_core.results.progress import Progress, describe_resumed
 from cvfp_core.schema.cells import Cell, Emit, Event
 
 if TYPE_CHECKING:
@@ -42,8 +44,30 @@ def open_sink(cells: Sequence[Cell], pending: Sequence[Cell], finished: Callable
     if not console.is_terminal:
         yield _Lines(pending)
         return
-    with LiveScreen(console, pending, finished(), registry) as live:
+    with LiveScreen(console, Progress(pending, finished(), registry)) as live:
         yield live
+
+
+class LiveScreen:
+    """The lines of a grid at the bottom of a terminal; a finished cell leaves one above. Gone when it is left."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self.console, self.progress = console, progress
+        self.live = Live(get_renderable=self._view, console=console, transient=True, refresh_per_second=4)
+
+    def __enter__(self) -> LiveScreen:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def __call__(self, event: Event) -> None:
+        for line in self.progress.hear(event, self.console.width):
+            self.console.print(line)
+
+    def _view(self) -> Group:
+        return Group(*self.progress.lines(self.console.width, self.console.height))
 
 
 def _print_json(out: TextIO, event: Event) -> None:
@@ -83,3 +107,21 @@ class _Lines:
 
     def _say(self, line: str) -> None:
         note(line)
+
+
+def describe_phase(values: Mapping[str, Any]) -> str:
+    """What a finished phase measured, in a few words."""
+    if values["phase"] == 1:
+        if values.get("phase1_iterations") is None:
+            return "phase 1 left out (zero context)"
+        limit = " (stopped)" if values.get("stopped_by") else " (the limit)" if values["phase1_censored"] else ""
+        return (
+            f"phase 1: {values['phase1_iterations']} iterations{limit}, {values['convergence_rate']:.1%} converged, "
+            f"ER {values['train_er']:.1%} train {values['val_er']:.1%} val, {values['seconds_phase1']:.1f} s"
+        )
+    limit = " (the limit)" if values["phase2_censored"] else ""
+    return (
+        f"phase 2: best of {values['epochs']} epochs is {values['best_epoch']}{limit}, PPL "
+        f"{values['train_ppl']:.1f} train {values['val_ppl']:.1f} val, "
+        f"accuracy {values['val_acc']:.1%}, {values['seconds_phase2']:.1f} s"
+    )

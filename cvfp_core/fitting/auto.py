@@ -31,7 +31,7 @@ from cvfp_core.schema.settings import Scalar
 
 AUTO = "auto"
 ENDS = ("mean_low", "mean_high", "run_low", "run_high")
-At = float | Mapping[str, Any]
+At = float | str | Mapping[str, Any]
 """Where to predict: training tokens, or by input one value or several; `10x` is ten times a series' largest."""
 
 

@@ -29,12 +29,14 @@ def filled(law: Law, options: Mapping[str, Scalar | None]) -> Law:
 def on_axes(law: Law, x: str | None = None, y: str | None = None) -> Law:
     """The law over `x` in place of its input, of `y` in place of its response.
 
-    Raises UsageError for an `x` where the law has several inputs, which are what it is about.
+    Raises UsageError for an `x` where the law has several inputs, which are what it is about, or that `y` is too.
     """
     if y is not None and y != law.response:
         if "{" in law.response:
             raise UsageError(f"the response of law '{law.name}' is given by an option; see `cvfp laws`")
         law = replace(law, response=y, form=_renamed(law.form, ("PPL", "L(N, D)", law.response), y))
+    if x is not None and x == law.response:
+        raise UsageError(f"--x {x} --y {x}: a law explains one quantity by another; name two")
     if x is None or law.inputs == (x,):
         return law
     if len(law.inputs) > 1 or "{" in law.inputs[0]:

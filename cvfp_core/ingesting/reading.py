@@ -181,6 +181,12 @@ def _as_polars(frame: Any) -> pl.DataFrame:
     if isinstance(frame, pl.DataFrame):
         return frame
     if hasattr(frame, "to_dict"):
+        names = list(frame.columns)
+        if twice := [repr(name) for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise UsageError(f"the frame has several columns {', '.join(twice)}; give each a name of its own")
+        index = getattr(getattr(frame, "index", None), "names", ())
+        if named := [name for name in index if name is not None and name not in names]:
+            frame = frame.reset_index(named)
         return pl.DataFrame({str(name): values for name, values in frame.to_dict("list").items()}, strict=False
                             ).with_columns(columns.float().fill_nan(None))
     if hasattr(frame, "__arrow_c_stream__"):

@@ -12,6 +12,7 @@ from cvfp_core.errors import CvfpError, IngestError
 from cvfp_core.ingesting import beside, joining, published, sources, steps
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
+from cvfp_core.ingesting.delimited import reader_of
 from cvfp_core.ingesting.rows import Batch, Rows
 from cvfp_core.ingesting.spool import Spool
 from cvfp_core.registry import Registry, culprits
@@ -124,8 +125,8 @@ class Ingested:
         found = f"{self.skipped[0]}{more}" if self.skipped and not self.messages else next(
             iter(self.messages), "nothing in it is a run; give logs, tables, or folders of them" if self.files else
             "there are no files in it; give logs, tables, or folders of them")
-        asked = "', '".join(map(str, paths))
-        raise CvfpError(f"no runs in '{asked}': {found}")
+        asked = ", ".join(f"'{path}'" for path in paths) or "the frame"
+        raise CvfpError(f"no runs in {asked}: {found}")
 
 
 def ingest(
@@ -260,9 +261,13 @@ class _Reader:
         return beside.join(found, path, options, self.joined)
 
     def table(self, name: str, table: pl.DataFrame) -> _Read:
-        """Reads a frame of one run a row, or of steps of runs."""
+        """Reads a frame of one run a row, or of steps of runs; its texts as cells of a table."""
         batch = self.rows.batch(name, name, self.options, aliases=True)
-        rows = (FoundRun(line=number, columns=row) for number, row in enumerate(table.to_dicts(), 1))
+        texts = {column: reader_of(self.rows.names.quantity(column, self.options.mapping))
+                 for column, dtype in table.schema.items() if dtype == pl.String}
+        rows = (FoundRun(line=number, columns=row | {
+            column: read(row[column]) for column, read in texts.items() if row[column] is not None})
+            for number, row in enumerate(table.to_dicts(), 1))
         for item in steps.join(rows, Path(name), self.options):
             if isinstance(item, FoundRun):
                 self.spool.add(batch.add(item), item.curves)

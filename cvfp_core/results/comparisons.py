@@ -16,6 +16,7 @@ from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import on_axes
 from cvfp_core.fitting.points import require
 from cvfp_core.fitting.run import find
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table
 from cvfp_core.results.runs import AnyLaw, Readable, Runs, read
@@ -62,6 +63,7 @@ class Comparisons(Listed[Against]):
             f"{each.units} {each.level}"
             for each in self.items)
 
+    @verb
     def plot(self, path: str | Path | None = None) -> Figure:
         """The runs of every arm with its own curve; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw
@@ -94,6 +96,8 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
              names: Sequence[str] = (), where: str | None = None, map: Mapping[str, str] | None = None,
              take: str = "last") -> Comparisons:
     """The arms in the runs compared; see `cvfp.compare`."""
+    if not runs:
+        raise UsageError("nothing to compare; give the runs of two arms or more, or of several told apart by columns")
     columns = [by] if isinstance(by, str) else list(by or ())
     whole = [read(each, map=map, where=where, take=take) for each in runs]
     registry = whole[0].registry

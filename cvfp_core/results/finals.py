@@ -14,6 +14,7 @@ from cvfp_core.deciding.courses import Course
 from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.outlook import After, Score, keep, kept, outlook, score
 from cvfp_core.errors import UsageError
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table
 from cvfp_core.results.runs import Readable, read
@@ -59,6 +60,7 @@ class FinalForecasts(Listed[FinalForecast]):
         """A line for each run, and how those of runs that have ended came out."""
         return "\n".join([*map(_sentence, self.items), *_totals(self.score)])
 
+    @verb
     def plot(self, path: str | Path | None = None) -> Figure:
         """Courses of finished runs, of those forecast so far, and the forecasts; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw_finals

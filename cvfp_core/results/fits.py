@@ -13,6 +13,7 @@ from rich.text import Text
 from cvfp_core.fitting import Fit, Variation
 from cvfp_core.fitting.auto import At
 from cvfp_core.reporting.numbers import p_is
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.forecasts import Forecasts, forecast
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
@@ -36,10 +37,12 @@ class Fits(Listed[Fit]):
     laws: tuple[AnyLaw, ...]
     asked: Asked
 
+    @verb
     def predict(self, at: At, *, law: AnyLaw | None = None) -> Forecasts:
         """What the law says at other inputs; see `cvfp.predict`. law: one of those fitted, by default the first."""
         return forecast(self.asked, at, law or self.laws[0])
 
+    @verb
     def plot(self, path: str | Path | None = None) -> Figure:
         """The points and the laws through them; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw
@@ -72,6 +75,7 @@ _SCHEMA = {"law": pl.String, "series": pl.String, "response": pl.String, "status
            "method": pl.String, "unit": pl.String}
 
 
+@verb
 def fit(runs: Readable, law: AnyLaw | Sequence[AnyLaw] = "power-law", *, x: str | None = None, y: str | None = None,
         by: str | Sequence[str] | None = None, where: str | None = None, map: Mapping[str, str] | None = None,
         weights: str | None = None, options: Mapping[str, Scalar | None] | None = None) -> Fits:

@@ -21,6 +21,7 @@ from cvfp_core.fitting.points import WEIGHTS
 from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import p
 from cvfp_core.results import configurations
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.configurations import Configuration
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
@@ -55,6 +56,7 @@ class Forecasts(Listed[Prediction]):
                 "predictions": [each.as_dict() for each in self.items],
                 **({"configuration": self.configuration.as_dict()} if self.configuration else {})}
 
+    @verb
     def plot(self, path: str | Path | None = None) -> Figure:
         """The points, the law that forecasts them with the band of a new run, and the forecasts; see `cvfp.plot`."""
         from cvfp_core.results.plots import draw, draw_forecasts
@@ -77,6 +79,7 @@ class Forecasts(Listed[Prediction]):
         return forecast(self.asked, {x: list(places)}, list(self.given) or AUTO, along=self.along, prior=self.prior,
                         pool=self.pool).items if places else ()
 
+    @verb
     def then(self, law: AnyLaw) -> Forecasts:
         """What a law of the forecast quantity says of it, fitted to the same runs, with intervals of both steps.
 
@@ -124,6 +127,7 @@ class Forecasts(Listed[Prediction]):
             yield from _of_surfaces(self.items, self.asked)
 
 
+@verb
 def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x: str | None = None,
             y: str | None = None, by: str | Sequence[str] | None = None, along: str | None = None,
             where: str | None = None, map: Mapping[str, str] | None = None, weights: str | None = None,

@@ -15,7 +15,6 @@ from cvfp_core.errors import UsageError
 from cvfp_core.fitting.points import require
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Quantity
-from cvfp_core.reporting import latex
 from cvfp_core.results.numbers import meanings
 from cvfp_core.results.printed import WIDE, Block, Printed, no_room, table
 from cvfp_core.results.runs import MANY, NUM_RUNS, cells, marks_of, measured
@@ -133,8 +132,7 @@ def plain_of(records: pl.DataFrame, columns: Sequence[str]) -> list[dict[str, An
 
 def written(made: Printed, form: str) -> str:
     """The tables as Markdown, or as LaTeX to be included in an article."""
-    text = f"{made._repr_markdown_()}\n"
-    return text if form == "markdown" else latex.part(text)
+    return f"{made.to_markdown()}\n" if form == "markdown" else made.to_latex()
 
 
 def _held(records: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from cvfp_core.deciding.budgets import SIX_N_D, Constraint, constraint
 from cvfp_core.deciding.optimum import Optimum, Sweep, optima
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.run import check_options
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
@@ -48,6 +49,7 @@ class Optima(Listed[Optimum]):
         """A line for each series, budget and approach."""
         return "\n".join(map(_sentence, self.items))
 
+    @verb
     def plot(self, path: str | Path | None = None) -> Figure:
         """Loss over params by budget, the minima, the line through them, and what is best for the budgets asked for."""
         from cvfp_core.results.plots import draw_optima
@@ -88,6 +90,7 @@ class Optima(Listed[Optimum]):
             yield from about(((note, "yellow", sweep.series) for note in sweep.notes), 1 if not several else 0)
 
 
+@verb
 def optimum(runs: Readable, flops: float | Sequence[float], law: AnyLaw = "chinchilla", *, y: str | None = None,
             by: str | Sequence[str] | None = None, where: str | None = None, map: Mapping[str, str] | None = None,
             weights: str | None = None, options: Mapping[str, Scalar | None] | None = None, convention: str = SIX_N_D,

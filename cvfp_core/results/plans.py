@@ -17,6 +17,7 @@ from cvfp_core.deciding.plan import Plan, Planned
 from cvfp_core.deciding.plan import plan as make
 from cvfp_core.errors import UsageError
 from cvfp_core.reporting.numbers import significant
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import duration, short
 from cvfp_core.results.printed import WIDE, Block, Listed, table
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
@@ -58,12 +59,14 @@ class Plans(Listed[Planned]):
         then = f", expected {_ends(last)}" if last is not None and last.low is not None else ""
         return f"{_what(self.plan)}{ends}; {what}{then}"
 
+    @verb
     def plot(self, path: str | Path | None = None) -> Figure:
         """Runs made, runs planned and the target, in the plane of sizes or on the curve."""
         from cvfp_core.results.plots import draw_plan
 
         return draw_plan(self.plan, path)
 
+    @verb
     def save(self, path: str | Path) -> Path:
         """Writes the runs: as a run file with `[[cells]]` where they come from one, else as a table (CSV).
 
@@ -98,6 +101,7 @@ class Plans(Listed[Planned]):
             yield Text(note, style="yellow" if plan.value is None or "itself" in note else "dim")
 
 
+@verb
 def plan(runs: Readable, target: Mapping[str, float | str] | str, budget: float, *, cells: Cells | None = None,
          law: AnyLaw | Sequence[AnyLaw] | None = None, x: str | None = None, y: str | None = None,
          by: str | Sequence[str] | None = None, arms: Sequence[str] = (), convention: str = SIX_N_D,

@@ -1,4 +1,4 @@
-"""Tables and lines of rich, printed in a terminal, and the same ones as text, Markdown and HTML."""
+"""Tables and lines of rich, printed in a terminal, and the same ones as text, Markdown, HTML and LaTeX."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from html import escape
 from typing import TypeVar, overload
 
 from rich.cells import cell_len
@@ -18,6 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cvfp_core.errors import visible
+from cvfp_core.reporting import latex
 from cvfp_core.reporting.numbers import cell
 
 Block = Table | Text
@@ -192,7 +194,7 @@ class Printed(ABC):
 
     def text(self, room: int) -> str:
         """The tables as plain text of at most so many columns."""
-        console = Screen(file=io.StringIO(), width=room, color_system=None, highlight=False)
+        console = Screen(file=io.StringIO(), width=room, color_system=None, highlight=False, force_jupyter=False)
         with console.capture() as captured:
             console.print(*self.blocks(room), sep="\n")
         return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
@@ -202,14 +204,24 @@ class Printed(ABC):
 
     __repr__ = __str__
 
-    def _repr_markdown_(self) -> str:
+    def to_markdown(self) -> str:
+        """The tables as Markdown."""
         return "\n\n".join(text for block in self.blocks() if (text := markdown(block)))
 
-    def _repr_html_(self) -> str:
-        from markdown_it import MarkdownIt
+    def to_latex(self) -> str:
+        """The tables as LaTeX, to be included in an article that uses the packages of its first line."""
+        return latex.part(self.to_markdown())
 
-        made: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(self._repr_markdown_())
-        return made
+    def _repr_markdown_(self) -> str:
+        return self.to_markdown()
+
+    def _repr_latex_(self) -> str:
+        return self.to_latex()
+
+    def _repr_html_(self) -> str:
+        """The tables as a notebook shows them, whose theme has the colours; nothing in them is mathematics."""
+        body = "".join(map(as_html, self.blocks()))
+        return f'<div class="tex2jax_ignore mathjax_ignore" style="font-variant-numeric:tabular-nums">{body}</div>'
 
 
 class Listed(Printed, Sequence[T]):
@@ -238,6 +250,42 @@ def markdown(block: Block) -> str:
     lines.insert(1, "|" + "|".join("--:" if column.justify == "right" else "---" for column in block.columns) + "|")
     title = f"**{cell(str(block.title))}**\n\n" if block.title else ""
     return title + "\n".join(lines)
+
+
+_CSS = {"bold": "font-weight:600", "italic": "font-style:italic", "dim": "opacity:.7", "yellow": "color:#b07000",
+        "red": "color:#d03030", "green": "color:#2e9e4f", "cyan": "color:#1a96a8"}
+"""Styles of texts, readable on a light page and on a dark one."""
+_NARROW = 40
+"""Letters up to which a cell is not broken."""
+
+
+def as_html(block: Block) -> str:
+    """The block as HTML: a line, or a table below its title."""
+    if isinstance(block, Text):
+        return f"<div>{inline(block)}</div>" if block.plain.strip() else "<br>"
+    columns = [[column.header, *column.cells] for column in block.columns]
+    narrow = [max(len(str(each)) for each in cells) <= _NARROW for cells in columns]
+    styles = [f"text-align:{column.justify}{';white-space:nowrap' if short else ''}"
+              for column, short in zip(block.columns, narrow, strict=True)]
+    head, *rows = ([f' style="{style}">{inline(each)}' for each, style in zip(row, styles, strict=True)]
+                   for row in zip(*columns, strict=True))
+    title = f'<caption style="text-align:left">{inline(block.title)}</caption>' if block.title else ""
+    body = "".join(f"<tr>{''.join(f'<td{each}</td>' for each in row)}</tr>" for row in rows)
+    return f"<table>{title}<thead><tr>{''.join(f'<th{each}</th>' for each in head)}</tr></thead>{body}</table>"
+
+
+def inline(text: RenderableType) -> str:
+    """The text as HTML with its styles."""
+    made = text if isinstance(text, Text) else Text(str(text))
+    parts = made.divide(sorted({end for span in made.spans for end in (span.start, span.end)}))
+    return "".join(_tagged(part) for part in parts if part.plain)
+
+
+def _tagged(text: Text) -> str:
+    words = " ".join(str(each) for each in (text.style, *(span.style for span in text.spans))).split()
+    style = ";".join(_CSS[word] for word in words if word in _CSS)
+    shown = escape(visible(text.plain))
+    return f'<span style="{style}">{shown}</span>' if style else shown
 
 
 def about(said: Iterable[tuple[str, str, str]], count: int, what: str = "series") -> Iterator[Text]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from cvfp_core.errors import UsageError
 from cvfp_core.reporting import write as writing
 from cvfp_core.reporting.figures import formats
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.runs import Asked
 from cvfp_core.schema import atomic
 
@@ -49,10 +51,14 @@ class Report:
         return self.text if self.form == "markdown" else None
 
     def _repr_html_(self) -> str | None:
-        return self.text if self.html else None
+        """A page in a frame of its own: its styles are not the notebook's."""
+        return f'<iframe srcdoc="{escape(self.text)}" style="width:100%;height:40rem;border:0"></iframe>' \
+            if self.html else None
 
-    def save(self, out: Path) -> None:
+    @verb
+    def save(self, path: str | Path) -> None:
         """Writes the report, and its figures beside it; the folders are made."""
+        out = Path(path)
         for name, figure in self.figures.items():
             atomic.save(out.parent / name, figure)
         atomic.save(out, self.text)

@@ -17,6 +17,7 @@ from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
+from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import meanings, short
 from cvfp_core.results.printed import WIDE, Block, Lineless, Printed, about, no_room, table
 from cvfp_core.schema import expressions, series
@@ -74,8 +75,10 @@ class Runs(Printed):
         return ", ".join([f"{len(self)} runs in {len(series.series(self.records))} series", *ends, *left_out])
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
-        """A table a series, then the exponents and what is to be said of single runs."""
-        return overview(self.records, registry=self.registry).blocks(room)
+        """The runs, or their series if they are many, exponents, what is to be said, and what was taken for what."""
+        made = overview(self.records, registry=self.registry, whole=len(self) <= MANY)
+        yield from replace(made, more="to_frame() has every run, read(where=EXPR) keeps some").blocks(room)
+        yield from (Text(note, style="dim") for note in self.inputs.notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,6 +134,7 @@ class Asked:
                 f"{', '.join(expressions.nearest(lacking, numbers))}; say which it is: --map {lacking[0]}=COLUMN")
 
 
+@verb
 def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | None = None,
          take: str = "last") -> Runs:
     """The runs of paths, of frames, or of both; each run once, whichever way it was reached.
@@ -180,6 +184,8 @@ class Overview(Printed):
     registry: Registry
     whole: bool = True
     """Whether every run is shown; else a row a series, and `MANY` of those."""
+    more: str = "--all prints every run, --where EXPR keeps some"
+    """How to see those that are not shown."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -235,8 +241,7 @@ class Overview(Printed):
         count = len(fits) or len(series.series(records))
         if count > MANY:
             yield Text(f"and {count - MANY:,} more series", style="dim")
-        yield Text(f"{records.height:,} runs in {count:,} series; --all prints every run, --where EXPR keeps some",
-                   style="dim")
+        yield Text(f"{records.height:,} runs in {count:,} series; {self.more}", style="dim")
 
 
 def _about_alpha(fit: Fit) -> Text:
@@ -284,6 +289,7 @@ def measured(records: pl.DataFrame, registry: Registry) -> list[str]:
     """
     derived = set(records["derived"]) if "derived" in records.columns else {None}
     known = {name.partition(" = ")[0] for text in derived if text and len(derived) == 1 for name in text.split("; ")}
+    known -= {"train_tokens"}  # which laws are of
     known |= {"content", *(_IN_VARIANT if records["variant"].is_not_null().all() else ())}
     names = [name for name in records.columns if records[name].null_count() < records.height and name not in known
              and registry.quantity(name).kind not in ("identity", "provenance")]
@@ -320,7 +326,7 @@ def _cut_short(row: Mapping[str, Any], quantity: Quantity) -> bool:
 
 
 def _number(quantity: Quantity, value: Any) -> str:
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return "-" if value is None else str(value)
     if quantity.percent:
         return f"{value:.1%}"

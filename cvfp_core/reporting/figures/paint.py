@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.errors import CvfpError, UsageError, visible
 from cvfp_core.reporting.figures import places
 from cvfp_core.reporting.figures.colours import GREY
 from cvfp_core.reporting.figures.formats import FORMATS, check, missing, tex_installed, wide_fonts
 from cvfp_core.reporting.figures.marks import Band, Dots, Line, Panel, Plot
+from cvfp_core.reporting.figures.svg import compact
 from cvfp_core.reporting.latex import escaped
 from cvfp_core.schema import atomic
 
@@ -61,8 +62,7 @@ def written(plot: Plot, kind: str, lang: str = "en") -> str | bytes:
         if kind == "svg":
             text = io.StringIO()
             made.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-            svg = text.getvalue().replace("'DejaVu Sans'", _FONTS)
-            return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+            return compact(text.getvalue().replace("'DejaVu Sans'", _FONTS))
         if kind == "pgf":
             _in_tex(made)
         undated: dict[str, Any] = {"png": {"metadata": {"Software": None}}, "pdf": {"metadata": {"CreationDate": None}}}
@@ -110,7 +110,7 @@ def figure(plot: Plot, path: str | Path | None = None) -> Figure:
 
 def _figure(plot: Plot) -> Figure:
     """Panels laid out in inches: what is left of each for ticks and right of it for labels is measured first."""
-    from matplotlib.figure import Figure
+    from cvfp_core.reporting.figures.shown import ShownFigure
 
     columns = plot.columns
     rows = -(-len(plot.panels) // columns)
@@ -126,7 +126,7 @@ def _figure(plot: Plot) -> Figure:
     foot = 0.28 if plot.legend or plot.key else 0.0
     across = 0.25 + sum(lefts) + sum(rights) + plot.width * columns
     down = rows * (plot.height + titled + below) + foot
-    made = Figure(figsize=(across, down))
+    made = ShownFigure(figsize=(across, down))
     for index, panel in enumerate(plot.panels):
         row, column = divmod(index, columns)
         left = 0.25 + sum(lefts[: column + 1]) + sum(rights[:column]) + plot.width * column
@@ -232,5 +232,5 @@ def _foot(made: Figure, plot: Plot, across: float, down: float) -> None:
 
 
 def inert(value: object) -> str:
-    """A text that matplotlib does not read as mathematics, or leaves out of the legend."""
-    return str(value).replace("$", r"\$").removeprefix("_")
+    """A text that matplotlib does not read as mathematics, or leaves out of the legend, and that XML can hold."""
+    return visible(str(value)).replace("$", r"\$").removeprefix("_")

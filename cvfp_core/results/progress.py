@@ -1,4 +1,4 @@
-"""The screen of a grid while it runs: all cells, those that run, and the law so far of every series."""
+"""How far a grid is, in lines: all cells, the cells that run, and the law so far of every series."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.cells import cell_len
-from rich.console import Console, Group
-from rich.live import Live
 from rich.text import Text
 
-from cvfp_core.cli.events import describe_resumed
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.runs import overview
 from cvfp_core.schema import series
@@ -32,12 +29,12 @@ _SPARK = 12
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
-class LiveScreen:
-    """What the terminal shows of the events; a finished cell leaves a line above. Gone when it is left, however."""
+class Progress:
+    """What the events of a grid told so far."""
 
-    def __init__(self, console: Console, pending: Sequence[Cell], finished: pl.DataFrame, registry: Registry,
+    def __init__(self, pending: Sequence[Cell], finished: pl.DataFrame, registry: Registry,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self.clock, self.registry = console, clock, registry
+        self.clock, self.registry = clock, registry
         self.cells = {cell.run_id: cell for cell in pending}
         self.records = finished
         self.titles = _titles(pending)
@@ -49,18 +46,11 @@ class LiveScreen:
         self.done = 0
         self.fits: list[Fit] = []
         self._fit()
-        self.live = Live(get_renderable=self._view, console=console, transient=True, refresh_per_second=4)
 
-    def __enter__(self) -> LiveScreen:
-        self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-
-    def __call__(self, event: Event) -> None:
+    def hear(self, event: Event, room: int) -> Iterator[Text]:
+        """Takes note of the event; lines that stay, none longer than `room`, of a cell that ended or of a warning."""
         if event.kind == "job":
-            self.console.print(Text(str(event.values["text"]), style="dim"))
+            yield Text(str(event.values["text"]), style="dim")
             return
         cell, values, name = self.cells[event.run_id], event.values, event.run_id
         if event.kind == "run_started":
@@ -79,11 +69,11 @@ class LiveScreen:
                 *_forecast(values)])
         elif event.kind == "run_resumed":
             self.resumed[name] = self._resumed_at(cell, values)
-            self.console.print(Text(f"{self.titles[name].rstrip()}: {describe_resumed(values)}", style="dim"))
+            yield Text(f"{self.titles[name].rstrip()}: {describe_resumed(values)}", style="dim")
         elif event.kind == "warning":
-            self.console.print(Text(f"{self.titles[name].rstrip()}: {values['text']}", style="yellow"))
+            yield Text(f"{self.titles[name].rstrip()}: {values['text']}", style="yellow")
         elif event.kind == "run_finished":
-            self._finish(name, values)
+            yield self._finish(name, values, room)
 
     def lines(self, room: int, height: int = 40) -> Iterator[Text]:
         """The lines of the screen, none longer than `room`."""
@@ -106,9 +96,6 @@ class LiveScreen:
         for fit in fits:
             yield line(room, [(0, _series(fit).ljust(longest), ""), *_law(fit)])
 
-    def _view(self) -> Group:
-        return Group(*self.lines(self.console.width, self.console.height))
-
     def _measured(self, name: str, first: bool, value: Any, parts: list[Part]) -> None:
         self.running[name] = parts
         self.curve[name] = [*(() if first else self.curve.get(name, ())), float(value)]
@@ -117,7 +104,7 @@ class LiveScreen:
         of = cell.settings.phase1.max_iterations if values["phase"] == 1 else cell.settings.phase2.epochs
         return 0.5 * float(values["phase"] - 1) + 0.5 * float(values["step"] or 0) / of
 
-    def _finish(self, name: str, values: Mapping[str, Any]) -> None:
+    def _finish(self, name: str, values: Mapping[str, Any], room: int) -> Text:
         self.share[name] = 1.0
         self.running.pop(name, None)
         self.done += 1
@@ -126,21 +113,27 @@ class LiveScreen:
         self._fit(series.labels(row)[0])
         if values["status"] != "ok":
             ended = f"  {values['status']}: {values['reason']}"
-            self.console.print(Text.assemble((self.titles[name], "bold"), (ended, "red")))
-            return
+            return Text.assemble((self.titles[name], "bold"), (ended, "red"))
         marks = ("†" if values["phase2_censored"] else "") + ("‡" if series.above_unigram(row)[0] else "")
         iterations = values["phase1_iterations"]
         phase1 = [(4, f"{iterations}{'+' if values['phase1_censored'] else ''} iterations", ""),
                   (3, f"val ER {values['val_er']:.1%}", "")] if iterations else []
         seconds = (values["seconds_phase1"] or 0) + values["seconds_phase2"]
-        self.console.print(line(self.console.width, [
-            (0, self.titles[name], "bold"), *phase1, (1, f"val PPL {values['val_ppl']:,.1f}{marks}", ""),
-            (2, f"{seconds:.1f} s", "")]))
+        return line(room, [(0, self.titles[name], "bold"), *phase1,
+                           (1, f"val PPL {values['val_ppl']:,.1f}{marks}", ""), (2, f"{seconds:.1f} s", "")])
 
     def _fit(self, last: str = "") -> None:
         """The laws so far; that of the series which changed last stands last."""
         fits = overview(self.records, registry=self.registry).fits if self.records.height else ()
         self.fits = sorted(fits, key=lambda fit: fit.series == last)
+
+
+def describe_resumed(values: Mapping[str, Any]) -> str:
+    """Where a cell that was begun again goes on."""
+    if not values["step"]:
+        return "goes on from its checkpoint at the end of phase 1"
+    what = "iteration" if values["phase"] == 1 else "epoch"
+    return f"goes on from its checkpoint after {what} {values['step']} of phase {values['phase']}"
 
 
 def line(room: int, parts: Sequence[Part], share: float | None = None, *, most: int = 30) -> Text:

@@ -1,0 +1,119 @@
+"""In a Jupyter kernel: what docs/python.md says, what cells show, and the example notebook."""
+
+import base64
+import json
+import re
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+
+import made_docs
+import made_grids
+
+pytest.importorskip("nbclient")
+import nbformat
+
+import made_notebooks
+from made_notebooks import text
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "examples" / "scaling-laws.ipynb"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What a reader has: logs, and a corpus."""
+    folder = tmp_path_factory.mktemp("notebook")
+    (folder / "logs").mkdir()
+    shutil.copy(ROOT / "examples" / "phase1-to-ppl" / "runs.csv", folder / "logs")
+    made_grids.corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kernel(folder):
+    with made_notebooks.kernel(folder, OMP_NUM_THREADS="1") as running:
+        yield running
+
+
+def test_every_block_of_the_page_of_python_does_in_a_notebook_what_the_page_says(kernel):
+    printed = ""
+    for block in made_docs.blocks(PAGE):
+        if block.language == "python":
+            kernel.run("%reset -f")
+            printed = text(kernel.run(block.text))
+        else:
+            assert block.language == "", block
+            made_docs.assert_printed(block.text, printed, f"python.md:{block.line}")
+
+
+def test_a_folder_becomes_a_picture_of_its_laws_and_their_forecast_in_three_lines(kernel):
+    (shown,) = kernel.run('import cvfp_core as cvfp\n'
+                          'forecasts = cvfp.predict("logs", "10x", where="experiment == \'v4\'")\n'
+                          'cvfp.plot(forecasts)')
+    picture = base64.b64decode(shown.data["image/png"])
+    size = shown.metadata["image/png"]
+    assert struct.unpack(">II", picture[16:24]) == pytest.approx((2 * size["width"], 2 * size["height"]), abs=1)
+    assert 300 < size["width"] < 1200
+
+
+def test_a_result_below_a_cell_is_html_markdown_and_latex_of_the_same_numbers(kernel):
+    (shown,) = kernel.run('cvfp.fit("logs", ["power-law", "saturating"], where="experiment == \'v4\'")')
+    forms = {form: shown.data[form] for form in ("text/plain", "text/html", "text/markdown", "text/latex")}
+    numbers = set(re.findall(r"\b\d+\.\d{3}\b", forms["text/plain"]))
+    assert len(numbers) > 5
+    for form, whole in forms.items():
+        assert numbers <= set(re.findall(r"\b\d+\.\d{3}\b", whole)), form
+    assert forms["text/latex"].count("\\begin{longtable}") == forms["text/html"].count("<table>") == 2
+
+
+RUN = """\
+import cvfp_core as cvfp
+made = cvfp.run(overrides={"variants": ["1L_16d_1tok"], "samples": [4, 8, 16], "device": "cpu", "corpus": {
+    "name": "text", "path": "corpus.txt", "vocab_size": 300, "embed_dim": 16}},
+    set=["phase1.max_iterations=4", "phase2.epochs=2"], jobs=1)
+len(made)
+"""
+
+
+def test_a_grid_shows_in_one_output_how_far_it_is_and_leaves_its_totals(kernel):
+    progress, result = kernel.run(RUN)
+    assert progress.output_type == "display_data"
+    assert re.fullmatch(r"all cells +━+ +3/3 +0:00:\d\d +left 0:00:00", progress.data["text/plain"])
+    assert progress.data["text/html"].startswith("<pre")
+    assert result.data["text/plain"] == "3"
+    (again,) = kernel.run(RUN)
+    assert again.data["text/plain"] == "3"
+
+
+def test_an_error_ends_in_one_line_below_the_cell_without_the_frames_of_cvfp(kernel):
+    shown = kernel.error('import cvfp_core as cvfp\ncvfp.fit(["logs"], where=["params > 1"])')
+    assert shown.splitlines()[-1] == ('UsageError: fit(): where must be one str, such as where="params > 1e6"; '
+                                      "found list ['params > 1']")
+    assert len(shown.splitlines()) < 40
+    assert kernel.error('cvfp.read("nowhere")').splitlines()[-1].startswith("CvfpError: 'nowhere' does not exist; give")
+
+
+def test_the_example_notebook_shows_what_its_cells_give(kernel):
+    stored = nbformat.read(EXAMPLE, as_version=4)
+    nbformat.validate(stored)
+    kernel.run(f"%reset -f\nimport os; os.chdir({str(EXAMPLE.parent)!r})")
+    for cell in stored.cells:
+        if cell.cell_type == "code":
+            now = kernel.run(cell.source)
+            assert text(now) == text(cell.outputs), cell.source
+            assert [set(each.get("data", ())) & {"image/png", "text/html"} for each in now] == [
+                set(each.get("data", ())) & {"image/png", "text/html"} for each in cell.outputs], cell.source
+    assert [cell.execution_count for cell in stored.cells if cell.cell_type == "code"] == list(
+        range(1, sum(cell.cell_type == "code" for cell in stored.cells) + 1))
+
+
+def test_the_example_notebook_tells_nothing_of_the_machine_it_ran_on():
+    words = json.dumps(json.loads(EXAMPLE.read_text(encoding="utf-8")) | {"nbformat": 4})
+    words = re.sub(r'"image/png": "[^"]*"', "", words)
+    assert str(Path.home()) not in words
+    assert not re.search(r"/(home|tmp|root|work|Users)/|\d{4}-\d\d-\d\dT", words)
+    assert EXAMPLE.stat().st_size < 300_000
