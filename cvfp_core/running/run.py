@@ -191,6 +191,10 @@ def prepare(
     executor_options = options.resolve("executor", executor.options, asked.executor_options)
 
     device, cache = machine.device(asked.device, elsewhere=executor.elsewhere), cache_folder()
+    if asked.settings.precision == "bfloat16" and device == "cpu" and not executor.elsewhere:
+        from cvfp_core.protocol.tuning import refuse_slow_bfloat16
+
+        refuse_slow_bfloat16(asked.shortcuts, cache)
     if not any(assignment.startswith("corpus.name=") for assignment in assignments):
         refuse_options_of_another(registry, asked.corpus)
     corpus = load_corpus(registry, asked.corpus, cache)
