@@ -15,6 +15,7 @@ from cvfp_core.protocol.phase1 import learn_contexts
 from cvfp_core.protocol.phase2 import Stream, learn_tokens
 from cvfp_core.protocol.products import fast_products
 from cvfp_core.protocol.run import run_cell
+from cvfp_core.protocol.tuning import tuned
 from cvfp_core.registry.kinds import Corpus
 from cvfp_core.schema.cells import Cell, CorpusChoice, Variant
 from cvfp_core.schema.settings import Phase1Settings, Phase2Settings, Settings, Shortcuts
@@ -147,7 +148,8 @@ class Scripted(nn.Module):
 def phase1(model, windows, context_dim, *, seed=1, shortcuts=SHORTCUTS, term=None, **settings):
     """(result, sweeps) of Phase 1."""
     sweeps, contexts = [], torch.empty(len(windows), context_dim)
-    with Noise(seed, contexts.device) as noise, fast_products(shortcuts.fast_products):
+    shortcuts = tuned(shortcuts)
+    with Noise(seed, contexts.device) as noise, fast_products(shortcuts.fast_products, shortcuts.product_library):
         result = learn_contexts(
             model, windows, contexts, Phase1Settings(**settings), noise=noise, autocast=nullcontext,
             report=sweeps.append, shortcuts=shortcuts, term=term,

@@ -16,13 +16,14 @@ import torch
 
 import made_grids
 from cvfp_core.protocol.record import record
+from cvfp_core.running import run as running
 from cvfp_core.running.compute import Computed, Computer, corpus_key
 from cvfp_core.running.execute import in_order
 from cvfp_core.schema import jobs, store
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import RunResult
 from cvfp_core.testing import check_executor
-from cvfp_local import cvfp_executors, processes
+from cvfp_local import cvfp_executors, processes, work
 from made_runs import made_cell, made_corpus
 
 GIB = 2**30
@@ -60,6 +61,31 @@ def test_other_devices_take_one():
 def test_the_smallest_cell_is_first_and_then_the_largest():
     made = in_order(cells("cpu", 30, 10, 50, 20, 40))
     assert [cell.train_tokens for cell in made] == [10, 50, 40, 30, 20]
+
+
+@pytest.mark.parametrize(("samples", "ahead", "begun"), [([2, 3], True, ["workers", "corpus"]), ([2], True, ["corpus"]),
+                                                         ([2, 3], False, ["corpus"])])
+def test_workers_of_several_cells_are_begun_before_the_corpus_is_loaded(monkeypatch, samples, ahead, begun):
+    order, load = [], running.load_corpus
+
+    def loaded(*given):
+        order.append("corpus")
+        return load(*given)
+
+    monkeypatch.setattr(processes, "ahead", lambda: order.append("workers"))
+    monkeypatch.setattr(running, "load_corpus", loaded)
+    running.prepare(None, {"variants": ["1L_16d_1tok"], "samples": samples}, ahead=ahead)
+    assert order == begun
+
+
+def test_a_worker_has_the_environment_of_who_asks(monkeypatch, tmp_path):
+    """It is forked from a process that was begun earlier."""
+    monkeypatch.setenv("CVFP_MADE", "before")
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    heard, told = multiprocessing.Pipe(duplex=False)
+    work.work((), tmp_path, 1, {**os.environ, "CVFP_MADE": "now"}, told)
+    assert os.environ["CVFP_MADE"] == "now"
+    assert heard.recv() is None
 
 
 def dying(_computer, cell, sees):

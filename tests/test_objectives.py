@@ -145,10 +145,9 @@ def learned(name, *, shortcuts=None, **settings):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_sweep_by_blocks_is_the_plain_one(name, monkeypatch):
+def test_a_sweep_by_blocks_is_the_plain_one(name):
     """Autograd over blocks that are joined, or the blocked form, against autograd through the whole batch."""
-    monkeypatch.setattr(phase1s, "_BLOCK", 7)
-    losses, terms = learned(name)
+    losses, terms = learned(name, shortcuts=Shortcuts(rows_at_once=7))
     plain, plain_terms = learned(name, shortcuts=Shortcuts.none())
     assert losses == pytest.approx(plain, rel=1e-4, abs=1e-5)
     assert terms == pytest.approx(plain_terms, rel=1e-4, abs=1e-5)

@@ -9,21 +9,19 @@ import torch
 from torch.nn import functional as F
 
 from cvfp_core.errors import CvfpError
-from cvfp_core.protocol import head as heads
-from cvfp_core.protocol import phase1 as phase1s
 from cvfp_core.protocol import products
 from cvfp_core.protocol.effective_rank import TOLERANCE, effective_rank
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.mcdl import diversity_loss
 from cvfp_core.protocol.model import sharing
 from cvfp_core.protocol.noise import LANES, Noise
-from cvfp_core.protocol.products import Packed, fast_products
+from cvfp_core.protocol.products import Packed, fast_products, onednn
 from cvfp_core.protocol.room import room
 from cvfp_core.schema.settings import Shortcuts
 from made_runs import Scripted, made_cell, made_corpus, made_model, made_windows, phase1, run
 
 CPU = torch.device("cpu")
-SWITCHES = [each.name for each in fields(Shortcuts) if each.type == "bool"]
+SWITCHES = [each.name for each in fields(Shortcuts) if each.default is True]
 MEASURED = ("cvfp_loss", "diversity_loss", "train_er", "val_er", "train_ppl", "val_ppl")
 COUNTED = ("phase1_iterations", "epochs", "best_epoch", "status")
 
@@ -43,17 +41,13 @@ def corpus():
 
 @pytest.mark.parametrize("off", [*SWITCHES, "all"])
 @pytest.mark.parametrize("name", ["1L_12d_1tok", "3L_12d_2tok"])
-def test_a_run_without_a_shortcut_measures_the_same(corpus, name, off, monkeypatch):
+def test_a_run_without_a_shortcut_measures_the_same(corpus, name, off):
     """Relative tolerance 2e-5 for every loss, rank and perplexity; counts are equal."""
-    monkeypatch.setattr(phase1s, "_BLOCK", 100)
-    monkeypatch.setattr(heads, "_CHUNK", 7)
-    monkeypatch.setattr(products, "_is_amd", lambda: True)
-    products.onednn.cache_clear()
+    small = Shortcuts(rows_at_once=100, words_at_once=7, product_library="onednn" if onednn() else "auto")
     settings = {"phase1": {"batch_tokens": 400}, "phase2": {"batch_tokens": 64}}
-    fast, _, _ = run(made_cell(name, **settings), corpus)
-    changed = Shortcuts.none() if off == "all" else replace(Shortcuts(), **{off: False})
+    fast, _, _ = run(made_cell(name, shortcuts=small, **settings), corpus)
+    changed = Shortcuts.none() if off == "all" else replace(small, **{off: False})
     plain, _, _ = run(made_cell(name, shortcuts=changed, **settings), corpus)
-    products.onednn.cache_clear()
     for metric in COUNTED:
         assert getattr(fast, metric) == getattr(plain, metric)
     for metric in MEASURED:
@@ -68,8 +62,9 @@ def test_shortcuts_do_not_decide_the_run_id():
 def test_none_is_the_plain_computation_throughout():
     none = asdict(Shortcuts.none())
     assert none.pop("memory_gib") == none.pop("checkpoint_seconds") == 1e9  # never reached
+    assert none.pop("product_library") == "auto"  # of fast products, which there are none of
     assert not any(none.values())
-    assert set(none) == set(SWITCHES)
+    assert set(SWITCHES) <= set(none)
 
 
 # ---- the head
@@ -77,13 +72,12 @@ def test_none_is_the_plain_computation_throughout():
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 @pytest.mark.parametrize("vocab", [1, 5, 16, 50])
-def test_the_chunked_head_is_the_cross_entropy(vocab, scale, monkeypatch):
+def test_the_chunked_head_is_the_cross_entropy(vocab, scale):
     """Chunks of 16 words, one ending early; logits up to some hundreds; the losses and gradients of float64 to 2e-6."""
-    monkeypatch.setattr(heads, "_CHUNK", 16)
     embeddings = numbers(vocab, 8, seed=2)
     targets = torch.randint(vocab, (9,), generator=torch.Generator().manual_seed(3))
     hidden, exact = numbers(9, 8, scale=scale).requires_grad_(), numbers(9, 8, scale=scale).double().requires_grad_()
-    head = Head(embeddings)
+    head = Head(embeddings, words=16)
     loss = head.loss(hidden, targets)
     expected = F.cross_entropy(exact @ embeddings.double().T, targets)
     (gradient,) = torch.autograd.grad(3 * loss, hidden)
@@ -96,11 +90,23 @@ def test_the_chunked_head_is_the_cross_entropy(vocab, scale, monkeypatch):
     assert correct == plain_correct
 
 
-def test_of_equal_logits_the_first_word_counts_as_predicted(monkeypatch):
+def test_of_equal_logits_the_first_word_counts_as_predicted():
     """In the same chunk and across chunks, as argmax has it."""
-    monkeypatch.setattr(heads, "_CHUNK", 2)
-    head = Head(torch.ones(6, 3))
+    head = Head(torch.ones(6, 3), words=2)
     assert head.score(torch.ones(2, 3), torch.tensor([0, 3]))[1] == 1
+
+
+@pytest.mark.parametrize("words", [1, 4, 7, 100])
+def test_what_is_predicted_is_what_argmax_has_where_many_logits_are_equal(words):
+    """Vectors of three small whole numbers: half of the rows have several words with the highest logit."""
+    generator = torch.Generator().manual_seed(4)
+    embeddings, hidden = (torch.randint(-1, 2, (rows, 3), generator=generator).float() for rows in (40, 400))
+    logits = hidden @ embeddings.T
+    ties = (logits == logits.amax(dim=1, keepdim=True)).sum(dim=1) > 1
+    assert 0.5 < ties.float().mean() < 1
+    targets = torch.randint(40, (400,), generator=generator)
+    targets[::2] = logits.argmax(dim=1)[::2]
+    assert Head(embeddings, words=words).score(hidden, targets)[1] == (logits.argmax(dim=1) == targets).sum()
 
 
 def test_the_head_in_bfloat16_is_near_that_in_float32():
@@ -116,9 +122,8 @@ def test_the_head_in_bfloat16_is_near_that_in_float32():
     assert F.cosine_similarity(*(each.flatten() for each in gradients), dim=0) > 0.9999
 
 
-def test_a_hidden_vector_that_is_not_finite_gives_a_loss_that_is_not(monkeypatch):
-    monkeypatch.setattr(heads, "_CHUNK", 4)
-    head, targets = Head(numbers(10, 3, seed=2)), torch.tensor([1, 9])
+def test_a_hidden_vector_that_is_not_finite_gives_a_loss_that_is_not():
+    head, targets = Head(numbers(10, 3, seed=2), words=4), torch.tensor([1, 9])
     for bad in (float("nan"), float("inf")):
         hidden = torch.tensor([[bad, 0.0, 1.0], [1.0, 1.0, 1.0]])
         assert not torch.isfinite(head.loss(hidden, targets))
@@ -198,7 +203,6 @@ def test_the_gradient_written_down_is_that_of_the_loss(spread, monkeypatch):
 
     Also where contexts lie so close that their norm around zero tells nothing; float32 itself is the limit there.
     """
-    monkeypatch.setattr(phase1s, "_BLOCK", 7)
     vectors, center = numbers(25, 6, scale=spread).double(), numbers(6, seed=5)
     start = (vectors + center).float().requires_grad_()
     exact = start.detach().double().requires_grad_()  # a copy: the optimizer is about to move `start`
@@ -209,7 +213,8 @@ def test_the_gradient_written_down_is_that_of_the_loss(spread, monkeypatch):
     old = torch.empty(25, 6)
     with Noise(1, CPU) as noise:
         noise.fill(old, 0.01)
-    _, (sweep,) = phase1(model, torch.arange(25).unsqueeze(1), 6, max_iterations=2, context_noise=0.0, batch_tokens=10)
+    _, (sweep,) = phase1(model, torch.arange(25).unsqueeze(1), 6, max_iterations=2, context_noise=0.0, batch_tokens=10,
+                         shortcuts=Shortcuts(rows_at_once=7))
     total = 0
     for rows in (slice(0, 10), slice(10, 20), slice(20, 25)):
         movement = (exact[rows] - old[rows].double()).square().mean(dim=1).mean()
@@ -270,14 +275,27 @@ def test_the_rank_by_blocks_is_that_of_the_singular_values(decay):
 
 
 @pytest.fixture
-def by_onednn(monkeypatch):
-    monkeypatch.setattr(products, "_is_amd", lambda: True)
-    products.onednn.cache_clear()
-    if products.onednn() is None:
-        products.onednn.cache_clear()
+def by_onednn():
+    if onednn() is None:
         pytest.skip("this build of torch has no such product")
-    yield
-    products.onednn.cache_clear()
+    with fast_products(True, "onednn"):
+        yield
+
+
+@pytest.fixture
+def without_onednn(monkeypatch):
+    """A torch that has no such operator."""
+    def missing(*_):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(products, "_onednn", missing)
+    cached = (products.onednn, products._packs_half)
+    for each in cached:
+        each.cache_clear()
+    with fast_products(True, "onednn"):
+        yield
+    for each in cached:
+        each.cache_clear()
 
 
 @pytest.mark.usefixtures("by_onednn")
@@ -287,7 +305,7 @@ def test_the_other_library_gives_the_same_products_and_gradients(bias):
     made = []
     for fast in (True, False):
         given = [each.clone().requires_grad_() for each in (x, weight, shift) if each is not None]
-        with fast_products(fast):
+        with fast_products(fast, "onednn"):
             out = products.linear(*given)
             assert (type(out.grad_fn).__name__ == "_LinearBackward") == fast
             made.append([out, *torch.autograd.grad(out.square().sum(), given)])
@@ -317,21 +335,13 @@ def test_a_packed_weight_gives_the_products_of_a_plain_one(dtype, tolerance, row
         assert not Packed(weight).weight.is_mkldnn
 
 
-def test_without_the_operator_a_weight_stays_as_it_is(monkeypatch):
-    def missing(*_):
-        raise AttributeError("no such operator")
-
-    monkeypatch.setattr(products, "_is_amd", lambda: True)
-    monkeypatch.setattr(products, "_onednn", missing)
-    products.onednn.cache_clear()
-    products._packs_half.cache_clear()
+@pytest.mark.usefixtures("without_onednn")
+def test_without_the_operator_a_weight_stays_as_it_is():
     x, weight = numbers(5, 8), numbers(3, 8)
     for dtype in (torch.float32, torch.bfloat16):
         packed = Packed(weight.to(dtype))
         assert not packed.weight.is_mkldnn
         assert torch.equal(packed.product(x.to(dtype)), x.to(dtype) @ weight.to(dtype).T)
-    products.onednn.cache_clear()
-    products._packs_half.cache_clear()
 
 
 @pytest.mark.usefixtures("by_onednn")
@@ -342,12 +352,10 @@ def test_autocast_and_weights_that_lie_otherwise_go_to_torch():
     assert type(products.linear(x, weight.T).grad_fn).__name__ != "_LinearBackward"
 
 
-def test_without_the_other_library_products_are_torchs_own(monkeypatch):
-    monkeypatch.setattr(products, "_is_amd", lambda: False)
-    products.onednn.cache_clear()
+def test_by_torchs_library_products_are_torchs_own():
     x, weight = numbers(5, 8), numbers(3, 8)
-    assert torch.equal(products.linear(x, weight), F.linear(x, weight))
-    products.onednn.cache_clear()
+    with fast_products(True, "torch"):
+        assert torch.equal(products.linear(x, weight), F.linear(x, weight))
 
 
 # ---- contexts on disk

@@ -16,26 +16,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvfp_core.protocol.processor import DEFAULT
 from cvfp_core.protocol.products import Packed
 
 _Product = Callable[[Tensor], Tensor]
-_CHUNK = 4096  # words at a time on a CPU: a batch's logits stay in its cache
 _CHUNK_NUMBERS = 1 << 26  # logits at a time on other devices, 256 MB in float32
 
 
 class Head:
     """The frozen embeddings (V, d_e), ready to score hidden vectors.
 
-    chunked: False is the plain computation. half: products in bfloat16; maxima, exponentials and sums in float32.
+    chunked: False is the plain computation; words: of a chunk on a CPU. half: products in bfloat16; maxima,
+    exponentials and sums in float32.
     """
 
-    def __init__(self, embeddings: Tensor, *, chunked: bool = True, half: bool = False) -> None:
+    def __init__(self, embeddings: Tensor, *, chunked: bool = True, half: bool = False,
+                 words: int = DEFAULT.words_at_once) -> None:
         self.embeddings = embeddings
-        self.chunked = chunked
+        self.chunked, self.words = chunked, words
         self.products = embeddings.bfloat16() if half else embeddings
         self.packed: list[tuple[Packed, Packed]] = []  # on a CPU: each chunk as logits read it, and as gradients do
         if chunked and embeddings.device.type == "cpu":
-            self.packed = [(Packed(chunk), Packed(chunk.T)) for chunk in torch.split(self.products, _CHUNK)]
+            self.packed = [(Packed(chunk), Packed(chunk.T)) for chunk in torch.split(self.products, words)]
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy, with its gradient; hidden (B, d_e), targets (B,)."""
@@ -51,8 +53,8 @@ class Head:
             logits = self._logits(hidden)
             return (F.cross_entropy(logits.float(), targets, reduction="sum"),
                     (logits.argmax(dim=1) == targets).sum())
-        losses, best, _ = self._pass(hidden.float(), targets, gradient=False)
-        return losses.sum(), (best == targets).sum()
+        losses, first, _ = self._pass(hidden.float(), targets, gradient=False)
+        return losses.sum(), first.sum()
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden.to(self.products.dtype), self.products)
@@ -61,26 +63,29 @@ class Head:
         """(first word, hidden (B, d_e) -> its logits (B, C), weights (B, C) -> their sum of embeddings (B, d_e))."""
         if self.packed:
             for index, (chunk, turned) in enumerate(self.packed):
-                yield index * _CHUNK, chunk.product, turned.product
+                yield index * self.words, chunk.product, turned.product
             return
-        size = max(_CHUNK, _CHUNK_NUMBERS // rows)
+        size = max(self.words, _CHUNK_NUMBERS // rows)
         for index, words in enumerate(torch.split(self.products, size)):
             yield index * size, partial(F.linear, weight=words), partial(F.linear, weight=words.T)
 
     def _pass(self, hidden: Tensor, targets: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(losses (B,), most likely words (B,), gradient (B, d_e) of every loss) in one pass over the vocabulary."""
+        """(losses (B,), whether the target is predicted (B,), gradient (B, d_e) of every loss) in one pass.
+
+        With a gradient nobody asks what is predicted, and it is not told.
+        """
         vectors = hidden.to(self.products.dtype)
         top = hidden.new_full((len(hidden), 1), float("-inf"))  # the largest logit so far
         total = torch.zeros_like(top)  # sum of exp(logit - top)
-        best = torch.zeros_like(targets)
+        predicted = torch.zeros_like(targets, dtype=torch.bool)
         expected = torch.zeros_like(hidden) if gradient else None  # sum of exp(logit - top) * embedding
         for first, score, blend in self._chunks(len(hidden)):
             logits = score(vectors).float()  # (B, C)
             if gradient:
                 highest = logits.amax(dim=1, keepdim=True)
             else:
-                highest, word = logits.max(dim=1, keepdim=True)
-                best = torch.where((highest > top).squeeze(1), word.squeeze(1) + first, best)
+                highest, leads = _highest(logits, targets - first)
+                predicted = torch.where((highest > top).squeeze(1), leads, predicted)
             higher = torch.maximum(top, highest)
             shrink = torch.exp(top - higher)
             weights = logits.sub_(higher).exp_()
@@ -90,7 +95,24 @@ class Head:
             top = higher
         right = self.products.index_select(0, targets).float()
         losses = (total.log() + top).squeeze(1) - (vectors.float() * right).sum(dim=1)
-        return losses, best, None if expected is None else expected.div_(total).sub_(right)
+        return losses, predicted, None if expected is None else expected.div_(total).sub_(right)
+
+
+def _highest(logits: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """(highest logit (B, 1), whether it is that of the word (B,), and of none before); logits (B, C), words (B,).
+
+    Words outside of 0..C-1 are none of these. torch.max, which says where the highest is, takes several times as long.
+    """
+    asked = words.clamp(0, logits.shape[1] - 1).unsqueeze(1)
+    own = logits.gather(1, asked)
+    rival = logits.scatter_(1, asked, float("-inf")).amax(dim=1, keepdim=True)
+    logits.scatter_(1, asked, own)
+    inside = asked.squeeze(1) == words
+    leads = (own > rival).squeeze(1) & inside
+    tied = ((own == rival).squeeze(1) & inside).nonzero().flatten()
+    if len(tied):
+        leads[tied] = logits.index_select(0, tied).argmax(dim=1) == words.index_select(0, tied)
+    return torch.maximum(own, rival), leads
 
 
 class _ChunkedLoss(torch.autograd.Function):

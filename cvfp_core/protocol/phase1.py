@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,7 +21,6 @@ from cvfp_core.protocol.objective import Term
 from cvfp_core.schema.settings import Phase1Settings, Shortcuts
 
 INITIAL_SCALE = 0.01  # standard deviation of the contexts of iteration 1
-_BLOCK = 2500  # rows of a block on a CPU: what it touches leaves less often for the main memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +68,9 @@ def learn_contexts(
     drawn from `noise`, then by every sweep. report hears of every iteration from the second on; the first one only
     draws the initial contexts. ends is asked after it whether Phase 1 ends here; None: where contexts have converged.
     stop is asked if it does not; it returns why to end, or None.
-    term: of the objective; by default the published one. resume puts back the contexts, generators and optimizer of an
-    earlier iteration and returns it, or None; keep is told where a later one ended. Raises Diverged when a loss is not
-    finite.
+    shortcuts: tuned. term: of the objective; by default the published one. resume puts back the contexts, generators
+    and optimizer of an earlier iteration and returns it, or None; keep is told where a later one ended. Raises Diverged
+    when a loss is not finite.
     """
     trained = settings.mode == "trained"
     term = term or Term()
@@ -78,7 +78,7 @@ def learn_contexts(
     parameters = list(model.phase1_parameters())
     optimizer = adam(parameters, settings.learning_rate, shortcuts) if trained else None
     share = sharing(model, windows, allowed=shortcuts.token_parts)
-    take = _in_blocks if shortcuts.row_blocks else _at_once
+    take = partial(_in_blocks, shortcuts.rows_at_once) if shortcuts.row_blocks else _at_once
     num_batches = -(-num_tokens // settings.batch_tokens)
     spare = contexts.new_empty(min(settings.batch_tokens, num_tokens), contexts.shape[1])
     resumed = resume(optimizer)
@@ -153,6 +153,7 @@ def _at_once(
 
 
 def _in_blocks(
+    rows_at_once: int,
     model: TwoPhaseModel,
     previous: Tensor,
     windows: Tensor,
@@ -168,7 +169,7 @@ def _in_blocks(
     """
     trained, weight = settings.mode == "trained", settings.dist_reg_weight
     count, width = contexts.shape
-    size = _BLOCK if contexts.device.type == "cpu" else count
+    size = rows_at_once if contexts.device.type == "cpu" else count
     parts = list(batches(count, size))
     graphs, objective = [], term.blocked(contexts, trained=trained)
     for rows in parts:

@@ -3,12 +3,11 @@
 torch multiplies float32 through MKL, which on AMD's processors reaches between half and nine tenths of the speed of
 oneDNN, the library torch uses for bfloat16 and other things (benchmarks/RESULTS.md). The operators that reach oneDNN,
 and the one that lays a weight out for it once and for all, are not public: they are used only where they are found and
-agree with torch; everywhere else a product is torch's own.
+agree with torch, on processors where they are faster (processor.py); everywhere else a product is torch's own.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,19 +18,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cvfp_core.protocol.processor import processor, suits
+
 _ROWS = 512  # of the products a packed weight is laid out for; others it serves too
 
-_fast: ContextVar[bool] = ContextVar("fast products", default=True)
+_allowed: ContextVar[bool] = ContextVar("fast products", default=True)
+_library: ContextVar[str] = ContextVar("library of products", default="auto")
 
 
 @contextmanager
-def fast_products(allowed: bool) -> Iterator[None]:
-    """While open, False makes every product torch's own."""
-    token = _fast.set(allowed)
+def fast_products(allowed: bool, library: str = "auto") -> Iterator[None]:
+    """While open, False makes every product torch's own, and True those in float32 the library's.
+
+    library: torch or onednn; auto: which of them suits the processor, without a trial.
+    """
+    tokens = _allowed.set(allowed), _library.set(library)
     try:
         yield
     finally:
-        _fast.reset(token)
+        _allowed.reset(tokens[0])
+        _library.reset(tokens[1])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -57,7 +63,7 @@ class Packed:
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight.contiguous()
-        half = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _fast.get() and _packs_half()
+        half = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _allowed.get() and _packs_half()
         if half or _onednn_for(self.weight, self.weight) is not None:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, _ROWS)
 
@@ -69,11 +75,12 @@ class Packed:
 def _onednn_for(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     """Only float32 on a CPU, and only contiguous weights: with others oneDNN takes minutes."""
     if (
-        not _fast.get() or x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32
+        not _allowed.get() or x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32
         or not weight.is_contiguous() or torch.is_autocast_enabled("cpu")
     ):
         return None
-    return onednn()
+    library = _library.get()
+    return onednn() if library == "onednn" or (library == "auto" and suits(processor()).library == "onednn") else None
 
 
 class _Linear(torch.autograd.Function):
@@ -95,12 +102,8 @@ class _Linear(torch.autograd.Function):
 
 @cache
 def onednn() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """oneDNN's product on processors where it is the faster one, if it is found and right; None: torch's own.
-
-    The processor decides, not a trial's clock: the two differ in the last bits, and a run must not depend on how busy
-    the machine was when it began.
-    """
-    return _onednn if _is_amd() and _agrees(torch.float32, tolerance=1e-4) else None
+    """oneDNN's product, if this torch has it and it is right."""
+    return _onednn if _agrees(torch.float32, tolerance=1e-4) else None
 
 
 @cache
@@ -128,10 +131,3 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     made: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return made
 
-
-def _is_amd() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
-            return any("AuthenticAMD" in line for line in lines)
-    except OSError:
-        return "AuthenticAMD" in platform.processor()

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
@@ -31,6 +31,7 @@ from cvfp_core.protocol.record import corpus_columns, record
 from cvfp_core.protocol.room import room
 from cvfp_core.protocol.stopping import Stopped, Stopper
 from cvfp_core.protocol.stream import layer_outputs, parallel_contexts, sequential_contexts
+from cvfp_core.protocol.tuning import described, tuned
 from cvfp_core.registry.kinds import Corpus, StopRule, Underway, VariantFamily
 from cvfp_core.schema.cells import Cell, Emit, Event
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
@@ -53,7 +54,9 @@ def run_cell(
     curves of the cells before it, which rules of Phase 2 compare it with. checkpoint: what it goes on from, if it holds
     anything, and keeps on the way. Same cell, same thread count: same metrics, bit for bit, on a CPU.
     """
-    with fast_products(cell.shortcuts.fast_products):
+    shortcuts = tuned(cell.shortcuts, cell.cache if cell.device == "cpu" else None)
+    cell = replace(cell, shortcuts=shortcuts)
+    with fast_products(shortcuts.fast_products, shortcuts.product_library):
         return _run(cell, family, corpus, _Teller(cell, emit), stop_rules, declared or {}, term or Term(),
                     ender or Ender(), earlier or _nothing, checkpoint)
 
@@ -80,7 +83,8 @@ def _run(
     weights = torch.Generator().manual_seed(2 * cell.seed)  # even; noise is odd: no two runs share a stream
     model = family.build(variant, settings.model, embeddings, weights).to(device)
     embeddings = embeddings.to(device)
-    head = Head(embeddings, chunked=shortcuts.chunked_head, half=settings.precision == "bfloat16")
+    head = Head(embeddings, chunked=shortcuts.chunked_head, half=settings.precision == "bfloat16",
+                words=shortcuts.words_at_once)
 
     two_phase = family.phases == 2
     mode = settings.phase1.mode if two_phase else None
@@ -167,7 +171,8 @@ def _run(
         status, reason = "diverged", str(error)
     except Stopped as end:
         status, reason = "interrupted", str(end)
-    metrics |= {"peak_memory": devices.peak_memory(device), "device": devices.describe(device)}
+    metrics |= {"peak_memory": devices.peak_memory(device), "device": devices.describe(device),
+                "tuning": described(shortcuts) if cell.device == "cpu" else None}
     return RunResult(record=record(cell, family.phases, metrics, status, reason), curves=tuple(tell.curves),
                      metrics=own)
 

@@ -256,6 +256,8 @@ class Executor:
     """Ends the job; of one that has ended, nothing. Raises CvfpError for one that is not the user's to end."""
     elsewhere: bool = False
     """Whether its workers run on other machines: then `device` is looked up there."""
+    ahead: Callable[[], None] | None = None
+    """Begins what takes time to start and returns at once; called before a grid of several cells is prepared."""
 
     def __post_init__(self) -> None:
         if len({self.submit is None, self.status is None, self.cancel is None}) > 1:

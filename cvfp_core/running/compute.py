@@ -68,6 +68,7 @@ class Computer:
         from cvfp_core.protocol.checkpoint import Checkpoint
         from cvfp_core.protocol.record import corpus_columns, record
         from cvfp_core.protocol.run import run_cell
+        from cvfp_core.protocol.tuning import refuse_slow_bfloat16
 
         registry, corpus, out_of_memory = self.registry, None, False
         family = registry.items(VariantFamily).get(cell.variant.family)
@@ -76,6 +77,8 @@ class Computer:
         sources = phase1.sources(cell, registry)
         checkpoint = Checkpoint(sees.checkpoint, cell, home, **sources, leaving=sees.leaving)
         try:
+            if cell.settings.precision == "bfloat16" and cell.device == "cpu":
+                refuse_slow_bfloat16(cell.shortcuts, cell.cache)
             corpus = self._corpus(cell)
             rules = registry.stop_rules(cell.stop_rules)
             sees.begun(asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going")))

@@ -152,6 +152,11 @@ class RunConfig:
     written: Mapping[str, Any] = field(default_factory=dict)
     """The run file with its overrides, as plain data, for the manifest."""
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one cell, controls and objectives not counted."""
+        return len(self.variants) * len(self.samples) * len(self.seeds) + len(self.listed) > 1
+
 
 def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str], registry: Registry) -> RunConfig:
     """The configuration of a run file (None: the embedded default) with overrides applied.

@@ -102,7 +102,8 @@ def run(
     `--set`, `phase2.epochs=3`. jobs: processes; 0: as many as fit. command: kept in the store's manifest. Raises
     UsageError before anything is written, and PluginError for an executor that fails.
     """
-    prepared = prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry)
+    prepared = prepare(run_file, overrides, assignments, out=out, stop_rules=stop_rules, registry=registry,
+                       ahead=jobs != 1)
     registry, cells, folder, executor = prepared.registry, prepared.cells, prepared.folder, prepared.executor
     pending = _begin(prepared, command, jobs)
     if not executor.elsewhere:
@@ -184,8 +185,9 @@ def prepare(
     out: str | Path = "runs",
     stop_rules: Sequence[str] = (),
     registry: Registry | None = None,
+    ahead: bool = False,
 ) -> Prepared:
-    """The grid that `run` would execute. Arguments and errors are those of `run`."""
+    """The grid that `run` would execute. Arguments and errors are those of `run`. ahead: it is executed in a moment."""
     registry = registry or registries.installed()
     asked = config.read(None if run_file is None else Path(run_file), overrides or {}, assignments, registry)
     for name in (*asked.variants, *(each.variant for each in asked.listed)):
@@ -194,6 +196,13 @@ def prepare(
     executor_options = options.resolve("executor", executor.options, asked.executor_options)
 
     device, cache = machine.device(asked.device, elsewhere=executor.elsewhere), cache_folder()
+    if asked.settings.precision == "bfloat16" and device == "cpu" and not executor.elsewhere:
+        from cvfp_core.protocol.tuning import refuse_slow_bfloat16
+
+        refuse_slow_bfloat16(asked.shortcuts, cache)
+    if ahead and executor.ahead is not None and asked.several:
+        with registry.blaming(Executor, executor.name):
+            executor.ahead()
     if not any(assignment.startswith("corpus.name=") for assignment in assignments):
         refuse_options_of_another(registry, asked.corpus)
     corpus = load_corpus(registry, asked.corpus, cache)

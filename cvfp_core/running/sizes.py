@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cvfp_core.protocol.processor import DEFAULT
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Corpus, ModelSize, VariantFamily
 from cvfp_core.schema.cells import Cell, Variant
@@ -11,8 +12,8 @@ from cvfp_core.schema.settings import Scalar
 
 PROCESS = 390 * 2**20
 """Bytes of a process that has imported torch and everything else, measured."""
-_BLOCK, _WORDS, _EVAL = 2500, 4096, 1024
-"""Rows of a block of Phase 1 and words of a chunk of the head on a CPU, tokens of a batch of validation."""
+_EVAL = 1024
+"""Tokens of a batch of validation."""
 _LOGITS = 1 << 26
 """Logits at a time on a GPU."""
 
@@ -35,6 +36,8 @@ def peak_memory(cell: Cell, size: ModelSize, corpus: Corpus, phases: int) -> int
     """
     phase1, phase2, mode = cell.settings.phase1, cell.settings.phase2, cell.settings.phase1.mode
     cpu = not cell.device.startswith("cuda")
+    rows_at_once = cell.shortcuts.rows_at_once or DEFAULT.rows_at_once
+    words_at_once = cell.shortcuts.words_at_once or DEFAULT.words_at_once
     width, vocab, tokens = cell.variant.context_dim, corpus.vocab_size, cell.train_tokens
     val_tokens, made = len(corpus.val_tokens), phases == 2 and mode != "zero-context"
     mapped = cell.shortcuts.memory_gib * 2**30 / 4 if cpu else float("inf")
@@ -45,11 +48,11 @@ def peak_memory(cell: Cell, size: ModelSize, corpus: Corpus, phases: int) -> int
     rows = min(phase1.batch_tokens, tokens)
     rank = 4 * width**2 + 2 * 8192 * width  # in float64, with a block of rows
     of_phase1 = max(rows * width + max(
-        (3 * size.params_phase1 + rows * size.activations_phase1) if trains else _BLOCK * size.activations_phase1,
+        (3 * size.params_phase1 + rows * size.activations_phase1) if trains else rows_at_once * size.activations_phase1,
         rows * width * cell.variant.num_layers,
     ) + 2 * size.shared_phase1 * min(vocab, tokens), rank) if made else 0
     batch = min(phase2.batch_tokens, tokens)
-    logits = max(batch, _EVAL) * min(vocab, _WORDS) if cpu else min(max(batch, _EVAL) * vocab, _LOGITS)
+    logits = max(batch, _EVAL) * min(vocab, words_at_once) if cpu else min(max(batch, _EVAL) * vocab, _LOGITS)
     of_phase2 = 3 * size.params_phase2 + batch * size.activations_phase2 + 3 * logits
     numbers = (streams + embeddings + size.trained + sum(count for count in contexts if count <= mapped)
                + max(of_phase1, of_phase2))

@@ -260,6 +260,7 @@ class Record:
     seconds_phase2: float | None = cost("wall time of Phase 2", "s")
     peak_memory: int | None = cost("peak memory: device memory on CUDA, resident set on Linux CPUs", "bytes")
     device: str | None = provenance("what it ran on")
+    tuning: str | None = provenance("library of its products on a CPU, and the sizes of the blocks they are made in")
     # provenance
     status: Status = provenance("ok, diverged, failed or interrupted", default="ok")  # noqa: RUF009
     reason: str | None = provenance("why the status is not ok")

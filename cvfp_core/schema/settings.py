@@ -106,6 +106,13 @@ class Shortcuts:
     chunked_head: bool = _setting(True, "take the vocabulary in chunks in Phase 2, loss and gradient in one pass")
     fused_optimizer: bool = _setting(True, "Adam as one kernel")
     fast_products: bool = _setting(True, "compute float32 matrix products on a CPU by the library that is faster here")
+    product_library: str = _setting("auto", "library of those products; auto: as suits the processor, by a table",
+                                    choices=("auto", "torch", "onednn"))
+    rows_at_once: int = _setting(0, "rows of a block of Phase 1 on a CPU; 0: as suits the processor", minimum=0,
+                               unit="rows")
+    words_at_once: int = _setting(0, "words of a chunk of Phase 2 on a CPU; 0: as suits the processor", minimum=0,
+                               unit="words")
+    slow_bfloat16: bool = _setting(False, "allow precision bfloat16 on a CPU where float32 is faster")
     memory_gib: float = _setting(4.0, "keep larger contexts in a file that is mapped into memory; CPU only", above=0,
                                  unit="GiB")
     checkpoint_seconds: float = _setting(300.0, "between checkpoints, from which a killed cell goes on; 0: after every "
@@ -117,8 +124,8 @@ class Shortcuts:
     @classmethod
     def none(cls) -> Shortcuts:
         """The plain computation throughout."""
-        return cls(**{each.name: False for each in fields(cls) if each.type == "bool"}, memory_gib=1e9,
-                   checkpoint_seconds=1e9)
+        off: dict[str, Any] = {each.name: False for each in fields(cls) if each.default is True}
+        return cls(**off, memory_gib=1e9, checkpoint_seconds=1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,4 +11,5 @@ from cvfp_core.registry.lazy import lazy
 
 @hookimpl
 def cvfp_executors() -> Iterable[Executor]:
-    yield Executor(name="local", title="on this machine, in --jobs processes", run=lazy("cvfp_local.processes:run"))
+    yield Executor(name="local", title="on this machine, in --jobs processes", run=lazy("cvfp_local.processes:run"),
+                   ahead=lazy("cvfp_local.processes:ahead"))

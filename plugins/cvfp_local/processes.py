@@ -10,17 +10,30 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
+from cvfp_core.registry.lazy import lazy
 from cvfp_core.running.compute import corpora
 from cvfp_core.running.execute import execute_cells, in_order
 from cvfp_core.running.needs import needs
 from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema.cells import Cell, Emit, Event
+
+_WAY = "forkserver" if sys.platform == "linux" else "spawn"
+"""How processes are started: forked from one that has imported what they need, where torch and polars allow it."""
+
+
+def ahead() -> None:
+    """Starts the process that others are forked from, which imports what they need while the grid is prepared."""
+    if _WAY == "forkserver" and _cpus() > 1:
+        with _interrupts_ignored():
+            multiprocessing.get_context(_WAY).set_forkserver_preload(["cvfp_local.work"])
+            forkserver.ensure_running()
 
 
 def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
@@ -82,10 +95,11 @@ class _Worker:
     """A process that executes cells, and what it has said."""
 
     def __init__(self, cells: Sequence[Cell], folder: Path, threads: int, number: int) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self.heard, told = spawn.Pipe(duplex=False)
-        self.process = spawn.Process(target=_work, args=(cells, folder, threads, told), name=f"cvfp-{number}",
-                                     daemon=True)
+        started = multiprocessing.get_context(_WAY)
+        self.heard, told = started.Pipe(duplex=False)
+        self.process: BaseProcess = started.Process(  # type: ignore[attr-defined]
+            target=lazy("cvfp_local.work:work"), args=(cells, folder, threads, dict(os.environ), told),
+            name=f"cvfp-{number}", daemon=True)
         self.at: list[str] = []
         """The cells it is at, the last one now: one that is compared with another may have to run that first."""
         self.done = False
@@ -154,24 +168,3 @@ def _interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _work(cells: Sequence[Cell], folder: Path, threads: int, told: Connection) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.stdout = sys.stderr  # where the parent prints results
-    import torch
-
-    torch.set_num_threads(threads)
-    try:
-        execute_cells(cells, folder, told.send)
-    except CvfpError as error:
-        told.send(error)
-    told.send(None)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, however it went: nobody hears it any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
