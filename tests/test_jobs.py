@@ -215,7 +215,8 @@ def test_a_dead_worker_is_lost_and_a_living_one_is_not_after_a_clock_was_set(hou
     with jobs.Heart(folder, job.name, "alive", 1) as alive:
         alive.begin("a")
         file = folder / "jobs" / job.name / "dead-1.json"
-        jobs._write(file, {"job": job.name, "host": "dead", "process": 1, "time": "", "run_id": "b"})
+        jobs._write(file, {"job": job.name, "host": "dead", "process": 1, "time": "2026-01-02T03:04:05+00:00",
+                          "run_id": "b"})
         os.utime(file, (time.time() - 3600 * hours,) * 2)
         beats = jobs.beats(folder)
     assert {beat.host: beat.age > jobs.SILENT for beat in beats if beat.host == "dead"} == {"dead": True}
