@@ -120,6 +120,21 @@ def test_a_worker_that_died_for_want_of_memory_is_no_lost_one(folder):
     assert (found["attempts"], found["lost_workers"]) == (2, 0)
 
 
+def test_a_record_that_another_process_stored_meanwhile_stays(folder):
+    """As where a process stands still between the last look at its lease and the record, and another takes over."""
+    cell, heard = made_cell(), []
+
+    def overtaken(cell, _sees):
+        theirs = computed(cell).result
+        store.write(folder, replace(theirs, record=replace(theirs.record, val_ppl=7.0)))
+        return computed(cell)
+
+    worker([cell], folder, overtaken, heard)
+    assert store.read(folder)["val_ppl"].to_list() == [7.0]
+    assert warnings(heard) == ["another process has stored a record of this cell; it counts"]
+    assert not list((folder / "records").glob(".*"))
+
+
 def test_an_engine_that_knows_how_a_worker_ended_is_asked(folder):
     """Two that the engine ended for want of memory, of which it says so, and one of another job, of which it is not."""
     cell = made_cell()

@@ -229,7 +229,9 @@ class Worker:
         result = replace(result, record=replace(result.record, attempts=attempts or len(before),
                                                 lost_workers=sum(each.ended is None for each in before)))
         try:
-            store.write(self.folder, result)
+            store.write(self.folder, result, new=True)
+        except FileExistsError:  # by who took the cell over from a process that stood still
+            raise Taken("another process has stored a record of this cell; it counts") from None
         except OSError as error:
             raise unwritten(error, error.filename or self.folder) from error
         jobs.forget(self.folder, cell.run_id)

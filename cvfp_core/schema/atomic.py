@@ -28,12 +28,13 @@ Content = str | bytes | Callable[[Path], object]
 """What a file is to hold, or what fills it."""
 
 
-def write(path: Path, content: Content, *, durable: bool = True) -> None:
+def write(path: Path, content: Content, *, durable: bool = True, new: bool = False) -> None:
     """Moves the content to `path` in one step. durable: False: for what can be made again.
 
+    new: it replaces nothing: FileExistsError where there is a file, unless the file system has no hard links.
     Raises OSError, which names `path`.
     """
-    _move(path, content, durable=durable)
+    _move(path, content, durable=durable, new=new)
     if durable:
         _settle(path.parent)
 
@@ -48,7 +49,7 @@ def write_each(files: Iterable[tuple[Path, Content]]) -> None:
         _settle(each)
 
 
-def _move(path: Path, content: Content, *, durable: bool = True) -> None:
+def _move(path: Path, content: Content, *, durable: bool = True, new: bool = False) -> None:
     temporary = path.with_name(f"{_begun(path)}.{_short(platform.node())}-{os.getpid()}.tmp")
     try:
         if callable(content):
@@ -57,12 +58,24 @@ def _move(path: Path, content: Content, *, durable: bool = True) -> None:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         if durable:
             _settle(temporary)
-        os.replace(temporary, path)
+        if not new or not _linked(temporary, path):
+            os.replace(temporary, path)
     except OSError as error:
         raise _named(error, path) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Gives the file its name as well, where it is free and the file system can. Raises FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def move(path: Path, place: Path) -> None:

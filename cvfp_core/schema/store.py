@@ -73,14 +73,17 @@ def is_store(path: Path) -> bool:
     return bool(marked(path))
 
 
-def write(folder: Path, result: RunResult) -> None:
-    """Stores a run: curves first, then the record, each atomically."""
+def write(folder: Path, result: RunResult, *, new: bool = False) -> None:
+    """Stores a run: curves first, then the record, each atomically.
+
+    new: raises FileExistsError where there is a record, which stays as it is.
+    """
     run_id = atomic.file_name(result.record.run_id)
     curves = pl.DataFrame(
         [{"run_id": result.record.run_id, **asdict(point)} for point in result.curves], schema=CURVE_SCHEMA
     )
     atomic.write(folder / "curves" / f"{run_id}.parquet", _parquet(curves))
-    write_record(folder, result.row())
+    atomic.write(*_record_file(folder, result.row()), new=new)
     with suppress(OSError):
         (folder / "running" / f"{run_id}.jsonl").unlink()
 
