@@ -110,8 +110,8 @@ def test_arrays_and_numbers_of_numpy_and_polars_are_taken_as_pythons_own():
     assert cvfp.predict(frame, np.float64(1e7), "power-law")[0].value == cvfp.predict(frame, 1e7, "power-law")[0].value
     given = cvfp.predict(frame, {"train_tokens": pl.Series([1e7, 1e8])}, "power-law")
     assert len(given) == 2
-    report = cvfp.write_report(frame, at={"train_tokens": 1e7}, figures=False)
-    assert report.text == cvfp.write_report(frame, at=np.int64(10_000_000), figures=False).text
+    report = cvfp.write_report(frame, at=np.int64(10_000_000), law="power-law", figures=False)
+    assert "| 10M |" in report.text
 
 
 def test_the_traceback_of_an_error_is_printed_to_who_asks(monkeypatch, capsys):
