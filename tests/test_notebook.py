@@ -80,7 +80,10 @@ def test_a_grid_shows_in_one_output_how_far_it_is_and_leaves_its_totals(kernel):
     assert re.fullmatch(r"all cells +━+ +3/3 +0:00:\d\d +left 0:00:00", progress.data["text/plain"])
     assert progress.data["text/html"].startswith("<pre")
     assert result.data["text/plain"] == "3"
-    (again,) = kernel.run(RUN)
+    warned, again = kernel.run(f"import cvfp_core.running.run as r; leak, r.leak = r.leak, lambda _: 'repeated'\n{RUN}")
+    kernel.run("r.leak = leak")
+    assert warned.name == "stderr"
+    assert re.match(r"/tmp/ipykernel_\S+ UserWarning: repeated\n  made = cvfp.run", warned.text)
     assert again.data["text/plain"] == "3"
 
 

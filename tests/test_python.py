@@ -147,6 +147,29 @@ def test_text_of_a_table_stays_inert_in_a_notebook(table):
     assert "<script>" in str(made)
     assert "<script>" not in made._repr_html_()
     assert "<em>" not in made._repr_html_()
+    assert '<div class="tex2jax_ignore mathjax_ignore"' in made._repr_html_()
+
+
+def test_a_table_of_html_has_its_title_its_sides_and_what_is_dim_or_a_warning(table):
+    runs = cvfp.read(table)
+    page = runs._repr_html_()
+    assert page.count("<caption") == 2
+    assert '<th style="text-align:left;white-space:nowrap"><span style="font-weight:600">series</span></th>' in page \
+        or '<th style="text-align:left;white-space:nowrap">series</th>' in page
+    assert '<td style="text-align:right;white-space:nowrap">' in page
+    assert '<div><span style="opacity:.7">alpha of PPL = ' in page
+    far = cvfp.predict(table, 1e12, "power-law")._repr_html_()
+    assert '<span style="color:#b07000">' in far
+
+
+def test_runs_say_what_was_taken_for_what_and_many_of_them_are_shown_by_series():
+    frame = pl.DataFrame({"N": [1e6 * 2**i for i in range(6)], "loss": [4.0 - 0.1 * i for i in range(6)]})
+    assert str(cvfp.read(frame)).splitlines()[-1] == "frame 1: loss is read as val_loss, N is read as params"
+    many = pl.concat([made(TOKENS, power(TOKENS, noise=0.01, seed=seed), experiment=f"e{seed}", variant="1L_64d_1tok")
+                      for seed in range(9)])
+    lines = str(cvfp.read(many)).splitlines()
+    assert lines[-1] == "54 runs in 9 series; to_frame() has every run, read(where=EXPR) keeps some"
+    assert len(lines) < 20
 
 
 def test_results_are_drawn_and_written(table, tmp_path):
@@ -166,6 +189,9 @@ def test_a_report_is_written_where_it_is_asked_for(table, tmp_path):
     assert (tmp_path / "new" / "report.md").read_text() == str(made) == made._repr_markdown_()
     page = cvfp.write_report(pl.read_csv(table), tmp_path / "report.html")
     assert page.text.startswith("<!doctype html>")
+    frame = page._repr_html_()  # its styles are not to become the notebook's
+    assert frame.startswith('<iframe srcdoc="&lt;!doctype html&gt;')
+    assert "<style" not in frame
     assert page._repr_markdown_() is None
     with pytest.raises(UsageError, match="it is a folder"):
         cvfp.write_report(table, tmp_path)
