@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import cvfp_core as cvfp
+import made_grids
 from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import Law, Parameter
 from laws_data import made, power
@@ -195,6 +196,23 @@ def test_a_report_is_written_where_it_is_asked_for(table, tmp_path):
     assert page._repr_markdown_() is None
     with pytest.raises(UsageError, match="it is a folder"):
         cvfp.write_report(table, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_program_that_trains_a_grid_prints_nothing(tmp_path):
+    made_grids.corpus(tmp_path)
+    code = """
+import cvfp_core as cvfp
+if __name__ == "__main__":
+    made = cvfp.run(overrides={"variants": ["1L_16d_1tok"], "samples": [4, 8], "device": "cpu", "corpus": {
+        "name": "text", "path": "corpus.txt", "vocab_size": 300, "embed_dim": 16}},
+        set=["phase1.max_iterations=4", "phase2.epochs=2"], jobs=2)
+    assert len(made) == 2
+"""
+    (tmp_path / "train.py").write_text(code)
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=made_grids.environment(tmp_path), text=True,
+                          capture_output=True, check=False, timeout=900)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_every_package_says_that_it_is_typed():
