@@ -48,6 +48,11 @@ for name in {VERBS!r}:
         assert (inspect.getdoc(getattr(cvfp, name)) or "").endswith((")", "."))
 
 
+def test_the_page_of_python_lists_every_verb():
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    assert {name for name in VERBS if f"\n| `{name}(" in page} == set(VERBS)
+
+
 def test_no_verb_has_the_name_of_a_module():
     assert not {f"cvfp_core.{name}" for name in (*VERBS, "plan")} & set(MODULES)
 
