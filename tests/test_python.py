@@ -70,9 +70,9 @@ def pandas(path):
     return pytest.importorskip("pandas").read_csv(path)
 
 
-@pytest.mark.parametrize("given", [str, Path, lambda path: [path], pl.read_csv, pandas, cvfp.read,
-                                   lambda path: [pl.read_csv(path), str(path)]],
-                         ids=["str", "Path", "list", "polars", "pandas", "Runs", "both"])
+@pytest.mark.parametrize("given", [str, Path, lambda path: [path], pl.read_csv, pl.scan_csv, pandas, cvfp.read,
+                                   lambda path: [pl.read_csv(path), str(path)], lambda path: path.parent.glob("*.csv")],
+                         ids=["str", "Path", "list", "polars", "lazy", "pandas", "Runs", "both", "glob"])
 def test_runs_are_taken_from_paths_frames_and_runs_alike(given, table):
     runs = cvfp.read(given(table))
     assert len(runs) == 12
