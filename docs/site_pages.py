@@ -53,7 +53,8 @@ def _of_notebook(path: Path) -> str:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
         for output in cell.get("outputs", ()):
-            data = {form: "".join(text) for form, text in output.get("data", {"text/plain": output.get("text")}).items()}
+            given = output.get("data", {"text/plain": output.get("text")})
+            data = {form: "".join(text) for form, text in given.items()}
             if "image/png" in data:
                 size = output["metadata"]["image/png"]
                 parts.append(f'<img alt="{size["alt"]}" width="{size["width"]}" '

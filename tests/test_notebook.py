@@ -40,24 +40,19 @@ def kernel(folder):
 
 
 def test_every_block_of_the_page_of_python_does_in_a_notebook_what_the_page_says(kernel):
-    printed = ""
+    shown = []
     for block in made_docs.blocks(PAGE):
         if block.language == "python":
             kernel.run("%reset -f")
-            printed = text(kernel.run(block.text))
+            shown.append(kernel.run(block.text))
         else:
             assert block.language == "", block
-            made_docs.assert_printed(block.text, printed, f"python.md:{block.line}")
-
-
-def test_a_folder_becomes_a_picture_of_its_laws_and_their_forecast_in_three_lines(kernel):
-    (shown,) = kernel.run('import cvfp_core as cvfp\n'
-                          'forecasts = cvfp.predict("logs", "10x", where="experiment == \'v4\'")\n'
-                          'cvfp.plot(forecasts)')
-    picture = base64.b64decode(shown.data["image/png"])
-    size = shown.metadata["image/png"]
+            made_docs.assert_printed(block.text, text(shown[-1]), f"python.md:{block.line}")
+    (figure,) = shown[0]  # a folder becomes a picture of its laws and their forecast in three lines
+    picture, size = base64.b64decode(figure.data["image/png"]), figure.metadata["image/png"]
     assert struct.unpack(">II", picture[16:24]) == pytest.approx((2 * size["width"], 2 * size["height"]), abs=1)
     assert 300 < size["width"] < 1200
+    assert size["alt"] == "validation perplexity against training tokens"
 
 
 def test_a_result_below_a_cell_is_html_markdown_and_latex_of_the_same_numbers(kernel):
@@ -85,8 +80,29 @@ def test_a_grid_shows_in_one_output_how_far_it_is_and_leaves_its_totals(kernel):
     assert re.fullmatch(r"all cells +━+ +3/3 +0:00:\d\d +left 0:00:00", progress.data["text/plain"])
     assert progress.data["text/html"].startswith("<pre")
     assert result.data["text/plain"] == "3"
-    (again,) = kernel.run(RUN)
+    warned, again = kernel.run(f"import cvfp_core.running.run as r; leak, r.leak = r.leak, lambda _: 'repeated'\n{RUN}")
+    kernel.run("r.leak = leak")
+    assert warned.name == "stderr"
+    assert re.match(r"/tmp/ipykernel_\S+ UserWarning: repeated\n  made = cvfp.run", warned.text)
     assert again.data["text/plain"] == "3"
+
+
+def test_a_grid_that_is_interrupted_says_what_is_kept_and_how_to_go_on(kernel):
+    stop = """
+from cvfp_core.results.progress import Progress
+def hear(progress, event, room, heard=Progress.hear):
+    if event.kind == "phase2_epoch" and progress.done:
+        raise KeyboardInterrupt
+    return heard(progress, event, room)
+Progress.hear = hear
+"""
+    shown = kernel.error(f"{stop}{RUN}".replace("4, 8, 16", "5, 10"))
+    assert shown.splitlines()[-1].startswith("KeyboardInterrupt")
+    progress = kernel.client.nb.cells[-1].outputs[0].data["text/plain"].splitlines()
+    assert progress[0] == ("interrupted; 1 of 2 cells are finished and kept in 'runs/default', run the notebook's cell "
+                           "again to go on")
+    assert re.match(r"all cells +━+ +1/2 ", progress[1])
+    assert len(progress) == 2
 
 
 def test_an_error_ends_in_one_line_below_the_cell_without_the_frames_of_cvfp(kernel):

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import cvfp_core as cvfp
+import made_grids
 from cvfp_core.errors import UsageError
 from cvfp_core.registry.kinds import Law, Parameter
 from laws_data import made, power
@@ -47,6 +48,11 @@ for name in {VERBS!r}:
         assert (inspect.getdoc(getattr(cvfp, name)) or "").endswith((")", "."))
 
 
+def test_the_page_of_python_lists_every_verb():
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    assert {name for name in VERBS if f"\n| `{name}(" in page} == set(VERBS)
+
+
 def test_no_verb_has_the_name_of_a_module():
     assert not {f"cvfp_core.{name}" for name in (*VERBS, "plan")} & set(MODULES)
 
@@ -64,9 +70,9 @@ def pandas(path):
     return pytest.importorskip("pandas").read_csv(path)
 
 
-@pytest.mark.parametrize("given", [str, Path, lambda path: [path], pl.read_csv, pandas, cvfp.read,
-                                   lambda path: [pl.read_csv(path), str(path)]],
-                         ids=["str", "Path", "list", "polars", "pandas", "Runs", "both"])
+@pytest.mark.parametrize("given", [str, Path, lambda path: [path], pl.read_csv, pl.scan_csv, pandas, cvfp.read,
+                                   lambda path: [pl.read_csv(path), str(path)], lambda path: path.parent.glob("*.csv")],
+                         ids=["str", "Path", "list", "polars", "lazy", "pandas", "Runs", "both", "glob"])
 def test_runs_are_taken_from_paths_frames_and_runs_alike(given, table):
     runs = cvfp.read(given(table))
     assert len(runs) == 12
@@ -147,6 +153,29 @@ def test_text_of_a_table_stays_inert_in_a_notebook(table):
     assert "<script>" in str(made)
     assert "<script>" not in made._repr_html_()
     assert "<em>" not in made._repr_html_()
+    assert '<div class="tex2jax_ignore mathjax_ignore"' in made._repr_html_()
+
+
+def test_a_table_of_html_has_its_title_its_sides_and_what_is_dim_or_a_warning(table):
+    runs = cvfp.read(table)
+    page = runs._repr_html_()
+    assert page.count("<caption") == 2
+    assert '<th style="text-align:left;white-space:nowrap"><span style="font-weight:600">series</span></th>' in page \
+        or '<th style="text-align:left;white-space:nowrap">series</th>' in page
+    assert '<td style="text-align:right;white-space:nowrap">' in page
+    assert '<div><span style="opacity:.7">alpha of PPL = ' in page
+    far = cvfp.predict(table, 1e12, "power-law")._repr_html_()
+    assert '<span style="color:#b07000">' in far
+
+
+def test_runs_say_what_was_taken_for_what_and_many_of_them_are_shown_by_series():
+    frame = pl.DataFrame({"N": [1e6 * 2**i for i in range(6)], "loss": [4.0 - 0.1 * i for i in range(6)]})
+    assert str(cvfp.read(frame)).splitlines()[-1] == "frame 1: loss is read as val_loss, N is read as params"
+    many = pl.concat([made(TOKENS, power(TOKENS, noise=0.01, seed=seed), experiment=f"e{seed}", variant="1L_64d_1tok")
+                      for seed in range(9)])
+    lines = str(cvfp.read(many)).splitlines()
+    assert lines[-1] == "54 runs in 9 series; to_frame() has every run, read(where=EXPR) keeps some"
+    assert len(lines) < 20
 
 
 def test_results_are_drawn_and_written(table, tmp_path):
@@ -166,9 +195,29 @@ def test_a_report_is_written_where_it_is_asked_for(table, tmp_path):
     assert (tmp_path / "new" / "report.md").read_text() == str(made) == made._repr_markdown_()
     page = cvfp.write_report(pl.read_csv(table), tmp_path / "report.html")
     assert page.text.startswith("<!doctype html>")
+    frame = page._repr_html_()  # its styles are not to become the notebook's
+    assert frame.startswith('<iframe srcdoc="&lt;!doctype html&gt;')
+    assert "<style" not in frame
     assert page._repr_markdown_() is None
     with pytest.raises(UsageError, match="it is a folder"):
         cvfp.write_report(table, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_program_that_trains_a_grid_prints_nothing(tmp_path):
+    made_grids.corpus(tmp_path)
+    code = """
+import cvfp_core as cvfp
+if __name__ == "__main__":
+    made = cvfp.run(overrides={"variants": ["1L_16d_1tok"], "samples": [4, 8], "device": "cpu", "corpus": {
+        "name": "text", "path": "corpus.txt", "vocab_size": 300, "embed_dim": 16}},
+        set=["phase1.max_iterations=4", "phase2.epochs=2"], jobs=2)
+    assert len(made) == 2
+"""
+    (tmp_path / "train.py").write_text(code)
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=made_grids.environment(tmp_path), text=True,
+                          capture_output=True, check=False, timeout=900)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_every_package_says_that_it_is_typed():

@@ -22,7 +22,7 @@ from cvfp_core.ingesting.reading import read
 from cvfp_core.registry import installed
 from cvfp_core.reporting.figures import formats, paint
 from cvfp_core.reporting.html import page
-from cvfp_core.reporting.latex import document, escaped
+from cvfp_core.reporting.latex import document, escaped, part
 from cvfp_core.reporting.sweep import about
 from cvfp_core.reporting.write import suited
 from cvfp_core.results import forecasts
@@ -201,6 +201,26 @@ def test_a_report_in_latex_compiles(lang, tmp_path):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "r.pdf").is_file()
+
+
+def test_tables_in_latex_define_what_an_article_of_others_lacks():
+    text = part("| a_b | c |\n|---|--:|\n| x | 1 |\n")
+    head, table = text.split("\\begin{longtable}")
+    assert "\\let\\plainunderscore\\_" in head
+    assert "a\\_b & c" in table
+
+
+@pytest.mark.skipif(not shutil.which("lualatex"), reason="no lualatex is installed; the text is checked")
+@pytest.mark.slow
+def test_results_in_latex_compile_in_an_article_of_others(tmp_path):
+    runs = package.read(EXAMPLE)
+    results = (runs, package.fit(runs, ["power-law", "saturating"]), package.predict(runs, 1e7, "power-law"))
+    body = "".join(each.to_latex() for each in results)
+    (tmp_path / "a.tex").write_text("\\documentclass{article}\\usepackage{booktabs,longtable,array,textcomp}"
+                                    f"\\begin{{document}}{body}\\end{{document}}")
+    done = subprocess.run(["lualatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_a_long_table_in_latex_has_columns_that_break_their_lines():

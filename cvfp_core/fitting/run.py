@@ -41,11 +41,13 @@ def fit_all(
     y: str | None = None,
     options: Mapping[str, Scalar | None] | None = None,
     registry: Registry | None = None,
+    intervals: bool = True,
 ) -> list[Fit]:
     """Every law fitted to every series (or experiment, or all records: its scope), law by law.
 
     laws: names, laws, or lmfit models. by: columns whose values name a series; given, every law is fitted to each.
     x, y: quantities in place of a curve's input and of a law's response. options: by name, for the laws that take them.
+    intervals: False lets functions go without those of their parameters.
     """
     registry = registry or installed()
     chosen = [find(law, registry) for law in laws]
@@ -54,7 +56,8 @@ def fit_all(
     for law in chosen:
         values = option_values(law, options)
         law = on_axes(filled(law, values), x, y)
-        fits += chain.from_iterable(fit_each(law, grouped(records, law, by, registry), values, registry))
+        fits += chain.from_iterable(fit_each(law, grouped(records, law, by, registry), values, registry,
+                                             intervals=intervals))
     return fits
 
 

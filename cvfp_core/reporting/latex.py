@@ -27,6 +27,10 @@ _PACKAGES = r"""\usepackage{booktabs,longtable,array,graphicx,xcolor,textcomp}
 \setlength{\parindent}{0pt}\setlength{\parskip}{0.5em}\setlength{\emergencystretch}{3em}
 \let\plainunderscore\_\renewcommand{\_}{\plainunderscore\allowbreak}
 """
+_PART = r"""% \usepackage{booktabs,longtable,array,textcomp}
+\ifdefined\plainunderscore\else\let\plainunderscore\_\fi
+"""
+"""Of a part of an article: what it needs, and what an article of ours defines."""
 _TEXT = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -68,7 +72,7 @@ def part(markdown: str) -> str:
 
     tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(markdown)
     body = "".join(map(_block, SyntaxTreeNode(tokens).children))
-    return "% \\usepackage{booktabs,longtable,array,textcomp}" + body
+    return f"{_PART}{body}"
 
 
 def escaped(text: str) -> str:

@@ -113,7 +113,7 @@ def _flag(value: Any) -> bool:
 
 
 def _list(check: Check) -> Check:
-    return lambda value: isinstance(value, Sequence) and not isinstance(value, str) and all(map(check, value))
+    return lambda value: isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(map(check, value))
 
 
 def _one_or(check: Check) -> Check:
@@ -165,7 +165,7 @@ _TYPES: Mapping[str, Kind] = {
 }
 """By the declared type of an argument."""
 _EXAMPLES: Mapping[str, str] = {
-    "where": '"params > 1e6"', "map": '{"val_loss": "loss"}', "by": '["experiment", "variant"]', "law": '"saturating"',
+    "where": '"params > 1e6"', "map": '{"val_loss": "loss"}', "by": '"variant"', "law": '"saturating"',
     "x": '"flops"', "y": '"val_loss"', "at": "1e9", "options": '{"E": 20}', "set": '["phase2.epochs=3"]',
     "overrides": '{"samples": [4, 8]}', "flops": "1e21", "budget": "1e21", "constraints": '"params<=3e9"',
     "target": '{"params": 7e9, "train_tokens": 1.4e11}', "cells": '"params=1e8..1e10,train_tokens=1e9..1e11"',

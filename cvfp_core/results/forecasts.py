@@ -68,16 +68,16 @@ class Forecasts(Listed[Prediction]):
         name = self.choice.law if self.choice is not None else next((each.law for each in self.items), "")
         if STEPS in name or any(STEPS in each.law for each in self.items):
             raise UsageError("a forecast of two steps has no figure; plot the first one, or see to_frame()")
-        fits = self.asked.fit([given.get(name, name)])
+        law = given.get(name, name)
         if any(len(each.inputs) > 1 for each in self.items):
-            return draw(fits, path)
-        return draw_forecasts(fits, self.items, self._elsewhere, path)
+            return draw(self.asked.fit([law]), path)
+        return draw_forecasts(self.asked.fit([law], intervals=False), self.items, self._elsewhere, path)
 
     def _elsewhere(self, places: Sequence[float]) -> Sequence[Prediction]:
         """What the same law says of each series at these places."""
         (x,) = self.items[0].inputs
         return forecast(self.asked, {x: list(places)}, list(self.given) or AUTO, along=self.along, prior=self.prior,
-                        pool=self.pool).items if places else ()
+                        pool=self.pool, choice=None if self.given else self.choice).items if places else ()
 
     @verb
     def then(self, law: AnyLaw) -> Forecasts:
@@ -151,10 +151,11 @@ def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x:
 
 def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None,
              new: Mapping[str, float] | None = None, margin: float = MARGIN, prior: bool = True,
-             pool: bool = True) -> Forecasts:
+             pool: bool = True, choice: Choice | None = None) -> Forecasts:
     """The forecast of what was asked, with that law or the best of these, at these points; or of a configuration.
 
-    law: where several inputs are given, `auto` is the law of these that is installed, or the best of several.
+    law: where several inputs are given, `auto` is the law of these that is installed, or the best of several. choice:
+    of `auto`, where it is known from the same runs.
     """
     if not (prior and pool) and (law != AUTO or new is not None or (isinstance(at, Mapping) and len(at) > 1)):
         raise UsageError(f"prior and pool are of the curves that '{AUTO}' chooses; leave them out with another law, "
@@ -180,7 +181,7 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
-                               along=along, options=asked.options, prior=prior, pool=pool,
+                               along=along, options=asked.options, prior=prior, pool=pool, choice=choice,
                                registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given, along=along, prior=prior,
                      pool=pool)

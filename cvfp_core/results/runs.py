@@ -91,14 +91,14 @@ class Asked:
     by: tuple[str, ...] | None = None
     options: Mapping[str, Scalar | None] = field(default_factory=dict)
 
-    def fit(self, laws: Sequence[AnyLaw]) -> list[Fit]:
-        """The laws fitted to every series of the runs.
+    def fit(self, laws: Sequence[AnyLaw], *, intervals: bool = True) -> list[Fit]:
+        """The laws fitted to every series of the runs, without intervals of parameters if nobody looks at them.
 
         Raises UsageError where a law's quantities were not measured in any run, or no series has more than one size.
         """
         chosen = [self.law(law) for law in laws]
         fits = fit_all(self.runs.records, chosen, by=self.by, x=self.x, y=self.y, options=self.options,
-                       registry=self.runs.registry)
+                       registry=self.runs.registry, intervals=intervals)
         if not fits:
             raise UsageError("no run has finished yet, so there is nothing to fit; `cvfp forecast` says what runs that "
                              "are still going will end with")
