@@ -149,7 +149,7 @@ def test_of_several_stores_one_that_cannot_be_read_is_said_and_the_others_are_sh
 
 
 def test_what_is_left_over_is_no_error_and_is_moved(folder):
-    old = time.time() - 3600
+    old = time.time() - 7200
     (folder / "records" / "b.json").unlink()
     for name in ("records/.0123456789ab.0123456789ab-7.tmp", "running/a.jsonl", "curves/x.txt"):
         shutil.copy(folder / "running" / "d.jsonl", folder / name)
