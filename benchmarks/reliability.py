@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib.util
+import io
 import json
 import os
 import random
@@ -36,9 +37,10 @@ Campaign = Callable[[int, int], Iterator[str | None]]
 
 # What writes, and what may become of it ------------------------------------------------------------------------------
 
-STEPS = {"open", "write", "flush", "close", "fsync", "replace", "rename", "unlink", "mkdir", "chmod", "__exit__",
-         "_save", "write_record", "write_end_of_file", "ftruncate", "rmdir"}
-"""Functions in C that change files; system calls are made within these alone."""
+OF_FILES = {"write", "flush", "close", "__exit__"}
+OF_SYSTEM = {"open", "write", "close", "fsync", "replace", "rename", "unlink", "mkdir", "chmod", "ftruncate", "rmdir"}
+OF_TORCH = {"write_record", "write_end_of_file"}
+"""Functions in C that change files: of what is open, of the system, of torch; its calls are made within these."""
 ERRNOS = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EIO")
 
 
@@ -142,7 +144,7 @@ class Disturber:
         self.left, self.how = step, how
 
     def __call__(self, frame: FrameType, event: str, what: Any) -> None:
-        if event not in ("c_call", "c_return") or getattr(what, "__name__", "") not in STEPS:
+        if event not in ("c_call", "c_return") or not _on_disk(what):
             return
         if self.how != "kill" and (event == "c_return" or not any(f"{os.sep}cvfp_" in each for each in _files(frame))):
             return
@@ -152,6 +154,13 @@ class Disturber:
         if self.left == -1:
             code = getattr(errno, self.how)
             raise OSError(code, os.strerror(code))
+
+
+def _on_disk(function: Any) -> bool:
+    owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if isinstance(owner, io.FileIO | io.BufferedWriter | io.BufferedRandom | io.TextIOWrapper):
+        return name in OF_FILES
+    return name in OF_TORCH or (getattr(owner, "__name__", "") in ("posix", "io", "_io") and name in OF_SYSTEM)
 
 
 def _files(frame: FrameType | None) -> Iterator[str]:
@@ -202,13 +211,15 @@ def drive(writer: str, place: Path, how: str) -> Iterator[str | None]:
     assert _write(writer, folder, 1, None, how) == (UNDISTURBED, "")
     old = _content(folder)
     shutil.copytree(folder, place / "old", symlinks=True)
+    if writer == "corpus":  # an entry is made where there is none
+        shutil.rmtree(folder / "cache")
     assert _write(writer, folder, 2, None, how) == (UNDISTURBED, "")
     new = _content(folder)
     step = 0
     while True:
         shutil.rmtree(folder)
         shutil.copytree(place / "old", folder)
-        if writer == "corpus":  # an entry is made where there is none
+        if writer == "corpus":
             shutil.rmtree(folder / "cache")
         code, text = _write(writer, folder, 2, step, how)
         if code == UNDISTURBED:

@@ -25,6 +25,17 @@ SECTION.KEY=VALUE`.
 
 This page is made from the program by `docs/make_settings_md.py`.
 """
+ENVIRONMENT = """\
+## Environment
+
+| Variable | Default | Meaning |
+|---|---|---|
+| `CVFP_SYNC` | `1` | `0`: no `fsync`, for slow disks: [reliability](reliability.md#what-is-on-the-disk) |
+| `CVFP_CACHE` | the system's folder for caches | folder of made corpora, and of contexts beyond memory |
+| `CVFP_PLUGINS` | all that are installed | plugins that are loaded, separated by commas |
+| `CVFP_DISABLE` | none | plugins that are left out, separated by commas |
+| `CVFP_TRACEBACK` | `0` | `1`: prints the traceback of a plugin's error |
+"""
 
 
 def main() -> None:
@@ -39,7 +50,7 @@ def page() -> str:
     for heading, group in groupby(every, key=_heading):
         lines += [f"## {heading}", "", "| Key | Default | Unit | Values | Meaning |", "|---|---|---|---|---|",
                   *map(_row, group), ""]
-    return "\n".join([*lines, *_presets(registry)])
+    return "\n".join([*lines, *_presets(registry), ENVIRONMENT])
 
 
 def _heading(key: Key) -> str:

@@ -9,7 +9,9 @@ import time
 import pytest
 
 import benchmarks_path
+import made_grids
 from cvfp_core.errors import CvfpError, CvfpWarning
+from cvfp_core.protocol.checkpoint import DISTURBED
 from cvfp_core.schema import damaged, doctor, index, store
 
 reliability = benchmarks_path.reliability()
@@ -35,7 +37,7 @@ def damage(folder, place, how):
 
 def test_a_whole_store_is_one_line_and_no_error(folder):
     code, out, err = reliability.called("doctor", folder)
-    assert (code, out, err) == (0, f"{folder}: whole: 3 records, 3 with curves\n", "")
+    assert (code, out, err) == (0, f"{folder}: whole: 3 records, 3 curves\n", "")
 
 
 JSON = ("empty", "torn", "100,000 brackets", "half a character", "NaN", "1e999", "a name twice", "texts for numbers",
@@ -149,7 +151,7 @@ def test_of_several_stores_one_that_cannot_be_read_is_said_and_the_others_are_sh
 
 
 def test_what_is_left_over_is_no_error_and_is_moved(folder):
-    old = time.time() - 3600
+    old = time.time() - 7200
     (folder / "records" / "b.json").unlink()
     for name in ("records/.0123456789ab.0123456789ab-7.tmp", "running/a.jsonl", "curves/x.txt"):
         shutil.copy(folder / "running" / "d.jsonl", folder / name)
@@ -213,6 +215,28 @@ def test_no_damage_beside_the_records_ends_in_a_traceback_or_never(whole, tmp_pa
     monkeypatch.setattr(index, "WORTH", 1)
     for command in ("show", "status", "forecast --score", "doctor --mend"):
         assert reliability.under(command, whole, tmp_path / "runs", place, how, random.Random(1)) is None
+
+
+@pytest.mark.slow
+def test_a_run_makes_again_what_was_moved(tmp_path):
+    made_grids.corpus(tmp_path)
+    words = ("run", *made_grids.options(tmp_path))
+    made_grids.in_process(*words, folder=tmp_path)
+    runs = tmp_path / "runs" / "default"
+    before = store.read(runs).drop(DISTURBED)
+    record, curves = (sorted((runs / part).iterdir())[number] for part, number in (("records", 0), ("curves", 1)))
+    for file in (record, curves):
+        os.truncate(file, 100)
+    refused = made_grids.in_process(*words, folder=tmp_path, code=1)
+    assert refused.stderr.startswith(f"cvfp: {record}: not a record: ")
+    assert len(refused.stderr.splitlines()) == 1
+    mended = made_grids.in_process("doctor", runs, "--mend", folder=tmp_path)
+    assert f"moved: records/{record.name}\n" in mended.stdout
+    assert f"moved: curves/{curves.name}\n" in mended.stdout
+    assert store.read(runs).height == 1
+    made_grids.in_process(*words, folder=tmp_path)
+    assert store.read(runs).drop(DISTURBED).equals(before)
+    assert made_grids.in_process("doctor", runs, folder=tmp_path).stdout == f"{runs}: whole: 3 records, 3 curves\n"
 
 
 @pytest.mark.slow

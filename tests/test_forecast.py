@@ -15,7 +15,7 @@ import made_grids
 from cvfp_core.deciding import kriging
 from cvfp_core.deciding.courses import Course, courses
 from cvfp_core.deciding.curve_law import by_law
-from cvfp_core.deciding.forecast import forecast
+from cvfp_core.deciding.forecast import FinalForecast, forecast
 from cvfp_core.deciding.outlook import After, outlook, score
 from cvfp_core.errors import UsageError
 from cvfp_core.schema import store
@@ -280,7 +280,7 @@ def test_forecasts_are_added_and_never_changed(folder):
         cvfp.forecast(folder, save=True)
     kept = sorted((folder / "forecasts").iterdir())
     assert len(kept) == 3
-    assert [each["run_id"] for each in store.read_forecasts(folder)] == ["new-n10-s1-0123456789ab"] * 3
+    assert [each.run_id for each in store.read_forecasts(folder, FinalForecast)] == ["new-n10-s1-0123456789ab"] * 3
 
 
 def test_a_forecast_of_a_run_that_has_ended_is_not_kept(folder):

@@ -13,6 +13,7 @@ import pytest
 
 import cvfp_core as cvfp
 import made_grids
+from cvfp_core.deciding.forecast import FinalForecast
 from cvfp_core.deciding.watching import Watch
 from cvfp_core.protocol.checkpoint import DISTURBED
 from cvfp_core.protocol.run import run_cell
@@ -291,10 +292,10 @@ def test_a_live_run_tells_and_keeps_the_forecast_of_every_run_it_can_forecast(pl
     assert {each["epoch"] for each in told} <= set(range(3, 13))
     assert {each["run_id"] for each in told} == {each["run_id"] for each in events if each["event"] == "run_started"}
     assert all(each["forecast_low"] <= each["forecast"] <= each["forecast_high"] for each in told)
-    kept = store.read_forecasts(place / "runs" / "live")
-    new = [each for each in kept if "-s7-" in each["run_id"]]
+    kept = store.read_forecasts(place / "runs" / "live", FinalForecast)
+    new = [each for each in kept if "-s7-" in each.run_id]
     assert len(new) == 4
-    assert {each["step"] for each in new} == {3}
+    assert {each.step for each in new} == {3}
     scored = json.loads(made_grids.in_process("forecast", place / "runs" / "live", "--score", "--json",
                                               folder=place).stdout)
     assert scored["score"]["count"] == len(kept)

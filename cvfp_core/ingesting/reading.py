@@ -159,7 +159,7 @@ def _survey(path: Path) -> store.Read:
     """The records of a store; files that are damaged are said. Raises CvfpError where nothing else is there."""
     made = store.survey(path)
     if made.damages and made.records.is_empty():
-        raise CvfpError(f"{made.damages[0]}; {damaged.way_on(path)}")
+        raise CvfpError(f"{made.damages[0]}; {damaged.way_on(path, mendable=made.damages[0].mendable)}")
     damaged.warn(made.damages, path)
     return made
 

@@ -56,5 +56,5 @@ def checkups(*paths: str | Path) -> Checkups:
 def _line(each: Checkup) -> str:
     counts = {state: sum(fault.state == state for fault in each.faults) for state in _STYLES}
     wrong = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
-    files = f"{each.records:,} record{'' if each.records == 1 else 's'}, {each.curves:,} with curves"
+    files = f"{each.records:,} record{'' if each.records == 1 else 's'}, {each.curves:,} curves"
     return f"{each.folder}: {wrong}; whole: {files}" if wrong else f"{each.folder}: whole: {files}"

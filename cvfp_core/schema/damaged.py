@@ -33,9 +33,14 @@ T = TypeVar("T")
 class Unsound(Exception):
     """A file is not what it should be; the text says why."""
 
+    mendable = True
+    """Whether it is to be moved aside."""
+
 
 class Denied(Unsound):
     """A file that this user may not read; nothing says that it is damaged."""
+
+    mendable = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +49,8 @@ class Damage:
 
     file: Path
     reason: str
-    denied: bool = False
-    """Whether this user may not read it; its owner may."""
+    mendable: bool = True
+    """Whether it is to be moved aside; not what this user may not read, or another version made."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.reason}"
@@ -53,19 +58,20 @@ class Damage:
 
 def of(file: Path, error: Unsound) -> Damage:
     """The damage that was found on reading a file."""
-    return Damage(file=file, reason=visible(str(error)), denied=isinstance(error, Denied))
+    return Damage(file=file, reason=visible(str(error)), mendable=error.mendable)
 
 
-def way_on(folder: Path) -> str:
+def way_on(folder: Path, *, mendable: bool = True) -> str:
     """What to do about damage in a store."""
-    return f"`cvfp doctor {folder}` shows all, --mend moves it aside"
+    return f"`cvfp doctor {folder}` shows all{', --mend moves it aside' if mendable else ''}"
 
 
 def warn(damages: Sequence[Damage], folder: Path) -> None:
     """Tells of files that were left out, in one line."""
     if damages:
         more = f", as {'is 1 more file' if len(damages) == 2 else f'are {len(damages) - 1} more files'}"
-        warnings.warn(CvfpWarning(f"{damages[0]}; it is left out{more if len(damages) > 1 else ''}; {way_on(folder)}"),
+        way = way_on(folder, mendable=any(each.mendable for each in damages))
+        warnings.warn(CvfpWarning(f"{damages[0]}; it is left out{more if len(damages) > 1 else ''}; {way}"),
                       stacklevel=3)
 
 
@@ -212,8 +218,6 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return math.inf not in values and -math.inf not in values and all(
+        _finite(each) for each in values if each.__class__ in (dict, list))

@@ -24,7 +24,7 @@ State = Literal["damaged", "not readable", "other version", "left over"]
 """What is wrong with a file. Left over: of writers that were killed, or of no use; no harm."""
 ASIDE = "aside"
 _MOVED = ("damaged", "left over")
-_YOUNG = 60.0
+_YOUNG = 3600.0
 """Seconds in which what looks left over may be what somebody writes."""
 
 
@@ -90,7 +90,7 @@ def examine(folder: Path) -> Checkup:
 
 
 def mend(checkup: Checkup) -> Path | None:
-    """Moves what is damaged or left over into a folder of the store, and gives that folder; None: there is nothing.
+    """Moves what is damaged or left over into a folder of the store, and gives that folder; None: nothing was moved.
 
     Raises CvfpError while somebody is at work on the store, and where a file cannot be moved.
     """
@@ -110,11 +110,11 @@ def mend(checkup: Checkup) -> Path | None:
     except OSError as error:
         raise unwritten(error, error.filename or aside) from None
     store.create(folder)
-    return aside
+    return aside if files else None
 
 
 def _fault(damage: Damage, along: Mapping[str, Path] | None = None) -> Fault:
-    if damage.denied:
+    if not damage.mendable:
         return Fault(file=damage.file, state="not readable", reason=damage.reason)
     return Fault(file=damage.file, state="damaged", reason=damage.reason, along=(along or {}).get(damage.file.stem))
 

@@ -54,6 +54,8 @@ def create(folder: Path) -> Path:
     """The folder, made into a store if it is not one yet. Raises UsageError if it cannot be, and keep what is there."""
     filesystem.refuse_object_store(folder)
     try:
+        if os.path.lexists(folder / MARKER):
+            require(folder)
         for part in PARTS:
             atomic.folder(folder / part)
         if not os.path.lexists(folder / MARKER):
@@ -64,7 +66,6 @@ def create(folder: Path) -> Path:
             raise UsageError(f"cannot write to '{folder}': {error.strerror or error}; choose another folder with --out"
                              ) from None
         raise failed from None
-    require(folder)
     return folder
 
 
@@ -164,7 +165,7 @@ def read(path: Path) -> pl.DataFrame:
     """
     made = survey(path)
     for damage in made.damages:
-        raise CvfpError(f"{damage}; {damaged.way_on(path)}")
+        raise CvfpError(f"{damage}; {damaged.way_on(path, mendable=damage.mendable)}")
     return made.records
 
 
@@ -377,7 +378,7 @@ def require(path: Path) -> list[Path]:
     _, damages = damaged.sound((folder / MARKER for folder in stores), format_in)
     without = {damage.file.parent for damage in damages}
     if len(without) == len(stores):
-        raise CvfpError(f"{damages[0]}; {damaged.way_on(damages[0].file.parent)}")
+        raise CvfpError(f"{damages[0]}; {damaged.way_on(damages[0].file.parent, mendable=damages[0].mendable)}")
     damaged.warn(damages, path)
     return [folder for folder in stores if folder not in without]
 
@@ -396,13 +397,15 @@ def format_in(file: Path) -> int:
 class Newer(Unsound):
     """A store of another version, in which nothing is damaged."""
 
+    mendable = False
+
 
 def _strict(file: Path, what: str) -> dict[str, Any]:
     """The object in a file of a store. Raises CvfpError if it is none."""
     try:
         return damaged.json_object(file, what)
     except Unsound as error:
-        raise CvfpError(f"{file}: {error}; {damaged.way_on(file.parent.parent)}") from None
+        raise CvfpError(f"{file}: {error}; {damaged.way_on(file.parent.parent, mendable=error.mendable)}") from None
     except FileNotFoundError as error:
         raise CvfpError(f"{file}: {error.strerror}") from None
 
