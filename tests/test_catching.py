@@ -784,7 +784,8 @@ def test_resamples_drawn_in_parts_are_those_drawn_at_once(monkeypatch):
     params, tokens = 1e7 * 81.0 ** rng.uniform(size=40), 1e9 * 125.0 ** rng.uniform(size=40)
     y = 3 - 0.1 * np.log(params / 1e8) - 0.05 * np.log(tokens / 1e10) + 0.01 * rng.standard_normal(40)
     solved = solve_points(PLANE, points(y, params=params, train_tokens=tokens))
-    whole, sizes, solve = bootstrap.resampled(solved.curve, solved.target, solved.optimum, count=50), [], bootstrap.solve
+    whole = bootstrap.resampled(solved.curve, solved.target, solved.optimum, count=50)
+    sizes, solve = [], bootstrap.solve
 
     def counting(curve, targets, **asked):
         sizes.append(targets.size)
