@@ -37,7 +37,8 @@ yours. A template is a [Jinja](https://jinja.palletsprojects.com/templates/) fil
 cvfp report logs/ --template mine.md.j2
 ```
 
-- Values are plain: text, numbers, true and false, none, lists and dictionaries. Templates run in a sandbox.
+- Values are plain: text, numbers, true and false, none, lists and dictionaries. Templates run in a sandbox,
+  within [limits](reports.md#limits-of-templates).
 - A name that does not exist is an error that says file, line, and the names there are.
 - What a template does not use is not computed. `findings`, `laws` and `forecasts` take the longest.
 - Text that comes from logs goes through `cell`, so that it cannot become markup.

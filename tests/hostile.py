@@ -19,7 +19,7 @@ TEMPLATES = {  # a template, the line it is stopped at, and what the line says
     "{% macro f() %}\n{{ f() }}{% endmacro %}{{ f() }}": (2, "nested too deeply"),
     "\n{{ " + "9" * 5000 + " }}": (2, "integer string conversion"),
     "\n\n{{ '\\ud800' }}": (3, "surrogates not allowed"),
-    "x" * 2**17 + "x": (1, "131,073 characters"),
+    "x" * 2**17 + "x": (1, "more than 131,072 characters"),
     "\n{{ 'x' * 10**9 }}": (2, "GiB of memory"),
     "\n{{ '%1000000000d' | format(1) }}": (2, "GiB of memory"),
     "\n{{ 'x' | center(10**9) }}": (2, "GiB of memory"),

@@ -12,7 +12,7 @@ from scipy import integrate, optimize, spatial, stats
 import cvfp_core as cvfp
 from cvfp_core.claims import matched
 from cvfp_core.errors import UsageError
-from cvfp_core.fitting import fit_all, robust
+from cvfp_core.fitting import bootstrap, fit_all, robust
 from cvfp_core.fitting.auto import interval_laws, widen
 from cvfp_core.fitting.bounded import bounded_least_squares
 from cvfp_core.fitting.chained import chained
@@ -777,3 +777,21 @@ def test_of_many_runs_those_far_off_are_left_out_without_leaving_out_each_in_tur
     (each,) = for_intervals(solved, made_of)
     assert np.array_equal(some.weights, each.weights)
     assert some.variance == each.variance
+
+
+def test_resamples_drawn_in_parts_are_those_drawn_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    params, tokens = 1e7 * 81.0 ** rng.uniform(size=40), 1e9 * 125.0 ** rng.uniform(size=40)
+    y = 3 - 0.1 * np.log(params / 1e8) - 0.05 * np.log(tokens / 1e10) + 0.01 * rng.standard_normal(40)
+    solved = solve_points(PLANE, points(y, params=params, train_tokens=tokens))
+    whole = bootstrap.resampled(solved.curve, solved.target, solved.optimum, count=50)
+    sizes, solve = [], bootstrap.solve
+
+    def counting(curve, targets, **asked):
+        sizes.append(targets.size)
+        return solve(curve, targets, **asked)
+
+    monkeypatch.setattr(bootstrap, "solve", counting)
+    monkeypatch.setattr(bootstrap, "ROOM", 40 * 8)
+    assert np.array_equal(bootstrap.resampled(solved.curve, solved.target, solved.optimum, count=50), whole)
+    assert max(sizes) == 40 * 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cvfp_core.fitting.curves import Curve
-from cvfp_core.fitting.search import Solution, solve
+from cvfp_core.fitting.search import ROOM, Solution, solve
 from cvfp_core.schema.fits import Array
 
 COUNT = 1000
@@ -23,15 +23,16 @@ def resampled(curve: Curve, target: Array, optimum: Solution, *, weights: Array 
     fitted to, is drawn again; there are fewer only if hardly any can be.
     """
     n, k = target.shape[1], len(curve.law.parameters)
-    rng = np.random.default_rng(seed)
-    made = np.empty((0, k))
+    rng, made, together = np.random.default_rng(seed), np.empty((0, k)), max(1, ROOM // n)
     for _ in range(TURNS):
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=count - len(made))
-        drawn = drawn[(drawn > 0).sum(axis=1) >= k]
-        fits = solve(curve, np.repeat(target, len(drawn), axis=0), tries=0, precision=PRECISION,
-                     weights=np.sqrt(drawn) if weights is None else np.sqrt(drawn) * weights,
-                     near=np.repeat(optimum.parameters[:, None, :], len(drawn), axis=0))
-        made = np.concatenate([made, fits.parameters[np.isfinite(fits.rss)]])
+        left = count - len(made)
+        for first in range(0, left, together):
+            drawn = rng.multinomial(n, np.full(n, 1 / n), size=min(together, left - first))
+            drawn = drawn[(drawn > 0).sum(axis=1) >= k]
+            fits = solve(curve, np.repeat(target, len(drawn), axis=0), tries=0, precision=PRECISION,
+                         weights=np.sqrt(drawn) if weights is None else np.sqrt(drawn) * weights,
+                         near=np.repeat(optimum.parameters[:, None, :], len(drawn), axis=0))
+            made = np.concatenate([made, fits.parameters[np.isfinite(fits.rss)]])
         if len(made) == count:
             break
     return made

@@ -14,7 +14,7 @@ from scipy import special
 
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import Variance, pooled_variance
-from cvfp_core.fitting.search import Solution, solve
+from cvfp_core.fitting.search import ROOM, Solution, solve
 from cvfp_core.schema.fits import Array
 
 CORNER = 1.345
@@ -30,8 +30,6 @@ ROUNDS = 3
 PRECISION = 1e-9
 MANY = 1000
 """Runs of a row from which on not each is left out in turn: at most as many, those that seem furthest off."""
-_ROOM = 4_000_000
-"""Values of an array that holds the runs of many rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,7 +110,7 @@ def kept(curve: Curve, targets: Array, weights: Array, optimum: Solution) -> Arr
         rss = np.concatenate([
             solve(curve, targets[row[part]], weights=(weights * use)[row[part]] * (alone != run[part, None]),
                   near=near[row[part]], tries=0, precision=PRECISION, delta=np.full(len(part), np.inf)).rss
-            for part in np.array_split(np.arange(len(row)), -(-len(row) * len(alone) // _ROOM))])
+            for part in np.array_split(np.arange(len(row)), -(-len(row) * len(alone) // ROOM))])
         ratio = np.maximum(whole.rss[row] - rss, 0.0) / np.maximum(rss / dof[row], 1e-24)
         far = special.fdtrc(1, dof[row], ratio) * use.sum(axis=1)[row] < OUTLYING
         use[row[far], run[far]] = False

@@ -20,6 +20,8 @@ from cvfp_core.schema.fits import Array
 STEPS = 100
 CACHED = 150_000
 """Numbers in one array of derivatives, so that a step's arrays stay in the cache."""
+ROOM = 4_000_000
+"""Numbers in one array of the points of many rows: more rows are searched one part after the other."""
 WIDE = (30.0, 3.0)
 """Times the delta of a Huber loss: a search from the grid begins where it is nearly convex, and narrows it."""
 

@@ -86,10 +86,11 @@ class _Files(BaseLoader):
             names = sorted({*self.registered, *(each.name for path in self.shared for each in path.glob("*.j2"))})
             raise TemplateNotFound(template, f"'{template}' not found{suggestion(template, names)}; beside this file "
                                              f"there are: {', '.join(names) or 'none'}")
-        text = Path(template).read_text(encoding="utf-8")
+        with open(template, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
         if len(text) > LONGEST:
-            raise TemplateSyntaxError(f"the file has {len(text):,} characters, more than {LONGEST:,}; put parts into "
-                                      f"files of their own", 1, filename=template)
+            raise TemplateSyntaxError(f"the file has more than {LONGEST:,} characters; put parts into files of "
+                                      f"their own", 1, filename=template)
         return text, template, None
 
 
