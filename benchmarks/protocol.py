@@ -23,7 +23,7 @@ from itertools import pairwise
 
 import torch
 
-from cvfp_core.protocol.effective_rank import effective_rank
+from cvfp_core.protocol.effective_rank import STRIPS, effective_rank
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import sharing, token_windows
 from cvfp_core.protocol.noise import Noise
@@ -186,7 +186,7 @@ def make_steps(
     logits = 2 * vocabulary * width
     validated = asked.val if shortcuts.parallel_validation else SEQUENTIAL_TOKENS
     ranked = min(RANK_TOKENS, tokens)
-    rank = 2 * ranked * square * (2 / 3 if shortcuts.blocked_rank else 1)  # of a symmetric matrix, in three strips
+    rank = 2 * ranked * square * ((STRIPS + 1) / (2 * STRIPS) if shortcuts.blocked_rank else 1)  # it is symmetric
     gram = contexts[-1, :ranked].double().T @ contexts[-1, :ranked].double()
     narrow = torch.bfloat16 if half else torch.float32
     steps = {

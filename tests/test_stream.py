@@ -60,6 +60,24 @@ def test_chunks_are_begun_again_until_their_starts_stand(chunk, passes):
     torch.testing.assert_close(made.contexts, expected, rtol=0, atol=2e-5)
 
 
+def test_a_chunk_that_is_back_does_not_wait_for_one_that_forgets_slowly():
+    """Ten chunks of 100, of which one keeps 85 % of a context at each token and the others a tenth."""
+    rows = []
+
+    def counted(previous, windows):
+        rows.append(len(windows))
+        slow = (windows[:, -1:] >= 200) & (windows[:, -1:] < 300)
+        return previous * torch.where(slow, 0.85, 0.1) + windows[:, -1:] % 7
+
+    windows = torch.arange(1000).unsqueeze(1)
+    made = parallel_contexts(Scripted(contexts=counted), windows, 6, chunk=100)
+    expected = sequential_contexts(Scripted(contexts=counted), windows, 6)
+    torch.testing.assert_close(made.contexts, expected, rtol=0, atol=2e-5)
+    assert made.passes == 1
+    begun_again = sum(rows) - 1000 - 1000  # but for the first pass, and the sequential one
+    assert 9 * 8 + 64 <= begun_again <= 9 * 16 + 100
+
+
 def test_a_chunk_is_begun_again_only_as_far_as_it_differs():
     steps = []
 

@@ -8,7 +8,7 @@ agree with torch, on processors where they are faster (processor.py); everywhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -42,20 +42,28 @@ def fast_products(allowed: bool, library: str = "auto") -> Iterator[None]:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ weight.T + bias` with its gradient, as torch.nn.functional.linear; x (B, n), weight (m, n), bias (m,)."""
-    apply = _onednn_for(x, weight)
-    if apply is None:
+    if not (by_onednn(x, weight) and weight.is_contiguous()):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         made: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return made
-    return apply(x, weight, bias)
+    return _onednn(x, weight, bias)
 
 
 def product(x: Tensor, y: Tensor) -> Tensor:
     """`x @ y.T` without a gradient, whichever way x and y lie in memory; x (B, n), y (m, n)."""
-    y = y.contiguous()
-    apply = _onednn_for(x, y)
-    return x @ y.T if apply is None else apply(x.contiguous(), y, None)
+    return _onednn(x.contiguous(), y.contiguous(), None) if by_onednn(x, y) else x @ y.T
+
+
+def by_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether products of these are oneDNN's, which takes nothing but contiguous factors."""
+    if (
+        not _allowed.get() or x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32
+        or torch.is_autocast_enabled("cpu")
+    ):
+        return False
+    library = _library.get()
+    return (library == "onednn" or (library == "auto" and suits(processor()).library == "onednn")) and onednn()
 
 
 class Packed:
@@ -64,23 +72,12 @@ class Packed:
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight.contiguous()
         half = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and _allowed.get() and _packs_half()
-        if half or _onednn_for(self.weight, self.weight) is not None:
+        if half or by_onednn(self.weight, self.weight):
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, _ROWS)
 
     def product(self, x: Tensor) -> Tensor:
         """`x @ weight.T` without a gradient, x (B, n)."""
         return _onednn(x, self.weight, None) if self.weight.is_mkldnn else product(x, self.weight)
-
-
-def _onednn_for(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """Only float32 on a CPU, and only contiguous weights: with others oneDNN takes minutes."""
-    if (
-        not _allowed.get() or x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32
-        or not weight.is_contiguous() or torch.is_autocast_enabled("cpu")
-    ):
-        return None
-    library = _library.get()
-    return onednn() if library == "onednn" or (library == "auto" and suits(processor()).library == "onednn") else None
 
 
 class _Linear(torch.autograd.Function):
@@ -101,9 +98,9 @@ class _Linear(torch.autograd.Function):
 
 
 @cache
-def onednn() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """oneDNN's product, if this torch has it and it is right."""
-    return _onednn if _agrees(torch.float32, tolerance=1e-4) else None
+def onednn() -> bool:
+    """Whether this torch has oneDNN's product of float32, and it is right."""
+    return _agrees(torch.float32, tolerance=1e-4)
 
 
 @cache

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from cvfp_core.errors import UsageError
 from cvfp_core.protocol.processor import BFLOAT16, processor, suits
-from cvfp_core.protocol.products import onednn, product
+from cvfp_core.protocol.products import fast_products, onednn, product
 from cvfp_core.schema import atomic
 from cvfp_core.schema.settings import Shortcuts
 
@@ -41,7 +41,7 @@ def tuned(shortcuts: Shortcuts, folder: Path | None = None) -> Shortcuts:
     if library == "auto":
         trial = None if folder is None or listed.library else _kept(folder, "library", _faster_library)
         library = (listed.library or trial or "torch") if onednn() else "torch"
-    elif library == "onednn" and onednn() is None:
+    elif library == "onednn" and not onednn():
         raise UsageError("shortcuts.product_library is onednn, which this torch does not have; set auto or torch")
     return replace(shortcuts, product_library=library, rows_at_once=shortcuts.rows_at_once or listed.rows_at_once,
                    words_at_once=shortcuts.words_at_once or listed.words_at_once)
@@ -64,10 +64,18 @@ def refuse_slow_bfloat16(shortcuts: Shortcuts, folder: Path) -> None:
 
 
 def _faster_library() -> str:
-    other, (x, weight) = onednn(), _factors()
-    if other is None:
+    if not onednn():
         return "torch"
-    took = _least({"torch": lambda: F.linear(x, weight), "onednn": lambda: other(x, weight, None)})
+    x, weight = _factors()
+
+    def by(library: str) -> Callable[[], object]:
+        def multiply() -> None:
+            with fast_products(True, library):
+                product(x, weight)
+
+        return multiply
+
+    took = _least({library: by(library) for library in ("torch", "onednn")})
     return "onednn" if took["onednn"] * _MARGIN < took["torch"] else "torch"
 
 
