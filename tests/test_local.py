@@ -23,7 +23,7 @@ from cvfp_core.schema import jobs, store
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import RunResult
 from cvfp_core.testing import check_executor
-from cvfp_local import cvfp_executors, processes, work
+from cvfp_local import cvfp_executors, processes
 from made_runs import made_cell, made_corpus
 
 GIB = 2**30
@@ -83,7 +83,7 @@ def test_a_worker_has_the_environment_of_who_asks(monkeypatch, tmp_path):
     monkeypatch.setenv("CVFP_MADE", "before")
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     heard, told = multiprocessing.Pipe(duplex=False)
-    work.work((), tmp_path, 1, {**os.environ, "CVFP_MADE": "now"}, told)
+    processes._work((), tmp_path, 1, {**os.environ, "CVFP_MADE": "now"}, told)
     assert os.environ["CVFP_MADE"] == "now"
     assert heard.recv() is None
 

@@ -8,7 +8,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from cvfp_core import registry as registries
 from cvfp_core.errors import CvfpError
-from cvfp_core.registry.lazy import lazy
 from cvfp_core.running.compute import corpora
 from cvfp_core.running.execute import execute_cells, in_order
 from cvfp_core.running.needs import needs
@@ -25,14 +24,17 @@ from cvfp_core.schema import jobs as joblist
 from cvfp_core.schema.cells import Cell, Emit, Event
 
 _WAY = "forkserver" if sys.platform == "linux" else "spawn"
-"""How processes are started: forked from one that has imported what they need, where torch and polars allow it."""
+"""How processes are started: forked from one that has imported torch, on the system where torch allows it."""
 
 
 def ahead() -> None:
-    """Starts the process that others are forked from, which imports what they need while the grid is prepared."""
+    """Starts the process that others are forked from, which imports what takes seconds while the grid is prepared.
+
+    That is torch, and what every optimizer imports when it is made. Not polars: its threads do not survive a fork.
+    """
     if _WAY == "forkserver" and _cpus() > 1:
         with _interrupts_ignored():
-            multiprocessing.get_context(_WAY).set_forkserver_preload(["cvfp_local.work"])
+            multiprocessing.get_context(_WAY).set_forkserver_preload(["torch", "torch._dynamo"])
             forkserver.ensure_running()
 
 
@@ -98,7 +100,7 @@ class _Worker:
         started = multiprocessing.get_context(_WAY)
         self.heard, told = started.Pipe(duplex=False)
         self.process: BaseProcess = started.Process(  # type: ignore[attr-defined]
-            target=lazy("cvfp_local.work:work"), args=(cells, folder, threads, dict(os.environ), told),
+            target=_work, args=(cells, folder, threads, dict(os.environ), told),
             name=f"cvfp-{number}", daemon=True)
         self.at: list[str] = []
         """The cells it is at, the last one now: one that is compared with another may have to run that first."""
@@ -168,3 +170,30 @@ def _interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _work(cells: Sequence[Cell], folder: Path, threads: int, environment: Mapping[str, str], told: Connection) -> None:
+    """Executes the cells and tells events, or the error that ends it, and None when it is done.
+
+    environment: of the process that asks, which may have changed since the one was begun that this is forked from.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdout = sys.stderr  # where the parent prints results
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        execute_cells(cells, folder, told.send)
+    except CvfpError as error:
+        told.send(error)
+    told.send(None)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however it went: nobody hears it any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
