@@ -56,7 +56,8 @@ def test_every_block_of_the_page_of_python_does_in_a_notebook_what_the_page_says
 
 
 def test_a_result_below_a_cell_is_html_markdown_and_latex_of_the_same_numbers(kernel):
-    (shown,) = kernel.run('cvfp.fit("logs", ["power-law", "saturating"], where="experiment == \'v4\'")')
+    (shown,) = kernel.run('import cvfp_core as cvfp\n'
+                          'cvfp.fit("logs", ["power-law", "saturating"], where="experiment == \'v4\'")')
     forms = {form: shown.data[form] for form in ("text/plain", "text/html", "text/markdown", "text/latex")}
     numbers = set(re.findall(r"\b\d+\.\d{3}\b", forms["text/plain"]))
     assert len(numbers) > 5
