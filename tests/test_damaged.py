@@ -213,7 +213,7 @@ SOME = [("jobs/j/job.json", "of no name"), ("jobs/j/h-1.json", "texts for number
 @pytest.mark.parametrize(("place", "how"), SOME)
 def test_no_damage_beside_the_records_ends_in_a_traceback_or_never(whole, tmp_path, place, how, monkeypatch):
     monkeypatch.setattr(index, "WORTH", 1)
-    for command in ("show", "status", "forecast --score", "doctor --mend"):
+    for command in ("status", "forecast --score", "doctor --mend"):
         assert reliability.under(command, whole, tmp_path / "runs", place, how, random.Random(1)) is None
 
 
