@@ -451,7 +451,8 @@ def test_a_table_of_params_tokens_and_loss_is_forecast_by_a_law_of_both_in_one_c
 def test_a_curve_over_one_size_where_another_varies_says_how_to_ask_for_both(tmp_path: Path) -> None:
     path = str(table_of_both(tmp_path))
     said = " ".join(cli("predict", path, "--at", "train_tokens=1e11").stdout.split())
-    assert "params vary too; for law chinchilla, which knows of them: --at params=VALUE --at train_tokens=VALUE" in said
+    assert said.startswith("params vary too (4 values), and this curve mixes them; --law chinchilla knows of both "
+                           "(forecast by it with --at params=VALUE --at train_tokens=VALUE), --by params fits apart ")
     assert "vary too" not in cli("predict", path, "--at", "train_tokens=1e11", "--law", "power-law").stdout
     bad = cli("predict", path, "--at", "params=7e9", "--at", "epochs=3")
     assert bad.exit_code == 2

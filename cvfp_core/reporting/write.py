@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -61,6 +62,17 @@ def suited(records: pl.DataFrame, registry: Registry) -> Template:
     raise UsageError(f"no template says that it suits these runs; name one: --template {', '.join(items) or 'FILE'}")
 
 
+def about(template: Template, records: pl.DataFrame, registry: Registry) -> dict[str, Any]:
+    """The axes, series and law that a template takes where none is asked for; nothing where it leaves them."""
+    if template.about is None:
+        return {}
+    with registry.blaming(Template, template.name):
+        found = template.about(records)
+    law = found.get("law")
+    return {"x": found.get("x"), "y": found.get("y"), "by": found.get("by"),
+            "law": law if law in registry.items(Law) else None}
+
+
 def registered(registry: Registry) -> dict[str, Path]:
     """The files of the registered templates, by name: what a template may take in."""
     return {name: item.path for name, item in registry.items(Template).items()}
@@ -76,12 +88,8 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     """The report that the template makes of the inputs. Raises CvfpError if the records lack what it needs."""
     asked, files, items = asked or Asked(), registered(registry), registry.items(Template)
     spoken = translations(asked.lang, catalogues(template, registry))
-    if template.about is not None and {asked.x, asked.y, asked.law, asked.by} == {None}:
-        with registry.blaming(Template, template.name):
-            about = template.about(inputs.records)
-        law = about.get("law")
-        asked = replace(asked, x=about.get("x"), y=about.get("y"), by=about.get("by"),
-                        law=law if law in registry.items(Law) else None)
+    if {asked.x, asked.y, asked.law, asked.by} == {None}:
+        asked = replace(asked, **about(template, inputs.records, registry))
     limits = Limits.of(asked.options)
     own = {name: value for name, value in asked.options.items() if not name.startswith(PREFIX)}
     asked = replace(asked, options=own)

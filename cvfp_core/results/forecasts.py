@@ -14,7 +14,7 @@ from cvfp_core import fitting
 from cvfp_core.claims.prediction import MARGIN
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
-from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.fitting.auto import AUTO, At, candidates
 from cvfp_core.fitting.chained import STEPS, chained
 from cvfp_core.fitting.mixed import NAME
 from cvfp_core.fitting.points import WEIGHTS
@@ -110,12 +110,20 @@ class Forecasts(Listed[Prediction]):
             for each in self.items
         ], infer_schema_length=None)
 
+    def notes(self) -> Iterator[Text]:
+        """Lines of what the laws take together; of a curve that was asked for, none."""
+        if not self.given and self.choice is not None:
+            return self.asked.notes(candidates(self.asked.runs.registry, x=self.asked.x, y=self.asked.y))
+        surfaces = [law for law in self.given if len(law.inputs) > 1]
+        return self.asked.notes(surfaces) if surfaces else iter(())
+
     def summary(self) -> str:
         """A line for each prediction: series, point, value, both intervals, and how far beyond the runs it is."""
         return "\n".join(map(_sentence, self.items))
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
-        """What is forecast where, the table, its cautions, and how the law was chosen."""
+        """What is taken together, what is forecast where, the table, its cautions, and how the law was chosen."""
+        yield from self.notes()
         yield from _blocks(self.items, room)
         if self.choice is not None:
             yield Text()
@@ -123,8 +131,6 @@ class Forecasts(Listed[Prediction]):
         if self.configuration is not None:
             yield Text()
             yield from configurations.blocks(self.configuration)
-        elif self.choice is not None and not self.given:
-            yield from _of_surfaces(self.items, self.asked)
 
 
 @verb
@@ -179,8 +185,9 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
-    made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
+    made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, x=asked.x, y=asked.y,
                                along=along, options=asked.options, prior=prior, pool=pool,
+                               by=asked.by_of(given[0]) if given else asked.by,
                                registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given, along=along, prior=prior,
                      pool=pool)
@@ -252,17 +259,6 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         else:
             made.add_row(Text(each.series), each.law, *points, value, low, high, *distances)
     return made
-
-
-def _of_surfaces(predictions: Sequence[Prediction], asked: Asked) -> Iterator[Block]:
-    """That another size varies too, which a curve does not know of, where a law of both is installed."""
-    records, inputs = asked.runs.records, {name for each in predictions for name in each.inputs}
-    for law in asked.runs.registry.items(Law).values():
-        others = [name for name in law.inputs if name not in inputs]
-        if law.predicts and law.automatic and inputs < set(law.inputs) and all(
-                name in records.columns and records[name].drop_nulls().n_unique() > 2 for name in others):
-            yield Text(f"{' and '.join(others)} vary too; for law {law.name}, which knows of them: "
-                       f"{' '.join(f'--at {name}=VALUE' for name in law.inputs)}", style="yellow")
 
 
 def _of_choice(choice: Choice) -> Iterator[Block]:
