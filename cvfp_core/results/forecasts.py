@@ -23,7 +23,7 @@ from cvfp_core.reporting.numbers import p
 from cvfp_core.results import configurations
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.configurations import Configuration
-from cvfp_core.results.numbers import interval, short
+from cvfp_core.results.numbers import interval, short, told
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.schema.settings import Scalar
@@ -250,7 +250,7 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
     for each in predictions:
         low, high = (interval(a, b, method="" if each.run_low or each.run_high else None, value=each.value) or "-"
                      for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
-        value, points = short(each.value), [short(each.inputs[name]) for name in varied]
+        value, points = told(each), [short(each.inputs[name]) for name in varied]
         distances = [short(each.distances.get(name)) for name in inputs]
         if stacked:
             beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
@@ -291,7 +291,7 @@ def _sentence(each: Prediction) -> str:
     head = f"{each.series}, {where}: "
     if each.value is None:
         return head + each.reason
-    parts = [f"{each.response} {short(each.value)} by {each.law}"]
+    parts = [f"{each.response} {told(each)} by {each.law}"]
     parts += [f"{name} {interval(low, high, method='', value=each.value)}" for name, low, high in
               (("mean", each.mean_low, each.mean_high), ("new run", each.run_low, each.run_high))
               if low is not None or high is not None]
