@@ -407,7 +407,7 @@ def test_one_message_stands_for_all_values_refused_for_one_reason(tmp_path: Path
 
 
 def test_series_follow_from_what_is_no_size_metric_or_seed(tmp_path: Path) -> None:
-    lines = [f"{optimizer},{size},{seed},note {size} {seed},{5 - size}" for optimizer in ("adam", "muon")
+    lines = [f"{optimizer},{size}000,{seed},note {size} {seed},{5 - size}" for optimizer in ("adam", "muon")
              for size in (1, 2, 3) for seed in (0, 1)]
     text = "optimizer,train_tokens,seed,note,val_loss\n" + "\n".join(lines)
     made = read(write(tmp_path, text, "a.csv"))

@@ -37,6 +37,8 @@ class Written:
     """What they show, by the path the report links to."""
     words: Mapping[str, str]
     """`Contents` and the words of verdicts in the report's language."""
+    lacks: str | None = None
+    """Why figures that the template has are left out: `not_installed`, `not_asked`; None if they are there."""
 
 
 def find(name: str, registry: Registry) -> Template:
@@ -116,6 +118,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     data = facts.view(names & set(View.__annotations__) - {"figures", "figures_missing", "sections"})
     data["sections"] = [section.name for section in sections if not _lacking([section], facts.records, asked)]
     plots: dict[str, Plot] = {}
+    why = None
     if "figures" in names or "figures_missing" in names:
         from cvfp_core.reporting.figures import report
         from cvfp_core.reporting.figures.formats import missing
@@ -128,7 +131,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     with _named(template, registry):
         text = render(template.path, data, made)
     shown = {name: plot for name, plot in plots.items() if linked[name] in text}
-    return Written(text=text, words={word: spoken.gettext(word) for word in (CONTENTS, *VERDICTS)},
+    return Written(text=text, lacks=why, words={word: spoken.gettext(word) for word in (CONTENTS, *VERDICTS)},
                    plots={linked[name]: plot for name, plot in shown.items()},
                    figures={f"{asked.figures}/{name}.{kind}": _drawn(plot, kind, asked.lang)
                             for name, plot in shown.items() for kind in asked.formats})

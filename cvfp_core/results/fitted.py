@@ -12,6 +12,7 @@ from cvfp_core.reporting.numbers import p_is
 from cvfp_core.results.numbers import of, short
 from cvfp_core.results.printed import Block, about, table, width
 
+NO_TREND = "no trend found: the interval of alpha holds 0"
 ACROSS = 4
 """Parameters that a row has room for; a law of more has a row for each."""
 
@@ -86,6 +87,8 @@ def _reasons(fits: Sequence[Fit]) -> Iterator[Text]:
                      "dim" if good else "yellow", each.series))
         if each.left_out and each.status != "too few points":
             said.append((f"left out: {', '.join(each.left_out)}", "dim", each.series))
+        if each.trendless:
+            said.append((NO_TREND, "yellow", each.series))
         said += [(caveat, "yellow", each.series) for caveat in each.caveats]
         if each.lack_of_fit_p is not None and each.lack_of_fit_p < 0.05:
             said.append((f"runs of one size agree better than the law fits them ({p_is(each.lack_of_fit_p)})",

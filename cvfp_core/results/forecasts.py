@@ -14,7 +14,9 @@ from cvfp_core import fitting
 from cvfp_core.claims.prediction import MARGIN
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
-from cvfp_core.fitting.auto import AUTO, At, candidates
+from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.fitting.auto import candidates as curves
+from cvfp_core.fitting.averages import AVERAGE
 from cvfp_core.fitting.chained import STEPS, chained
 from cvfp_core.fitting.mixed import NAME
 from cvfp_core.fitting.points import WEIGHTS
@@ -113,7 +115,7 @@ class Forecasts(Listed[Prediction]):
     def notes(self) -> Iterator[Text]:
         """Lines of what the laws take together; of a curve that was asked for, none."""
         if not self.given and self.choice is not None:
-            return self.asked.notes(candidates(self.asked.runs.registry, x=self.asked.x, y=self.asked.y))
+            return self.asked.notes(curves(self.asked.runs.registry, x=self.asked.x, y=self.asked.y))
         surfaces = [law for law in self.given if len(law.inputs) > 1]
         return self.asked.notes(surfaces) if surfaces else iter(())
 
@@ -127,7 +129,7 @@ class Forecasts(Listed[Prediction]):
         yield from _blocks(self.items, room)
         if self.choice is not None:
             yield Text()
-            yield from _of_choice(self.choice)
+            yield from _of_choice(self.choice, self.items)
         if self.configuration is not None:
             yield Text()
             yield from configurations.blocks(self.configuration)
@@ -261,29 +263,44 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
     return made
 
 
-def _of_choice(choice: Choice) -> Iterator[Block]:
-    several = len({each.scale for each in choice.candidates}) > 1
-    weighs = any(each.weight is not None for each in choice.candidates)
-    yield Text.assemble("law: ", (choice.law, "bold"), f" of {choice.scale}" if several else "", f", {choice.reason}")
-    if not choice.candidates:
+def _of_choice(choice: Choice, predictions: Sequence[Prediction]) -> Iterator[Block]:
+    """What forecasts, and what speaks for each law; where that is an average, laws stand by their weight in it."""
+    candidates = choice.candidates
+    several = len({each.scale for each in candidates}) > 1
+    weighs = any(each.weight is not None for each in candidates)
+    average = weighs and all(each.law == AVERAGE for each in predictions if each.value is not None)
+    if average:
+        candidates = tuple(sorted(candidates, key=lambda each: -(each.weight or 0)))
+        yield Text.assemble("forecast: an ", ("average", "bold"), " of the laws by weight, as few points leave open "
+                            "which it is")
+    else:
+        scale = f" of {choice.scale}" if several else ""
+        yield Text.assemble("law: ", (choice.law, "bold"), f"{scale}, {choice.reason}")
+    wider = dict.fromkeys(each.interval_law for each in predictions if each.interval_law and each.law == choice.law)
+    if not average and list(wider) not in ([], [choice.law]):
+        yield Text(f"intervals: the outermost ends of {'; '.join(wider).replace(' and ', ', ')}", style="dim")
+    if not candidates:
         return
-    count = "k" if several else "parameters"
+    count, test = ("k", "p (F)") if several else ("parameters", "F test p")
+    tested = any(each.p_value is not None for each in candidates)
     made = table([("law", "l"), *[("scale", "l")] * several, (count, "r"), (choice.criterion, "r"),
-                  ("back-test", "r"), *[("folds", "r")] * (not several), ("p (F)" if several else "F test p", "r"),
+                  ("back-test", "r"), *[("folds", "r")] * (not several), (test, "r"),
                   *[("weight", "r")] * weighs, ("", "l")])
-    for each in choice.candidates:
+    for each in candidates:
         criterion = each.aicc if choice.criterion == "AICc" else each.bic
         made.add_row(
             each.law, *[each.scale] * several, str(each.parameters), "-" if criterion is None else f"{criterion:.1f}",
             "-" if each.backtest is None else f"{each.backtest:.1%}", *[str(each.folds)] * (not several),
             "-" if each.p_value is None else p(each.p_value),
             *["-" if each.weight is None else f"{each.weight:.0%}"] * weighs,
-            Text(each.verdict, style="bold" if each.verdict == "chosen" else "dim"),
+            Text("" if average and each.verdict in ("chosen", "not distinguishable") else each.verdict,
+                 style="bold" if each.verdict == "chosen" else "dim"),
         )
     yield made
     yield Text("k: parameters; " * several
                + "back-test: mean error of the next size when the law saw only the smaller ones"
-               + "; weight: in the average that is forecast" * weighs, style="dim")
+               + "; weight: in the average that is forecast" * weighs
+               + f"; {test}: of the F test against {choice.law}" * tested, style="dim")
 
 
 def _sentence(each: Prediction) -> str:

@@ -19,7 +19,7 @@ from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results import together
 from cvfp_core.results.arguments import verb
-from cvfp_core.results.fitted import of_law
+from cvfp_core.results.fitted import NO_TREND, of_law
 from cvfp_core.results.numbers import meanings, short
 from cvfp_core.results.printed import WIDE, Block, Lineless, Printed, about, no_room, table
 from cvfp_core.schema import expressions, series
@@ -241,7 +241,7 @@ class Overview(Printed):
             return
         if fits:
             yield _exponents(fits, several)
-            yield _about_alpha(fits[0])
+            yield from _about_alpha(fits, several)
         yield from meanings(marks_of(records) + "".join(fit.marks for fit in fits))
         for fit in fits:
             if fit.status != "converged" and fit.reason:
@@ -264,8 +264,9 @@ class Overview(Printed):
         """A row a series, and what is to be said of them together."""
         records, fits = self.records, () if self.surface else self.fits
         if fits:
-            yield _exponents(fits[:MANY], records["experiment"].n_unique() > 1, ranges=True)
-            yield _about_alpha(fits[0])
+            several = records["experiment"].n_unique() > 1
+            yield _exponents(fits[:MANY], several, ranges=True)
+            yield from _about_alpha(fits, several)
         else:
             from cvfp_core.results import ingested
 
@@ -283,10 +284,12 @@ class Overview(Printed):
         yield Text(f"{records.height:,} runs in {count:,} series; {self.more}", style="dim")
 
 
-def _about_alpha(fit: Fit) -> Text:
-    """What alpha is the exponent of."""
-    return Text(ALPHA_NOTE if (*fit.inputs, fit.response) == ("train_tokens", "val_ppl") else
-                f"alpha of {fit.form}, least squares in logarithms, Student-t interval", style="dim")
+def _about_alpha(fits: Sequence[Fit], several: bool) -> Iterator[Text]:
+    """What alpha is the exponent of, and of which series none was found."""
+    usual = (*fits[0].inputs, fits[0].response) == ("train_tokens", "val_ppl")
+    yield Text(ALPHA_NOTE if usual else f"alpha of {fits[0].form}, least squares in logarithms, Student-t interval",
+               style="dim")
+    yield from about(((NO_TREND, "yellow", _label(fit, several)) for fit in fits if fit.trendless), len(fits))
 
 
 def overview(records: pl.DataFrame, *, fitted: pl.DataFrame | None = None, x: str | None = None, y: str | None = None,
