@@ -1,8 +1,11 @@
 """Mistakes that people make, each of which ends in one line: what is wrong, what there is, what to type."""
 
+import math
+
 import pytest
 from typer.testing import CliRunner
 
+import cvfp_core as cvfp
 import made_grids
 from cvfp_core.cli.app import app
 from cvfp_core.schema import store
@@ -16,6 +19,7 @@ FILES = {
     "réseau 1/läufe 日本.csv": TABLE,
     "empty.csv": "",
     "head.csv": "train_tokens,val_ppl\n",
+    "headless.csv": "run-1,12M,0.5B,4.888,1337\nrun-2,12M,1B,4.536,1337\n",
     "words.csv": "hello world\nnothing here\n",
     "bytes.csv": bytes(range(256)) * 10,
     "one.txt": "a b c d e f g",
@@ -108,6 +112,8 @@ MISTAKES = [
     (("show", "hollow"), "no runs in 'hollow': there are no files in it; give logs, tables, or folders of them"),
     (("show", "empty.csv"), "empty.csv: the file is empty"),
     (("show", "head.csv"), "no runs in 'head.csv': nothing in it is a run; give logs, tables, or folders of them"),
+    (("show", "headless.csv"), "headless.csv:1: expected a heading, the names of columns, found 'run-1,12M,0.5B,4.888,",
+     "which looks like a run; write a heading line above it"),
     (("show", "words.csv"), "words.csv: no ingester knows its content", "choose one with --format, or write one"),
     (("show", "bytes.csv"), "bytes.csv: no ingester knows its content", "choose one with --format, or write one"),
     (("fit", "runs.csv", "--law", "powerlaw"), "unknown fitter 'powerlaw'; did you mean 'power-law'?; installed: "),
@@ -184,3 +190,35 @@ def test_a_line_is_never_longer_than_a_screen_nor_moves_the_cursor(place, monkey
     assert done.stderr == "cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, or logs\n"
     done = CliRunner().invoke(app, ["fit", "runs.csv", "--y", "y" * 10_000])
     assert 1000 < len(done.stderr) < 2020
+
+
+HEAD = "name,model_size,D,loss\n"
+ROWS = [(f"run-{n}-{d}", n, d, 2 + 400 / n**0.34 + 2000 / d**0.37) for n in (1e7, 4e7, 1e8) for d in (1e9, 3e9, 1e10)]
+
+
+def table(head=HEAD, size=1.0, loss=lambda value: value):
+    return head + "".join(f"{name},{n / size:.6g},{d:.6g},{loss(value):.6f}\n" for name, n, d, value in ROWS)
+
+
+DOUBTFUL = [
+    (table(loss=math.exp), "val_loss 23.6 to 99.78: mostly above 15 nat a token; perplexities?", "val_loss=log(loss)"),
+    (table(size=1e6), "params 10 to 100: all below 1,000; millions?", "params=model_size * 1e6"),
+    (table("name,model_size,D,loss in bits\n", loss=lambda value: value / math.log(2)),
+     "loss in bits * 0.693147 is read as val_loss", ""),
+    (table() + table().splitlines()[-1] + "\n", "1 run is repeated and counts once", ""),
+]
+
+
+@pytest.mark.parametrize(("content", "said", "cure"), DOUBTFUL)
+def test_values_that_are_hardly_in_their_unit_and_rows_that_are_repeated_are_said(content, said, cure, tmp_path):
+    (tmp_path / "plain.csv").write_text(table())
+    (tmp_path / "runs.csv").write_text(content)
+    notes = "\n".join(cvfp.read(tmp_path / "runs.csv").inputs.notes)
+    assert said + (f" --map '{cure}'" if cure else "") in notes
+    name, _, expression = cure.partition("=")
+    cured = cvfp.read(tmp_path / "runs.csv", map={name: expression} if cure else None)
+    plain = cvfp.read(tmp_path / "plain.csv")
+    for each in (plain, cured) if cure else (plain,):
+        assert not any(word in note for note in each.inputs.notes for word in ("?", "repeated"))
+    for column in ("params", "val_loss"):
+        assert cured.records[column].to_list() == pytest.approx(plain.records[column].to_list(), rel=1e-5)

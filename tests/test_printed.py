@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cvfp_core.reporting.numbers import resolved
 from cvfp_core.results.printed import table
 
 CELLS = ["a", "", "12.5 ", " lead", "日本語", "[0.1, 0.2]", "[bold]b[/bold]", "e:1", ":smile:", "words that may break",
@@ -72,3 +73,11 @@ def test_a_table_that_fits_is_not_laid_out_by_rich(monkeypatch):
     made.add_row("1", Text("2", style="red"))
     monkeypatch.setattr(Table, "__rich_console__", lambda *_: pytest.fail("slow"))
     assert look(made, 80)
+
+
+@given(st.floats(0.1, 1e5), st.floats(1e-7, 0.9), st.floats(1e-7, 9))
+def test_an_interval_as_it_is_printed_holds_its_estimate(value, below, above):
+    ends = value * (1 - below), value * (1 + above)
+    middle, low, high = (float(text.replace(",", "")) for text in resolved(value, *ends))
+    assert low <= middle <= high
+    assert abs(middle - value) <= 0.51 * max(min(value * below, value * above), 1e-5 * value)

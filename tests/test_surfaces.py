@@ -18,6 +18,7 @@ from cvfp_core.fitting.run import fit_each
 from cvfp_core.fitting.selection import score, walked
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Huber, Law, LeastSquares
+from cvfp_core.reporting import sweep
 from cvfp_core.schema.fits import Points
 
 LAW = installed().get(Law, "chinchilla")
@@ -301,3 +302,47 @@ def test_seven_runs_of_a_grid_are_fitted_or_refused_in_words(factor):
         ahead = predict(fit, LAW, {"params": 3e10, "train_tokens": 6e11})
         assert all(value is None or np.isfinite(value) for value in (ahead.value, ahead.run_low, ahead.run_high))
         assert ahead.value is not None or ahead.reason
+
+
+# --- series ---------------------------------------------------------------------------------------------------------
+
+def two(**columns):
+    """Two series, the second 5 % better at every size."""
+    n, d = grid(4)
+    runs = frame(np.tile(n, 2), np.tile(d, 2), np.outer([1, 0.95], losses(n, d)).ravel())
+    return runs.with_columns(experiment=pl.lit("e"), variant=pl.Series(["a"] * 16 + ["b"] * 16), **columns)
+
+
+def test_series_with_sizes_enough_are_fitted_and_forecast_apart_as_in_a_report():
+    at = {"params": 1e11, "train_tokens": 1e12}
+    made = cvfp.predict(two(), at)
+    truth = LAW.function(1e11, 1e12, **TRUTH)
+    assert [each.series for each in made] == ["e:a", "e:b"]
+    assert [each.value for each in made] == pytest.approx([truth, 0.95 * truth], rel=1e-3)
+    assert [fit.series for fit in cvfp.fit(two(), "chinchilla")] == ["e:a", "e:b"]
+    assert "fitted as one" not in made.text(120)
+    assert sweep.about(cvfp.read(two()).records)["by"] == ("experiment", "variant")
+
+
+def test_series_with_too_few_sizes_are_pooled_and_both_they_and_what_differs_are_named():
+    runs = two(corpus=pl.Series(["c"] * 16 + ["d"] * 16))
+    few = pl.concat([runs[:16], runs[16:20]])
+    (made,) = fits = cvfp.fit(few, "chinchilla")
+    assert made.n == 20
+    said = " ".join(fits.text(80).split())
+    assert said.startswith("2 series are fitted as one, as e:b has too few params and train_tokens alone; it takes 6")
+    assert "may not be comparable, as they differ in corpus (c, d)" in said
+    (forecast,) = (made := cvfp.predict(few, {"params": 1e11, "train_tokens": 1e12}))
+    assert forecast.series == "2 series"
+    assert " ".join(made.text(80).split()).startswith("2 series are fitted as one")
+
+
+def test_a_table_in_which_params_vary_too_is_fitted_by_the_law_that_its_report_takes():
+    runs = two()[:16]
+    (fit,) = cvfp.fit(runs)
+    assert fit.law == "chinchilla"
+    assert fit.value("alpha") == pytest.approx(TRUTH["alpha"], rel=1e-2)
+    assert "chinchilla" in cvfp.read(runs).text(100)
+    (curve,) = cvfp.fit(runs.filter(pl.col("params") == runs["params"][0]))
+    assert curve.law == "power-law"
+    assert cvfp.fit(runs, "power-law").text(100).startswith("params vary too (4 values), and this curve mixes them")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -201,6 +201,12 @@ def show(result: Printed) -> None:
     console = terminal()
     for block in result.blocks(console.width):
         console.print(block)
+
+
+def say_each(lines: Iterable[object]) -> None:
+    """Says on stderr what JSON has no place for."""
+    for line in lines:
+        say(line)
 
 
 def hand_over(result: Optima | FinalForecasts | Plans, figure: Path | None, *, json_: bool) -> None:

@@ -113,7 +113,9 @@ def report(
     elif watch:
         _watch(paths, out, written)
     else:
-        written().save(out)
+        made = written()
+        made.save(out)
+        say(f"{out} is written{made.with_figures}")
 
 
 def _watch(paths: Sequence[Path], out: Path, written: Callable[[], Report]) -> None:

@@ -30,6 +30,9 @@ _IN_BRACKETS = re.compile(r"(.*\w)\W*[(\[]\s*([^()\[\]]+?)\s*[)\]]\s*")
 _AT_THE_END = re.compile(
     r"(.*?[A-Za-z])[ _-](?:in[ _-])?(k|m|mn|b|bn|g|t|thousand|million|billion|trillion)s?", re.IGNORECASE)
 """`tokens_B`, `tokens in billions`."""
+_OF_A_LOSS = re.compile(
+    r"(.*?[A-Za-z])[ _-](?:in[ _-])?(bits?|nats?)(?:[ _-]?(?:per|/)[ _-]?tok(?:en)?)?", re.IGNORECASE)
+"""`loss_bits`, `val loss in bits per token`."""
 _PETAFLOP_DAY = 1e15 * 86_400
 
 
@@ -90,10 +93,11 @@ class Names:
     def _of(self, column: str) -> Meaning | None:
         made = [Meaning(quantity=found[0], rank=found[1], factor=1.0)] if (
             found := self._by_key.get(_key(column))) else []
-        for form in (_IN_BRACKETS, _AT_THE_END):
+        for form in (_IN_BRACKETS, _AT_THE_END, _OF_A_LOSS):
             match = form.fullmatch(column)
             found = match and self._by_key.get(_key(match[1]))
-            if match and found and (form is _IN_BRACKETS or found[0].kind == "size"):
+            if match and found and (form is _IN_BRACKETS or (
+                    found[0].unit.startswith("nat") if form is _OF_A_LOSS else found[0].kind == "size")):
                 unit = Meaning(quantity=found[0], rank=found[1], factor=_factor(match[2], found[0]))
                 made = [unit, *made] if unit.factor is not None else [*made, unit]
         return made[0] if made else None

@@ -146,9 +146,13 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
         again = pl.col("content").is_not_null() & ~pl.col("content").is_first_distinct()
         records = records.filter(~again)
     records = records.unique("run_id", keep="first", maintain_order=True)
+    duplicates += together.height - records.height
+    if duplicates:
+        notes += (f"{duplicates:,} {'run is' if duplicates == 1 else 'runs are'} repeated and "
+                  f"{'counts' if duplicates == 1 else 'count'} once",)
     chosen = records if where is None else kept(records, where)
     return Inputs(
-        records=chosen, sources=tuple(found), duplicates=duplicates + together.height - records.height,
+        records=chosen, sources=tuple(found), duplicates=duplicates,
         left_out=records.height - chosen.height, notes=notes, stores=tuple(stores),
         files=lambda: [_hashed(*each) for each in _files(stores, logs, registry) if each[0] not in without],
         curves=lambda: _once(pl.concat([pl.DataFrame(schema=CURVE_SCHEMA), *(each() for each in curves)]), chosen),

@@ -13,6 +13,7 @@ from cvfp_core.ingesting import beside, joining, published, sources, steps
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting.content import Duplicate, merge, unique_ids
 from cvfp_core.ingesting.delimited import reader_of
+from cvfp_core.ingesting.doubts import doubts, expression
 from cvfp_core.ingesting.rows import Batch, Rows
 from cvfp_core.ingesting.spool import Spool
 from cvfp_core.registry import Registry, culprits
@@ -75,6 +76,8 @@ class Ingested:
     """Ingesters that failed to look at what they were asked about: what they would have read is missing."""
     alike: tuple[str, ...]
     """Runs with the figures of another that are kept, as their settings differ."""
+    doubts: tuple[str, ...]
+    """Quantities whose values are hardly in their unit."""
     _spool: Spool
     _runs: pl.DataFrame
 
@@ -97,7 +100,7 @@ class Ingested:
             if file.notes:
                 said.setdefault("; ".join(file.notes), []).append(file.name)
         return (*(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {text}"
-                  for text, names in said.items()), *self.alike)
+                  for text, names in said.items()), *self.alike, *self.doubts)
 
     @property
     def curves(self) -> pl.DataFrame:
@@ -176,7 +179,9 @@ def ingest(
         files = [_with_message(file, message) if file.name == name else file for file in files]
     for name, remark in joined.alone:
         files = [replace(file, remarks=(*file.remarks, remark)) if file.name == name else file for file in files]
+    adopted = {name: expression(column) for file in files for name, column in file.taken.items()}
     return Ingested(
+        doubts=tuple(doubts(records, adopted | {name: f"({each})" for name, each in options.mapping.items()})),
         records=records.select(*SCHEMA, pl.exclude("^_.*$", *SCHEMA)), published=stated.frame, files=tuple(files),
         skipped=tuple(skipped), duplicates=duplicates, faults=tuple(faults), alike=said, _spool=spool,
         _runs=records.select(pl.col("_run").alias("run"), "run_id"),

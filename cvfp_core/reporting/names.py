@@ -35,6 +35,7 @@ class FitView(TypedDict):
     parameters: Annotated[dict[str, Estimate], "estimates by name"]
     caveats: Annotated[list[dict[str, Any]], "what limits the runs fitted, as messages: `text`, `values`"]
     marks: Annotated[str, "of the runs fitted: † some were cut short, ‡ are no better than unigrams, § are controls"]
+    trendless: Annotated[bool, "whether the interval of its exponent holds 0, so that no trend was found"]
 
 
 class WindowView(TypedDict):

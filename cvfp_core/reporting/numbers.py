@@ -81,23 +81,18 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def resolved(value: float | None, low: float | None, high: float | None) -> tuple[str, str, str]:
-    """An estimate and the ends of its interval in three significant digits, or as many as the interval tells apart.
+    """An estimate and the ends of its interval in as many significant digits as tell it from the nearer end, 3 to 6.
 
     `5,440`, `4,350`, `6,820`; `185.43`, `185.41`, `185.45`. An end that is not there is empty, one that is more than a
     thousand times larger or smaller than the value has two digits.
     """
-    sides = [abs(value - end) if value is not None and end is not None else 0.0 for end in (low, high)]
-    shorter = min((side for side in sides if side > 1e-9 * abs(value or 0)), default=0.0)
-    left, right = (_told_apart(end, side) if not value or not end or 1e-3 < abs(end / value) < 1e3
-                   else significant(end, 2) for end, side in zip((low, high), sides, strict=True))
-    return _told_apart(value, shorter) or NOTHING, left, right
-
-
-def _told_apart(value: float | None, side: float) -> str:
-    """The value down to the first digit of its distance from the other one, from three digits to six."""
-    if value is None or value == 0 or side <= 1e-9 * abs(value):
-        return "" if value is None else significant(value)
-    return significant(value, min(max(3, math.floor(math.log10(abs(value))) - math.floor(math.log10(side)) + 1), 6))
+    sides = [abs(value - end) for end in (low, high) if value and end is not None]
+    sides = [side for side in sides if side > 1e-9 * abs(value or 0)]
+    apart = math.floor(math.log10(abs(value))) - math.floor(math.log10(min(sides))) + 1 if value and sides else 3
+    digits = min(max(apart, 3), 6)
+    left, right = ("" if end is None else significant(
+        end, digits if not value or not end or 1e-3 < abs(end / value) < 1e3 else 2) for end in (low, high))
+    return significant(value, digits), left, right
 
 
 def estimate(estimate: Mapping[str, Any]) -> str:

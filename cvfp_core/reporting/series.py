@@ -48,6 +48,7 @@ def fit_view(fit: Fit) -> dict[str, Any]:
     made = fit.as_dict()
     made["why"] = message_of(fit.reason) if fit.reason else None
     made["marks"] = fit.marks
+    made["trendless"] = fit.trendless
     made["caveats"] = [message_of(caveat) for caveat in fit.caveats]
     made["parameters"] = {each["name"]: each for each in made.pop("estimates")}
     return made

@@ -58,20 +58,28 @@ def about(records: pl.DataFrame) -> dict[str, Any]:
     The law is of each series where every one of them varies both, else of all together.
     """
     x, y = axes(records)
-    every = [apart(each) for each in series.series(_finished(records))]
+    every = [apart(each) for each in by_series(records).values()]
     if not (apart(records) or any(every)):
         return {"x": x, "y": y}
-    return {"x": BOTH[1], "y": y, "law": SURFACE, "by": series.SERIES if len(every) > 1 and all(every) else None}
+    by = series.SERIES if len(every) > 1 and all(every) else None
+    return {"x": BOTH[1], "y": y, "law": SURFACE, "by": by}
 
 
-def apart(records: pl.DataFrame) -> bool:
-    """Whether params and train_tokens both vary, and not as one."""
+def by_series(records: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The finished runs of each series, by its label."""
+    every = series.series(_finished(records))
+    return {series.labels(each.head(1))[0]: each for each in every}
+
+
+def apart(records: pl.DataFrame, sizes: Sequence[str] = BOTH) -> bool:
+    """Whether the sizes, params and train_tokens, all vary, and no two of them as one."""
     runs = _finished(records)
-    if any(name not in runs.columns for name in BOTH):
+    if any(name not in runs.columns for name in sizes):
         return False
-    logs = np.log(runs.select(BOTH).cast(pl.Float64).drop_nulls().filter(
-        pl.all_horizontal(pl.col(*BOTH) > 0)).to_numpy().T)
-    return all(len(np.unique(row)) >= FEWEST for row in logs) and bool(abs(np.corrcoef(logs)[0, 1]) < STRAIGHT)
+    logs = np.log(runs.select(sizes).cast(pl.Float64).drop_nulls().filter(
+        pl.all_horizontal(pl.col(*sizes) > 0)).to_numpy().T)
+    return all(len(np.unique(row)) >= FEWEST for row in logs) and bool(
+        (np.abs(np.corrcoef(logs)[np.triu_indices(len(sizes), 1)]) < STRAIGHT).all())
 
 
 def joint(records: pl.DataFrame, y: str, registry: Registry, by: Sequence[str] | None) -> dict[str, Any] | None:

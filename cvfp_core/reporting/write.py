@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -36,6 +37,8 @@ class Written:
     """What they show, by the path the report links to."""
     words: Mapping[str, str]
     """`Contents` and the words of verdicts in the report's language."""
+    lacks: str | None = None
+    """Why figures that the template has are left out: `not_installed`, `not_asked`; None if they are there."""
 
 
 def find(name: str, registry: Registry) -> Template:
@@ -61,6 +64,17 @@ def suited(records: pl.DataFrame, registry: Registry) -> Template:
     raise UsageError(f"no template says that it suits these runs; name one: --template {', '.join(items) or 'FILE'}")
 
 
+def about(template: Template, records: pl.DataFrame, registry: Registry) -> dict[str, Any]:
+    """The axes, series and law that a template takes where none is asked for; nothing where it leaves them."""
+    if template.about is None:
+        return {}
+    with registry.blaming(Template, template.name):
+        found = template.about(records)
+    law = found.get("law")
+    return {"x": found.get("x"), "y": found.get("y"), "by": found.get("by"),
+            "law": law if law in registry.items(Law) else None}
+
+
 def registered(registry: Registry) -> dict[str, Path]:
     """The files of the registered templates, by name: what a template may take in."""
     return {name: item.path for name, item in registry.items(Template).items()}
@@ -76,12 +90,8 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     """The report that the template makes of the inputs. Raises CvfpError if the records lack what it needs."""
     asked, files, items = asked or Asked(), registered(registry), registry.items(Template)
     spoken = translations(asked.lang, catalogues(template, registry))
-    if template.about is not None and {asked.x, asked.y, asked.law, asked.by} == {None}:
-        with registry.blaming(Template, template.name):
-            about = template.about(inputs.records)
-        law = about.get("law")
-        asked = replace(asked, x=about.get("x"), y=about.get("y"), by=about.get("by"),
-                        law=law if law in registry.items(Law) else None)
+    if {asked.x, asked.y, asked.law, asked.by} == {None}:
+        asked = replace(asked, **about(template, inputs.records, registry))
     limits = Limits.of(asked.options)
     own = {name: value for name, value in asked.options.items() if not name.startswith(PREFIX)}
     asked = replace(asked, options=own)
@@ -108,6 +118,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     data = facts.view(names & set(View.__annotations__) - {"figures", "figures_missing", "sections"})
     data["sections"] = [section.name for section in sections if not _lacking([section], facts.records, asked)]
     plots: dict[str, Plot] = {}
+    why = None
     if "figures" in names or "figures_missing" in names:
         from cvfp_core.reporting.figures import report
         from cvfp_core.reporting.figures.formats import missing
@@ -120,7 +131,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
     with _named(template, registry):
         text = render(template.path, data, made)
     shown = {name: plot for name, plot in plots.items() if linked[name] in text}
-    return Written(text=text, words={word: spoken.gettext(word) for word in (CONTENTS, *VERDICTS)},
+    return Written(text=text, lacks=why, words={word: spoken.gettext(word) for word in (CONTENTS, *VERDICTS)},
                    plots={linked[name]: plot for name, plot in shown.items()},
                    figures={f"{asked.figures}/{name}.{kind}": _drawn(plot, kind, asked.lang)
                             for name, plot in shown.items() for kind in asked.formats})

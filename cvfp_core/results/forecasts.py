@@ -15,6 +15,8 @@ from cvfp_core.claims.prediction import MARGIN
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
+from cvfp_core.fitting.auto import candidates as curves
+from cvfp_core.fitting.averages import AVERAGE
 from cvfp_core.fitting.chained import STEPS, chained
 from cvfp_core.fitting.mixed import NAME
 from cvfp_core.fitting.points import WEIGHTS
@@ -23,7 +25,7 @@ from cvfp_core.reporting.numbers import p
 from cvfp_core.results import configurations
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.configurations import Configuration
-from cvfp_core.results.numbers import interval, short
+from cvfp_core.results.numbers import interval, short, told
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.schema.settings import Scalar
@@ -110,21 +112,27 @@ class Forecasts(Listed[Prediction]):
             for each in self.items
         ], infer_schema_length=None)
 
+    def notes(self) -> Iterator[Text]:
+        """Lines of what the laws take together; of a curve that was asked for, none."""
+        if not self.given and self.choice is not None:
+            return self.asked.notes(curves(self.asked.runs.registry, x=self.asked.x, y=self.asked.y))
+        surfaces = [law for law in self.given if len(law.inputs) > 1]
+        return self.asked.notes(surfaces) if surfaces else iter(())
+
     def summary(self) -> str:
         """A line for each prediction: series, point, value, both intervals, and how far beyond the runs it is."""
         return "\n".join(map(_sentence, self.items))
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
-        """What is forecast where, the table, its cautions, and how the law was chosen."""
+        """What is taken together, what is forecast where, the table, its cautions, and how the law was chosen."""
+        yield from self.notes()
         yield from _blocks(self.items, room)
         if self.choice is not None:
             yield Text()
-            yield from _of_choice(self.choice)
+            yield from _of_choice(self.choice, self.items)
         if self.configuration is not None:
             yield Text()
             yield from configurations.blocks(self.configuration)
-        elif self.choice is not None and not self.given:
-            yield from _of_surfaces(self.items, self.asked)
 
 
 @verb
@@ -180,8 +188,9 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
-    made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, by=asked.by, x=asked.x, y=asked.y,
+    made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, x=asked.x, y=asked.y,
                                along=along, options=asked.options, prior=prior, pool=pool, choice=choice,
+                               by=asked.by_of(given[0]) if given else asked.by,
                                registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given, along=along, prior=prior,
                      pool=pool)
@@ -244,7 +253,7 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
     for each in predictions:
         low, high = (interval(a, b, method="" if each.run_low or each.run_high else None, value=each.value) or "-"
                      for a, b in ((each.mean_low, each.mean_high), (each.run_low, each.run_high)))
-        value, points = short(each.value), [short(each.inputs[name]) for name in varied]
+        value, points = told(each), [short(each.inputs[name]) for name in varied]
         distances = [short(each.distances.get(name)) for name in inputs]
         if stacked:
             beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
@@ -255,40 +264,44 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
     return made
 
 
-def _of_surfaces(predictions: Sequence[Prediction], asked: Asked) -> Iterator[Block]:
-    """That another size varies too, which a curve does not know of, where a law of both is installed."""
-    records, inputs = asked.runs.records, {name for each in predictions for name in each.inputs}
-    for law in asked.runs.registry.items(Law).values():
-        others = [name for name in law.inputs if name not in inputs]
-        if law.predicts and law.automatic and inputs < set(law.inputs) and all(
-                name in records.columns and records[name].drop_nulls().n_unique() > 2 for name in others):
-            yield Text(f"{' and '.join(others)} vary too; for law {law.name}, which knows of them: "
-                       f"{' '.join(f'--at {name}=VALUE' for name in law.inputs)}", style="yellow")
-
-
-def _of_choice(choice: Choice) -> Iterator[Block]:
-    several = len({each.scale for each in choice.candidates}) > 1
-    weighs = any(each.weight is not None for each in choice.candidates)
-    yield Text.assemble("law: ", (choice.law, "bold"), f" of {choice.scale}" if several else "", f", {choice.reason}")
-    if not choice.candidates:
+def _of_choice(choice: Choice, predictions: Sequence[Prediction]) -> Iterator[Block]:
+    """What forecasts, and what speaks for each law; where that is an average, laws stand by their weight in it."""
+    candidates = choice.candidates
+    several = len({each.scale for each in candidates}) > 1
+    weighs = any(each.weight is not None for each in candidates)
+    average = weighs and all(each.law == AVERAGE for each in predictions if each.value is not None)
+    if average:
+        candidates = tuple(sorted(candidates, key=lambda each: -(each.weight or 0)))
+        yield Text.assemble("forecast: an ", ("average", "bold"), " of the laws by weight, as few points leave open "
+                            "which it is")
+    else:
+        scale = f" of {choice.scale}" if several else ""
+        yield Text.assemble("law: ", (choice.law, "bold"), f"{scale}, {choice.reason}")
+    wider = dict.fromkeys(each.interval_law for each in predictions if each.interval_law and each.law == choice.law)
+    if not average and list(wider) not in ([], [choice.law]):
+        yield Text(f"intervals: the outermost ends of {'; '.join(wider).replace(' and ', ', ')}", style="dim")
+    if not candidates:
         return
-    count = "k" if several else "parameters"
+    count, test = ("k", "p (F)") if several else ("parameters", "F test p")
+    tested = any(each.p_value is not None for each in candidates)
     made = table([("law", "l"), *[("scale", "l")] * several, (count, "r"), (choice.criterion, "r"),
-                  ("back-test", "r"), *[("folds", "r")] * (not several), ("p (F)" if several else "F test p", "r"),
+                  ("back-test", "r"), *[("folds", "r")] * (not several), (test, "r"),
                   *[("weight", "r")] * weighs, ("", "l")])
-    for each in choice.candidates:
+    for each in candidates:
         criterion = each.aicc if choice.criterion == "AICc" else each.bic
         made.add_row(
             each.law, *[each.scale] * several, str(each.parameters), "-" if criterion is None else f"{criterion:.1f}",
             "-" if each.backtest is None else f"{each.backtest:.1%}", *[str(each.folds)] * (not several),
             "-" if each.p_value is None else p(each.p_value),
             *["-" if each.weight is None else f"{each.weight:.0%}"] * weighs,
-            Text(each.verdict, style="bold" if each.verdict == "chosen" else "dim"),
+            Text("" if average and each.verdict in ("chosen", "not distinguishable") else each.verdict,
+                 style="bold" if each.verdict == "chosen" else "dim"),
         )
     yield made
     yield Text("k: parameters; " * several
                + "back-test: mean error of the next size when the law saw only the smaller ones"
-               + "; weight: in the average that is forecast" * weighs, style="dim")
+               + "; weight: in the average that is forecast" * weighs
+               + f"; {test}: of the F test against {choice.law}" * tested, style="dim")
 
 
 def _sentence(each: Prediction) -> str:
@@ -296,7 +309,7 @@ def _sentence(each: Prediction) -> str:
     head = f"{each.series}, {where}: "
     if each.value is None:
         return head + each.reason
-    parts = [f"{each.response} {short(each.value)} by {each.law}"]
+    parts = [f"{each.response} {told(each)} by {each.law}"]
     parts += [f"{name} {interval(low, high, method='', value=each.value)}" for name, low, high in
               (("mean", each.mean_low, each.mean_high), ("new run", each.run_low, each.run_high))
               if low is not None or high is not None]

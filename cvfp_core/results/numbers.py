@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from cvfp_core.fitting import Estimate
+from cvfp_core.deciding.optimum import Optimum
+from cvfp_core.fitting import Estimate, Prediction
 from cvfp_core.reporting.numbers import resolved, significant
 from cvfp_core.schema.fits import MARKS
 
@@ -26,6 +27,12 @@ def interval(low: float | None, high: float | None, *, method: str | None, value
         return "given" if method else ""
     _, left, right = resolved(value, low, high)
     return f"[{left or '-inf'}, {right or 'inf'}]"
+
+
+def told(each: Prediction | Optimum) -> str:
+    """The value as `short` has it, in more digits where the nearest end of its intervals takes them."""
+    ends = (end for end in (each.mean_low, each.mean_high, each.run_low, each.run_high) if end is not None)
+    return max([short(each.value), *(resolved(each.value, end, None)[0] for end in ends)], key=len)
 
 
 def of(estimate: Estimate | None) -> tuple[str, str]:

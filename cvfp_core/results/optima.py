@@ -15,7 +15,7 @@ from cvfp_core.deciding.optimum import Optimum, Sweep, optima
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting.run import check_options
 from cvfp_core.results.arguments import verb
-from cvfp_core.results.numbers import interval, short
+from cvfp_core.results.numbers import interval, short, told
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
 from cvfp_core.schema.settings import Scalar
@@ -151,7 +151,7 @@ def _table(items: Sequence[Optimum], several: bool) -> Table:
                   (items[0].response, "r"), ("95 % mean", "l"), ("95 % new run", "l")])
     for each in items:
         made.add_row(*([each.series] if several else []), _budget(each.flops), each.approach,
-                     *(part for pair in _row(each) for part in pair), short(each.value), *_of_loss(each))
+                     *(part for pair in _row(each) for part in pair), told(each), *_of_loss(each))
     for column in made.columns:
         column.no_wrap = True
     return made
@@ -163,7 +163,7 @@ def _stacked(sweep: Sweep, several: bool) -> Table:
                   (sweep.optima[0].response, "l")], title=Text(sweep.series) if several else None, gap=1)
     for each in sweep.optima:
         made.add_row(_budget(each.flops), each.approach, *("\n".join(pair) for pair in _row(each)),
-                     "\n".join((short(each.value), *_of_loss(each))))
+                     "\n".join((told(each), *_of_loss(each))))
     for column in made.columns:
         column.no_wrap = True
     return made
@@ -196,6 +196,6 @@ def _sentence(each: Optimum) -> str:
         return head + each.reason
     parts = [f"{name} {value} {ends}" for name, (value, ends) in
              zip(_SIZES, _row(each), strict=True)]
-    return head + ", ".join([*parts, f"{each.response} {short(each.value)}",
+    return head + ", ".join([*parts, f"{each.response} {told(each)}",
                              f"mean {_ends(each.mean_low, each.mean_high, each.value)}",
                              f"new run {_ends(each.run_low, each.run_high, each.value)}"])

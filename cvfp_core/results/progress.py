@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from cvfp_core.results.numbers import interval, short
-from cvfp_core.results.runs import overview
+from cvfp_core.results.runs import power_laws
 from cvfp_core.schema import series
 from cvfp_core.schema.cells import Cell, Event
 from cvfp_core.schema.fits import Fit
@@ -124,7 +124,7 @@ class Progress:
 
     def _fit(self, last: str = "") -> None:
         """The laws so far; that of the series which changed last stands last."""
-        fits = overview(self.records, registry=self.registry).fits if self.records.height else ()
+        fits = power_laws(self.records, registry=self.registry) if self.records.height else ()
         self.fits = sorted(fits, key=lambda fit: fit.series == last)
 
 

@@ -36,6 +36,10 @@ class Report:
     form: Form
     template: str
     """Name of the template it is by."""
+    shown: int = 0
+    """Figures that it shows."""
+    lacks: str | None = None
+    """Why figures that the template has are left out: `not_installed`, `not_asked`."""
 
     @property
     def html(self) -> bool:
@@ -54,6 +58,13 @@ class Report:
         """A page in a frame of its own: its styles are not the notebook's."""
         return f'<iframe srcdoc="{escape(self.text)}" style="width:100%;height:40rem;border:0"></iframe>' \
             if self.html else None
+
+    @property
+    def with_figures(self) -> str:
+        """How many figures it shows, as it continues `is written`; why none, where it lacks them unasked."""
+        if self.lacks == "not_installed":
+            return " without figures, as matplotlib is not installed: pip install 'cvfp[figures]'"
+        return f" with {self.shown} figure{'s' * (self.shown > 1)}" if self.shown else ""
 
     @verb
     def save(self, path: str | Path) -> None:
@@ -102,7 +113,8 @@ def report(asked: Asked, out: Path | None, template: str | None, lang: str, *, l
                     bundle=bundle)
         if inside:
             figures_beside = {path: each for path, each in made.figures.items() if Path(path).suffix[1:] != kinds[0]}
-    return Report(text=text, figures=figures_beside, form=form, template=item.name)
+    return Report(text=text, figures=figures_beside, form=form, template=item.name, shown=len(made.plots),
+                  lacks=made.lacks)
 
 
 def form_of(out: Path | None, *, html: bool = False) -> Form:

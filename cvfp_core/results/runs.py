@@ -13,11 +13,13 @@ from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.points import weighted
-from cvfp_core.fitting.run import find, option_values
+from cvfp_core.fitting.run import check_options, find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
+from cvfp_core.results import together
 from cvfp_core.results.arguments import verb
+from cvfp_core.results.fitted import NO_TREND, of_law
 from cvfp_core.results.numbers import meanings, short
 from cvfp_core.results.printed import WIDE, Block, Lineless, Printed, about, no_room, table
 from cvfp_core.schema import expressions, series
@@ -97,8 +99,11 @@ class Asked:
         Raises UsageError where a law's quantities were not measured in any run, or no series has more than one size.
         """
         chosen = [self.law(law) for law in laws]
-        fits = fit_all(self.runs.records, chosen, by=self.by, x=self.x, y=self.y, options=self.options,
-                       registry=self.runs.registry, intervals=intervals)
+        check_options(chosen, self.options)
+        fits = [fit for law in chosen for fit in fit_all(
+            self.runs.records, [law], by=self.by_of(law), x=self.x, y=self.y, registry=self.runs.registry,
+            options={each.name: self.options[each.name] for each in law.options if each.name in self.options},
+            intervals=intervals)]
         if not fits:
             raise UsageError("no run has finished yet, so there is nothing to fit; `cvfp forecast` says what runs that "
                              "are still going will end with")
@@ -107,6 +112,23 @@ class Asked:
             raise UsageError(f"every series has one run, so there is nothing to fit ({names}); name other columns that "
                              "tell series apart: --by COLUMN")
         return fits
+
+    def by_of(self, law: Law) -> tuple[str, ...] | None:
+        """The columns whose values name what the law is fitted to: those asked for, or where sizes suffice, series."""
+        return self.by or together.by(self.runs.records, law, self.runs.registry)
+
+    def unasked(self) -> tuple[Asked, tuple[str, ...]]:
+        """The law that a report of the runs takes, over its response; the power law where other axes are asked for."""
+        free = self.x is self.y is None and self.by is None and not self.options
+        found = together.unasked(self.runs.records, self.runs.registry) if free else None
+        return (replace(self, y=found[1]), (found[0],)) if found else (self, ("power-law",))
+
+    def notes(self, laws: Sequence[Law]) -> Iterator[Text]:
+        """Lines of what these laws take together: series, or sizes that a curve knows nothing of."""
+        records, registry = self.runs.records, self.runs.registry
+        said = [together.mixed(records, laws, registry, self.by), *together.notes(
+            records, laws, registry, named=self.by is not None)]
+        yield from (Text(line, style="yellow") for line in said if line)
 
     def law(self, law: AnyLaw) -> Law:
         """The law over the quantities asked for.
@@ -177,7 +199,7 @@ def listed(law: AnyLaw | Sequence[AnyLaw]) -> Sequence[AnyLaw]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Overview(Printed):
-    """Runs with the power law of every series, as `cvfp show` prints them."""
+    """Runs with the power law of every series, or the law of both sizes where both vary, as `cvfp show` prints them."""
 
     records: pl.DataFrame
     fits: tuple[Fit, ...]
@@ -215,20 +237,37 @@ class Overview(Printed):
             yield Text(f"{name}{control}{size}: {row['status']}: {row['reason']}", style="red")
         if NUM_RUNS in records.columns:
             yield Text("means of runs, ± their standard deviation; laws are fitted to the runs themselves", style="dim")
+        if self.surface:
+            yield from self._of_surface(room)
+            return
         if fits:
             yield _exponents(fits, several)
-            yield _about_alpha(fits[0])
+            yield from _about_alpha(fits, several)
         yield from meanings(marks_of(records) + "".join(fit.marks for fit in fits))
         for fit in fits:
             if fit.status != "converged" and fit.reason:
                 yield Text(f"{_label(fit, several)}: {fit.status}: {fit.reason}", style="yellow")
 
+    @property
+    def surface(self) -> bool:
+        """Whether the fits are of a law of several sizes."""
+        return any(len(fit.inputs) > 1 for fit in self.fits)
+
+    def _of_surface(self, room: int) -> Iterator[Block]:
+        """The law of several sizes, and what it takes together."""
+        law = self.registry.get(Law, self.fits[0].law)
+        yield from (Text(line, style="yellow") for line in
+                    together.notes(self.records, [law], self.registry, named=False))
+        yield from of_law(law.name, self.fits[:MANY], room)
+        yield from meanings(marks_of(self.records) + "".join(fit.marks for fit in self.fits))
+
     def _summary(self, room: int) -> Iterator[Block]:
         """A row a series, and what is to be said of them together."""
-        records, fits = self.records, self.fits
+        records, fits = self.records, () if self.surface else self.fits
         if fits:
-            yield _exponents(fits[:MANY], records["experiment"].n_unique() > 1, ranges=True)
-            yield _about_alpha(fits[0])
+            several = records["experiment"].n_unique() > 1
+            yield _exponents(fits[:MANY], several, ranges=True)
+            yield from _about_alpha(fits, several)
         else:
             from cvfp_core.results import ingested
 
@@ -238,30 +277,50 @@ class Overview(Printed):
         yield from (Text(f"{count:,} {status}", style="red") for status, count in ended)
         yield from about(((f"{fit.status}: {fit.reason}", "yellow", fit.series) for fit in fits
                           if fit.status != "converged" and fit.reason), len(fits))
+        if self.surface:
+            yield from self._of_surface(room)
         count = len(fits) or len(series.series(records))
         if count > MANY:
             yield Text(f"and {count - MANY:,} more series", style="dim")
         yield Text(f"{records.height:,} runs in {count:,} series; {self.more}", style="dim")
 
 
-def _about_alpha(fit: Fit) -> Text:
-    """What alpha is the exponent of."""
-    return Text(ALPHA_NOTE if (*fit.inputs, fit.response) == ("train_tokens", "val_ppl") else
-                f"alpha of {fit.form}, least squares in logarithms, Student-t interval", style="dim")
+def _about_alpha(fits: Sequence[Fit], several: bool) -> Iterator[Text]:
+    """What alpha is the exponent of, and of which series none was found."""
+    usual = (*fits[0].inputs, fits[0].response) == ("train_tokens", "val_ppl")
+    yield Text(ALPHA_NOTE if usual else f"alpha of {fits[0].form}, least squares in logarithms, Student-t interval",
+               style="dim")
+    yield from about(((NO_TREND, "yellow", _label(fit, several)) for fit in fits if fit.trendless), len(fits))
 
 
 def overview(records: pl.DataFrame, *, fitted: pl.DataFrame | None = None, x: str | None = None, y: str | None = None,
              by: Sequence[str] | None = None, registry: Registry | None = None, whole: bool = True) -> Overview:
-    """The records with the power law of every series; none where no record has x and y, or no plugin has the law.
+    """The records with the law of both sizes where a report takes it, else with the power law of every series.
 
     fitted: the records the law is fitted to, if others. whole: see `Overview`.
     """
-    registry = registry or installed()
+    registry, fitted = registry or installed(), records if fitted is None else fitted
+    fits = _of_both(fitted, registry) if x is y is None and by is None else []
+    return Overview(records=records, registry=registry, whole=whole,
+                    fits=tuple(fits or power_laws(fitted, x=x, y=y, by=by, registry=registry)))
+
+
+def _of_both(records: pl.DataFrame, registry: Registry) -> list[Fit]:
+    """The fits of the law of both sizes; none where a report takes a curve."""
+    found = together.unasked(records, registry)
+    if found is None:
+        return []
+    law, response = registry.get(Law, found[0]), found[1]
+    return fit_all(records, [law], y=response, by=together.by(records, law, registry), registry=registry)
+
+
+def power_laws(records: pl.DataFrame, *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
+               registry: Registry) -> list[Fit]:
+    """The power law of every series; none where no record has x and y, or no plugin has the law."""
     measured = {name for name in records.columns if x or y or by or records[name].is_not_null().any()}
     if "power-law" not in registry.items(Law) or not {x or "train_tokens", y or "val_ppl"} <= measured:
-        return Overview(records=records, fits=(), registry=registry, whole=whole)
-    fits = fit_all(records if fitted is None else fitted, ["power-law"], x=x, y=y, by=by, registry=registry)
-    return Overview(records=records, fits=tuple(fits), registry=registry, whole=whole)
+        return []
+    return fit_all(records, ["power-law"], x=x, y=y, by=by, registry=registry)
 
 
 def _runs(group: pl.DataFrame, several: bool, registry: Registry) -> Lineless:

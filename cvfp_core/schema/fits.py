@@ -290,6 +290,12 @@ class Fit(AsDict):
         return "" if self.points is None else self.points.marks
 
     @property
+    def trendless(self) -> bool:
+        """Whether the interval of its exponent holds 0, so that no trend was found."""
+        ends = next(((each.low, each.high) for each in self.estimates if each.name == "alpha"), (None, None))
+        return ends[0] is not None and ends[1] is not None and ends[0] < 0 < ends[1]
+
+    @property
     def usable(self) -> bool:
         """Whether the law's parameters have values, so that it can be drawn and predict."""
         return bool(self.estimates) and all(estimate.value is not None for estimate in self.estimates)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cvfp_core.errors import IngestError
 from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.ingesting.delimited import (
     LONGEST,
@@ -19,7 +21,7 @@ from cvfp_core.ingesting.delimited import (
     lines,
     value,
 )
-from cvfp_core.ingesting.lines import encoding
+from cvfp_core.ingesting.lines import encoding, shown
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, Remark, Tally
 from cvfp_core.schema.quantities import QUANTITIES
@@ -59,6 +61,9 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     yield from _remarks(heading, names, wide)
     count, noise, label = 0, 0, path.stem
     for line, row in lines(path, names_of(options.quantities), options.mapping):
+        if wide and count == 0 and isinstance(row, dict) and _is_run(wide, row):
+            raise IngestError(noise, "a heading, the names of columns", f"{shown(','.join(heading))}, which looks like "
+                              "a run; write a heading line above it")
         if row is None:
             noise += 1
         elif isinstance(row, NotUnderstood):
@@ -78,6 +83,13 @@ def run(line: int, row: dict[str, Any], label: str, options: IngestOptions) -> F
 
 def _is_name(heading: str) -> bool:
     return re.search(r"[^\W\d]", heading) is not None and not _NUMBER.fullmatch(heading)
+
+
+def _is_run(wide: list[str], row: dict[str, Any]) -> bool:
+    """Whether headings that are numbers are those of a run: in no order, as sizes are, or the same as below."""
+    numbers = {name: number for name in wide if isinstance(number := value(name, QUANTITIES["params"]), int | float)}
+    steps = {low < high for low, high in pairwise(numbers.values())}
+    return len(steps) > 1 or any(row[name] in (name, number) for name, number in numbers.items())
 
 
 def _of_cells(row: dict[str, Any], wide: list[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,102 @@
+"""Which runs a law is fitted to at once: each series apart where it can be, and what is said of those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from cvfp_core.errors import UsageError
+from cvfp_core.registry import Registry
+from cvfp_core.registry.kinds import Law
+from cvfp_core.reporting.sweep import FEWEST, apart, by_series
+from cvfp_core.schema.series import SERIES
+
+NAMED = 3
+"""Series and values that a line has room for."""
+COMPARABLE = ("corpus", "tokenizer", "vocab_size")
+"""What makes losses comparable, as people know it; see `series.DATA`."""
+
+
+def by(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
+    """Columns whose values name what a law of several sizes is fitted to: series, as in reports.
+
+    None, which is all runs at once, where one series has too few sizes, and for laws that are about several series.
+    """
+    small = _pooled(records, law, registry)
+    return SERIES if small is not None and not small else None
+
+
+def unasked(records: pl.DataFrame, registry: Registry) -> tuple[str, str | None] | None:
+    """The law of several sizes that a report of the records takes, and its response; None where it takes a curve."""
+    from cvfp_core.reporting import write
+
+    try:
+        found = write.about(write.suited(records, registry), records, registry)
+    except UsageError:  # no template says that it suits
+        return None
+    law = found.get("law")
+    return (law, found["y"]) if law and len(registry.get(Law, law).inputs) > 1 else None
+
+
+def notes(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, *, named: bool) -> Iterator[str]:
+    """A line for what laws of several sizes take together, and one for what makes their losses incomparable.
+
+    named: whether the columns that tell series apart were asked for; then nothing is taken together.
+    """
+    small = next((labels for law in laws if (labels := _pooled(records, law, registry))), ())
+    if named or not small:
+        return
+    law = next(law for law in laws if len(law.inputs) > 1)
+    every = by_series(records)
+    shown = _some(list(small))
+    yield (f"{len(every)} series are fitted as one, as {shown} {'has' if len(small) == 1 else 'have'} too few "
+           f"{' and '.join(law.inputs)} alone; it takes {law.least_points} runs with {FEWEST} of each that do not grow "
+           "as one; --where keeps some, --by COLUMN fits apart")
+    runs = pl.concat(every.values())
+    values = {name: runs[name].unique(maintain_order=True).to_list() for name in COMPARABLE if name in runs.columns}
+    differ = [f"{name} ({_some(['not said' if one is None else str(one) for one in each])})"
+              for name, each in values.items() if len(each) > 1]
+    if differ:
+        yield f"losses of runs that are fitted as one may not be comparable, as they differ in {', '.join(differ)}"
+
+
+def mixed(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, by: Sequence[str] | None) -> str:
+    """That a curve goes through runs of several sizes of another kind, and which law knows of both; empty if none."""
+    inputs = {law.inputs for law in laws}
+    if len(inputs) != 1 or len(*inputs) != 1:
+        return ""
+    (x,), = inputs
+    known = next((law for law in registry.items(Law).values() if law.automatic and law.predicts and len(law.inputs) == 2
+                  and x in law.inputs and _sizes(law, registry)), None)
+    if known is None:
+        return ""
+    other = next(name for name in known.inputs if name != x)
+    groups = by_series(records).values() if by is None else records.partition_by(list(by))
+    several = [runs[other].n_unique() for runs in groups if apart(runs, known.inputs)]
+    if not several:
+        return ""
+    give = " ".join(f"--at {name}=VALUE" for name in known.inputs)
+    return (f"{other} vary too ({max(several)} values), and this curve mixes them; --law {known.name} knows of both "
+            f"(forecast by it with {give}), --by {other} fits apart")
+
+
+def _pooled(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
+    """The series too small for a law of several sizes of their own; None where the question is none."""
+    if len(law.inputs) < 2 or law.scope != "records" or not _sizes(law, registry):
+        return None
+    every = by_series(records)
+    if len(every) < 2:
+        return None
+    return tuple(label for label, runs in every.items()
+                 if runs.height < law.least_points or not apart(runs, law.inputs))
+
+
+def _sizes(law: Law, registry: Registry) -> bool:
+    return all(registry.quantity(name).kind == "size" for name in law.inputs)
+
+
+def _some(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
