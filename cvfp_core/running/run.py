@@ -207,10 +207,10 @@ def prepare(
         refuse_options_of_another(registry, asked.corpus)
     corpus = load_corpus(registry, asked.corpus, cache)
     cells = grid.cells(asked, registry, corpus, device, cache, stop_rules)
-    warning = leak(corpus)
+    warnings = (leak(corpus), corpus.left_out)
     return Prepared(config=asked, registry=registry, executor=executor, executor_options=executor_options,
                     corpus=corpus, cells=cells, stop_rules=tuple(stop_rules), folder=Path(out) / asked.name,
-                    warnings=(warning,) if warning else ())
+                    warnings=tuple(filter(None, warnings)))
 
 
 def cache_folder() -> Path:
