@@ -106,6 +106,8 @@ MISTAKES = [
     (("run", "billion.toml"), "the grid has 1,000,000,000 cells", "at most 100,000 are possible, ask for fewer"),
     (("run", "--name", "made", "--variant", "1L_8d_1tok", "--samples", "4"),
      "experiment 'made' has runs on another corpus", "choose another label with --name"),
+    ((*PLAN, "--name", "made", "--variant", "1L_8d_1tok", "--samples", "4"),
+     "experiment 'made' has runs on another corpus", "choose another label with --name"),
     (("show",), "missing argument 'PATH...'; see `cvfp show --help`"),
     (("show", "runs.csv", "--jsn"), "no such option '--jsn'; did you mean '--json'?"),
     (("show", "nowhere"), "'nowhere' does not exist; give a folder that `cvfp run` made, or logs"),
