@@ -132,7 +132,7 @@ def test_what_a_cell_typically_takes_are_the_means_of_the_default_grid_up_to_its
     runs = store.read(Path(__file__).parents[1] / "examples" / "logs" / "default")
     assert (runs["phase1_iterations"] < 40).all()
     assert (runs["epochs"] < 30).all()
-    assert (costs.ITERATIONS, costs.EPOCHS) == (round(runs["phase1_iterations"].mean()), round(runs["epochs"].mean()))
+    assert (round(runs["phase1_iterations"].mean()), round(runs["epochs"].mean())) == (costs.ITERATIONS, costs.EPOCHS)
 
 
 def test_the_time_of_a_cell_is_between_what_is_typical_and_its_limits(place):
@@ -141,6 +141,11 @@ def test_the_time_of_a_cell_is_between_what_is_typical_and_its_limits(place):
                             for iterations, epochs in ((150, 110), (10, 5)))
     assert typical["seconds_typical"] == pytest.approx(typical["seconds"] / 10)
     assert short["seconds_typical"] == short["seconds"] > 0
+
+
+def test_variants_may_be_separated_by_commas(place):
+    rows = json.loads(plan(place, "--no-time", "--json", variants=("1L_16d_1tok, 2L_16d_1tok",), samples="4").stdout)
+    assert [row["variant"] for row in rows] == ["1L_16d_1tok", "2L_16d_1tok"]
 
 
 def test_a_cell_that_will_not_fit_is_said_before_the_run_and_its_time_is_not_measured(place, monkeypatch):

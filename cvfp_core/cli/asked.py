@@ -84,14 +84,13 @@ _SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
          where: str | None = None, map_: Sequence[str] | None = None, no_map: bool = False, take: str | None = None,
-         weights: str | None = None,
-         options: Sequence[str] | None = None) -> Asked:
+         weights: str | None = None, options: Sequence[str] | None = None, unfinished: bool = False) -> Asked:
     """What the options ask of the runs in the paths."""
     from cvfp_core.results.runs import ask
 
     given = settings(options or [])
     made = ask(paths, x=x, y=y, by=by, where=where, map=mapping(paths, map_, no_map=no_map), take=take or "last",
-               weights=weights, options=given)
+               weights=weights, options=given, unfinished=unfinished)
     inputs = made.runs.inputs
     for note in inputs.notes:
         say(note)

@@ -157,9 +157,16 @@ def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | N
 
 def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
         where: str | None = None, map: Mapping[str, str] | None = None, take: str = "last", weights: str | None = None,
-        options: Mapping[str, Scalar | None] | None = None) -> Asked:
-    """What is asked of which runs, read. weights: the column of the runs' weights in what is minimised."""
+        options: Mapping[str, Scalar | None] | None = None, unfinished: bool = False) -> Asked:
+    """What is asked of which runs, read. weights: the column of the runs' weights in what is minimised.
+
+    Raises CvfpError where none has finished, unless unfinished ones will do.
+    """
     made = read(runs, map=map, where=where, take=take)
+    if made.records.is_empty() and not unfinished:
+        from cvfp_core.running.standing import nothing_finished
+
+        raise nothing_finished(made.inputs.stores, made.registry)
     if weights is not None:
         made = replace(made, inputs=replace(made.inputs, records=weighted(made.records, weights)))
     return Asked(runs=made, x=x, y=y, options=dict(options or {}),
