@@ -9,6 +9,7 @@ import json
 import lzma
 import math
 import os
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -446,6 +447,20 @@ def test_a_table_of_params_tokens_and_loss_is_forecast_by_a_law_of_both_in_one_c
     (found,) = made["predictions"]
     assert found["law"] == "chinchilla"
     assert found["value"] == pytest.approx(1.7 + 400 / 7e9**0.34 + 2000 / 1.4e11**0.37, rel=1e-3)
+
+
+def test_places_may_have_the_names_that_the_table_has_and_stand_in_one_option(tmp_path: Path) -> None:
+    path = str(table_of_both(tmp_path, "model_size,tokens (B),loss"))
+    plain = cli("predict", path, "--at", "params=7e9", "--at", "train_tokens=4e11,10x", "--json").stdout
+    for asked in ("model_size=7B,tokens (B)=400,10x", "N=7e9,D=4e11,10x"):
+        assert cli("predict", path, "--at", asked, "--json").stdout == plain
+    twice = cli("predict", path, "--at", "N=7e9,params=7e9,D=4e11")
+    assert twice.stderr.endswith("\ncvfp: 'N' is params, which is given twice; give it once\n")
+    near = cli("predict", path, "--at", "parms=7e9,D=4e11")
+    assert "no law is a function of parms, train_tokens; did you mean 'params'?; of some of these: chin" in near.stderr
+    cells = ("--budget", "1e21", "--cells", "params=1e8..1e9,train_tokens=1e9..2e9")
+    assert cli("plan", path, "--target", "N=7e9,D=4e11", *cells).exit_code == 0
+    assert re.search(r"\| table \| 7B \| 400B \|", cli("report", path, "--at", "N=7e9,D=4e11", "--no-figures").stdout)
 
 
 def test_a_curve_over_one_size_where_another_varies_says_how_to_ask_for_both(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ MISTAKES = [
     (("fit", "runs.csv", "--map", "val_loss=log(nosuch)"), "no column 'nosuch'; there are: train_tokens, "),
     (("predict", "runs.csv"), "no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x"),
     (("predict", "runs.csv", "--at", "2M"), "--at takes NAME=VALUE, not '2M'; such as --at params=7e9"),
+    (("predict", "runs.csv", "--at", "2M,params=3"), "--at takes NAME=VALUE, not '2M,params=3'; such as --at"),
     (("predict", "runs.csv", "--at", "train_tokens=many"), "--at train_tokens must be a number such as 5e6 or 2M, not"),
     (("predict", "runs.csv", "--at", "tokns=2M"), "--at tokns: law 'power-law' is a function of train_tokens"),
     (("plot", "runs.csv"), "missing option '-o' / '--out'; see `cvfp plot --help`"),

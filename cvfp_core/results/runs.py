@@ -15,6 +15,7 @@ from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.points import weighted
 from cvfp_core.fitting.run import find, option_values
 from cvfp_core.ingesting import reading
+from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results.arguments import verb
@@ -120,6 +121,25 @@ class Asked:
         if made.space == "log" and values.dtype.is_numeric() and len(values) and not (values > 0).any():
             raise UsageError(f"law '{made.name}' takes the logarithm of {made.response}, which is positive in no run; "
                              "map one that is: --map NAME=EXPR --y NAME")
+        return made
+
+    def places(self, at: Mapping[str, Any], laws: Sequence[AnyLaw] = ()) -> dict[str, Any]:
+        """Values by quantity, of values by the names that tables use for them: `{"N": 7e9}` is of `params`.
+
+        laws: whose inputs are names of their own. Raises UsageError for two names of one quantity.
+        """
+        registry, names = self.runs.registry, names_of(self.runs.registry.items(Quantity))
+        own = {self.x, *names.quantities, *(name for law in (*registry.items(Law).values(), *laws)
+                                            for name in getattr(law, "inputs", ()))}
+        made: dict[str, Any] = {}
+        for name, given in at.items():
+            meaning = None if name in own else names.meaning(name)
+            quantity, factor = (meaning.quantity.name, meaning.factor) if meaning and meaning.factor else (name, 1.0)
+            if quantity in made or (quantity != name and quantity in at):
+                raise UsageError(f"'{name}' is {quantity}, which is given twice; give it once")
+            several = given if isinstance(given, list | tuple) else [given]
+            values = [each if isinstance(each, str) or factor == 1 else each * factor for each in several]
+            made[quantity] = values if isinstance(given, list | tuple) else values[0]
         return made
 
     def require(self, needs: Sequence[str], what: str) -> None:
