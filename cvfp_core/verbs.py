@@ -122,7 +122,7 @@ def write_report(runs: Readable, path: str | Path | None = None, template: str |
         refuse_unwritable(out)
     named = f"template={template!r}, " if template else ""
     command = f"cvfp.write_report(runs, {named}lang={lang!r})"
-    asked = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options)
+    asked = ask(runs, x=x, y=y, by=by, where=where, map=map, weights=weights, options=options, unfinished=True)
     places = at if at is None or isinstance(at, Mapping) else {x or "train_tokens": at}
     listed = places and {name: each if isinstance(each, list) else [each] for name, each in places.items()}
     made = report(asked, out, template, lang, law=law, at=listed, embed=embed, interactive=interactive,

@@ -224,8 +224,9 @@ def test_the_plan_trains_nothing_and_writes_nothing(place):
     done = invoke("run", *made_grids.options(place), "--dry-run", folder=place)
     assert re.search(r"^1L_16d_1tok +16 +[\d,]+ +560 \+ 560 +\d\.\de\+\d\d +0\.\d GiB$", done.stdout, re.MULTILINE)
     assert "3 cells on cpu" in done.stdout
-    assert re.search(r"^\d+ s in one process at most, \d+ s of them for 1L_16d_1tok with 16 samples; measured on "
-                     "1L_16d_1tok$", done.stdout, re.MULTILINE)
+    assert re.search(r"about \d+ s in one process, where Phase 1 takes 15 iterations and Phase 2 11 epochs as the "
+                     r"default grid does on average; \d+ s at most, \d+ s of them for 1L_16d_1tok with 16 samples; "
+                     r"measured on 1L_16d_1tok$", " ".join(done.stdout.split()))
     rows = strict_json(invoke("run", *made_grids.options(place), "--dry-run", "--json", folder=place).stdout)
     assert [row["num_samples"] for row in rows] == [4, 8, 16]
     assert rows[0]["flops"] < rows[1]["flops"] < rows[2]["flops"]
@@ -241,6 +242,12 @@ def test_finished_cells_are_skipped_and_only_new_sizes_are_run(place):
     assert again.stderr == "2 of 2 cells were finished before\n"
     assert again.stdout == first.stdout
     assert store.read(place / "runs" / "default").equals(kept)
+    plan = ("run", *made_grids.options(place, samples="4,8,12"), "--dry-run", "--no-time")
+    assert [row["finished"] for row in strict_json(invoke(*plan, "--json", folder=place).stdout)] == [True, True, False]
+    planned = invoke(*plan, folder=place).stdout.splitlines()
+    assert [line.endswith("finished") for line in planned[1:4]] == [True, True, False]
+    assert planned[4].startswith("3 cells on cpu, 2 of them finished, validation")
+    assert " FLOPs at most for the rest," in planned[4]
 
     more = invoke("run", *made_grids.options(place, samples="4,8,12"), folder=place)
     assert more.stderr.startswith("2 of 3 cells were finished before\n[1/1] 1L_16d_1tok, 12 samples: phase 1: ")
@@ -428,11 +435,16 @@ def test_a_full_disk_is_said_in_one_line(words):
                            "elsewhere\n")
 
 
-def test_nothing_to_fit_where_no_run_has_finished(tmp_path):
-    for folder in ("records", "curves", "running"):
-        (tmp_path / "store" / folder).mkdir(parents=True)
-    (tmp_path / "store" / "cvfp-store.json").write_text('{"store": "cvfp", "format": 1}')
-    assert "no run has finished yet" in CliRunner().invoke(app, ["fit", str(tmp_path / "store")]).stderr
+@pytest.mark.parametrize("command", ["show", "fit", "predict --tokens 9", "check", "report", "report --template fits"])
+def test_a_grid_none_of_whose_runs_has_finished_is_said_with_the_way_on(command, tmp_path):
+    folder = store.create(tmp_path / "store")
+    store.write_manifest(folder, {"run_ids": ["a", "b"], "command": ["cvfp", "run", "--name", "store"]})
+    name, *options = command.split()
+    done = CliRunner().invoke(app, [name, str(folder), *options])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"cvfp: {folder}: no run has finished yet, 0 of 2 cells; go on with: cvfp run --name store")
+    assert done.stdout == ""
 
 
 def test_help_has_a_short_flag():

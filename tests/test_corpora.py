@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+import made_grids
 from cvfp_core import registry
 from cvfp_core.registry.kinds import Corpus, CorpusSource
 from cvfp_core.schema.settings import Scalar
@@ -194,6 +195,17 @@ def test_a_folder_gives_one_document_a_file_in_the_order_of_paths(stories: Path)
     assert [found[0][:8], found[15][:8]] == ["Story 0.", "Story 1."]
     below = documents.text(options("text", path=str(stories), glob="more/*.txt"), Path())
     assert len(below) == 15
+
+
+def test_files_of_a_folder_that_are_not_read_are_said(stories: Path, tmp_path: Path) -> None:
+    plan = ("run", "--dry-run", "--no-time", "--variant", "1L_16d_1tok", "--samples", "4", "--corpus", "text", "--set",
+            f"corpus.path={stories}", "--set", "corpus.vocab_size=300", "--set", "corpus.embed_dim=16")
+    assert made_grids.in_process(*plan, folder=tmp_path).stderr == ""
+    (stories / "notes.md").write_text("# Notes")
+    said = made_grids.in_process(*plan, folder=tmp_path).stderr
+    assert said == (f"cvfp: {stories}: 30 of 31 files are read, those that match '**/*.txt'; there are also 1 .md: "
+                    "--set corpus.glob='**/*.md'\n")
+    assert made_grids.in_process(*plan, "--set", "corpus.glob=**/*.*", folder=tmp_path).stderr == ""
 
 
 def test_a_single_file_is_split_at_blank_lines(tmp_path: Path) -> None:

@@ -43,8 +43,9 @@ def environment(folder, cache):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_a_page_does_what_the_page_says(page, tmp_path, cache):
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "runs.csv").write_bytes((ROOT / "examples" / "phase1-to-ppl" / "runs.csv").read_bytes())
+    example = tmp_path / "examples" / "phase1-to-ppl"
+    example.mkdir(parents=True)
+    shutil.copy(ROOT / "examples" / "phase1-to-ppl" / "runs.csv", example)
     made_docs.run(page, tmp_path, environment(tmp_path, cache))
 
 
@@ -102,7 +103,7 @@ def planned(command):
     if not command.startswith("cvfp run "):
         return command
     small = SMALL if "model.match" not in command else ""  # what is matched is as large as it is
-    return f"{command.removesuffix(' --dry-run')} --dry-run --no-time {small}"
+    return f"{command.removesuffix(' --dry-run')} --dry-run --no-time --out planned {small}"  # beside what is in runs
 
 
 @pytest.fixture

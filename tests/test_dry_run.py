@@ -1,6 +1,7 @@
 """A plan in a second: what a grid takes is counted without torch, and said where it is too much."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,9 @@ from cvfp_core.errors import UsageError
 from cvfp_core.protocol.counting import model_size
 from cvfp_core.registry import load
 from cvfp_core.registry.kinds import VariantFamily
-from cvfp_core.running import config, machine, sizes
+from cvfp_core.running import config, costs, machine, sizes
 from cvfp_core.running.config import Geometric, Matrix
+from cvfp_core.schema import store
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,26 @@ def test_the_memory_of_a_run_is_within_half_as_much_again_of_the_estimate(place)
     assert row["memory"] > 1.5 * sizes.PROCESS
 
 
+def test_what_a_cell_typically_takes_are_the_means_of_the_default_grid_up_to_its_limits():
+    runs = store.read(Path(__file__).parents[1] / "examples" / "logs" / "default")
+    assert (runs["phase1_iterations"] < 40).all()
+    assert (runs["epochs"] < 30).all()
+    assert (round(runs["phase1_iterations"].mean()), round(runs["epochs"].mean())) == (costs.ITERATIONS, costs.EPOCHS)
+
+
+def test_the_time_of_a_cell_is_between_what_is_typical_and_its_limits(place):
+    (typical,), (short,) = (json.loads(plan(place, "--json", "--set", f"phase1.max_iterations={iterations}", "--set",
+                                            f"phase2.epochs={epochs}", samples="4").stdout)
+                            for iterations, epochs in ((150, 110), (10, 5)))
+    assert typical["seconds_typical"] == pytest.approx(typical["seconds"] / 10)
+    assert short["seconds_typical"] == short["seconds"] > 0
+
+
+def test_variants_may_be_separated_by_commas(place):
+    rows = json.loads(plan(place, "--no-time", "--json", variants=("1L_16d_1tok, 2L_16d_1tok",), samples="4").stdout)
+    assert [row["variant"] for row in rows] == ["1L_16d_1tok", "2L_16d_1tok"]
+
+
 def test_a_cell_that_will_not_fit_is_said_before_the_run_and_its_time_is_not_measured(place, monkeypatch):
     monkeypatch.setattr(machine, "free_memory", lambda _device: 2**28)
     said = ("cvfp: warning: 3 of 3 cells will not fit into memory: 1L_16d_1tok with 16 samples takes about 0.4 GiB, "
@@ -143,7 +165,7 @@ def test_no_time_is_measured_where_a_few_steps_take_too_long_or_the_time_is_up(p
     monkeypatch.setattr(machine, "free_memory", lambda _device: None)
     done = plan(place, variants=("1L_90000d_1tok",), samples="4")
     assert "time not measured: a few steps of 1L_90000d_1tok, the smallest, take more than 2 s" in done.stdout
-    done = plan(place, variants=("1L_16d_1tok", "1L_90000d_1tok"), samples="4")
+    done = plan(place, variants=("1L_16d_1tok", "1L_90000d_1tok"), samples="5")
     assert "measured on 1L_16d_1tok, and by FLOPs from there for 1 more" in " ".join(done.stdout.split())
 
 

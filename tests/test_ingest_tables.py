@@ -19,8 +19,11 @@ import pytest
 from typer.testing import CliRunner
 
 from cvfp_core.cli.app import app
+from cvfp_core.cli.asked import points
 from cvfp_core.errors import UsageError
 from cvfp_core.ingesting import mapping, packed, reading
+from cvfp_core.reporting import sweep
+from cvfp_core.results.runs import ask
 from ingesting import DATA, lines_of, read, rows, write
 from made_formats import write_events
 
@@ -446,6 +449,23 @@ def test_a_table_of_params_tokens_and_loss_is_forecast_by_a_law_of_both_in_one_c
     (found,) = made["predictions"]
     assert found["law"] == "chinchilla"
     assert found["value"] == pytest.approx(1.7 + 400 / 7e9**0.34 + 2000 / 1.4e11**0.37, rel=1e-3)
+
+
+def test_places_may_have_the_names_that_the_table_has_and_stand_in_one_option(tmp_path: Path) -> None:
+    path = str(table_of_both(tmp_path, "model_size,tokens (B),loss"))
+    asked = ask(path)
+    at = {"params": 7e9, "train_tokens": [4e11, "10x"]}
+    assert asked.places(at) == at
+    assert asked.places({"model_size": 7e9, "tokens (B)": [400, "10x"]}) == at
+    assert points(["N=7B,D=4e11,10x"], None) == {"N": [7e9], "D": [4e11, "10x"]}
+    assert asked.places({"N": 7e9, "D": [4e11, "10x"], "strange": 3}) == at | {"strange": 3}
+    with pytest.raises(UsageError, match="'N' is params, which is given twice"):
+        asked.places({"N": 7e9, "params": 7e9})
+    near = cli("predict", path, "--at", "parms=7e9,D=4e11")
+    assert "no law is a function of parms, train_tokens; did you mean 'params'?; of some of these: chin" in near.stderr
+    (ahead,) = sweep.joint(asked.runs.records, "val_loss", asked.runs.registry, None, at | {"train_tokens": [4e11]}
+                           )["predictions"]
+    assert ahead.inputs == {"params": 7e9, "train_tokens": 4e11}
 
 
 def test_a_curve_over_one_size_where_another_varies_says_how_to_ask_for_both(tmp_path: Path) -> None:

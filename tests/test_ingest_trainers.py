@@ -46,6 +46,12 @@ def test_a_folder_of_checkpoints_is_one_run_of_its_last_state(tmp_path: Path) ->
     assert made.files[0].lines.record == 3
     assert any("tokens are not known: " in note for note in made.notes)
     assert any("params are not known: no model.safetensors" in note for note in made.notes)
+    known = _state(tmp_path / "other", 400, num_input_tokens_seen=1_000_000, total_flos=6e12).parent
+    (hint,) = (note.partition("--map ")[2] for note in read(known).notes if "params are not known" in note)
+    assert hint == "params='flops / (6 * tokens_seen)'"
+    mapped = read(known, mapping={"params": "flops / (6 * tokens_seen)"})
+    assert rows(mapped)[0]["params"] == 1e6
+    assert not any("params are not known" in note for note in mapped.notes)
     assert [row["run_id"] for row in rows(read(tmp_path / "tiny"))] == ["tiny"]
 
 

@@ -27,8 +27,9 @@ EXAMPLE = ROOT / "examples" / "scaling-laws.ipynb"
 def folder(tmp_path_factory):
     """What a reader has: logs, and a corpus."""
     folder = tmp_path_factory.mktemp("notebook")
-    (folder / "logs").mkdir()
-    shutil.copy(ROOT / "examples" / "phase1-to-ppl" / "runs.csv", folder / "logs")
+    runs = folder / "examples" / "phase1-to-ppl"
+    runs.mkdir(parents=True)
+    shutil.copy(ROOT / "examples" / "phase1-to-ppl" / "runs.csv", runs)
     made_grids.corpus(folder)
     return folder
 
@@ -57,7 +58,7 @@ def test_every_block_of_the_page_of_python_does_in_a_notebook_what_the_page_says
 
 def test_a_result_below_a_cell_is_html_markdown_and_latex_of_the_same_numbers(kernel):
     (shown,) = kernel.run('import cvfp_core as cvfp\n'
-                          'cvfp.fit("logs", ["power-law", "saturating"], where="experiment == \'v4\'")')
+                          'cvfp.fit("examples", ["power-law", "saturating"], where="experiment == \'v4\'")')
     forms = {form: shown.data[form] for form in ("text/plain", "text/html", "text/markdown", "text/latex")}
     numbers = set(re.findall(r"\b\d+\.\d{3}\b", forms["text/plain"]))
     assert len(numbers) > 5
@@ -107,7 +108,7 @@ Progress.hear = hear
 
 
 def test_an_error_ends_in_one_line_below_the_cell_without_the_frames_of_cvfp(kernel):
-    shown = kernel.error('import cvfp_core as cvfp\ncvfp.fit(["logs"], where=["params > 1"])')
+    shown = kernel.error('import cvfp_core as cvfp\ncvfp.fit(["examples"], where=["params > 1"])')
     assert shown.splitlines()[-1] == ('UsageError: fit(): where must be one str, such as where="params > 1e6"; '
                                       "found list ['params > 1']")
     assert len(shown.splitlines()) < 40

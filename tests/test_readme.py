@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 from typer.main import get_command
+from typer.testing import CliRunner
 
+import made_docs
 from cvfp_core.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +21,15 @@ RUN = INSTALL + ". && .venv/bin/cvfp run"
 def test_the_two_commands_of_the_readme_are_these():
     assert TESTS in README
     assert RUN in README
+
+
+def test_the_table_of_the_first_run_is_what_the_program_prints_of_its_records():
+    printed = CliRunner().invoke(app, ["show", str(ROOT / "examples" / "logs" / "default")]).stdout
+    table = next(each for each in made_docs.blocks(README) if each.text.startswith("series "))
+    laws, _, after = table.text.partition("\n\nnext: ")
+    made_docs.assert_printed(laws, printed, "README.md")
+    assert after == "cvfp report runs/default -o report.html --embed\n"
+    assert printed.endswith(after.partition("runs/default")[2])
 
 
 def test_the_readme_is_short():

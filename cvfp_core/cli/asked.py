@@ -60,8 +60,8 @@ Convention = Annotated[
 ]
 At = Annotated[
     list[str] | None,
-    typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "
-                 "(ten times each series' largest); may be repeated."),
+    typer.Option("--at", metavar="NAME=VALUE,...", help="Where to predict: params=7e9,train_tokens=2M,10x "
+                 "(2M and ten times each series' largest); may be repeated."),
 ]
 Law = Annotated[str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
                                   help="A law, or auto: chosen from the runs given.")]
@@ -84,14 +84,13 @@ _SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
          where: str | None = None, map_: Sequence[str] | None = None, no_map: bool = False, take: str | None = None,
-         weights: str | None = None,
-         options: Sequence[str] | None = None) -> Asked:
+         weights: str | None = None, options: Sequence[str] | None = None, unfinished: bool = False) -> Asked:
     """What the options ask of the runs in the paths."""
     from cvfp_core.results.runs import ask
 
     given = settings(options or [])
     made = ask(paths, x=x, y=y, by=by, where=where, map=mapping(paths, map_, no_map=no_map), take=take or "last",
-               weights=weights, options=given)
+               weights=weights, options=given, unfinished=unfinished)
     inputs = made.runs.inputs
     for note in inputs.notes:
         say(note)
@@ -121,12 +120,18 @@ def points(at: Sequence[str] | None, tokens: str | None) -> dict[str, list[float
     if tokens is not None:
         made["train_tokens"] = [value(tokens, "--tokens")]
     for text in at or []:
-        name, equals, values = (part.strip() for part in text.partition("="))
-        if not name or not equals:
-            raise UsageError(f"--at takes NAME=VALUE, not '{text}'; such as --at params=7e9")
-        if name in made:
-            raise UsageError(f"'{name}' is given twice; give its values separated by commas: --at {name}=1e9,7e9")
-        made[name] = [value(each, f"--at {name}") for each in values.split(",")]
+        name = ""
+        for part in text.split(","):
+            before, equals, given = part.rpartition("=")
+            if equals:
+                name = before.strip()
+                if name in made:
+                    raise UsageError(f"'{name}' is given twice; give its values separated by commas: --at "
+                                     f"{name}=1e9,7e9")
+                made[name] = []
+            if not name:
+                raise UsageError(f"--at takes NAME=VALUE, not '{text}'; such as --at params=7e9")
+            made[name].append(value(given, f"--at {name}"))
     if not made:
         raise UsageError("no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x")
     return made

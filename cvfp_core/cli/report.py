@@ -98,7 +98,7 @@ def report(
 
     def written() -> reports.Report:
         question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take,
-                              weights=weights, options=options)
+                              weights=weights, options=options, unfinished=True)
         made = reports.report(question, out, template, lang, law=law, at=asked.points(at, None) if at else None,
                               html=html, embed=embed, interactive=interactive,
                               figures=False if no_figures else kinds or True, command=command)

@@ -30,7 +30,7 @@ def run(
     ] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option("--variant", help="Variant such as 1L_128d_2tok; repeat for several."),
+        typer.Option("--variant", help="Variants, comma-separated: 1L_128d_2tok,2L_128d_2tok."),
     ] = None,
     samples: Annotated[str | None, typer.Option("--samples", help="Sample sizes, comma-separated: 16,64,256.")] = None,
     settings: Annotated[str | None, typer.Option("--settings", autocompletion=completing.named("Preset"),
@@ -99,7 +99,8 @@ def run(
     from cvfp_core.running import run as running
 
     overrides = _overrides(
-        name=name, variants=variant, samples=_whole("--samples", samples), settings=settings, device=device,
+        name=name, variants=[each.strip() for several in variant or [] for each in several.split(",")],
+        samples=_whole("--samples", samples), settings=settings, device=device,
         seeds=_whole("--seed", ",".join(seed) if seed else None), controls=controls or None,
     )
     named = {"corpus.name": corpus, "executor.name": executor}

@@ -145,6 +145,8 @@ class Corpus:
     """Of everything the above is made from: texts, split, tokenizer, embedding recipe."""
     val_repeated: float | None = None
     """Share of the validation text that also stands in the training text; None: not measured."""
+    left_out: str = ""
+    """What lay beside the documents and was not read, in words; empty: nothing."""
 
     @property
     def num_documents(self) -> int:

@@ -216,7 +216,8 @@ class JointView(TypedDict):
     law: Annotated[str, "its name"]
     choice: Annotated[Choice | None, "how it was chosen; none: it is the only one installed"]
     fits: Annotated[list[FitView], "its fits: one a series, or one for all records"]
-    forecasts: Annotated[list[ForecastView], "at the largest params and train_tokens, and at ten times either"]
+    forecasts: Annotated[list[ForecastView], "at the largest params and train_tokens and ten times either, or at "
+                                                   "what `--at` gives"]
 
 
 class SizeView(TypedDict):

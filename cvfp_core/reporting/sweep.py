@@ -82,8 +82,12 @@ def apart(records: pl.DataFrame, sizes: Sequence[str] = BOTH) -> bool:
         (np.abs(np.corrcoef(logs)[np.triu_indices(len(sizes), 1)]) < STRAIGHT).all())
 
 
-def joint(records: pl.DataFrame, y: str, registry: Registry, by: Sequence[str] | None) -> dict[str, Any] | None:
-    """The best law of params and train_tokens with its fit and forecasts; None where they do not vary, or not apart."""
+def joint(records: pl.DataFrame, y: str, registry: Registry, by: Sequence[str] | None,
+          at: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """The best law of params and train_tokens with its fit and forecasts; None where they do not vary, or not apart.
+
+    at: where forecasts are made, if of both; else at the largest and at ten times either.
+    """
     runs = _finished(records)
     if any(name not in runs.columns or runs[name].drop_nulls().n_unique() < FEWEST for name in (*BOTH, y)):
         return None
@@ -91,7 +95,7 @@ def joint(records: pl.DataFrame, y: str, registry: Registry, by: Sequence[str] |
             if set(law.inputs) == set(BOTH) and law.automatic and law.predicts]
     if not laws:
         return None
-    at = {name: ["1x", "10x"] for name in BOTH}
+    at = at if at is not None and set(at) == set(BOTH) else {name: ["1x", "10x"] for name in BOTH}
     made = predict_all(records, at, laws if len(laws) > 1 else laws[0], y=y, by=by, registry=registry)
     law = made.choice.law if made.choice is not None else laws[0]
     return {"law": law, "choice": made.choice.as_dict() if made.choice is not None else None,

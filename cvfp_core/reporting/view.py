@@ -292,7 +292,7 @@ class Facts:
 
     @cached_property
     def joint(self) -> dict[str, Any] | None:
-        found = sweep.joint(self.records, self.axes[1].name, self.registry, self.asked.by)
+        found = sweep.joint(self.records, self.axes[1].name, self.registry, self.asked.by, self.asked.at)
         if found is None:
             return None
         fits = fit_all(self.records, [found["law"]], y=self.axes[1].name, by=self.asked.by, registry=self.registry)

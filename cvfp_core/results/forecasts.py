@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cvfp_core import fitting
 from cvfp_core.claims.prediction import MARGIN
-from cvfp_core.errors import UsageError
+from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
 from cvfp_core.fitting.auto import candidates as curves
@@ -180,6 +180,8 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
     if law == NAME or (isinstance(law, Law) and law.name == NAME):
         raise UsageError(f"law '{NAME}' predicts a configuration by its covariates; give them: --new NAME=VALUE, such "
                          "as --new val_er=0.81")
+    if isinstance(at, Mapping):
+        at = asked.places(at, listed(law))
     if law == AUTO and isinstance(at, Mapping) and len(at) > 1:
         law = surfaces(at, asked)
     chosen = law == AUTO
@@ -202,9 +204,12 @@ def surfaces(at: Mapping[str, Any], asked: Asked) -> list[Law]:
     made = [law for law in able if set(law.inputs) == set(at)]
     made = [law for law in made if law.automatic] or made
     if not made:
+        inputs = {name for law in able for name in law.inputs}
+        near = next((suggestion(name, sorted(inputs)) for name in at if name not in inputs), "")
         there = "; ".join(f"{law.name} of {', '.join(law.inputs)}" for law in able if set(law.inputs) & set(at)
                           and law.automatic) or "none that is tried unasked"
-        raise UsageError(f"no law is a function of {', '.join(at)}; of some of these: {there}; cvfp laws lists all")
+        raise UsageError(f"no law is a function of {', '.join(at)}{near}; of some of these: {there}; cvfp laws lists "
+                         "all")
     return made
 
 

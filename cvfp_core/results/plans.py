@@ -124,6 +124,7 @@ def plan(runs: Readable, target: Mapping[str, float | str] | str, budget: float,
 def plan_of(asked: Asked, target: Mapping[str, float | str] | str, budget: float, *, cells: Cells | None = None,
             laws: Sequence[AnyLaw] = (), arms: Sequence[str] = (), convention: str = SIX_N_D) -> Plans:
     """The plan for what was asked."""
+    target = asked.places(target, laws) if isinstance(target, Mapping) else target
     made = make(asked.runs.records, target, budget, registry=asked.runs.registry, cells=cells, arms=arms, x=asked.x,
                 y=asked.y, by=asked.by, laws=laws, convention=convention)
     return Plans(items=made.steps, plan=made)

@@ -85,6 +85,7 @@ def report(asked: Asked, out: Path | None, template: str | None, lang: str, *, l
     figures: their formats beside the one shown, or whether there are any.
     """
     form = form_of(out, html=html or embed or interactive)
+    at = at and asked.places(at)
     inside = embed or interactive
     kinds = _kinds(form, figures)
     folder = f"{out.stem}_figures" if figures is not False and out is not None else \

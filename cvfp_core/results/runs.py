@@ -15,6 +15,7 @@ from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.points import weighted
 from cvfp_core.fitting.run import check_options, find, option_values
 from cvfp_core.ingesting import reading
+from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results import together
@@ -144,6 +145,25 @@ class Asked:
                              "map one that is: --map NAME=EXPR --y NAME")
         return made
 
+    def places(self, at: Mapping[str, Any], laws: Sequence[AnyLaw] = ()) -> dict[str, Any]:
+        """Values by quantity, of values by the names that tables use for them: `{"N": 7e9}` is of `params`.
+
+        laws: whose inputs are names of their own. Raises UsageError for two names of one quantity.
+        """
+        registry, names = self.runs.registry, names_of(self.runs.registry.items(Quantity))
+        own = {self.x, *names.quantities, *(name for law in (*registry.items(Law).values(), *laws)
+                                            for name in getattr(law, "inputs", ()))}
+        made: dict[str, Any] = {}
+        for name, given in at.items():
+            meaning = None if name in own else names.meaning(name)
+            quantity, factor = (meaning.quantity.name, meaning.factor) if meaning and meaning.factor else (name, 1.0)
+            if quantity in made or (quantity != name and quantity in at):
+                raise UsageError(f"'{name}' is {quantity}, which is given twice; give it once")
+            several = given if isinstance(given, list | tuple) else [given]
+            values = [each if isinstance(each, str) or factor == 1 else each * factor for each in several]
+            made[quantity] = values if isinstance(given, list | tuple) else values[0]
+        return made
+
     def require(self, needs: Sequence[str], what: str) -> None:
         """Raises UsageError for a quantity that no run has, naming those there are, the nearest first."""
         records = self.runs.records.filter(pl.col("status") == "ok")
@@ -179,9 +199,16 @@ def read(runs: Readable, *, map: Mapping[str, str] | None = None, where: str | N
 
 def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str | Sequence[str] | None = None,
         where: str | None = None, map: Mapping[str, str] | None = None, take: str = "last", weights: str | None = None,
-        options: Mapping[str, Scalar | None] | None = None) -> Asked:
-    """What is asked of which runs, read. weights: the column of the runs' weights in what is minimised."""
+        options: Mapping[str, Scalar | None] | None = None, unfinished: bool = False) -> Asked:
+    """What is asked of which runs, read. weights: the column of the runs' weights in what is minimised.
+
+    Raises CvfpError where none has finished, unless unfinished ones will do.
+    """
     made = read(runs, map=map, where=where, take=take)
+    if made.records.is_empty() and not unfinished:
+        from cvfp_core.running.standing import nothing_finished
+
+        raise nothing_finished(made.inputs.stores, made.registry)
     if weights is not None:
         made = replace(made, inputs=replace(made.inputs, records=weighted(made.records, weights)))
     return Asked(runs=made, x=x, y=y, options=dict(options or {}),

@@ -164,6 +164,13 @@ def read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[
     overrides: top-level keys and their values. assignments: `section.key=value`, the value in TOML.
     Raises UsageError, one line, for a file that cannot be read, an unknown key, preset or impossible value.
     """
+    try:
+        return _read(path, overrides, assignments, registry)
+    except UsageError as error:
+        raise UsageError(runfile.located(str(error), path, overrides, assignments)) from None
+
+
+def _read(path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str], registry: Registry) -> RunConfig:
     data = runfile.merged(path, overrides, assignments)
     if path is None and isinstance(data["corpus"], dict):
         default = runfile.parse(None)["corpus"]
@@ -357,8 +364,10 @@ def _explain(error: ValidationError) -> str:
     rule = _RULES.get(problem["type"])
     wanted = f"must be {rule.format(**problem.get('ctx', {}))}" if rule else problem["msg"]
     found = problem["input"]
-    alone = problem["type"] == "list_type" and isinstance(found, str | int)
-    return f"{where}{entry} {wanted}, not {shown(found)[:200]}{f'; write {where} = {shown([found])}' if alone else ''}"
+    meant = [runfile.value_of(where, each) for each in str(found).split(",")] if isinstance(found, str | int) else []
+    quoted = problem["type"] == "int_type" and len(place) == 2 and {*map(type, meant)} == {int}
+    write = f"; write {where} = {shown(meant)}" if meant and (quoted or problem["type"] == "list_type") else ""
+    return f"{where}{entry} {wanted}, not {shown(found)[:200]}{write}"
 
 
 def _known_keys(section: Sequence[Any]) -> list[str]:

@@ -17,6 +17,8 @@ from cvfp_core.running import machine
 from cvfp_core.running.sizes import model_size, peak_memory
 from cvfp_core.schema.cells import Cell, Emit, Event
 
+ITERATIONS, EPOCHS = 15, 11
+"""Means of the default grid's runs (examples/logs/default), in which no run reaches a limit."""
 CALIBRATION = 2.0
 """Seconds that measuring times may take."""
 _MOST_TOKENS, _LEAST_TOKENS = 4000, 100
@@ -37,6 +39,8 @@ class CellCost:
     """Bytes at the peak, estimated: of its process, or on a GPU of what is allocated there."""
     seconds: float | None = None
     """In one process; None: not measured."""
+    seconds_typical: float | None = None
+    """Where its phases end as they do in the default grid, or at their limits if those are lower."""
 
     @property
     def flops(self) -> float:
@@ -121,8 +125,13 @@ def timed(told: Sequence[CellCost], registry: Registry, corpus: Corpus,
     if not speeds:
         return tuple(told), f"not measured: a few steps of {name}, the smallest, take more than {limit:g} s"
     rest = "" if len(speeds) == len(first) else f", and by FLOPs from there for {len(first) - len(speeds)} more"
-    return tuple(replace(each, seconds=speeds.get(each.cell.title, [*speeds.values()][-1]).seconds(each))
-                 for each in told), f"measured on {'; '.join(speeds)}{rest}"
+
+    def with_time(cost: CellCost) -> CellCost:
+        speed = speeds.get(cost.cell.title, [*speeds.values()][-1])
+        return replace(cost, seconds=speed.seconds(cost), seconds_typical=speed.seconds(
+            cost, ITERATIONS / cost.cell.settings.phase1.max_iterations, EPOCHS / cost.cell.settings.phase2.epochs))
+
+    return tuple(map(with_time, told)), f"measured on {'; '.join(speeds)}{rest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +141,10 @@ class _Speed:
     phase1: float
     phase2: float
 
-    def seconds(self, cost: CellCost) -> float:
-        return self.phase1 * cost.flops_phase1 + self.phase2 * cost.flops_phase2
+    def seconds(self, cost: CellCost, share1: float = 1.0, share2: float = 1.0) -> float:
+        """Of a cell whose phases end after these shares of their iterations and epochs."""
+        return (self.phase1 * cost.flops_phase1 * min(share1, 1.0)
+                + self.phase2 * cost.flops_phase2 * min(share2, 1.0))
 
 
 class _TimeIsUp(Exception):
@@ -157,8 +168,8 @@ def _calibrate(cost: CellCost, registry: Registry, corpus: Corpus, until: float)
     """Runs a few iterations and two epochs on a few thousand tokens; the first of each warms up and counts for nothing
     where there is another.
 
-    until: of `time.thread_time`, which a busy machine does not wear out. A phase that is not reached is as fast as the
-    other, for each operation. None: nothing was measured.
+    until: of `time.thread_time`, which a busy machine does not wear out; steps on a CPU are timed by it too. A phase
+    that is not reached is as fast as the other, for each operation. None: nothing was measured.
     """
     cell = cost.cell
     a_token = _a_token(cost, corpus)
@@ -174,14 +185,21 @@ def _calibrate(cost: CellCost, registry: Registry, corpus: Corpus, until: float)
     )
     seconds: dict[str, list[float]] = {"phase1_iteration": [], "phase2_epoch": []}
 
+    device = machine.device(cell.device)
+    clock = time.thread_time if device == "cpu" else time.perf_counter
+    last = clock()
+
     def heard(event: Event) -> None:
+        nonlocal last
+        now = clock()
+        step, last = now - last, now
         if event.kind in seconds:
-            seconds[event.kind].append(float(str(event.values["seconds"])))
+            seconds[event.kind].append(step)
             if time.thread_time() > until:
                 raise _TimeIsUp
 
     with suppress(_TimeIsUp):
-        _run(replace(cell, settings=settings, num_samples=1, device=machine.device(cell.device)), small, registry,
+        _run(replace(cell, settings=settings, num_samples=1, device=device), small, registry,
              heard)
     iteration, epoch = (min(each[1:] or each, default=None) for each in seconds.values())
     if iteration is None and epoch is None:

@@ -154,11 +154,8 @@ def submit(
 
 def _begin(prepared: Prepared, command: Sequence[str], jobs: int) -> list[Cell]:
     """The cells that are not finished, when the store is ready for them."""
-    registry, cells, folder = prepared.registry, prepared.cells, store.create(prepared.folder)
-    before = store.read(folder)
-    grid.refuse_mixture(cells, before, registry)
-    pending = [cell for cell in cells if not prepared.finished(cell)]
-    grid.refuse_other_code(pending, before, registry)
+    folder = store.create(prepared.folder)
+    pending = unfinished(prepared)
     try:
         store.write_manifest(folder, _manifest(prepared, command, jobs))
         for cell in pending:
@@ -166,6 +163,17 @@ def _begin(prepared: Prepared, command: Sequence[str], jobs: int) -> list[Cell]:
     except OSError as error:
         raise unwritten(error, error.filename or folder) from None
     store.clear_checkpoints(folder)
+    return pending
+
+
+def unfinished(prepared: Prepared) -> list[Cell]:
+    """The cells that have no result yet. Raises UsageError for a store whose runs do not go with these cells."""
+    if not store.is_store(prepared.folder):
+        return list(prepared.cells)
+    before = store.read(prepared.folder)
+    grid.refuse_mixture(prepared.cells, before, prepared.registry)
+    pending = [cell for cell in prepared.cells if not prepared.finished(cell)]
+    grid.refuse_other_code(pending, before, prepared.registry)
     return pending
 
 
@@ -207,10 +215,10 @@ def prepare(
         refuse_options_of_another(registry, asked.corpus)
     corpus = load_corpus(registry, asked.corpus, cache)
     cells = grid.cells(asked, registry, corpus, device, cache, stop_rules)
-    warning = leak(corpus)
+    warnings = (leak(corpus), corpus.left_out)
     return Prepared(config=asked, registry=registry, executor=executor, executor_options=executor_options,
                     corpus=corpus, cells=cells, stop_rules=tuple(stop_rules), folder=Path(out) / asked.name,
-                    warnings=(warning,) if warning else ())
+                    warnings=tuple(filter(None, warnings)))
 
 
 def cache_folder() -> Path:

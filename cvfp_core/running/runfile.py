@@ -60,6 +60,35 @@ def _instead(path: Path) -> str:
     return f"; did you mean '{beside[near[0]]}'?" if near else "; `cvfp run --show-config` prints one"
 
 
+def located(message: str, path: Path | None, overrides: Mapping[str, Any], assignments: Sequence[str]) -> str:
+    """The message, after file and line of the key that it begins with, where the run file is what gives that key."""
+    key = re.match(r"(?:unknown key ')?([\w.]+)", message)
+    given = {*overrides, *(assignment.partition("=")[0].strip() for assignment in assignments)}
+    if path is None or key is None or any(key[1] == each or key[1].startswith(f"{each}.") for each in given):
+        return message
+    line = _line_of(key[1], text(path))
+    return message if line is None else f"{path}:{line}: {message}"
+
+
+def _line_of(key: str, text: str) -> int | None:
+    """The line that gives a dotted key, or the section or table it is in; None: no line, or which of `[[cells]]`."""
+    section, around = "", None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if head := re.match(r"\s*\[\s*([\w.]+)\s*\]", line):
+            name, section = head[1], f"{head[1]}."
+        elif line.lstrip().startswith("[["):
+            section = "[["
+            continue
+        elif given := re.match(r"\s*([\w.]+)\s*=", line):
+            name = section + given[1]
+        else:
+            continue
+        if name == key:
+            return number
+        around = number if key.startswith(f"{name}.") else around
+    return around
+
+
 def parse(path: Path | None) -> dict[str, Any]:
     """The run file (None: the embedded default) as plain data. Raises UsageError naming the line of a syntax error."""
     try:

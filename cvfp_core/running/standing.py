@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,16 @@ def standing(folder: Path, registry: Registry) -> Standing:
         lost=tuple(lost.values()), waiting=len(asked - ended.keys() - running.keys() - lost.keys()),
         jobs=tuple(_at_work(job, job.name in beaten, registry) for job in jobs),
         command=shlex.join(manifest.get("command", ())))
+
+
+def nothing_finished(folders: Sequence[Path], registry: Registry) -> CvfpError:
+    """That no run of the stores has finished, and how it comes to one."""
+    told = []
+    for each in (standing(folder, registry) for folder in folders):
+        way = (f"`cvfp status {each.folder} --watch` shows where they are, `cvfp forecast` what they will end with"
+               if each.active else f"go on with: {each.command or 'cvfp run'}")
+        told.append(f"{each.folder}: no run has finished yet, 0 of {each.total} cells; {way}")
+    return CvfpError("; ".join(told) or "there are no runs; give folders that `cvfp run` made, logs or tables")
 
 
 def cancel(folder: Path, registry: Registry) -> list[str]:

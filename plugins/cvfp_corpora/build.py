@@ -24,7 +24,8 @@ def load(source: str, read: Callable[[Options, Path], list[str]], options: Optio
     Raises UsageError for anything wrong with the options or with what they name.
     """
     asked = Recipe.of(options)
-    train, val = recipe.split(read(options, cache), asked)
+    left_out = documents.left_out(options)
+    train, val = recipe.split(read(options, cache), asked, left_out)
     tokenizer = None if asked.trains_bpe else hub.tokenizer_json(asked.tokenizer)
     table = None
     if not asked.makes_embeddings:
@@ -48,6 +49,7 @@ def load(source: str, read: Callable[[Options, Path], list[str]], options: Optio
         val_tokens=made.val_tokens,
         embeddings=table[: made.vocab_size],  # models pad their tables to round sizes
         val_repeated=made.val_repeated,
+        left_out=left_out,
         hash=hashlib.sha256(f"{key} {made.tokens_hash}".encode()).hexdigest(),
     )
 

@@ -173,11 +173,28 @@ def _files(path: Path, pattern: str) -> list[Path]:
     matches = re.compile(_as_regex(pattern)).fullmatch
     files = [file for file in _walk(path) if matches(file.relative_to(path).as_posix())]
     if not files:
-        endings = Counter(file.suffix for file in _walk(path)).most_common(3)
-        there = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in endings)
-        remedy = f"; it has {there}: --set corpus.glob='**/*{endings[0][0]}'" if endings else "; it has no files at all"
-        raise UsageError(f"{path}: the folder has no files that match '{pattern}' (corpus option 'glob'){remedy}")
+        others = _others([*_walk(path)])
+        remedy = f"it has {others}" if others else "it has no files at all"
+        raise UsageError(f"{path}: the folder has no files that match '{pattern}' (corpus option 'glob'); {remedy}")
     return sorted(files, key=lambda file: file.relative_to(path).parts)
+
+
+def left_out(options: Options) -> str:
+    """Which files of the folder are not read, and how they would be; empty: none, or the documents are no folder's."""
+    path, pattern = local_path(str(options.get("path") or "")), options.get("glob")
+    if not pattern or not path.is_dir():
+        return ""
+    files, read = [*_walk(path)], set(_files(path, str(pattern)))
+    others = [file for file in files if file not in read]
+    return (f"{path}: {len(read)} of {len(files)} files are read, those that match '{pattern}'; there are also "
+            f"{_others(others)}") if others else ""
+
+
+def _others(files: list[Path]) -> str:
+    """How many files of which endings, and the option that reads those of the most frequent; empty: no files."""
+    endings = Counter(file.suffix for file in files).most_common(3)
+    there = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in endings)
+    return f"{there}: --set corpus.glob='**/*{endings[0][0]}'" if endings else ""
 
 
 def _walk(top: Path) -> Iterator[Path]:

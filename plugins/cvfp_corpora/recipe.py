@@ -101,7 +101,7 @@ class Recipe:
         return max(1, round(self.validation * documents)) if self.validation < 1 else int(self.validation)
 
 
-def split(documents: list[str], recipe: Recipe) -> tuple[list[str], list[str]]:
+def split(documents: list[str], recipe: Recipe, left_out: str = "") -> tuple[list[str], list[str]]:
     """(training documents, validation documents), both in the order they are used in.
 
     Shuffled is sorted by the hash of seed and text: the same on every machine and Python, whatever order files are
@@ -111,7 +111,7 @@ def split(documents: list[str], recipe: Recipe) -> tuple[list[str], list[str]]:
     if count >= len(documents):
         raise UsageError(
             f"too few documents to split: found {len(documents)}, of which validation would take {count}; "
-            "give more text, cut it into smaller documents, or lower the corpus option 'validation'"
+            + (left_out or "give more text, cut it into smaller documents, or lower the corpus option 'validation'")
         )
     if recipe.order == "kept":
         train, val = documents[:-count], documents[-count:]

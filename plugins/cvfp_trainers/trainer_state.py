@@ -71,10 +71,11 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     facts = {"trainer_steps": at, "taken_at": taken.said} | ({"params": params} if isinstance(params, int) else {})
     epochs = _epochs(state, at / done if done else 1.0)
     counted = _tokens(state, home, file.parent, at, done)
-    yield from (Remark(text=text) for text in _remarks(figures, counted, history.names, params))
+    facts |= _flops(state, at, done)
+    yield from (Remark(text=text) for text in _remarks({**figures, **facts, **counted}, history.names, params, options))
     counted.pop("how", None)
     yield FoundRun(line=1, taken=names, curves=history.curves(), columns=tags.with_train_tokens(
-        {**taken.values, **figures, **epochs, **_flops(state, at, done), **facts, **counted,
+        {**taken.values, **figures, **epochs, **facts, **counted,
          **naming.run(path if path.is_dir() else file, options)}))
 
 
@@ -152,16 +153,19 @@ def _flops(state: Mapping[str, Any], at: int, done: int) -> dict[str, float]:
     return {"flops": flops if at == done else flops * at / done} if flops > 0 else {}
 
 
-def _remarks(figures: Mapping[str, Any], counted: Mapping[str, Any], names: tuple[str, ...],
-             params: int | str | None) -> Iterator[str]:
-    if "how" in counted:
-        yield str(counted["how"])
-    elif not counted and "tokens_seen" not in figures:
+def _remarks(figures: Mapping[str, Any], names: tuple[str, ...], params: int | str | None,
+             options: IngestOptions) -> Iterator[str]:
+    if "how" in figures:
+        yield str(figures["how"])
+    elif "tokens_seen" not in figures and not {"tokens_seen", "train_tokens"} & options.mapping.keys():
         yield ("tokens are not known: the trainer counts them with include_num_input_tokens_seen=True; give them with "
                "--map train_tokens='trainer_steps * TOKENS_PER_STEP'")
-    if not isinstance(params, int):
+    if not isinstance(params, int) and "params" not in options.mapping:
         why = "no model.safetensors is there" if params is None else f"the header of {params} is damaged"
-        yield f"params are not known: {why}; give them with --map params=N"
+        give = ("the trainer's FLOPs have them, without embeddings: --map params='flops / (6 * tokens_seen)'"
+                if {"flops", "tokens_seen"} <= figures.keys() else
+                "give a column, an expression, or a number that all runs share: --map params=124000000")
+        yield f"params are not known: {why}; {give}"
     if tags.rewarded(names):
         yield "its loss is one of preferences or rewards, no cross-entropy: no perplexity follows from it"
     sets = tags.sets(names)
