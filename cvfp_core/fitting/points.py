@@ -131,9 +131,6 @@ def refusal(points: Points, *, least: int, what: str = "sizes", log: bool = True
     if points.n == 1:
         return "too few points", _reason("1 run ({name} {size:,.0f}): a law needs more", points, name=first,
                                          size=float(points.inputs[first][0]))
-    if points.n > 2 and np.ptp(points.response) == 0:
-        return "not identifiable", Reason("all {n} runs have {name} {value:.4g}, so there is nothing to fit",
-                                          n=points.n, name=points.name, value=float(points.response[0]))
     count = len(points.sizes) if what == "sizes" else points.n
     if what == "sizes" and count == 1:
         return "not identifiable", Reason("all {n} runs have {name} {size:,.0f}; add another size", n=points.n,

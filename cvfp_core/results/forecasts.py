@@ -183,9 +183,9 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
         law = surfaces(at, asked)
     chosen = law == AUTO
     if chosen:
-        if isinstance(at, Mapping):
-            _refuse_other(next(iter(at)), asked)
         asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")
+        if isinstance(at, Mapping):
+            _refuse_other(next(iter(at), ""), asked)
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
