@@ -231,4 +231,4 @@ def test_runs_that_are_all_alike_are_nothing_to_fit(tmp_path):
     for law in (None, "power-law"):
         (fit,) = cvfp.fit(tmp_path / "runs.csv", law, y="val_loss" if law else None)
         assert fit.status == "not identifiable"
-        assert fit.reason == "all 9 runs have val_loss 4.1, so there is nothing to fit"
+        assert fit.reason == "all 9 runs have val_loss 4.1, so there is nothing to fit; check the column"
