@@ -100,7 +100,7 @@ def test_the_tables_of_a_report_are_whole(trained):
         assert len(rows) > 2
         assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {len(re.findall(r"\|", rows[0]))}
         tables += 1
-    assert tables == 3
+    assert tables == 5
 
 
 def test_a_report_by_a_template_of_ones_own(trained, tmp_path):

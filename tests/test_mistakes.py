@@ -144,6 +144,8 @@ MISTAKES = [
     (("predict", "runs.csv", "--at", "2M,params=3"), "--at takes NAME=VALUE, not '2M,params=3'; such as --at"),
     (("predict", "runs.csv", "--at", "train_tokens=many"), "--at train_tokens must be a number such as 5e6 or 2M, not"),
     (("predict", "runs.csv", "--at", "tokns=2M"), "--at tokns: law 'power-law' is a function of train_tokens"),
+    (("predict", "runs.csv", "--at", "params=1B"),
+     "give --at train_tokens=VALUE too (law chinchilla), or --x params for a curve of params"),
     (("plot", "runs.csv"), "missing option '-o' / '--out'; see `cvfp plot --help`"),
     (("plot", "runs.csv", "-o", "a.bmp"), "cannot write 'a.bmp': a figure is .svg, .png, .pdf, .pgf"),
     (("optimum", "runs.csv"), "no budget; give --flops, such as --flops 1e21"),
@@ -237,3 +239,11 @@ def test_values_that_are_hardly_in_their_unit_and_rows_that_are_repeated_are_sai
         assert not any(word in note for note in each.inputs.notes for word in ("?", "repeated"))
     for column in ("params", "val_loss"):
         assert cured.records[column].to_list() == pytest.approx(plain.records[column].to_list(), rel=1e-5)
+
+
+def test_runs_that_are_all_alike_are_nothing_to_fit(tmp_path):
+    (tmp_path / "runs.csv").write_text(table(loss=lambda _: 4.1))
+    for law in (None, "power-law"):
+        (fit,) = cvfp.fit(tmp_path / "runs.csv", law, y="val_loss" if law else None)
+        assert fit.status == "not identifiable"
+        assert fit.reason == "all 9 runs have val_loss 4.1, so there is nothing to fit; check the column"

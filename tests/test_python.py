@@ -1,6 +1,7 @@
 """`import cvfp_core as cvfp`: the verbs, and the values they give."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +111,11 @@ def test_forecasts_are_of_the_law_asked_for_or_the_one_chosen(table):
     assert [each.inputs["train_tokens"] for each in made] == pytest.approx([10 * TOKENS[-1], 4e6] * 2)
     assert made.choice.law == "saturating"
     assert {each.law for each in made} == {"average"}
-    assert f"law: {made.choice.law}" in str(made)
+    assert "forecast: an average of the laws by weight" in str(made)
+    assert "chosen" not in str(made)
+    weights = [int(share) for share in re.findall(r"(\d+)% *(?:ruled out)?\n", str(made).partition("weight")[2])]
+    assert len(weights) > 2
+    assert weights == sorted(weights, reverse=True)
     assert made.plot().axes[0].get_title(loc="left") == "average of power-law and saturating"
     assert made.to_frame().height == 4
     given = cvfp.predict(table, 4e6, "power-law")
@@ -222,3 +227,13 @@ if __name__ == "__main__":
 
 def test_every_package_says_that_it_is_typed():
     assert [package.name for package in PACKAGES if not (package / "py.typed").exists()] == []
+
+
+def test_a_series_without_a_trend_is_said_to_have_none():
+    tokens, noise = 2.0 ** np.arange(5), np.array([0.02, -0.03, 0.03, -0.02, 0.01])
+    flat, steep = (pl.DataFrame({"train_tokens": 1e6 * tokens, "val_ppl": 100 * tokens**power * np.exp(noise)})
+                   for power in (0.0, -0.3))
+    for runs, said in ((flat, True), (steep, False)):
+        assert cvfp.fit(runs)[0].trendless == said
+        assert ("no trend found: the interval of alpha holds 0" in cvfp.fit(runs).text(100)) == said
+        assert ("no trend found" in cvfp.read(runs).text(100)) == said

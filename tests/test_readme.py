@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt "
 TESTS = INSTALL + '-e ".[test]" && .venv/bin/python -m pytest'
-RUN = INSTALL + ". && .venv/bin/cvfp run"
+RUN = INSTALL + '".[figures]" && .venv/bin/cvfp run'
 
 
 def test_the_two_commands_of_the_readme_are_these():

@@ -97,6 +97,17 @@ def test_a_report_of_a_metric_that_does_not_vary_says_that_no_law_is_fitted(tmp_
     assert "No law is fitted: the metric takes fewer than three values." in cvfp(tmp_path / "flat.csv").stdout
 
 
+def test_a_report_says_where_it_is_written_and_with_how_many_figures(folder, tmp_path, monkeypatch):
+    out = tmp_path / "report.md"
+    for figures, words in ((1, ()), (0, ("--no-figures",))):
+        said = cvfp(folder / "three.csv", "-o", out, *words).stderr
+        assert said.endswith(f"report.md is written{' with 1 figure' * figures}\n")
+        assert out.read_text().count("![") == figures
+    monkeypatch.setattr(formats, "missing", lambda: "not_installed")
+    said = cvfp(folder / "three.csv", "-o", out).stderr
+    assert said.endswith(" is written without figures, as matplotlib is not installed: pip install 'cvfp[figures]'\n")
+
+
 def test_the_template_that_suits_the_runs_writes_the_report(folder):
     def name(path, **columns):
         records = read([path], REGISTRY).records

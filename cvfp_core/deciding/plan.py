@@ -473,5 +473,5 @@ def _end(left: float, others: Array, least: float) -> str:
     if others.min() > left:
         return Reason("ends as the cheapest cell that is left costs {flops:.3g} FLOPs, and {left:.3g} are left",
                       flops=float(others.min()), left=left)
-    return Reason("ends as no run that the {left:.3g} FLOPs left would pay narrows the interval by {least:.1%}",
+    return Reason("ends as no run within the {left:.3g} FLOPs left narrows the interval by {least:.1%}",
                   left=left, least=least)

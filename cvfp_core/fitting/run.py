@@ -135,6 +135,10 @@ def _refused(law: Law, points: Points) -> Fit | None:
     curve = len(law.inputs) == 1
     basis, what = None, "sizes" if law.scope == "series" and curve else "runs"
     refused = refusal(points, least=law.least_points, what=what, log=law.space == "log", zero=law.zero)
+    if refused is None and points.n > 2 and np.ptp(points.response) == 0:
+        refused = "not identifiable", Reason(
+            "all {n} runs have {name} {value:.4g}, so there is nothing to fit; check the column", n=points.n,
+            name=points.name, value=float(points.response[0]))
     if refused is None and law.fit is None:
         if curve:
             refused = wrong_way(points)

@@ -187,6 +187,8 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
     chosen = law == AUTO
     if chosen:
         asked.require((asked.x or "train_tokens", asked.y or "val_ppl"), "the choice of a law")
+        if isinstance(at, Mapping):
+            _refuse_other(next(iter(at), ""), asked)
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
@@ -211,6 +213,19 @@ def surfaces(at: Mapping[str, Any], asked: Asked) -> list[Law]:
         raise UsageError(f"no law is a function of {', '.join(at)}{near}; of some of these: {there}; cvfp laws lists "
                          "all")
     return made
+
+
+def _refuse_other(name: str, asked: Asked) -> None:
+    """Raises UsageError for a lone input that curves are not of here, if the runs have it: what to give beside it."""
+    x, records = asked.x or "train_tokens", asked.runs.records
+    if name == x or name not in records.columns or not records.schema[name].is_numeric() \
+            or records[name].is_null().all():
+        return
+    law = next((law for law in asked.runs.registry.items(Law).values()
+                if law.automatic and law.predicts and len(law.inputs) > 1 and name in law.inputs), None)
+    both = "" if law is None or asked.x else "".join(
+        f" --at {each}=VALUE" for each in law.inputs if each != name) + f" too (law {law.name}), or"
+    raise UsageError(f"--at {name}: curves are of {x} unasked; give{both} --x {name} for a curve of {name}")
 
 
 def place(name: str, value: float) -> str:
