@@ -457,6 +457,7 @@ def test_places_may_have_the_names_that_the_table_has_and_stand_in_one_option(tm
     at = {"params": 7e9, "train_tokens": [4e11, "10x"]}
     assert asked.places(at) == at
     assert asked.places({"model_size": 7e9, "tokens (B)": [400, "10x"]}) == at
+    assert asked.places({"tokens (B)": (1, 2)}) == {"train_tokens": (1e9, 2e9)}
     assert points(["N=7B,D=4e11,10x"], None) == {"N": [7e9], "D": [4e11, "10x"]}
     assert asked.places({"N": 7e9, "D": [4e11, "10x"], "strange": 3}) == at | {"strange": 3}
     with pytest.raises(UsageError, match="'N' is params, which is given twice"):

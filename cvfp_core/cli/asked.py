@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from cvfp_core.results.printed import Printed
     from cvfp_core.results.runs import Asked
 
+
+def separated(names: list[str] | None) -> list[str] | None:
+    """Names given each by itself, or several separated by commas."""
+    return names and [name.strip() for several in names for name in several.split(",")]
+
+
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders of runs, logs, or tables.")]
 X = Annotated[
     str | None, typer.Option("--x", metavar="COLUMN", autocompletion=completing.columns,
@@ -66,8 +72,8 @@ At = Annotated[
 Law = Annotated[str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
                                   help="A law, or auto: chosen from the runs given.")]
 Laws = Annotated[
-    list[str] | None, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
-                                   help="A law to fit; may be repeated. See `cvfp laws`.")
+    list[str] | None, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"), callback=separated,
+                                   help="Laws to fit, comma-separated. See `cvfp laws`.")
 ]
 Along = Annotated[
     str | None, typer.Option("--along", metavar="COLUMN", autocompletion=completing.columns,

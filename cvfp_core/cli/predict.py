@@ -17,7 +17,8 @@ def predict(
     ] = None,
     laws: Annotated[
         list[str] | None, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
-                                       help="A law, or several to choose from. Default: auto.")
+                                       callback=asked.separated,
+                                       help="A law, or several to choose from, comma-separated. Default: auto.")
     ] = None,
     x: asked.X = None,
     y: asked.Y = None,

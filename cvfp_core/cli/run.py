@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import completing
+from cvfp_core.cli.asked import separated
 from cvfp_core.cli.screen import say, show_json, write
 from cvfp_core.cli.signals import ending_as_interrupted
 from cvfp_core.errors import UsageError
@@ -30,7 +31,7 @@ def run(
     ] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option("--variant", help="Variants, comma-separated: 1L_128d_2tok,2L_128d_2tok."),
+        typer.Option("--variant", callback=separated, help="Variants, comma-separated: 1L_128d_2tok,2L_128d_2tok."),
     ] = None,
     samples: Annotated[str | None, typer.Option("--samples", help="Sample sizes, comma-separated: 16,64,256.")] = None,
     settings: Annotated[str | None, typer.Option("--settings", autocompletion=completing.named("Preset"),
@@ -64,9 +65,8 @@ def run(
     ] = 0,
     stop_rule: Annotated[
         list[str] | None,
-        typer.Option("--stop-rule", metavar="NAME", autocompletion=completing.named("StopRule"),
-                     help="Rule that may end runs early; repeat for several. See "
-                     "`cvfp plugins`."),
+        typer.Option("--stop-rule", metavar="NAME", autocompletion=completing.named("StopRule"), callback=separated,
+                     help="Rules that may end runs early, comma-separated. See `cvfp plugins`."),
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Submit to an engine such as Slurm and leave; see `cvfp status`."),
@@ -99,8 +99,7 @@ def run(
     from cvfp_core.running import run as running
 
     overrides = _overrides(
-        name=name, variants=[each.strip() for several in variant or [] for each in several.split(",")],
-        samples=_whole("--samples", samples), settings=settings, device=device,
+        name=name, variants=variant, samples=_whole("--samples", samples), settings=settings, device=device,
         seeds=_whole("--seed", ",".join(seed) if seed else None), controls=controls or None,
     )
     named = {"corpus.name": corpus, "executor.name": executor}

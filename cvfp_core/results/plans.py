@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cvfp_core.deciding.budgets import SIX_N_D
+from cvfp_core.deciding.candidates import box
 from cvfp_core.deciding.plan import Plan, Planned
 from cvfp_core.deciding.plan import plan as make
 from cvfp_core.errors import UsageError
@@ -125,6 +126,8 @@ def plan_of(asked: Asked, target: Mapping[str, float | str] | str, budget: float
             laws: Sequence[AnyLaw] = (), arms: Sequence[str] = (), convention: str = SIX_N_D) -> Plans:
     """The plan for what was asked."""
     target = asked.places(target, laws) if isinstance(target, Mapping) else target
+    sides = box(cells) if isinstance(cells, str) and "=" in cells else cells
+    cells = asked.places(sides, laws) if isinstance(sides, Mapping) else cells
     made = make(asked.runs.records, target, budget, registry=asked.runs.registry, cells=cells, arms=arms, x=asked.x,
                 y=asked.y, by=asked.by, laws=laws, convention=convention)
     return Plans(items=made.steps, plan=made)

@@ -159,9 +159,10 @@ class Asked:
             quantity, factor = (meaning.quantity.name, meaning.factor) if meaning and meaning.factor else (name, 1.0)
             if quantity in made or (quantity != name and quantity in at):
                 raise UsageError(f"'{name}' is {quantity}, which is given twice; give it once")
-            several = given if isinstance(given, list | tuple) else [given]
-            values = [each if isinstance(each, str) or factor == 1 else each * factor for each in several]
-            made[quantity] = values if isinstance(given, list | tuple) else values[0]
+            several = isinstance(given, list | tuple)
+            values = [each if isinstance(each, str) or factor == 1 else each * factor
+                      for each in (given if several else [given])]
+            made[quantity] = type(given)(values) if several else values[0]
         return made
 
     def require(self, needs: Sequence[str], what: str) -> None:
