@@ -103,22 +103,25 @@ MISTAKES = [
      "experiment 'made' has runs on another corpus", "choose another label with --name"),
     (("show",), "missing argument 'PATH...'; see `cvfp show --help`"),
     (("show", "runs.csv", "--jsn"), "no such option '--jsn'; did you mean '--json'?"),
-    (("show", "nowhere"), "'nowhere' does not exist; give a folder that `cvfp run` made, or logs"),
+    (("show", "nowhere"), "'nowhere' does not exist; give a folder that `cvfp run` made, logs, or tables"),
+    (("show", "runs.cvs"), "'runs.cvs' does not exist; did you mean 'runs.csv'?; give a folder"),
     (("show", "réseau 2/läufe 日本.csv"), "'réseau 2/läufe 日本.csv' does not exist; give"),
     (("show", "hollow"), "no runs in 'hollow': there are no files in it; give logs, tables, or folders of them"),
     (("show", "empty.csv"), "empty.csv: the file is empty"),
-    (("show", "head.csv"), "no runs in 'head.csv': nothing in it is a run; give logs, tables, or folders of them"),
+    (("show", "head.csv"), "no runs in 'head.csv': head.csv: it has a heading and no row of a run"),
     (("show", "words.csv"), "words.csv: no ingester knows its content", "choose one with --format, or write one"),
     (("show", "bytes.csv"), "bytes.csv: no ingester knows its content", "choose one with --format, or write one"),
-    (("fit", "runs.csv", "--law", "powerlaw"), "unknown fitter 'powerlaw'; did you mean 'power-law'?; installed: "),
-    (("fit", "runs.csv", "--y", "val_pplx"), "no run has val_pplx; there are: val_ppl,", "--map val_pplx=COLUMN"),
+    (("fit", "runs.csv", "--law", "powerlaw"), "unknown law 'powerlaw'; did you mean 'power-law'?; installed: "),
+    (("fit", "runs.csv", "--y", "val_pplx"), "no run has val_pplx; did you mean 'val_ppl'?; there are: val_ppl,", "--map val_pplx=COLUMN"),
     (("fit", "runs.csv", "--by", "nosuch"), "no column 'nosuch'; there are: ", "map one: --map nosuch=COLUMN"),
     (("fit", "runs.csv", "--set", "E=x"), "no option 'E' for power-law; known: none"),
     (("fit", "runs.csv", "--where", "params >"), '--where "params >": is not understood', "allowed are numbers"),
-    (("fit", "runs.csv", "--where", "parms > 3"), "no column 'parms'; there are: params, "),
+    (("fit", "runs.csv", "--where", "parms > 3"), "no column 'parms'; did you mean 'params'?; there are: params, "),
+    (("fit", "runs.csv", "--where", "val_ppl < 1k", "--where", "params > 50m"),
+     "--where params > 50m: is true for none of 10 runs"),
     (("fit", "runs.csv", "--where", "val_ppl < 0"), "--where val_ppl < 0: is true for none of 10 runs"),
     (("fit", "runs.csv", "--map", "val_loss"), "--map val_loss: expected column=source, or a mapping file: No such"),
-    (("fit", "runs.csv", "--map", "val_loss=log(nosuch)"), "no column 'nosuch'; there are: train_tokens, "),
+    (("fit", "runs.csv", "--map", "val_loss=log(nosuch)"), "no column 'nosuch'; there are: "),
     (("predict", "runs.csv"), "no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x"),
     (("predict", "runs.csv", "--at", "2M"), "--at takes NAME=VALUE, not '2M'; such as --at params=7e9"),
     (("predict", "runs.csv", "--at", "train_tokens=many"), "--at train_tokens must be a number such as 5e6 or 2M, not"),
@@ -129,7 +132,7 @@ MISTAKES = [
     (("compare", "runs.csv"), "one arm, a:b: two or more are compared; give another path, or", "--by COLUMN"),
     (("plan", "runs.csv"), "no target; give --target, such as --target params=7e9,train_tokens=1.4e11"),
     (("forecast", "runs.csv"), "no run has a curve of a metric over its steps", "give logs or a folder that"),
-    (("laws", "chinchila"), "unknown fitter 'chinchila'; did you mean 'chinchilla'?; installed: "),
+    (("laws", "chinchila"), "unknown law 'chinchila'; did you mean 'chinchilla'?; installed: "),
     (("report", "runs.csv", "--template", "sumary"), "unknown template 'sumary'; did you mean 'summary'?; installed: "),
     (("report", "runs.csv", "-o", "a.docx"), "cannot write 'a.docx': a report is .md, .html or .tex, not .docx"),
     (("report", "runs.csv", "--lang", "xx"), "no language 'xx'; the template has: en, ja"),
@@ -181,6 +184,6 @@ def test_names_with_letters_of_any_language_and_spaces_are_no_mistake(place, mon
 def test_a_line_is_never_longer_than_a_screen_nor_moves_the_cursor(place, monkeypatch):
     monkeypatch.chdir(place)
     done = CliRunner().invoke(app, ["show", "a\x1b[2J\u202e"])
-    assert done.stderr == "cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, or logs\n"
+    assert done.stderr == "cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, logs, or tables\n"
     done = CliRunner().invoke(app, ["fit", "runs.csv", "--y", "y" * 10_000])
     assert 1000 < len(done.stderr) < 2020

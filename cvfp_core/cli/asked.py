@@ -79,8 +79,6 @@ LawOptions = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
          where: str | None = None, map_: Sequence[str] | None = None, no_map: bool = False, take: str | None = None,
@@ -167,8 +165,10 @@ def value(text: str, option: str) -> float | str:
 
 def number(text: str, option: str, *, positive: bool = False) -> float:
     """The number written as 5e6, 10_000_000 or 2M. Raises UsageError naming the option."""
+    from cvfp_core.schema.quantities import POWERS
+
     text = text.strip()
-    factor = _SUFFIXES.get(text[-1:], 1.0)
+    factor = POWERS.get(text[-1:], 1.0)
     try:
         value = float(text[:-1] if factor > 1 else text) * factor
     except ValueError:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cvfp_core.cli import asked
+from cvfp_core.cli.screen import say
 
 
 def plan(
@@ -67,3 +68,5 @@ def plan(
         made.save(out)
         if made.plan.written and not json_:
             asked.next_step(asked.command("run", [out], {}))
+        elif not json_:
+            say(f"{out} is written; train its runs and add them, with their {made.plan.response}, to the runs read here")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 import polars.selectors as columns
 
-from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Quantity
 from cvfp_core.schema import damaged, expressions, store
@@ -104,7 +104,9 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
     tables = [_as_polars(each) for each in every if not isinstance(each, str | Path)]
     for path in paths:
         if not path.exists():
-            raise CvfpError(f"'{path}' does not exist; give a folder that `cvfp run` made, or logs")
+            there = path.parent.iterdir() if path.parent.is_dir() else ()
+            near = suggestion(path.name, (each.name for each in there))
+            raise CvfpError(f"'{path}' does not exist{near}; give a folder that `cvfp run` made, logs, or tables")
     stores = [path for path in paths if store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
     loose = [table for table in tables if not set(REQUIRED) <= set(table.columns)]
