@@ -70,7 +70,7 @@ class Forecasts(Listed[Prediction]):
             raise UsageError("a forecast of two steps has no figure; plot the first one, or see to_frame()")
         fits = self.asked.fit([given.get(name, name)])
         if any(len(each.inputs) > 1 for each in self.items):
-            return draw(fits, path)
+            return draw(fits, path, self.items)
         return draw_forecasts(fits, self.items, self._elsewhere, path)
 
     def _elsewhere(self, places: Sequence[float]) -> Sequence[Prediction]:
