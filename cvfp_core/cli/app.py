@@ -31,7 +31,7 @@ from cvfp_core.cli import (
     status,
 )
 from cvfp_core.cli.screen import heard_warnings, say, write
-from cvfp_core.cli.usage import Commands
+from cvfp_core.cli.usage import Command, Commands
 from cvfp_core.errors import CvfpError
 from cvfp_core.version import __version__
 
@@ -102,7 +102,7 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
                     "command again")
             raise typer.Exit(1) from None
 
-    group.command(name)(guarded)
+    group.command(name, cls=Command)(guarded)
 
 
 command("run", run.run)

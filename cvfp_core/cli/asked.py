@@ -42,14 +42,16 @@ Where = Annotated[
 ]
 Map = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
-                 "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
+    typer.Option("--map", metavar="COLUMN=EXPR", help="What a column is made from: val_loss=eval_loss, "
+                 "train_tokens='flops / (6 * params)', seed=42; or a file of --save-map; may be repeated."),
 ]
 Weights = Annotated[
     str | None, typer.Option("--weights", metavar="COLUMN", autocompletion=completing.columns,
-                             help="Column of the runs' weights in what is minimised.")
+                             help="Column of numbers above 0: how much each run counts in the fit. Default: all "
+                             "alike.")
 ]
-NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml that lies beside the files.")]
+NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml beside the files, which maps columns as "
+                                        "--map does.")]
 Take = Annotated[
     str | None, typer.Option("--take", metavar="WHICH", help="Point of its curves that a foreign run's record is of: "
                              "last (default), best or step=N.")
@@ -60,8 +62,8 @@ Convention = Annotated[
 ]
 At = Annotated[
     list[str] | None,
-    typer.Option("--at", metavar="NAME=VALUE[,VALUE...]", help="Where to predict: params=7e9, train_tokens=2M,10x "
-                 "(ten times each series' largest); may be repeated."),
+    typer.Option("--at", metavar="NAME=VALUE", help="Where to predict: params=7e9, train_tokens=2M,10x (two "
+                 "places, 10x: ten times each series' largest); once for each input."),
 ]
 Law = Annotated[str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
                                   help="A law, or auto: chosen from the runs given.")]
@@ -71,11 +73,12 @@ Laws = Annotated[
 ]
 Along = Annotated[
     str | None, typer.Option("--along", metavar="COLUMN", autocompletion=completing.columns,
-                             help="Input along which laws are back-tested, or flops. "
-                             "Default: x.")
+                             help="Size that grows in the back-test of laws: fitted to the "
+                             "smaller runs, tested on the next; an input, or flops. Default: x.")
 ]
 LawOptions = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20; `cvfp laws NAME` lists "
+                                      "them.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from cvfp_core.cli.screen import say
 
@@ -39,6 +39,25 @@ class Commands(TyperGroup):
             say("interrupted")
             sys.exit(130)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+class Command(TyperCommand):
+    """A command whose help names no types of Python: what takes a value has a name for it, a flag has none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for each in self.params:
+            if isinstance(each, TyperArgument):
+                each.display_type = lambda ctx: ""  # type: ignore[method-assign]
+            elif getattr(each, "metavar", None) is None:
+                each.metavar = ""  # type: ignore[attr-defined]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """As Typer's, a flag as the others."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""  # type: ignore[attr-defined]
+        return option
 
 
 def _line(error: Any) -> str:
