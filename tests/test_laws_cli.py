@@ -280,7 +280,7 @@ WRONG = {
     "fit {} --x flops --y val_acc --by val_acc": r"every series has one run, so there is nothing to fit \(.*\); .*",
     "show {} --where 'val_acc >'": r"--where .*",
     "show {} --where 'val_acc > 3'": r"--where val_acc > 3: is true for none of 14 runs",
-    "show {} --map val_acc=acc": r"--map val_acc=acc: no column 'acc'; did you mean 'val_acc'\?; there are: val_acc, .*",
+    "show {} --map val_acc=acc": r"--map val_acc=acc: no column 'acc'; did you mean 'val_acc'\?; there are: val_acc.*",
 }
 
 

@@ -1,9 +1,13 @@
 """Mistakes that people make, each of which ends in one line: what is wrong, what there is, what to type."""
 
+import re
+
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import made_grids
+from cvfp_core.cli import screen
 from cvfp_core.cli.app import app
 from cvfp_core.schema import store
 from cvfp_core.schema.records import Record, RunResult
@@ -16,6 +20,7 @@ FILES = {
     "réseau 1/läufe 日本.csv": TABLE,
     "empty.csv": "",
     "head.csv": "train_tokens,val_ppl\n",
+    "dirty.csv": "train_tokens,val_loss\n1000,3.5\n2000,3,4x\n4000,-3.2\n".replace("3,4x", '"3,4x"'),
     "words.csv": "hello world\nnothing here\n",
     "bytes.csv": bytes(range(256)) * 10,
     "one.txt": "a b c d e f g",
@@ -111,8 +116,11 @@ MISTAKES = [
     (("show", "head.csv"), "no runs in 'head.csv': head.csv: it has a heading and no row of a run"),
     (("show", "words.csv"), "words.csv: no ingester knows its content", "choose one with --format, or write one"),
     (("show", "bytes.csv"), "bytes.csv: no ingester knows its content", "choose one with --format, or write one"),
+    (("fit", "dirty.csv"), "dirty.csv:3: 'val_loss' is not a finite number, found '3,4x'; dirty.csv:4: 'val_loss' must",
+     "not be negative, found -3.2; to go on without: cvfp ingest dirty.csv --into STORE, then name STORE here"),
     (("fit", "runs.csv", "--law", "powerlaw"), "unknown law 'powerlaw'; did you mean 'power-law'?; installed: "),
-    (("fit", "runs.csv", "--y", "val_pplx"), "no run has val_pplx; did you mean 'val_ppl'?; there are: val_ppl,", "--map val_pplx=COLUMN"),
+    (("fit", "runs.csv", "--y", "val_pplx"), "no run has val_pplx; did you mean 'val_ppl'?; there are: val_ppl,",
+     "--map val_pplx=COLUMN"),
     (("fit", "runs.csv", "--by", "nosuch"), "no column 'nosuch'; there are: ", "map one: --map nosuch=COLUMN"),
     (("fit", "runs.csv", "--set", "E=x"), "no option 'E' for power-law; known: none"),
     (("fit", "runs.csv", "--where", "params >"), '--where "params >": is not understood', "allowed are numbers"),
@@ -184,6 +192,32 @@ def test_names_with_letters_of_any_language_and_spaces_are_no_mistake(place, mon
 def test_a_line_is_never_longer_than_a_screen_nor_moves_the_cursor(place, monkeypatch):
     monkeypatch.chdir(place)
     done = CliRunner().invoke(app, ["show", "a\x1b[2J\u202e"])
-    assert done.stderr == "cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, logs, or tables\n"
+    assert done.stderr == ("cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, logs, or "
+                           "tables\n")
     done = CliRunner().invoke(app, ["fit", "runs.csv", "--y", "y" * 10_000])
     assert 1000 < len(done.stderr) < 2020
+
+
+def test_help_names_no_types_of_python():
+    for words in ([], *([name] for name in typer.main.get_command(app).commands), ["plugin", "new"]):
+        shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"}).stdout
+        assert not re.search(r"<\w", shown), shown
+
+
+def test_a_line_on_a_terminal_breaks_between_words():
+    assert screen.wrapped("one two three", 24) == "one two three"
+    assert screen.wrapped("word " * 12, 23) == "\n".join(["word word word word"] * 3)
+    assert screen.wrapped("word " * 8, 27, indent=4) == "word word word word\n    word word word word"
+
+
+def test_runs_without_a_phase_1_have_nothing_to_judge(place, monkeypatch):
+    monkeypatch.chdir(place)
+    shown = made_grids.in_process("check", "runs.csv", folder=place).stdout
+    assert shown.startswith("nothing to judge: no finished run has a Phase 1")
+    assert "val_er" in shown
+
+
+def test_what_several_sources_share_stands_once(place):
+    shown = made_grids.in_process("settings", "corpus", folder=place).stdout
+    assert sum(line.split()[:1] == ["vocab_size"] for line in shown.splitlines()) == 1
+    assert sum(line.split()[:1] == ["glob"] for line in shown.splitlines()) == 2

@@ -62,7 +62,7 @@ def _options(
 
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_plugin = typer.Typer(help="Begin a plugin of your own.", no_args_is_help=True)
+_plugin = typer.Typer(cls=Commands, help="Begin a plugin of your own.", no_args_is_help=True)
 
 
 def command(name: str, function: Callable[..., None], group: typer.Typer = app) -> None:

@@ -77,8 +77,8 @@ Along = Annotated[
                              "smaller runs, tested on the next; an input, or flops. Default: x.")
 ]
 LawOptions = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20; `cvfp laws NAME` lists "
-                                      "them.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20; `cvfp laws "
+                                   "NAME` lists them.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -23,7 +23,8 @@ def plan(
     ] = None,
     cells: Annotated[
         str | None, typer.Option("--cells", metavar="CELLS", help="Runs to choose from: RUN.toml, the grid of a run "
-                                 "file, or ranges of sizes, params=1e8..1e10,train_tokens=1e9..1e11. Default: from the smallest run to the target.")
+                                 "file, or ranges of sizes, params=1e8..1e10,train_tokens=1e9..1e11. Default: from "
+                                 "the smallest run to the target.")
     ] = None,
     law: asked.Laws = None,
     convention: asked.Convention = "6ND",
@@ -69,4 +70,4 @@ def plan(
         if made.plan.written and not json_:
             asked.next_step(asked.command("run", [out], {}))
         elif not json_:
-            say(f"{out} is written; train its runs and add them, with their {made.plan.response}, to the runs read here")
+            say(f"{out} is written; train its runs, and add them with their {made.plan.response} to the runs read here")

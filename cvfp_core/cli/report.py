@@ -175,7 +175,6 @@ def _print_list(*, json_: bool) -> None:
     from cvfp_core.registry import installed
     from cvfp_core.registry.kinds import Template
     from cvfp_core.reporting.language import languages
-
     from cvfp_core.results.printed import WIDE, terminal
 
     registry = installed()

@@ -32,9 +32,13 @@ def run(
         list[str] | None,
         typer.Option("--variant", metavar="NAME", help="Variant such as 1L_128d_2tok; repeat for several."),
     ] = None,
-    samples: Annotated[str | None, typer.Option("--samples", metavar="N[,N...]", help="Sample sizes: 16,64,256.")] = None,
-    settings: Annotated[str | None, typer.Option("--settings", metavar="PRESET", autocompletion=completing.named("Preset"),
-                                                 help="Settings preset, such as small or v3.")] = None,
+    samples: Annotated[
+        str | None, typer.Option("--samples", metavar="N[,N...]", help="Sample sizes: 16,64,256.")
+    ] = None,
+    settings: Annotated[
+        str | None, typer.Option("--settings", metavar="PRESET", autocompletion=completing.named("Preset"),
+                                 help="Settings preset, such as small or v3.")
+    ] = None,
     corpus: Annotated[
         str | None,
         typer.Option("--corpus", metavar="NAME", autocompletion=completing.named("CorpusSource"),
@@ -45,7 +49,9 @@ def run(
         bool,
         typer.Option("--controls", help="Run every cell also with an untrained and with a zero context, to compare."),
     ] = False,
-    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run file: phase1.learning_rate=0.001."),

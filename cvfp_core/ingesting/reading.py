@@ -25,6 +25,10 @@ One: TypeAlias = "str | Path | pl.DataFrame | pd.DataFrame"
 """What holds runs: a path, or a frame."""
 
 
+_TOLD = 5
+"""Reasons for which rows of a file are no records that are told at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
     """A file the records come from, by content."""
@@ -128,10 +132,11 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
         from cvfp_core.ingesting.run import ingest
 
         made = ingest(logs, registry, mapping=mapping, tables=loose, take=take)
-        for reason in (*made.faults, *(file.problem or file.messages[0] for file in made.failed)):
+        for reason in (*made.faults, *(file.problem or "; ".join(file.refusals[:_TOLD]) for file in made.failed)):
             if not logs or made.records.is_empty():
                 raise CvfpError(reason)
-            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
+            raise CvfpError(f"{reason}; to go on without: cvfp ingest {' '.join(map(str, logs))} --into STORE, then "
+                            "name STORE here")
         made.require_runs(logs)
         frames.append(made.records)
         curves.append(lambda: made.curves)

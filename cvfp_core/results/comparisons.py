@@ -145,7 +145,8 @@ def _ends(span: Span | None) -> str:
 
 def _table(items: Sequence[Against], room: int) -> Table:
     made = table([("arm", "l"), ("pairs", "r"), ("over", "l"), ("ratio", "r"), ("95 %", "l"), ("multiplier", "r"),
-                  ("95 %", "l"), *([("free", "r"), ("95 %", "l")] if room > 110 else []), ("verdict", "l")], spare=("over",))
+                  ("95 %", "l"), *([("free", "r"), ("95 %", "l")] if room > 110 else []), ("verdict", "l")],
+                 spare=("over",))
     for each in items:
         made.add_row(Text(each.arm), str(each.pairs), f"{each.units} {each.level}", _value(each.ratio),
                      _ends(each.ratio), _value(each.multiplier), _ends(each.multiplier),

@@ -235,13 +235,13 @@ def _named(each: Prediction, varied: Sequence[str]) -> str:
 
 
 _SHORTEST = 12
-"""Letters that are left of a series' name at least."""
+"""Letters of a series' name in a line, at least."""
 
 
 def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked: bool, longest: int = WIDE) -> Table:
     """A row for each prediction; stacked, for a narrow terminal: two, the law below its series, one interval a row.
 
-    longest: letters of a series' name, at most.
+    longest: letters of a series' name in a line, at most.
     """
     inputs = list(predictions[0].inputs)
     far = ["x data"] if len(inputs) == 1 else [f"x {name}" for name in inputs]
@@ -260,7 +260,7 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         distances = [short(each.distances.get(name)) for name in inputs]
         if stacked:
             beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
-            name = each.series if len(each.series) <= longest else f"{each.series[:longest - 1]}…"
+            name = "\n".join(each.series[place:place + longest] for place in range(0, len(each.series), longest))
             made.add_row(Text.assemble(name, (f"\n  {each.law}", "dim")), *points, value,
                          Text("mean\nnew run", "dim"), f"{low}\n{high}", "\n".join(beyond))
         else:

@@ -50,7 +50,7 @@ def draw(fits: Sequence[Fit], path: str | Path | None = None, forecasts: Sequenc
             plots += [replace(plot, panels=tuple(replace(panel, title=f"{fit.series} {panel.title}".strip())
                                                  for panel in plot.panels) if len(mine) > 1 else plot.panels)
                       for fit in mine if (plot := surface(fit, str, [
-                          each for each in forecasts if each.law == fit.law and each.series == fit.series])) is not None]
+                          one for one in forecasts if (one.law, one.series) == (law, fit.series)])) is not None]
     if not plots:
         raise UsageError(f"nothing to plot: no fit of {', '.join(laws)} has a curve")
     return figure(_joined(plots), path)

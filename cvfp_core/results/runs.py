@@ -308,7 +308,8 @@ def cells(group: pl.DataFrame, names: Sequence[str], registry: Registry) -> dict
     """The cells of the columns, by name; perplexities bear their marks."""
     rows = group.to_dicts()
     above = series.above_unigram(group)
-    return {each.name: [text + ("†" if _cut_short(row, each) else "") + ("‡" if each.name == "val_ppl" and worse else "")
+    return {each.name: [text + ("†" if _cut_short(row, each) else "")
+                        + ("‡" if each.name == "val_ppl" and worse else "")
                         for text, row, worse in zip(_numbers(each, group[each.name]), rows, above, strict=True)]
             for each in map(registry.quantity, names)}
 

@@ -35,7 +35,8 @@ def surface(fit: Fit | None, say: Say, forecasts: Sequence[Prediction] = ()) -> 
     panels.append(Panel(
         marks=(diagonal(float(ends.min()), float(ends.max())),
                Dots(x=predicted, y=observed, colour=colour(0), size=3, name=fit.series)),
-        x=Axis(label=say("predicted"), log=up.log), y=Axis(label=say("observed"), log=up.log), title=say("observed against predicted")))
+        x=Axis(label=say("predicted"), log=up.log), y=Axis(label=say("observed"), log=up.log),
+        title=say("observed against predicted")))
     return Plot(panels=tuple(panels), same_x=False, same_y=False, width=2.9)
 
 
@@ -90,7 +91,7 @@ def function_of(fit: Fit | None) -> Callable[..., Array] | None:
 
 
 def _levels(values: Array) -> tuple[Array, Array, list[str]]:
-    """(n,) the group of each value, (groups,) their medians and their texts: distinct values, or of many equal shares."""
+    """(n,) the group of each value, (groups,) their medians and texts: distinct values, or of many equal shares."""
     distinct, group = np.unique(values, return_inverse=True)
     if len(distinct) <= MANY:
         return group, distinct, written([float(f"{each:.3g}") for each in distinct])
