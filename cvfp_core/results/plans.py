@@ -70,8 +70,8 @@ class Plans(Listed[Planned]):
     def save(self, path: str | Path) -> Path:
         """Writes the runs: as a run file with `[[cells]]` where they come from one, else as a table (CSV).
 
-        Sizes of a table are rounded to three digits. Returns the file. Raises UsageError for another ending, or a file that
-        cannot be written.
+        Sizes of a table are rounded to three digits. Returns the file. Raises UsageError for another ending, or a file
+        that cannot be written.
         """
         file = Path(path)
         ending, what = (".toml", "a run file") if self.plan.written else (
