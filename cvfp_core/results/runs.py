@@ -18,7 +18,7 @@ from cvfp_core.ingesting import reading
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
 from cvfp_core.results.arguments import verb
-from cvfp_core.results.numbers import column, meanings, short
+from cvfp_core.results.numbers import column, elapsed, meanings, short
 from cvfp_core.results.printed import WIDE, Block, Lineless, Printed, about, no_room, table
 from cvfp_core.schema import expressions, series
 from cvfp_core.schema.fits import Array
@@ -413,7 +413,4 @@ def _form(value: Any, form: str) -> str:
 
 def _seconds(*parts: float | None) -> str:
     measured = [part for part in parts if part is not None]
-    if not measured:
-        return "-"
-    total = sum(measured)
-    return f"{total:.1f} s" if total < 120 else f"{total / 60:.1f} min"
+    return elapsed(sum(measured)) if measured else "-"
