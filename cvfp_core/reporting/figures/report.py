@@ -48,8 +48,7 @@ CAPTIONS = {
     "alpha_over_val_er": "Exponent of each configuration over its effective rank at its lowest perplexity; r with its "
                          "95 % interval.",
 }
-SLICES = ("Points: runs, a colour a value of another input, or a group of its values where they are many. Lines: the "
-          "fitted law at that value, or at the group's median.")
+SLICES = "Points: runs, coloured by another input. Lines: the fitted law at values of it."
 WORDS = ("training tokens", "validation perplexity", "law", "average of {laws}", "predicted", "observed",
          "observed against predicted", "alpha, 95 % interval (ring: as published)", "alpha, 95 % interval",
          "validation effective rank (%)", "window of sizes", "tokens", "iteration of Phase 1", "tokens converged (%)",

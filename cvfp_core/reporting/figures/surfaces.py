@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cvfp_core.fitting import Prediction
-from cvfp_core.reporting.figures.colours import GREY, MANY, colour, marker
+from cvfp_core.reporting.figures.colours import GREY, MANY, colour, marker, shares
+from cvfp_core.reporting.figures.colours import along as along_scale
 from cvfp_core.reporting.figures.curves import Say, axis, diagonal
 from cvfp_core.reporting.figures.marks import Array, Axis, Dots, Line, Panel, Plot
 from cvfp_core.reporting.figures.places import written
 from cvfp_core.schema.fits import Fit, Points
 from cvfp_core.schema.quantities import Quantity
 
-SLICES = 4
-"""Groups of values of another input at which a surface is drawn, where the values are many."""
+LEVELS = 5
+"""Values of another input at which a surface is drawn, where they are many."""
+HUES = 24
+"""Colours of runs then, along a scale."""
 
 
 def surface(fit: Fit | None, say: Say, forecasts: Sequence[Prediction] = ()) -> Plot | None:
@@ -42,20 +46,28 @@ def surface(fit: Fit | None, say: Say, forecasts: Sequence[Prediction] = ()) -> 
 
 def _slices(points: Points, law: Callable[..., Array], place: int, y: Quantity, up: Axis, say: Say,
             forecasts: Sequence[Prediction]) -> Panel:
-    """Runs and law along the input at this place, by values of another, or by groups of equally many of them."""
+    """Runs and law along the input at this place, by values of another; of many, colours follow a scale."""
     inputs = list(points.inputs.items())
     (name, values), (other, others) = inputs[place], inputs[place - 1]
     percent = 100 if y.percent else 1
-    group, levels, texts = _levels(others)
-    marks: list[Dots | Line] = []
-    for index, (level, text) in enumerate(zip(levels, texts, strict=True)):
-        mine = group == index
-        marks.append(Dots(x=values[mine], y=percent * points.response[mine], colour=colour(index),
-                          marker=marker(index), size=3, name=text))
+    levels = np.unique(others)
+    few = len(levels) <= MANY
+    step = np.searchsorted(levels, others) if few else np.rint((HUES - 1) * np.array(shares(others.tolist()))).astype(int)
+    marks: list[Dots | Line] = [
+        Dots(x=values[step == each], y=percent * points.response[step == each], size=3,
+             colour=colour(each) if few else along_scale(each / (HUES - 1)), marker=marker(each) if few else "o")
+        for each in np.unique(step)]
+    if not few:
+        levels = levels[np.rint(np.linspace(0, len(levels) - 1, LEVELS)).astype(int)]
+    hues = [colour(index) for index in range(len(levels))] if few else [along_scale(each) for each in shares(levels.tolist())]
+    for index, (level, hue, text) in enumerate(zip(levels, hues, written([float(f"{each:.3g}") for each in levels]),
+                                                   strict=True)):
+        if few:
+            marks[index] = replace(marks[index], name=text)
         low, high = float(values.min()), float(values.max())
         along = np.geomspace(low, high, 60) if low > 0 else np.linspace(low, high, 60)
         at = [along if key == name else level if key == other else np.median(column) for key, column in inputs]
-        marks.append(Line(x=along, y=percent * law(*at), colour=colour(index)))
+        marks.append(Line(x=along, y=percent * law(*at), colour=hue, name="" if few else text))
     for each in forecasts:
         if each.value is None:
             continue
@@ -88,16 +100,3 @@ def function_of(fit: Fit | None) -> Callable[..., Array] | None:
             return np.asarray(law.function(**given, **values), dtype=float)
 
     return response
-
-
-def _levels(values: Array) -> tuple[Array, Array, list[str]]:
-    """(n,) the group of each value, (groups,) their medians and texts: distinct values, or of many equal shares."""
-    distinct, group = np.unique(values, return_inverse=True)
-    if len(distinct) <= MANY:
-        return group, distinct, written([float(f"{each:.3g}") for each in distinct])
-    ends = np.quantile(values, np.arange(1, SLICES) / SLICES)
-    _, group = np.unique(np.searchsorted(ends, values), return_inverse=True)
-    mine = [values[group == index] for index in range(group.max() + 1)]
-    texts = [" – ".join(dict.fromkeys(written([float(f"{end:.3g}") for end in (each.min(), each.max())])))
-             for each in mine]
-    return group, np.array(list(map(np.median, mine))), texts
