@@ -52,14 +52,15 @@ def _slices(points: Points, law: Callable[..., Array], place: int, y: Quantity, 
     percent = 100 if y.percent else 1
     levels = np.unique(others)
     few = len(levels) <= MANY
-    step = np.searchsorted(levels, others) if few else np.rint((HUES - 1) * np.array(shares(others.tolist()))).astype(int)
+    scale = np.rint((HUES - 1) * np.array(shares(others.tolist()))).astype(int)
+    step = np.searchsorted(levels, others) if few else scale
     marks: list[Dots | Line] = [
         Dots(x=values[step == each], y=percent * points.response[step == each], size=3,
              colour=colour(each) if few else along_scale(each / (HUES - 1)), marker=marker(each) if few else "o")
         for each in np.unique(step)]
     if not few:
         levels = levels[np.rint(np.linspace(0, len(levels) - 1, LEVELS)).astype(int)]
-    hues = [colour(index) for index in range(len(levels))] if few else [along_scale(each) for each in shares(levels.tolist())]
+    hues = list(map(colour, range(len(levels)))) if few else list(map(along_scale, shares(levels.tolist())))
     for index, (level, hue, text) in enumerate(zip(levels, hues, written([float(f"{each:.3g}") for each in levels]),
                                                    strict=True)):
         if few:
