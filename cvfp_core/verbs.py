@@ -65,8 +65,9 @@ def compare(*runs: Readable, by: str | Sequence[str] | None = None, law: AnyLaw 
     """Arms at equal size and seed: ratio of the metric, data or compute multiplier, chance of being best, verdict.
 
     runs: one for each arm, the first being the baseline; or one with several, told apart by the columns `by`, or by
-    series. law: the curve that multipliers are by. at: sizes at which the chance of being best is told; by default ten
-    times the largest. margin: ratio that does not matter. arms: those of several to compare, the baseline first.
+    series. law: the curve that multipliers are by. y: the metric, by default the one that was measured. at: sizes at
+    which the chance of being best is told; by default ten times the largest. margin: ratio that does not matter. arms:
+    those of several to compare, the baseline first.
 
         cvfp.compare("sweep.csv", by="optimizer", x="flops", y="val_loss", arms=["adam", "muon"])
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 import cvfp_core as cvfp
 
 ROOT = Path(__file__).parents[1]
-FROM, TO = "Best law and forecast", "Points: runs, by another input"
+FROM, TO = "Best law and forecast", "Points: runs, coloured by another input"
 PLACE = """(() => {
   const top = (tag, text) => [...document.querySelectorAll(tag)].find(each => each.textContent.startsWith(text))
     .getBoundingClientRect();

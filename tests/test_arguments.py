@@ -68,7 +68,7 @@ MISTAKES = [
     (lambda: cvfp.fit(pl.DataFrame({"val_loss": [3.0, 2.5, 2.2]})),
      "is no run, which has a size and a metric; the columns are 'val_loss'; say"),
     (lambda: cvfp.fit(SWEEP, "saturating"), "'saturating' needs train_tokens, val_ppl; no run has train_tokens; there"),
-    (lambda: cvfp.fit(SWEEP, "satrating"), "unknown fitter 'satrating'; did you mean 'saturating'?"),
+    (lambda: cvfp.fit(SWEEP, "satrating"), "unknown law 'satrating'; did you mean 'saturating'?"),
     (lambda: cvfp.run(jobs=-1), "run(): jobs must be at least 0, which is as many as fit the machine; found -1"),
     (lambda: cvfp.fit([cvfp.read(SWEEP)]), "what read() gave, or a list of paths and frames; found list of Runs"),
     (lambda: cvfp.fit(SWEEP, x="params", y="params"), "--x params --y params: a law explains one quantity by another"),

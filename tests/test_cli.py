@@ -266,7 +266,7 @@ def test_runs_are_shown_without_the_plugin_of_laws_and_a_law_says_what_is_left_o
     assert "1L_16d_1tok" in shown
     assert "alpha" not in shown
     refused = invoke("fit", folder, folder=place, code=2)
-    assert "unknown fitter 'power-law'; installed: none; plugins left out: laws by CVFP_DISABLE" in refused.stderr
+    assert "unknown law 'power-law'; installed: none; plugins left out: laws by CVFP_DISABLE" in refused.stderr
 
 
 def test_other_settings_do_not_enter_an_experiment(place):

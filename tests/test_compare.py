@@ -307,6 +307,8 @@ def test_series_of_one_table_are_arms(tmp_path):
     pair = one(cvfp.compare(str(tmp_path / "runs.csv"), y="val_loss"))
     assert (pair.baseline, pair.arm, pair.pairs) == ("runs:a", "runs:b", 18)
     assert [each.name for each in pair.differences] == ["optimizer"]
+    measured = one(cvfp.compare(str(tmp_path / "runs.csv")))
+    assert (measured.response, measured.ratio) == ("val_loss", pair.ratio)
 
 
 def test_arms_of_the_same_sizes_but_other_variants_are_not_said_to_have_none_in_common():

@@ -87,9 +87,10 @@ def test_a_condition_keeps_the_rows_for_which_it_is_true(text, kept):
 @pytest.mark.parametrize(("text", "message"), [
     ("c-d", r"`c-d` may be the column of that name, or c - d; write the column in backticks"),
     ("exp(c-d) + 1", r"`c-d` may be the column"),
-    ("held-out/avg_los", r"no column 'held'; there are: held-out/avg_loss, "),
-    ("Trainin FLOP", r"no column 'Trainin FLOP'; there are: Training FLOP, "),
-    ("`Model size`", r"no column 'Model size'; there are: Model Size, "), ("a.b", r"no column 'a.b'; there are: "),
+    ("held-out/avg_los", r"no column 'held'.*; there are: held-out/avg_loss, "),
+    ("Trainin FLOP", r"no column 'Trainin FLOP'; did you mean 'Training FLOP'\?; there are: Training FLOP, "),
+    ("`Model size`", r"no column 'Model size'; did you mean 'Model Size'\?; there are: Model Size, "),
+    ("a.b", r"no column 'a.b'.*; there are: "),
     ("a ^ 2", r"a power is written \*\*"), ("a & b", "write `and`"), ("~ok", "write `not`"), ("a = 1", "written =="),
     ("max(a)", "max takes two values or more"), ("exp(a, b)", "exp takes one value"),
     ("abs(a)", "there is no function 'abs'; there are exp, log"), ("lab * 2", "holds no numbers"),

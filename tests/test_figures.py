@@ -18,6 +18,7 @@ from cvfp_core.registry import installed
 from cvfp_core.reporting.figures import curves, formats, paint, phases, places
 from cvfp_core.reporting.figures.marks import Axis, Band, Dots, Line
 from cvfp_core.reporting.figures.paint import written
+from cvfp_core.reporting.figures.surfaces import surface
 from cvfp_core.reporting.figures.svg import compact
 from cvfp_core.reporting.figures.vega import spec
 from cvfp_core.reporting.write import Asked, find, write
@@ -249,3 +250,24 @@ def test_where_an_average_is_asked_does_not_change_what_is_told_elsewhere():
                     for at in ([8e5], [8e5, 3e4]))
     assert alone.value is None
     assert (among.value, among.reason) == (None, alone.reason)
+
+
+def test_a_law_of_two_sizes_has_a_colour_for_each_of_few_values_and_the_forecast():
+    sizes, tokens = (each.ravel() for each in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 9)))
+    table = pl.DataFrame({"params": sizes, "train_tokens": tokens,
+                          "val_loss": 1.8 + 480 * sizes**-0.35 + 900 * tokens**-0.35})
+    made = cvfp.predict(table, {"params": 1e10, "train_tokens": 1e12}, "chinchilla", y="val_loss")
+    (each,) = made
+    (fit,) = made.asked.fit(["chinchilla"])
+    along_params, along_tokens, whole = surface(fit, str, made).panels
+    named = [[mark.name for mark in panel.marks if isinstance(mark, Dots)] for panel in (along_params, along_tokens)]
+    assert named[0] == [""] * 9 + ["1T"]  # nine values on a scale, and the forecast
+    assert [mark.name for mark in along_params.marks if isinstance(mark, Line) and mark.name] == [
+        "1B", "3.16B", "10B", "31.6B", "100B"]
+    assert named[1] == ["10M", "31.6M", "100M", "316M", "1B", "10B"]
+    for panel, place in ((along_params, 1e10), (along_tokens, 1e12)):
+        *_, line, bar, mark = panel.marks
+        assert (mark.x[0], mark.y[0]) == (place, each.value)
+        assert (bar.y[0], bar.y[1]) == (each.run_low, each.run_high)
+        assert line.y[-1] == pytest.approx(each.value)
+    assert (whole.x.label, whole.y.label) == ("predicted", "observed")

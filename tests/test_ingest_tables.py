@@ -688,3 +688,24 @@ def test_no_character_of_an_input_commands_a_terminal_or_breaks_a_line(tmp_path:
 def test_lines_of_json_that_are_one_line_without_an_end_are_one_run(tmp_path):
     made = read(write(tmp_path, '{"params": 1000, "val_loss": 3.5}', "runs.jsonl"))
     assert [(file.ingester, file.runs) for file in made.files] == [("jsonl", 1)]
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("runs.jsonl", '{"n_params": "12m", "n_tokens": "0.5B", "loss": "4.888"}\n{"n_params": "25M", "n_tokens": "1b", '
+                   '"loss": "4.5"}\n'),
+    ("runs.json", '[{"n_params": "12M", "n_tokens": "0.5B", "loss": 4.888}, {"n_params": 25e6, "n_tokens": 1e9, '
+                  '"loss": 4.5}]'),
+    ("runs.csv", "n_params;n_tokens;loss\n12M;0,5B;4,888\n25M;1b;4,5\n"),
+])
+def test_numbers_are_read_the_same_from_every_table(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    made = read(tmp_path / name)
+    assert made.records.select("params", "train_tokens", "val_loss").sort("params").rows() == [
+        (12e6, 0.5e9, 4.888), (25e6, 1e9, 4.5)]
+    assert any("a comma is read as the decimal point: 0,5B as 0.5B" in note for note in made.notes) is (";" in text)
+
+
+def test_a_size_that_may_have_a_decimal_comma_or_thousands_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("params;train_tokens;val_loss\n12,500;1e9;4,888\n25000;1e9;4,5\n")
+    (refusal,) = read(tmp_path / "runs.csv").messages
+    assert "'params' is not a finite number, found '12,500'" in refusal

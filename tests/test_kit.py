@@ -104,7 +104,7 @@ def test_load_only_loads_a_module_beside_installed_plugins_and_an_object_too():
     ({"cvfp_fiters": lambda: []}, "there is no hook 'cvfp_fiters'; did you mean 'cvfp_fitters'?"),
     ({"cvfp_fitters": lambda: []}, "'cvfp_fitters' lacks its decorator @hookimpl"),
     ({"cvfp_fitters": hookimpl(lambda: ["line"])}, "must return values of Law, not str"),
-    ({"cvfp_fitters": hookimpl(lambda: [LINE, LINE])}, "fitter 'line' is registered more than once"),
+    ({"cvfp_fitters": hookimpl(lambda: [LINE, LINE])}, "law 'line' is registered more than once"),
 ])
 def test_load_only_refuses_what_the_registry_refuses(hooks, said):
     with pytest.raises(PluginError) as caught:
@@ -800,7 +800,7 @@ def test_a_fitter_that_is_right_passes_whether_a_curve_or_code_of_its_own():
     (lambda fit, _points: replace(fit, estimates=()), "estimates, found status 'converged'"),
 ])
 def test_a_fitter_that_is_wrong_fails_and_the_message_says_what_about(change, said):
-    fails(lambda: check_fitter(own(change), **CHECKED), "fitter 'own'", said)
+    fails(lambda: check_fitter(own(change), **CHECKED), "law 'own'", said)
 
 
 def test_a_fitter_that_never_refuses_fails():

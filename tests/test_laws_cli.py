@@ -145,7 +145,7 @@ def test_one_law_is_shown_whole_with_source_domain_and_units():
     (plain,) = json.loads(command("laws", "data-constrained", "--json").stdout)
     assert plain["units"] == {"params": "", "tokens_seen": "tokens", "unique_tokens": "tokens",
                               "val_loss": "nat a token"}
-    assert "unknown fitter 'moo'; did you mean 'moe'" in command("laws", "moo", code=2).stderr
+    assert "unknown law 'moo'; did you mean 'moe'" in command("laws", "moo", code=2).stderr
 
 
 @pytest.mark.parametrize("name", [None, *TRUTHS])
@@ -258,7 +258,7 @@ def test_a_rising_bounded_metric_is_fitted_over_compute(rising):
     assert b["value"] < a["value"] < 1
 
 
-LACKS = r"no run has {}; there are: {}.*; say which it is: --map {}=COLUMN"
+LACKS = r"no run has {}.*; there are: {}.*; say which it is: --map {}=COLUMN"
 WRONG = {
     "fit {} --x flopz --y val_acc": r"law 'power-law' needs flopz, val_acc; " + LACKS.format("flopz", "flops", "flopz"),
     "fit {} --x flops": r"law 'power-law' needs flops, val_ppl; " + LACKS.format("val_ppl", "val_acc", "val_ppl"),
@@ -280,7 +280,7 @@ WRONG = {
     "fit {} --x flops --y val_acc --by val_acc": r"every series has one run, so there is nothing to fit \(.*\); .*",
     "show {} --where 'val_acc >'": r"--where .*",
     "show {} --where 'val_acc > 3'": r"--where val_acc > 3: is true for none of 14 runs",
-    "show {} --map val_acc=acc": r"--map val_acc=acc: no column 'acc'; there are: val_acc, .*",
+    "show {} --map val_acc=acc": r"--map val_acc=acc: no column 'acc'; did you mean 'val_acc'\?; there are: val_acc.*",
 }
 
 

@@ -1,12 +1,15 @@
 """Mistakes that people make, each of which ends in one line: what is wrong, what there is, what to type."""
 
 import math
+import re
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import cvfp_core as cvfp
 import made_grids
+from cvfp_core.cli import screen
 from cvfp_core.cli.app import app
 from cvfp_core.schema import store
 from cvfp_core.schema.records import Record, RunResult
@@ -20,6 +23,7 @@ FILES = {
     "empty.csv": "",
     "head.csv": "train_tokens,val_ppl\n",
     "headless.csv": "run-1,12M,0.5B,4.888,1337\nrun-2,12M,1B,4.536,1337\n",
+    "dirty.csv": "train_tokens,val_loss\n1000,3.5\n2000,3,4x\n4000,-3.2\n".replace("3,4x", '"3,4x"'),
     "words.csv": "hello world\nnothing here\n",
     "bytes.csv": bytes(range(256)) * 10,
     "one.txt": "a b c d e f g",
@@ -124,24 +128,30 @@ MISTAKES = [
      "experiment 'made' has runs on another corpus", "choose another label with --name"),
     (("show",), "missing argument 'PATH...'; see `cvfp show --help`"),
     (("show", "runs.csv", "--jsn"), "no such option '--jsn'; did you mean '--json'?"),
-    (("show", "nowhere"), "'nowhere' does not exist; give a folder that `cvfp run` made, or logs"),
+    (("show", "nowhere"), "'nowhere' does not exist; give a folder that `cvfp run` made, logs, or tables"),
+    (("show", "runs.cvs"), "'runs.cvs' does not exist; did you mean 'runs.csv'?; give a folder"),
     (("show", "réseau 2/läufe 日本.csv"), "'réseau 2/läufe 日本.csv' does not exist; give"),
     (("show", "hollow"), "no runs in 'hollow': there are no files in it; give logs, tables, or folders of them"),
     (("show", "empty.csv"), "empty.csv: the file is empty"),
-    (("show", "head.csv"), "no runs in 'head.csv': nothing in it is a run; give logs, tables, or folders of them"),
+    (("show", "head.csv"), "no runs in 'head.csv': head.csv: it has a heading and no row of a run"),
     (("show", "headless.csv"), "headless.csv:1: expected a heading, the names of columns, found 'run-1,12M,0.5B,4.888,",
      "which looks like a run; write a heading line above it"),
     (("show", "words.csv"), "words.csv: no ingester knows its content", "choose one with --format, or write one"),
     (("show", "bytes.csv"), "bytes.csv: no ingester knows its content", "choose one with --format, or write one"),
-    (("fit", "runs.csv", "--law", "powerlaw"), "unknown fitter 'powerlaw'; did you mean 'power-law'?; installed: "),
-    (("fit", "runs.csv", "--y", "val_pplx"), "no run has val_pplx; there are: val_ppl,", "--map val_pplx=COLUMN"),
+    (("fit", "dirty.csv"), "dirty.csv:3: 'val_loss' is not a finite number, found '3,4x'; dirty.csv:4: 'val_loss' must",
+     "not be negative, found -3.2; to go on without: cvfp ingest dirty.csv --into STORE, then name STORE here"),
+    (("fit", "runs.csv", "--law", "powerlaw"), "unknown law 'powerlaw'; did you mean 'power-law'?; installed: "),
+    (("fit", "runs.csv", "--y", "val_pplx"), "no run has val_pplx; did you mean 'val_ppl'?; there are: val_ppl,",
+     "--map val_pplx=COLUMN"),
     (("fit", "runs.csv", "--by", "nosuch"), "no column 'nosuch'; there are: ", "map one: --map nosuch=COLUMN"),
     (("fit", "runs.csv", "--set", "E=x"), "no option 'E' for power-law; known: none"),
     (("fit", "runs.csv", "--where", "params >"), '--where "params >": is not understood', "allowed are numbers"),
-    (("fit", "runs.csv", "--where", "parms > 3"), "no column 'parms'; there are: params, "),
+    (("fit", "runs.csv", "--where", "parms > 3"), "no column 'parms'; did you mean 'params'?; there are: params, "),
+    (("fit", "runs.csv", "--where", "val_ppl < 1k", "--where", "params > 50m"),
+     "--where params > 50m: is true for none of 10 runs"),
     (("fit", "runs.csv", "--where", "val_ppl < 0"), "--where val_ppl < 0: is true for none of 10 runs"),
     (("fit", "runs.csv", "--map", "val_loss"), "--map val_loss: expected column=source, or a mapping file: No such"),
-    (("fit", "runs.csv", "--map", "val_loss=log(nosuch)"), "no column 'nosuch'; there are: train_tokens, "),
+    (("fit", "runs.csv", "--map", "val_loss=log(nosuch)"), "no column 'nosuch'; there are: "),
     (("predict", "runs.csv"), "no point to predict at; give --at NAME=VALUE, such as --at train_tokens=10x"),
     (("predict", "runs.csv", "--at", "2M"), "--at takes NAME=VALUE, not '2M'; such as --at params=7e9"),
     (("predict", "runs.csv", "--at", "2M,params=3"), "--at takes NAME=VALUE, not '2M,params=3'; such as --at"),
@@ -155,7 +165,7 @@ MISTAKES = [
     (("compare", "runs.csv"), "one arm, a:b: two or more are compared; give another path, or", "--by COLUMN"),
     (("plan", "runs.csv"), "no target; give --target, such as --target params=7e9,train_tokens=1.4e11"),
     (("forecast", "runs.csv"), "no run has a curve of a metric over its steps", "give logs or a folder that"),
-    (("laws", "chinchila"), "unknown fitter 'chinchila'; did you mean 'chinchilla'?; installed: "),
+    (("laws", "chinchila"), "unknown law 'chinchila'; did you mean 'chinchilla'?; installed: "),
     (("report", "runs.csv", "--template", "sumary"), "unknown template 'sumary'; did you mean 'summary'?; installed: "),
     (("report", "runs.csv", "-o", "a.docx"), "cannot write 'a.docx': a report is .md, .html or .tex, not .docx"),
     (("report", "runs.csv", "--lang", "xx"), "no language 'xx'; the template has: en, ja"),
@@ -207,7 +217,8 @@ def test_names_with_letters_of_any_language_and_spaces_are_no_mistake(place, mon
 def test_a_line_is_never_longer_than_a_screen_nor_moves_the_cursor(place, monkeypatch):
     monkeypatch.chdir(place)
     done = CliRunner().invoke(app, ["show", "a\x1b[2J\u202e"])
-    assert done.stderr == "cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, or logs\n"
+    assert done.stderr == ("cvfp: 'a\\u001b[2J\\u202e' does not exist; give a folder that `cvfp run` made, logs, or "
+                           "tables\n")
     done = CliRunner().invoke(app, ["fit", "runs.csv", "--y", "y" * 10_000])
     assert 1000 < len(done.stderr) < 2020
 
@@ -250,3 +261,28 @@ def test_runs_that_are_all_alike_are_nothing_to_fit(tmp_path):
         (fit,) = cvfp.fit(tmp_path / "runs.csv", law, y="val_loss" if law else None)
         assert fit.status == "not identifiable"
         assert fit.reason == "all 9 runs have val_loss 4.1, so there is nothing to fit; check the column"
+
+
+def test_help_names_no_types_of_python():
+    for words in ([], *([name] for name in typer.main.get_command(app).commands), ["plugin", "new"]):
+        shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"}).stdout
+        assert not re.search(r"<\w", shown), shown
+
+
+def test_a_line_on_a_terminal_breaks_between_words():
+    assert screen.wrapped("one two three", 24) == "one two three"
+    assert screen.wrapped("word " * 12, 23) == "\n".join(["word word word word"] * 3)
+    assert screen.wrapped("word " * 8, 27, indent=4) == "word word word word\n    word word word word"
+
+
+def test_runs_without_a_phase_1_have_nothing_to_judge(place, monkeypatch):
+    monkeypatch.chdir(place)
+    shown = made_grids.in_process("check", "runs.csv", folder=place).stdout
+    assert shown.startswith("nothing to judge: no finished run has a Phase 1")
+    assert "val_er" in shown
+
+
+def test_what_several_sources_share_stands_once(place):
+    shown = made_grids.in_process("settings", "corpus", folder=place).stdout
+    assert sum(line.split()[:1] == ["vocab_size"] for line in shown.splitlines()) == 1
+    assert sum(line.split()[:1] == ["glob"] for line in shown.splitlines()) == 2

@@ -265,6 +265,8 @@ def test_no_number_is_cut_off_in_a_narrow_terminal(scale):
                                  (each.train_tokens, each.train_tokens_low, each.train_tokens_high),
                                  (each.value, each.mean_low, each.mean_high)):
             assert value is None or interval(low, high, method="", value=value) in joined
+    rows = [line.split()[:2] for line in text.splitlines()]
+    assert sum(row[:1] == ["95"] for row in rows) == sum(row == ["new", "run"] for row in rows) == 3 * (scale == 1)
 
 
 def test_a_far_budget_and_one_below_the_runs_carry_a_warning():

@@ -380,6 +380,8 @@ def test_the_command_prints_what_python_gives_writes_a_table_and_draws_it(tmp_pa
     rows = pl.read_csv(out)
     assert rows.columns == ["number", "params", "train_tokens", "flops"]
     assert rows.height == len(made) == made.to_frame().height > 2
+    assert rows["params"].to_list() == [float(f"{each.inputs['params']:.3g}") for each in made]
+    assert rows["params"].dtype == pl.Int64
     assert figure.read_text().startswith("<?xml")
     assert "runs, " in made.summary()
     for line in made.text(80).splitlines():

@@ -62,9 +62,10 @@ def test_a_mapping_and_a_filter_mean_the_same_of_a_store_and_of_a_table(stored, 
 
 
 @pytest.mark.parametrize(("asked", "message"), [
-    ({"where": "val_los < 3"}, "no column 'val_los'; there are: val_loss"),
+    ({"where": "val_los < 3"}, r"no column 'val_los'; did you mean 'val_loss'\?; there are: val_loss"),
     ({"where": "params > 1e9"}, "none of 3 runs"),
-    ({"mapping": {"val_ppl": "exp(los)"}}, "no column 'los'; there are: loss"), ({"where": "lab > 3"}, "no numbers"),
+    ({"mapping": {"val_ppl": "exp(los)"}}, r"no column 'los'; did you mean 'loss'\?; there are: loss"),
+    ({"where": "lab > 3"}, "no numbers"),
 ])
 def test_what_is_asked_of_columns_that_are_not_so_is_a_usage_error(asked, message):
     with pytest.raises(UsageError, match=message):

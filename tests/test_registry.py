@@ -82,7 +82,7 @@ BROKEN = {
     "hookless": ("GREETING = 'hello'", "it has no hook, so it adds nothing; it should have a function that is"),
     "placeholder": ("from cvfp_core.registry.kinds import Fitter\n" + HOOK + "def cvfp_fitters():"
                     "\n    yield Fitter(name='a', title='', form='', parameters=(), fit=print, inputs=('{size}',))",
-                    "ValueError: fitter 'a': '{size}' stands for the column that option 'size' names, and its options "
+                    "ValueError: law 'a': '{size}' stands for the column that option 'size' names, and its options "
                     "are: none (made_placeholder.py:5)"),
     "column": ("from cvfp_core.registry.kinds import Quantity\n" + HOOK + "def cvfp_quantities():"
                "\n    yield Quantity(name='val_ppl')", "quantity 'val_ppl' is a column of every record; declare yours"),
@@ -316,7 +316,7 @@ def cvfp_fitters():
     with pytest.raises(PluginError) as caught:
         loaded.require_healthy()
     text = str(caught.value)
-    assert text.startswith("plugin 'another' (made-another 1.2.3): fitter 'power-law' is registered more than once: ")
+    assert text.startswith("plugin 'another' (made-another 1.2.3): law 'power-law' is registered more than once: ")
     assert text.endswith("set CVFP_DISABLE=another")
 
 
@@ -445,7 +445,7 @@ def test_a_distribution_is_read_once_however_many_plugins_it_holds(site, monkeyp
 def test_an_unknown_name_is_answered_with_the_nearest_and_all_there_are():
     with pytest.raises(UsageError) as caught:
         registry.load(disabled=()).get(Fitter, "powr-law")
-    assert str(caught.value).startswith("unknown fitter 'powr-law'; did you mean 'power-law'?; installed: ")
+    assert str(caught.value).startswith("unknown law 'powr-law'; did you mean 'power-law'?; installed: ")
 
 
 def test_a_variant_that_two_families_claim_is_refused(site):

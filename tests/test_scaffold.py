@@ -120,7 +120,7 @@ def test_a_name_that_cannot_be_used_is_refused_in_one_line(name, reason, tmp_pat
 
 
 @pytest.mark.parametrize(("name", "kind", "item"), [
-    ("cvfp-power", "fitter", "fitter 'power-law', which plugin 'laws' (cvfp"),
+    ("cvfp-power", "fitter", "law 'power-law', which plugin 'laws' (cvfp"),
     ("cvfp-v3", "preset", "settings preset 'v3', which plugin 'newllm' (cvfp"),
     ("cvfp-small", "preset", "settings preset 'small', which plugin 'residual' (cvfp"),
     ("cvfp-text", "corpus", "corpus 'text', which plugin 'corpora' (cvfp"),

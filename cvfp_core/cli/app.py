@@ -31,7 +31,7 @@ from cvfp_core.cli import (
     status,
 )
 from cvfp_core.cli.screen import heard_warnings, say, write
-from cvfp_core.cli.usage import Commands
+from cvfp_core.cli.usage import Command, Commands
 from cvfp_core.errors import CvfpError
 from cvfp_core.version import __version__
 
@@ -62,7 +62,7 @@ def _options(
 
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_plugin = typer.Typer(help="Begin a plugin of your own.", no_args_is_help=True)
+_plugin = typer.Typer(cls=Commands, help="Begin a plugin of your own.", no_args_is_help=True)
 
 
 def command(name: str, function: Callable[..., None], group: typer.Typer = app) -> None:
@@ -102,7 +102,7 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
                     "command again")
             raise typer.Exit(1) from None
 
-    group.command(name)(guarded)
+    group.command(name, cls=Command)(guarded)
 
 
 command("run", run.run)

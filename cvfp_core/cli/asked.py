@@ -48,14 +48,16 @@ Where = Annotated[
 ]
 Map = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="COLUMN=EXPR|FILE", help="What a column is made from: val_loss=eval_loss, "
-                 "train_tokens='flops / (6 * params)', seed=42; or a file; may be repeated."),
+    typer.Option("--map", metavar="COLUMN=EXPR", help="What a column is made from: val_loss=eval_loss, "
+                 "train_tokens='flops / (6 * params)', seed=42; or a file of --save-map; may be repeated."),
 ]
 Weights = Annotated[
     str | None, typer.Option("--weights", metavar="COLUMN", autocompletion=completing.columns,
-                             help="Column of the runs' weights in what is minimised.")
+                             help="Column of numbers above 0: how much each run counts in the fit. Default: all "
+                             "alike.")
 ]
-NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml that lies beside the files.")]
+NoMap = Annotated[bool, typer.Option("--no-map", help="Ignore a cvfp-map.toml beside the files, which maps columns as "
+                                        "--map does.")]
 Take = Annotated[
     str | None, typer.Option("--take", metavar="WHICH", help="Point of its curves that a foreign run's record is of: "
                              "last (default), best or step=N.")
@@ -66,8 +68,8 @@ Convention = Annotated[
 ]
 At = Annotated[
     list[str] | None,
-    typer.Option("--at", metavar="NAME=VALUE,...", help="Where to predict: params=7e9,train_tokens=2M,10x "
-                 "(2M and ten times each series' largest); may be repeated."),
+    typer.Option("--at", metavar="NAME=VALUE,...", help="Where to predict: params=7e9,train_tokens=2M,10x (two places, "
+                 "10x: ten times each series' largest); may be repeated."),
 ]
 Law = Annotated[str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),
                                   help="A law, or auto: chosen from the runs given.")]
@@ -77,15 +79,14 @@ Laws = Annotated[
 ]
 Along = Annotated[
     str | None, typer.Option("--along", metavar="COLUMN", autocompletion=completing.columns,
-                             help="Input along which laws are back-tested, or flops. "
-                             "Default: x.")
+                             help="Size that grows in the back-test of laws: fitted to the "
+                             "smaller runs, tested on the next; an input, or flops. Default: x.")
 ]
 LawOptions = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the law, such as E=20; `cvfp laws "
+                                   "NAME` lists them.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-_SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 
 def runs(paths: Sequence[Path], *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,
@@ -178,8 +179,10 @@ def value(text: str, option: str) -> float | str:
 
 def number(text: str, option: str, *, positive: bool = False) -> float:
     """The number written as 5e6, 10_000_000 or 2M. Raises UsageError naming the option."""
+    from cvfp_core.schema.quantities import POWERS
+
     text = text.strip()
-    factor = _SUFFIXES.get(text[-1:], 1.0)
+    factor = POWERS.get(text[-1:], 1.0)
     try:
         value = float(text[:-1] if factor > 1 else text) * factor
     except ValueError:

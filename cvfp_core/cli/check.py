@@ -63,8 +63,9 @@ def check(
         })
         return
     console = terminal()
-    if not judged:
-        console.print("nothing to judge: no finished run has a Phase 1 that was trained")
+    if all(each.value is None for each in judged) and not any(test.judged for test in stop_tests):
+        there = f"; there is no {', '.join(dict.fromkeys(light.metric for light in lit))}" if judged else ""
+        console.print(f"nothing to judge: no finished run has a Phase 1 that was trained{there}")
         return
     _print_lights(console, lit, judged)
     console.print()

@@ -13,7 +13,7 @@ from cvfp_core.cli import asked, completing
 def optimum(
     paths: asked.Paths,
     flops: Annotated[
-        str | None, typer.Option("--flops", metavar="C[,C...]", help="Budgets in FLOPs: 1e21,1e22.")
+        str | None, typer.Option("--flops", metavar="C[,C...]", help="Budgets in FLOPs: 1e21,1e22. Required.")
     ] = None,
     law: Annotated[
         str, typer.Option("--law", metavar="NAME", autocompletion=completing.named("Law"),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cvfp_core.cli import asked
+from cvfp_core.cli.screen import say
 
 
 def plan(
@@ -15,14 +16,15 @@ def plan(
     target: Annotated[
         str | None, typer.Option("--target", metavar="TARGET", help="What is to be known: params=7e9,train_tokens=2T "
                                  "or train_tokens=10x; optimum:1e22, the best params for a budget; multiplier, of the "
-                                 "two arms that --by tells apart.")
+                                 "two arms that --by tells apart. Required.")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option("--budget", metavar="FLOPS", help="What all runs together may cost: 1e20.")
+        str | None, typer.Option("--budget", metavar="FLOPS", help="What all runs together may cost: 1e20. Required.")
     ] = None,
     cells: Annotated[
-        str | None, typer.Option("--cells", metavar="RUN.toml|NAME=LOW..HIGH,...", help="Runs to choose from: the grid "
-                                 "of a run file, or ranges of sizes. Default: from the smallest run to the target.")
+        str | None, typer.Option("--cells", metavar="CELLS", help="Runs to choose from: RUN.toml, the grid of a run "
+                                 "file, or ranges of sizes, params=1e8..1e10,train_tokens=1e9..1e11. Default: from "
+                                 "the smallest run to the target.")
     ] = None,
     law: asked.Laws = None,
     convention: asked.Convention = "6ND",
@@ -67,3 +69,5 @@ def plan(
         made.save(out)
         if made.plan.written and not json_:
             asked.next_step(asked.command("run", [out], {}))
+        elif not json_:
+            say(f"{out} is written; train its runs, and add them with their {made.plan.response} to the runs read here")

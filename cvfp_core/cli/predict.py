@@ -40,7 +40,8 @@ def predict(
                                    "does not matter. Default: 0.01.", show_default=False)
     ] = None,
     then: Annotated[
-        str | None, typer.Option("--then", metavar="LAW", help="A second step: a law of what the first one forecasts.")
+        str | None, typer.Option("--then", metavar="LAW", help="A second step: a law of what is forecast, such as "
+                                   "accuracy-of-loss; `cvfp laws` lists them.")
     ] = None,
     prior: Annotated[
         bool, typer.Option("--prior/--no-prior", help="With auto: exponents of published laws and the odds of a floor "

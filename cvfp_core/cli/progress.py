@@ -13,6 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from cvfp_core.cli.screen import note, show_json
+from cvfp_core.results.numbers import elapsed
 from cvfp_core.results.printed import terminal
 from cvfp_core.results.progress import Progress, describe_resumed
 from cvfp_core.schema.cells import Cell, Emit, Event
@@ -117,11 +118,11 @@ def describe_phase(values: Mapping[str, Any]) -> str:
         limit = " (stopped)" if values.get("stopped_by") else " (the limit)" if values["phase1_censored"] else ""
         return (
             f"phase 1: {values['phase1_iterations']} iterations{limit}, {values['convergence_rate']:.1%} converged, "
-            f"ER {values['train_er']:.1%} train {values['val_er']:.1%} val, {values['seconds_phase1']:.1f} s"
+            f"ER {values['train_er']:.1%} train {values['val_er']:.1%} val, {elapsed(values['seconds_phase1'])}"
         )
     limit = " (the limit)" if values["phase2_censored"] else ""
     return (
         f"phase 2: best of {values['epochs']} epochs is {values['best_epoch']}{limit}, PPL "
         f"{values['train_ppl']:.1f} train {values['val_ppl']:.1f} val, "
-        f"accuracy {values['val_acc']:.1%}, {values['seconds_phase2']:.1f} s"
+        f"accuracy {values['val_acc']:.1%}, {elapsed(values['seconds_phase2'])}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvfp_core.cli import asked
-from cvfp_core.cli.screen import say, write
+from cvfp_core.cli.screen import say, wrapped, write
 from cvfp_core.errors import CvfpError, UsageError
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ def _print_list(*, json_: bool) -> None:
     from cvfp_core.registry import installed
     from cvfp_core.registry.kinds import Template
     from cvfp_core.reporting.language import languages
+    from cvfp_core.results.printed import WIDE, terminal
 
     registry = installed()
     rows: list[dict[str, Any]] = [
@@ -187,10 +189,12 @@ def _print_list(*, json_: bool) -> None:
     if json_:
         asked.show_json(rows)
         return
+    room = terminal().width if sys.stdout.isatty() else WIDE
     for row in rows:
-        write(f"{row['name']:<15} {row['title']}\n")
+        write(f"{row['name']:<15} {wrapped(row['title'], room, 16)}\n")
         facts = [f"plugin {row['plugin']}", ", ".join(row["languages"])]
         facts += [f"needs {', '.join(row['needs'])}"] if row["needs"] else []
-        write(f"{'':<15}   {'; '.join(facts)}\n")
+        write(f"{'':<15}   {wrapped('; '.join(facts), room, 18)}\n")
         for option in row["options"]:
-            write(f"{'':<15}   --set {option['name']}=...  {option['help']}\n")
+            line = f"--set {option['name']}=...  {option['help']}"
+            write(f"{'':<15}   {wrapped(line, room, 24)}\n")

@@ -31,28 +31,37 @@ def run(
     ] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option("--variant", callback=separated, help="Variants, comma-separated: 1L_128d_2tok,2L_128d_2tok."),
+        typer.Option("--variant", metavar="NAME[,NAME...]", callback=separated,
+                     help="Variants: 1L_128d_2tok,2L_128d_2tok."),
     ] = None,
-    samples: Annotated[str | None, typer.Option("--samples", help="Sample sizes, comma-separated: 16,64,256.")] = None,
-    settings: Annotated[str | None, typer.Option("--settings", autocompletion=completing.named("Preset"),
-                                                 help="Settings preset, such as small or v3.")] = None,
+    samples: Annotated[
+        str | None, typer.Option("--samples", metavar="N[,N...]", help="Sample sizes: 16,64,256.")
+    ] = None,
+    settings: Annotated[
+        str | None, typer.Option("--settings", metavar="PRESET", autocompletion=completing.named("Preset"),
+                                 help="Settings preset, such as small or v3.")
+    ] = None,
     corpus: Annotated[
         str | None,
-        typer.Option("--corpus", autocompletion=completing.named("CorpusSource"),
+        typer.Option("--corpus", metavar="NAME", autocompletion=completing.named("CorpusSource"),
                      help="Corpus source; its options by --set corpus.KEY=VALUE."),
     ] = None,
-    seed: Annotated[list[str] | None, typer.Option("--seed", help="Seeds, comma-separated: 1,2,3.")] = None,
+    seed: Annotated[list[str] | None, typer.Option("--seed", metavar="N[,N...]", help="Seeds: 1,2,3.")] = None,
     controls: Annotated[
         bool,
         typer.Option("--controls", help="Run every cell also with an untrained and with a zero context, to compare."),
     ] = False,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the run file: phase1.learning_rate=0.001."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for experiments.")] = Path("runs"),
-    name: Annotated[str | None, typer.Option("--name", help="Label of the experiment and its folder.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for experiments.")] = Path("runs"),
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="LABEL", help="Label of the experiment and its folder.")
+    ] = None,
     executor: Annotated[
         str | None,
         typer.Option("--executor", metavar="NAME", autocompletion=completing.named("Executor"),
@@ -61,7 +70,7 @@ def run(
     ] = None,
     jobs: Annotated[
         int,
-        typer.Option("--jobs", min=0, help="Processes that share the grid; 0: as fits the machine."),
+        typer.Option("--jobs", metavar="N", min=0, help="Processes that share the grid; 0: as fits the machine."),
     ] = 0,
     stop_rule: Annotated[
         list[str] | None,

@@ -38,8 +38,21 @@ def heard_warnings() -> Iterator[set[str]]:
 
 
 def note(line: str) -> None:
-    """Prints a line on stderr."""
+    """Prints a line on stderr; on a terminal it breaks between words."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        line = wrapped(line, Console(stderr=True).width)
     print(visible(line), file=sys.stderr, flush=True)
+
+
+def wrapped(text: str, room: int, indent: int = 0) -> str:
+    """The text broken between words into lines of that many columns, those after the first indented."""
+    from rich.console import Console
+    from rich.text import Text
+
+    lines = Text(text).wrap(Console(), max(room - indent, 20))
+    return f"\n{' ' * indent}".join(str(line).rstrip() for line in lines)
 
 
 def write(text: str) -> None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from cvfp_core.cli.screen import say
 
@@ -16,7 +16,25 @@ _Wrong: type[BaseException] = typer.BadParameter.__bases__[0]
 """Typer's own usage error, the parent of them all; Typer gives it no public name."""
 
 
-class Commands(TyperGroup):
+class _Plain:
+    """What has a help that names no types of Python: what takes a value has a name for it, a flag has none."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """As Typer's."""
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for each in params:
+            if isinstance(each, TyperArgument):
+                each.display_type = lambda ctx: ""  # type: ignore[method-assign]  # noqa: ARG005
+            elif each.metavar is None:
+                each.metavar = ""
+        return params
+
+
+class Command(_Plain, TyperCommand):
+    """One command."""
+
+
+class Commands(_Plain, TyperGroup):
     """The group of all commands; a usage error ends in `cvfp: ...` and exit code 2."""
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,

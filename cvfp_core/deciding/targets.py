@@ -31,8 +31,8 @@ class Target(AsDict):
 
     def __str__(self) -> str:
         if self.kind == "place":
-            return ", ".join(f"{name} {value:g}" for name, value in self.inputs.items())
-        return "multiplier" if self.flops is None else f"best params for {self.flops:g} FLOPs"
+            return ", ".join(f"{name} {_written(value)}" for name, value in self.inputs.items())
+        return "multiplier" if self.flops is None else f"best params for {_written(self.flops)} FLOPs"
 
     def names(self, x: str) -> tuple[str, ...]:
         """The inputs of the laws that say something of it."""
@@ -97,3 +97,9 @@ def _size(name: str, given: float | str, largest: Mapping[str, float]) -> float:
     if not 0 < value < float("inf"):
         raise UsageError(f"--target {name} must be a positive number, not '{given}'; --target takes {FORMS}")
     return value
+
+
+def _written(value: float) -> str:
+    """The size as one types it: `1e9`, `2.5e10`."""
+    digits, power, exponent = f"{value:g}".partition("e")
+    return f"{digits}{power}{int(exponent) if power else ''}"

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
-from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.errors import UsageError
 from cvfp_core.schema import quantities, series
-from cvfp_core.schema.expressions import nearest
+from cvfp_core.schema.expressions import offer
 from cvfp_core.schema.fits import Array, Points, Reason, Status
 from cvfp_core.schema.quantities import Quantity
 
@@ -29,8 +29,8 @@ def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -
     there = sorted(name for name, values in zip(records.columns, records.iter_columns(), strict=True)
                    if not name.startswith("_") and values.null_count() < records.height)
     every = [name for name in there if records.schema[name].is_numeric()] if what != "group" else there
-    raise UsageError(f"records have no column {', '.join(map(repr, missing))}{suggestion(missing[0], every)}; there "
-                     f"are: {', '.join(nearest(missing, every))}; or map one: --map {missing[0]}=COLUMN")
+    raise UsageError(f"records have no column {', '.join(map(repr, missing))}{offer(missing, every)}; or map "
+                     f"one: --map {missing[0]}=COLUMN")
 
 
 def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequence[str],

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from cvfp_core.errors import IngestError
 from cvfp_core.ingesting.aliases import Names, names_of
 from cvfp_core.ingesting.lines import encoding, shown, text_of
-from cvfp_core.schema.found import NotUnderstood
-from cvfp_core.schema.quantities import Quantity
+from cvfp_core.schema.found import NotUnderstood, Remark
+from cvfp_core.schema.quantities import POWERS, Quantity
 
 _DELIMITERS = (",", "\t", ";")
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
@@ -22,8 +22,9 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _BEGIN_NUMBERS = set("0123456789+-.")
 _NOT_FINITE = re.compile(r"[-+]?(?:nan|inf|infinity)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:([,_ ])\d{3})(?:\1\d{3})*(?:\.\d+)?", re.ASCII)
-_SCALED = re.compile(r"(\d+\.?\d*)\s?([kKMBGT])", re.ASCII)
-_POWERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?(?:%|\s?[kKmMbBgGtT])?", re.ASCII)
+"""A number with a decimal comma, as it stands in tables whose cells are parted by `;`."""
+_SCALED = re.compile(r"(\d+\.?\d*)\s?([kKmMbBgGtT])", re.ASCII)
 _WORDS = {"true": True, "false": False}
 _NOTHING = {"", "null", "none", "na", "n/a", "-"}
 LONGEST = 1 << 20
@@ -95,12 +96,13 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | NotUnderstood]]:
 
     Raises IngestError where the table cannot be read on.
     """
-    return ((line, row) for line, row in lines(path, names_of({}), {}) if row is not None)
+    return ((line, row) for line, row in lines(path, names_of({}), {})
+            if row is not None and not isinstance(row, Remark))
 
 
 def lines(path: Path, names: Names, mapping: Mapping[str, str]
-          ) -> Iterator[tuple[int, dict[str, Any] | NotUnderstood | None]]:
-    """As `rows`, with None for a line that says nothing: the header, comments.
+          ) -> Iterator[tuple[int, dict[str, Any] | NotUnderstood | Remark | None]]:
+    """As `rows`, with None for a line that says nothing: the header, comments; and what is to be known of its numbers.
 
     names, mapping: what columns are, as cells of a size may say `7B` and those of a fraction `40%`.
     """
@@ -117,6 +119,7 @@ def lines(path: Path, names: Names, mapping: Mapping[str, str]
                    for name in column_names(heading)]
         reader = csv.reader(file, delimiter=delimiter)
         line = number + 1
+        points = delimiter != ";"
         while True:
             try:
                 cells = next(reader)
@@ -124,6 +127,9 @@ def lines(path: Path, names: Names, mapping: Mapping[str, str]
                 return
             except csv.Error as error:
                 raise IngestError(reader.line_num + number, "cells of a table", str(error)) from None
+            if not points and (comma := next(filter(_COMMA.fullmatch, cells), None)):
+                points = True
+                yield line, Remark(text=f"a comma is read as the decimal point: {comma} as {comma.replace(',', '.')}")
             if len(cells) == len(columns):
                 yield line, {name: read(cell) for (name, read), cell in zip(columns, cells, strict=True) if name}
             elif cells and cells[0].lstrip().startswith("#"):
@@ -135,7 +141,10 @@ def lines(path: Path, names: Names, mapping: Mapping[str, str]
 
 
 def reader_of(quantity: Quantity | None, *, commas: bool = True) -> Callable[[str], Any]:
-    """What reads the cells of a quantity's column. commas: whether they part thousands, as in `1,000,000`."""
+    """What reads the cells of a quantity's column.
+
+    commas: whether they part thousands, as in `1,000,000`; else they are decimal points.
+    """
     if quantity is not None and quantity.dtype == "str":
         return _text
     whole, decimal = _INTEGER.fullmatch, _DECIMAL.fullmatch
@@ -157,9 +166,12 @@ def _text(cell: str) -> str | None:
 def value(cell: str, quantity: Quantity | None = None, *, commas: bool = True) -> Any:
     """What a cell says: a number, a fraction (`81.3%`), a truth value, nothing, or text.
 
-    A quantity that is no fraction has no percent sign, and only a size is written `7B`.
+    A quantity that is no fraction has no percent sign, and only a size is written `7B`. commas: see `reader_of`.
     """
     text = cell.strip()
+    if not commas and _COMMA.fullmatch(text) and not (
+            quantity is not None and quantity.kind == "size" and _THOUSANDS.fullmatch(text)):  # a size may mean either
+        text = text.replace(",", ".")
     if text and text[0] in _BEGIN_NUMBERS:
         if _INTEGER.fullmatch(text):
             return int(text)
@@ -171,7 +183,7 @@ def value(cell: str, quantity: Quantity | None = None, *, commas: bool = True) -
         if (parted := _THOUSANDS.fullmatch(text)) and (commas or parted[1] != ","):
             return float(text.replace(parted[1], ""))
         if quantity is not None and quantity.kind == "size" and (scaled := _SCALED.fullmatch(text)):
-            return float(scaled[1]) * _POWERS[scaled[2]]
+            return float(scaled[1]) * POWERS[scaled[2]]
     lower = text.lower()
     if lower in _NOTHING:
         return None

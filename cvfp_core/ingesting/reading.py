@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import polars as pl
 import polars.selectors as columns
 
-from cvfp_core.errors import CvfpError, UsageError
+from cvfp_core.errors import CvfpError, UsageError, suggestion
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Quantity
 from cvfp_core.schema import damaged, expressions, store
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 One: TypeAlias = "str | Path | pl.DataFrame | pd.DataFrame"
 """What holds runs: a path, or a frame."""
+
+
+_TOLD = 5
+"""Reasons for which rows of a file are no records that are told at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,9 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
     tables = [_as_polars(each) for each in every if not isinstance(each, str | Path)]
     for path in paths:
         if not path.exists():
-            raise CvfpError(f"'{path}' does not exist; give a folder that `cvfp run` made, or logs")
+            there = path.parent.iterdir() if path.parent.is_dir() else ()
+            near = suggestion(path.name, (each.name for each in there))
+            raise CvfpError(f"'{path}' does not exist{near}; give a folder that `cvfp run` made, logs, or tables")
     stores = [path for path in paths if store.is_store(path)]
     logs = [path for path in paths if not store.is_store(path)]
     loose = [table for table in tables if not set(REQUIRED) <= set(table.columns)]
@@ -126,10 +132,11 @@ def read(given: One | Sequence[One], registry: Registry | None = None, *,
         from cvfp_core.ingesting.run import ingest
 
         made = ingest(logs, registry, mapping=mapping, tables=loose, take=take)
-        for reason in (*made.faults, *(file.problem or file.messages[0] for file in made.failed)):
+        for reason in (*made.faults, *(file.problem or "; ".join(file.refusals[:_TOLD]) for file in made.failed)):
             if not logs or made.records.is_empty():
                 raise CvfpError(reason)
-            raise CvfpError(f"{reason}; to go on without it: cvfp ingest {' '.join(map(str, logs))} --into STORE")
+            raise CvfpError(f"{reason}; to go on without: cvfp ingest {' '.join(map(str, logs))} --into STORE, then "
+                            "name STORE here")
         made.require_runs(logs)
         frames.append(made.records)
         curves.append(lambda: made.curves)

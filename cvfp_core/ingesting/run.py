@@ -126,8 +126,8 @@ class Ingested:
             return self
         more = f" (and {len(self.skipped) - 1:,} more)" if len(self.skipped) > 1 else ""
         found = f"{self.skipped[0]}{more}" if self.skipped and not self.messages else next(
-            iter(self.messages), "nothing in it is a run; give logs, tables, or folders of them" if self.files else
-            "there are no files in it; give logs, tables, or folders of them")
+            iter(self.messages or self.notes), "nothing in it is a run; give logs, tables, or folders of them"
+            if self.files else "there are no files in it; give logs, tables, or folders of them")
         asked = ", ".join(f"'{path}'" for path in paths) or "the frame"
         raise CvfpError(f"no runs in {asked}: {found}")
 

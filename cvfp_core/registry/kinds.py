@@ -329,7 +329,6 @@ class Law:
             function=lambda params, train_tokens, E, A, alpha, B, beta: E + A / params**alpha + B / train_tokens**beta)
     """
 
-    KIND: ClassVar[str] = "fitter"
     name: str
     title: str = ""
     form: str
@@ -376,17 +375,17 @@ class Law:
 
     def __post_init__(self) -> None:
         if self.function is None and self.fit is None and self.model is None:
-            raise ValueError(f"fitter '{self.name}': give `function` (a law), `model` (of lmfit) or `fit` (code of its "
+            raise ValueError(f"law '{self.name}': give `function` (a law), `model` (of lmfit) or `fit` (code of its "
                              "own)")
         names = [parameter.name for parameter in self.parameters]
         unknown = sorted({*self.linear, *([self.floor] if self.floor else [])} - set(names))
         if self.model is None and (unknown or len(set(names)) < len(names)):
-            raise ValueError(f"fitter '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
+            raise ValueError(f"law '{self.name}': parameters {names} do not cover {unknown} or repeat a name")
         known = [option.name for option in self.options]
         for column in (*self.inputs, self.response):
             for _, place, _, _ in Formatter().parse(column):
                 if place is not None and place not in known:
-                    raise ValueError(f"fitter '{self.name}': '{column}' stands for the column that option '{place}' "
+                    raise ValueError(f"law '{self.name}': '{column}' stands for the column that option '{place}' "
                                      f"names, and its options are: {', '.join(known) or 'none'}")
         if self.scope is None:
             object.__setattr__(self, "scope", "series" if len(self.inputs) == 1 else "records")

@@ -16,6 +16,7 @@ from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import on_axes
 from cvfp_core.fitting.points import require
 from cvfp_core.fitting.run import find
+from cvfp_core.reporting.sweep import axes
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import interval, short
 from cvfp_core.results.printed import WIDE, Block, Listed, about, table
@@ -110,7 +111,8 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
     else:
         arms = arms_of(records.with_columns(_arm=series.labels(records)), ["_arm"], names)
         columns = ["experiment", "variant"]
-    curve = on_axes(find(law, registry), x, y)
+    curve = find(law, registry)
+    curve = on_axes(curve, x, y or (axes(records)[1] if curve.response == "val_ppl" else None))
     if len(curve.inputs) != 1 or curve.function is None:
         raise UsageError(f"arms are compared along one size; law '{curve.name}' is a function of "
                          f"{', '.join(curve.inputs)}; name a curve: --law saturating")
@@ -118,7 +120,7 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
     require(records, [size, response])
     made, chances = compare(arms, curve, registry=registry, x=size, y=response, at=at, margin=margin, by=columns)
     fits = [fit for name, each in arms.items() for fit in fit_all(
-        each.with_columns(_arm=pl.lit(name)), [law], by=["_arm"], x=x, y=y, registry=registry)]
+        each.with_columns(_arm=pl.lit(name)), [law], by=["_arm"], x=size, y=response, registry=registry)]
     return Comparisons(items=made, chances=chances, law=curve.name, fits=tuple(fits))
 
 
@@ -143,7 +145,8 @@ def _ends(span: Span | None) -> str:
 
 def _table(items: Sequence[Against], room: int) -> Table:
     made = table([("arm", "l"), ("pairs", "r"), ("over", "l"), ("ratio", "r"), ("95 %", "l"), ("multiplier", "r"),
-                  ("95 %", "l"), *([("free", "r"), ("95 %", "l")] if room > 110 else []), ("verdict", "l")])
+                  ("95 %", "l"), *([("free", "r"), ("95 %", "l")] if room > 110 else []), ("verdict", "l")],
+                 spare=("over",))
     for each in items:
         made.add_row(Text(each.arm), str(each.pairs), f"{each.units} {each.level}", _value(each.ratio),
                      _ends(each.ratio), _value(each.multiplier), _ends(each.multiplier),

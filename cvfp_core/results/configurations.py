@@ -110,6 +110,7 @@ def blocks(made: Configuration) -> Iterator[Block]:
     if made.worth:
         columns = table([("covariate", "l"), ("effect", "r"), ("95 %", "l"), ("error without", "r"), ("change", "r"),
                          ("95 %", "l")])
+        columns.columns[0].no_wrap = False
         for each in made.worth:
             ends = [_points_of(end) for end in (each.change_low, each.change_high) if end is not None]
             columns.add_row(each.unit, short(each.effect),

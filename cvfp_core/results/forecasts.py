@@ -72,7 +72,7 @@ class Forecasts(Listed[Prediction]):
             raise UsageError("a forecast of two steps has no figure; plot the first one, or see to_frame()")
         law = given.get(name, name)
         if any(len(each.inputs) > 1 for each in self.items):
-            return draw(self.asked.fit([law]), path)
+            return draw(self.asked.fit([law]), path, self.items)
         return draw_forecasts(self.asked.fit([law], intervals=False), self.items, self._elsewhere, path)
 
     def _elsewhere(self, places: Sequence[float]) -> Sequence[Prediction]:
@@ -244,8 +244,14 @@ def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
     same = [place(name, predictions[0].inputs[name]) for name in inputs if name not in varied]
     where = [*([f"at {', '.join(same)}"] if same else []), *([f"by {', '.join(varied)}"] if varied else [])]
     yield Text.assemble((predictions[0].response, "bold"), f" {', '.join(where)}")
-    wide = _table(predictions, varied, stacked=False)
-    yield wide if width(wide) <= room else _table(predictions, varied, stacked=True)
+    wide, stacked = (_table(predictions, varied, stacked=each) for each in (False, True))
+    if width(wide) > room >= width(stacked):
+        yield stacked
+    elif width(wide) > room:
+        longest = max(len(each.series) for each in predictions) + room - width(stacked)
+        yield _table(predictions, varied, stacked=True, longest=max(longest, _SHORTEST))
+    else:
+        yield wide
     lines = ((text, style, _named(each, varied)) for each in predictions
              for text, style in ((each.reason, "dim" if each.value is not None else "yellow"),
                                  *((warning, "yellow") for warning in each.warnings)))
@@ -258,12 +264,19 @@ def _named(each: Prediction, varied: Sequence[str]) -> str:
     return f"{each.series} at {where}" if where else each.series
 
 
-def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked: bool) -> Table:
-    """A row for each prediction; stacked, for a narrow terminal: two, the law below its series, one interval a row."""
+_SHORTEST = 12
+"""Letters of a series' name in a line, at least."""
+
+
+def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked: bool, longest: int = WIDE) -> Table:
+    """A row for each prediction; stacked, for a narrow terminal: two, the law below its series, one interval a row.
+
+    longest: letters of a series' name in a line, at most.
+    """
     inputs = list(predictions[0].inputs)
     far = ["x data"] if len(inputs) == 1 else [f"x {name}" for name in inputs]
     made = table([
-        *([("series", "l")] if stacked else [("series", "l"), ("law", "l")]), *((name, "r") for name in varied),
+        *([("series / law", "l")] if stacked else [("series", "l"), ("law", "l")]), *((name, "r") for name in varied),
         (predictions[0].response, "r"),
         *([("95 %", "l"), ("", "l")] if stacked else [("95 % mean", "l"), ("95 % new run", "l")]),
         *((name, "r") for name in (["x data"] if stacked else far)),
@@ -277,7 +290,8 @@ def _table(predictions: Sequence[Prediction], varied: Sequence[str], *, stacked:
         distances = [short(each.distances.get(name)) for name in inputs]
         if stacked:
             beyond = distances if len(inputs) == 1 else map(" ".join, zip(distances, inputs, strict=True))
-            made.add_row(Text.assemble(each.series, (f"\n  {each.law}", "dim")), *points, value,
+            name = "\n".join(each.series[place:place + longest] for place in range(0, len(each.series), longest))
+            made.add_row(Text.assemble(name, (f"\n  {each.law}", "dim")), *points, value,
                          Text("mean\nnew run", "dim"), f"{low}\n{high}", "\n".join(beyond))
         else:
             made.add_row(Text(each.series), each.law, *points, value, low, high, *distances)

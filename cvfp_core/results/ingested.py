@@ -97,6 +97,8 @@ def account(made: Ingested, stored: Stored | None, into: Path | None) -> Iterato
         files.add_row(Text(file.name), *_counts(file))
     yield Text()
     yield files
+    yield Text("lines or rows: record, of what a run is and ends with; curve, of its course; noise, that say nothing "
+               "of runs, such as headings; reported, not understood", style="dim")
     if len(made.files) > _FILES:
         yield Text(f"and {len(made.files) - _FILES:,} more", style="dim")
     for skipped in made.skipped[:_SKIPPED]:

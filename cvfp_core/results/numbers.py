@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
@@ -19,6 +20,15 @@ def short(value: float | None) -> str:
     if abs(value) < 100 and value == int(value):
         return f"{value:.0f}"
     return significant(value, 4 if 1 <= abs(value) < 1e6 else 3)
+
+
+def column(values: Sequence[object], texts: Sequence[str]) -> list[str]:
+    """The cells of a column in one form: where the text of one has an exponent, all numbers from 1,000 on have one."""
+    if not any(re.search(r"\de\d", text) for value, text in zip(values, texts, strict=True)
+               if isinstance(value, int | float)):
+        return list(texts)
+    return [re.sub(r"e\+?0*", "e", f"{value:.2e}") if isinstance(value, int | float) and abs(value) >= 1000 else text
+            for value, text in zip(values, texts, strict=True)]
 
 
 def interval(low: float | None, high: float | None, *, method: str | None, value: float | None = None) -> str:
@@ -57,3 +67,8 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def elapsed(seconds: float) -> str:
+    """What a run took: seconds or minutes, to a tenth."""
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

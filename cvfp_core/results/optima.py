@@ -68,6 +68,8 @@ class Optima(Listed[Optimum]):
             if sweep.isoflops.minima:
                 yield Text()
                 yield _minima(sweep, several)
+                yield Text("place: of the minimum among the sizes, in log params; 0% the smallest, 100% the largest",
+                           style="dim")
 
     def _compared(self, room: int, head: Text) -> Iterator[Block]:
         """The approaches side by side, and their cautions."""
@@ -158,12 +160,15 @@ def _table(items: Sequence[Optimum], several: bool) -> Table:
 
 
 def _stacked(sweep: Sweep, several: bool) -> Table:
-    """As `_table`, of one series for a narrow terminal: intervals below values, the new run's below the mean's."""
+    """As `_table`, of one series for a narrow terminal: intervals below values, that of a new run below the mean's."""
     made = table([("FLOPs", "r"), ("approach", "l"), *((name, "l") for name in _SIZES),
                   (sweep.optima[0].response, "l")], title=Text(sweep.series) if several else None, gap=1)
     for each in sweep.optima:
-        made.add_row(_budget(each.flops), each.approach, *("\n".join(pair) for pair in _row(each)),
-                     "\n".join((told(each), *_of_loss(each))))
+        if each.params is None:
+            made.add_row(_budget(each.flops), each.approach, *"----")
+            continue
+        made.add_row(_budget(each.flops), Text.assemble(each.approach, ("\n  95 %\n  new run", "dim")),
+                     *("\n".join(pair) for pair in _row(each)), "\n".join((told(each), *_of_loss(each))))
     for column in made.columns:
         column.no_wrap = True
     return made

@@ -19,7 +19,7 @@ from cvfp_core.deciding.plan import plan as make
 from cvfp_core.errors import UsageError
 from cvfp_core.reporting.numbers import significant
 from cvfp_core.results.arguments import verb
-from cvfp_core.results.numbers import duration, short
+from cvfp_core.results.numbers import column, duration, short
 from cvfp_core.results.printed import WIDE, Block, Listed, table
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.running.runfile import as_toml
@@ -71,7 +71,8 @@ class Plans(Listed[Planned]):
     def save(self, path: str | Path) -> Path:
         """Writes the runs: as a run file with `[[cells]]` where they come from one, else as a table (CSV).
 
-        Returns the file. Raises UsageError for another ending, or a file that cannot be written.
+        Sizes of a table are rounded to three digits. Returns the file. Raises UsageError for another ending, or a file
+        that cannot be written.
         """
         file = Path(path)
         ending, what = (".toml", "a run file") if self.plan.written else (
@@ -84,8 +85,9 @@ class Plans(Listed[Planned]):
                     if key not in ("variants", "matrix", "samples", "seeds", "cells", "controls")}
             text = as_toml(kept | {"cells": [dict(each.cell) for each in self.items]})
         else:
-            text = self.to_frame().select("number", *(name for name in ("arm", *self.plan.inputs)
-                                                      if name in self.to_frame().columns), "flops").write_csv()
+            text = pl.DataFrame([{"number": each.number, **({"arm": each.arm} if each.arm else {}), **{
+                name: f"{float(f'{value:.3g}'):.15g}" for name, value in {**each.inputs, "flops": each.flops}.items()}}
+                for each in self.items]).write_csv()
         atomic.save(file, text)
         return file
 
@@ -170,10 +172,12 @@ def _table(items: Sequence[Planned], plan: Plan) -> Table:
                   *([("arm", "l")] if plan.arms else []), *((name, "r") for name in sizes),
                   ("FLOPs", "r"), ("together", "r"), *([("time", "r")] if timed else []),
                   *([("expected 95 %", "l"), ("of now", "r")] if told else [])], gap=1 if timed else 2)
-    for each in items:
+    numbers = {name: column(values, list(map(short, values))) for name in sizes
+               for values in ([each.inputs[name] for each in items],)}
+    for row, each in enumerate(items):
         made.add_row(
             str(each.number), *(str(each.cell[name]) for name in cells), *([each.arm or ""] if plan.arms else []),
-            *(short(each.inputs[name]) for name in sizes), f"{each.flops:.2e}", f"{each.total:.2e}",
+            *(numbers[name][row] for name in sizes), f"{each.flops:.2e}", f"{each.total:.2e}",
             *([duration(each.seconds or 0.0)] if timed else []),
             *([_ends(each, digits), "-" if each.of_now is None else f"{each.of_now:.0%}"] if told else []))
     return made

@@ -32,10 +32,11 @@ Ways = Callable[[Sequence[float]], Sequence[Prediction]]
 """What series are at each of these places."""
 
 
-def draw(fits: Sequence[Fit], path: str | Path | None = None) -> Figure:
+def draw(fits: Sequence[Fit], path: str | Path | None = None, forecasts: Sequence[Prediction] = ()) -> Figure:
     """Points with their laws and the band of a new run, a panel a law; a law of several inputs in slices.
 
-    path: a file to write it to; its ending says the format. Raises CvfpError where matplotlib is not installed.
+    path: a file to write it to; its ending says the format. forecasts: of laws of several inputs. Raises CvfpError
+    where matplotlib is not installed.
     """
     laws = list(dict.fromkeys(fit.law for fit in fits if fit.points is not None and fit.points.n))
     if not laws:
@@ -48,7 +49,8 @@ def draw(fits: Sequence[Fit], path: str | Path | None = None) -> Figure:
         else:
             plots += [replace(plot, panels=tuple(replace(panel, title=f"{fit.series} {panel.title}".strip())
                                                  for panel in plot.panels) if len(mine) > 1 else plot.panels)
-                      for fit in mine if (plot := surface(fit, str)) is not None]
+                      for fit in mine if (plot := surface(fit, str, [
+                          one for one in forecasts if (one.law, one.series) == (law, fit.series)])) is not None]
     if not plots:
         raise UsageError(f"nothing to plot: no fit of {', '.join(laws)} has a curve")
     return figure(_joined(plots), path)

@@ -11,7 +11,7 @@ import polars as pl
 from rich.cells import cell_len
 from rich.text import Text
 
-from cvfp_core.results.numbers import interval, short
+from cvfp_core.results.numbers import elapsed, interval, short
 from cvfp_core.results.runs import power_laws
 from cvfp_core.schema import series
 from cvfp_core.schema.cells import Cell, Event
@@ -120,7 +120,7 @@ class Progress:
                   (3, f"val ER {values['val_er']:.1%}", "")] if iterations else []
         seconds = (values["seconds_phase1"] or 0) + values["seconds_phase2"]
         return line(room, [(0, self.titles[name], "bold"), *phase1,
-                           (1, f"val PPL {values['val_ppl']:,.1f}{marks}", ""), (2, f"{seconds:.1f} s", "")])
+                           (1, f"val PPL {values['val_ppl']:,.1f}{marks}", ""), (2, elapsed(seconds), "")])
 
     def _fit(self, last: str = "") -> None:
         """The laws so far; that of the series which changed last stands last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +21,7 @@ from cvfp_core.registry.kinds import Law
 from cvfp_core.results import together
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.fitted import NO_TREND, of_law
-from cvfp_core.results.numbers import meanings, short
+from cvfp_core.results.numbers import column, elapsed, meanings, short
 from cvfp_core.results.printed import WIDE, Block, Lineless, Printed, about, no_room, table
 from cvfp_core.schema import expressions, series
 from cvfp_core.schema.fits import Array
@@ -173,8 +173,8 @@ class Asked:
         if records.height and lacking:
             numbers = [name for name in there if records.schema[name].is_numeric()]
             raise UsageError(
-                f"{what} needs {', '.join(needs)}; no run has {' or '.join(lacking)}; there are: "
-                f"{', '.join(expressions.nearest(lacking, numbers))}; say which it is: --map {lacking[0]}=COLUMN")
+                f"{what} needs {', '.join(needs)}; no run has {' or '.join(lacking)}"
+                f"{expressions.offer(lacking, numbers)}; say which it is: --map {lacking[0]}=COLUMN")
 
 
 @verb
@@ -395,10 +395,15 @@ def cells(group: pl.DataFrame, names: Sequence[str], registry: Registry) -> dict
     """The cells of the columns, by name; perplexities bear their marks."""
     rows = group.to_dicts()
     above = series.above_unigram(group)
-    return {each.name: [_number(each, row[each.name]) + ("†" if _cut_short(row, each) else "")
+    return {each.name: [text + ("†" if _cut_short(row, each) else "")
                         + ("‡" if each.name == "val_ppl" and worse else "")
-                        for row, worse in zip(rows, above, strict=True)]
+                        for text, row, worse in zip(_numbers(each, group[each.name]), rows, above, strict=True)]
             for each in map(registry.quantity, names)}
+
+
+def _numbers(quantity: Quantity, values: Iterable[Any]) -> list[str]:
+    given = list(values)
+    return column(given, [_number(quantity, value) for value in given])
 
 
 def marks_of(records: pl.DataFrame) -> str:
@@ -495,7 +500,4 @@ def _form(value: Any, form: str) -> str:
 
 def _seconds(*parts: float | None) -> str:
     measured = [part for part in parts if part is not None]
-    if not measured:
-        return "-"
-    total = sum(measured)
-    return f"{total:.1f} s" if total < 120 else f"{total / 60:.1f} min"
+    return elapsed(sum(measured)) if measured else "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 from typing import Any
 
 from cvfp_core.errors import UsageError, shown, suggestion
@@ -116,8 +117,8 @@ def named(known: Sequence[Key], asked: str) -> tuple[Key, ...]:
 
 def run_file(asked: RunConfig, registry: Registry) -> str:
     """The whole configuration as a run file with comments; run again, it gives the same run ids."""
-    lines, section = ["# Change what you like and run it: cvfp run FILE. What is not set stands as a comment; `cvfp "
-                      "settings NAME` says more.", ""], ""
+    lines, section = ["# Change what you like and run it: cvfp run FILE. What is not set stands as a",
+                      "# comment; `cvfp settings NAME` says more.", ""], ""
     unused = [*(["seeds"] if asked.listed and not asked.variants else []),
               *(["phase1.objective"] if asked.objectives else [])]
     for key in keys(asked, registry):
@@ -130,7 +131,9 @@ def run_file(asked: RunConfig, registry: Registry) -> str:
             line = f"# {line}"  # an option of the same name may be another objective's, with another default
         choices = key.values if key.values.startswith("one of") else ""
         about = "; ".join(part for part in (key.meaning, key.unit, choices) if part)
-        lines.append(f"{line:<31}  # {about}")
+        comments = [f"# {part}" for part in wrap(about, 45, break_long_words=False, break_on_hyphens=False)]
+        first = f"{line:<31}  {comments.pop(0)}" if comments and len(line) < 32 else line
+        lines += [first, *(f"{'':<31}  {comment}" for comment in comments)]
     if asked.objectives:
         lines += ["", "[matrix]", f"objective = {shown([each.phase1.objective for each in asked.objectives])}"]
     for cell in asked.listed:

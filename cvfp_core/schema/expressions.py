@@ -18,13 +18,18 @@ from difflib import SequenceMatcher
 
 import polars as pl
 
-from cvfp_core.errors import UsageError, shown
+from cvfp_core.errors import UsageError, shown, suggestion
+from cvfp_core.schema.quantities import POWERS
 
 _CHARACTERS, _NODES, _DEPTH = 2000, 300, 40
+_OFFERED = 20
+"""Columns that are named to who asked for another, at most."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _WORDS = {"and", "or", "not", "True", "False"}
 _QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`"
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_SCALED = r"(?<![\w.])(?:\d+\.?\d*|\.\d+)[kKmMbBgGtT](?!\w)"
+"""`50M`, as sizes are written."""
 _FUNCTIONS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
     "exp": pl.Expr.exp, "log": pl.Expr.log, "log2": lambda value: value.log(2.0), "sqrt": pl.Expr.sqrt,
     "percent": lambda value: value / 100.0,
@@ -67,14 +72,16 @@ class Expression:
     """Whether it is a column as it stands."""
 
 
-def parse(text: str, columns: Iterable[str], *, asked: str | None = None) -> Expression:
+def parse(text: str, columns: Iterable[str], *, asked: str | None = None, offered: Iterable[str] | None = None
+          ) -> Expression:
     """The expression, over columns of these names.
 
     A name that is no plain word may stand as it is, where it cannot be read otherwise, or in backticks. asked: what
-    messages begin with, the text by default. Raises UsageError for what is not understood, an unknown column (all
-    names, the nearest first), a text with two readings.
+    messages begin with, the text by default. offered: columns to name where one is unknown, all by default. Raises
+    UsageError for what is not understood, an unknown column, a text with two readings.
     """
-    return _Parser(text, list(dict.fromkeys(columns)), asked or shown(text[:100])).parse()
+    names = list(dict.fromkeys(columns))
+    return _Parser(text, names, asked or shown(text[:100]), names if offered is None else list(offered)).parse()
 
 
 def filter(frame: pl.DataFrame, text: str, *, asked: str | None = None) -> pl.DataFrame:
@@ -83,7 +90,8 @@ def filter(frame: pl.DataFrame, text: str, *, asked: str | None = None) -> pl.Da
     Raises UsageError as `parse` does, for what is no condition, and for a text where a number is needed.
     """
     asked = asked or f"--where {shown(text[:100])}"
-    expression = parse(text, frame.columns, asked=asked)
+    valued = [each.name for each in frame.iter_columns() if each.null_count() < frame.height and each.name[:1] != "_"]
+    expression = parse(text, frame.columns, asked=asked, offered=valued)
     if not expression.condition:
         raise UsageError(f"{asked}: is no condition; write one such as {expression.text} > 0")
     require_numbers(expression, frame.schema, asked)
@@ -104,8 +112,9 @@ def require_numbers(expression: Expression, schema: Mapping[str, pl.DataType], a
 class _Parser:
     """One text on its way to an expression."""
 
-    def __init__(self, text: str, columns: list[str], asked: str) -> None:
+    def __init__(self, text: str, columns: list[str], asked: str, offered: list[str]) -> None:
         self.text, self.columns, self.asked = text.replace("\n", " ").strip(), columns, asked
+        self.offered = offered
         self.known = set(columns)
         self.stood_for: dict[str, str] = {}
         self.read: dict[str, bool] = {}
@@ -136,12 +145,14 @@ class _Parser:
         odd = sorted((name for name in self.columns if not _is_plain(name) and not _NUMBER.fullmatch(name)
                       and re.search(r"\w", name) and name.strip() == name), key=len, reverse=True)
         names = "|".join(_bounded(name) for name in odd)
-        return re.sub(f"({_QUOTED})" + (f"|({names})" if names else "|($^)"), self._place, self.text)
+        return re.sub(f"({_QUOTED})|({names or '$^'})|({_SCALED})", self._place, self.text)
 
     def _place(self, match: re.Match[str]) -> str:
         found = match[0]
         if found[0] in "'\"" and match[1]:
             return found
+        if match[3]:
+            return repr(float(found[:-1]) * POWERS[found[-1]])
         name = found[1:-1] if match[1] else found
         if match[1] and name not in self.known:
             raise self._unknown(name)
@@ -156,7 +167,7 @@ class _Parser:
         """The name read as an expression of other columns, if it can be."""
         rest = [each for each in self.columns if each != name and _is_plain(each)]
         try:
-            other = _Parser(name, rest, "").parse()
+            other = _Parser(name, rest, "", rest).parse()
         except UsageError:
             return None
         return ast.unparse(ast.parse(name, mode="eval")) if other.columns else None
@@ -271,11 +282,18 @@ class _Parser:
         return self._wrong(f"is not understood ({why}); allowed are {ALLOWED}")
 
     def _unknown(self, name: str) -> UnknownColumn:
-        there = ", ".join(nearest((name, self.text), self.columns)) or "none"
-        return UnknownColumn(f"{self.asked}: no column '{name}'; there are: {there}")
+        return UnknownColumn(f"{self.asked}: no column '{name}'{offer((name, self.text), self.offered)}")
 
     def _wrong(self, why: str) -> UsageError:
         return UsageError(f"{self.asked}: {why}")
+
+
+def offer(asked: Collection[str], names: Iterable[str]) -> str:
+    """`; did you mean 'x'?; there are: x, y`: the names, the nearest first; of very many, those."""
+    there = nearest(asked, names)
+    close = next((found for each in asked if (found := suggestion(each, there))), "")
+    more = f" and {len(there) - _OFFERED} more" if len(there) > _OFFERED else ""
+    return f"{close}; there are: {', '.join(there[:_OFFERED]) or 'none'}{more}"
 
 
 def nearest(asked: Collection[str], names: Iterable[str]) -> list[str]:

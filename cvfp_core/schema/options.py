@@ -33,7 +33,7 @@ class Option:
         if self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         return {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}.get(
-            type(self.default), "a value")
+            type(self.default), "a number" if self.limits else "a value")
 
     @property
     def limits(self) -> str:

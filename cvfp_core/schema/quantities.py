@@ -16,6 +16,9 @@ Status = Literal["ok", "diverged", "failed", "interrupted"]
 Kind = Literal["identity", "size", "setting", "metric", "cost", "provenance"]
 DType = Literal["float", "int", "bool", "str"]
 SIX_N_D = "6ND"
+POWERS = {letter: 10.0**power for letters, power in (("kK", 3), ("mM", 6), ("bBgG", 9), ("tT", 12))
+          for letter in letters}
+"""What the letter after a number multiplies it by: 7B, 50m."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,8 @@ def label(parts: Sequence[object], control: str | None) -> str:
     named = list(parts)
     while len(named) > 1 and named[-1] is None:
         named.pop()
-    return ":".join(["?" if part is None else str(part) for part in named] + ([control] if control else []))
+    return ":".join(["?" if part is None else f"{part:.0f}" if isinstance(part, float) and part.is_integer()
+                     else str(part) for part in named] + ([control] if control else []))
 
 
 def labels(records: pl.DataFrame, by: Sequence[str] = SERIES) -> pl.Series:

@@ -63,7 +63,7 @@ class _Subject:
 
     @property
     def name(self) -> str:
-        return f"fitter '{self.fitter.name}'"
+        return f"law '{self.fitter.name}'"
 
     def fit(self, response: Array, inputs: Mapping[str, Array] | None = None) -> list[Fit]:
         """The fits to runs with these inputs and responses, NaN for a value not measured."""
@@ -98,11 +98,11 @@ def _subject(fitter: Fitter, example: Example) -> _Subject:
     if given is None:
         given = {"train_tokens": SIZES.tolist()} if names == ("train_tokens",) else {}
     if set(given) != set(names):
-        raise UsageError(f"fitter '{fitter.name}' is a law of {', '.join(names)}: give inputs for these columns")
+        raise UsageError(f"law '{fitter.name}' is a law of {', '.join(names)}: give inputs for these columns")
     inputs = {name: np.asarray(given[name], dtype=float) for name in names}
     law = example.law or shaped.function
     if law is None:
-        raise UsageError(f"fitter '{fitter.name}' has no function: give law=, which makes the data it is to recover")
+        raise UsageError(f"law '{fitter.name}' has no function: give law=, which makes the data it is to recover")
     made = np.broadcast_to(np.asarray(law(**inputs, **example.parameters), dtype=float), len(inputs[names[0]])).copy()
     if not (np.isfinite(made).all() and (made > 0).all()):
         raise UsageError(f"the law is not positive and finite at {dict(example.parameters)}: give other parameters")

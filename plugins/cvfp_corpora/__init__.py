@@ -87,7 +87,8 @@ def cvfp_corpora() -> Iterable[CorpusSource]:
                 ),
                 Option(
                     name="repeats", default="dropped", choices=("kept", "dropped"),
-                    help="paragraphs that occur again: a fifth of the text, so some of it stands in both parts",
+                    help="dropped: a paragraph that occurs again is left out; kept: it stays; these are a fifth of "
+                         "the text, and some then stand in both parts",
                 ),
                 *shared_options(),
             ),

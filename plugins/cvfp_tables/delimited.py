@@ -66,12 +66,14 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
                               "a run; write a heading line above it")
         if row is None:
             noise += 1
-        elif isinstance(row, NotUnderstood):
+        elif isinstance(row, NotUnderstood | Remark):
             yield row
         else:
             count += 1
             for each in _of_cells(row, wide) if wide else [row]:
                 yield run(line, each, label, options)
+    if not count:
+        yield Remark(text="it has a heading and no row of a run")
     yield Tally(record=count, noise=noise)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cvfp_core.errors import IngestError
+from cvfp_core.ingesting.aliases import names_of
+from cvfp_core.ingesting.delimited import value
 from cvfp_core.ingesting.lines import CUT, bad_json, encoding, read_lines, shown, text_of
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, NotUnderstood, Tally
@@ -61,24 +63,33 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     for number, item in enumerate(_items(made), 1):
         if isinstance(item, dict):
             count += 1
-            yield run(number, flat(item), path.stem, options)
+            yield run(number, flat(item, options), path.stem, options)
         else:
             yield NotUnderstood(line=number, expected="an object", found=shown(json.dumps(item)))
     yield Tally(record=count)
 
 
-def flat(item: dict[str, Any]) -> dict[str, Any]:
-    """The object with names of objects within it joined by dots; settings, and what is too deep, stay as they are."""
+def flat(item: dict[str, Any], options: IngestOptions | None = None) -> dict[str, Any]:
+    """The object with names of objects within it joined by dots; settings, and what is too deep, stay as they are.
+
+    options: what its columns are, to read numbers that are written as texts, such as "12M".
+    """
     made: dict[str, Any] = {}
     waiting = [("", item, 0)]
     while waiting:
         before, each, depth = waiting.pop()
-        for name, value in each.items():
-            if isinstance(value, dict) and value and depth < _DEEP and before + name not in SCHEMA:
-                waiting.append((f"{before}{name}.", value, depth + 1))
+        for name, part in each.items():
+            if isinstance(part, dict) and part and depth < _DEEP and before + name not in SCHEMA:
+                waiting.append((f"{before}{name}.", part, depth + 1))
             else:
-                made[before + name] = value
+                made[before + name] = part if options is None else _read(before + name, part, options)
     return made
+
+
+def _read(name: str, text: Any, options: IngestOptions) -> Any:
+    """A text as a cell of a table where its column is of a number, anything else as it is."""
+    quantity = names_of(options.quantities).quantity(name, options.mapping) if isinstance(text, str) else None
+    return value(text, quantity) if quantity is not None and quantity.dtype != "str" else text
 
 
 def _items(made: Any) -> list[Any]:
@@ -124,5 +135,5 @@ def read_lines_of(path: Path, options: IngestOptions) -> Iterator[Found]:
                 yield NotUnderstood(line=number, expected="an object", found=shown(text))
                 continue
             count += 1
-            yield run(number, flat(item), path.stem, options)
+            yield run(number, flat(item, options), path.stem, options)
     yield Tally(record=count, noise=noise)

@@ -29,7 +29,7 @@ def read(path: Path, options: IngestOptions) -> Iterator[Found]:
     while True:
         rows = _collected(pl.scan_parquet(path).slice(at, _SLICE), at)
         for index, row in enumerate(rows.to_dicts()):
-            yield run(at + index + 1, flat(row), path.stem, options)
+            yield run(at + index + 1, flat(row, options), path.stem, options)
         at += rows.height
         if rows.height < _SLICE:
             yield Tally(record=at)

@@ -74,7 +74,7 @@ def read_runs(path: Path, options: IngestOptions) -> Iterator[Found]:
         count += 1
         left_out |= {name for name in row if name.lower() in _NOBODYS}
         row = {name: value for name, value in row.items() if name.lower() not in _NOBODYS}
-        state = str(row.pop("State", None) or "").lower()
+        state = str(row.get("State") or "").lower()
         figures, names = tags.columns(row)
         figures |= {quantity: row[name] for name, quantity in tags.quantities(tuple(row)).items()
                     if isinstance(row[name], str)}  # for the gate to refuse

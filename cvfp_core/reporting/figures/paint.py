@@ -119,6 +119,8 @@ def _figure(plot: Plot) -> Figure:
     lefts = [max(max(map(places.wide, marks[index][1][1]), default=0.0) for index in range(column, len(plot.panels),
                                                                                            columns)) / _INCH + 0.15
              for column in range(columns)]
+    lefts = [left + (0.25 if any(panel.y.label != plot.panels[0].y.label for panel in plot.panels[column::columns])
+                     else 0.0) for column, left in enumerate(lefts)]
     rights = [max(max((places.wide(end.text, _SMALL) for end in plot.panels[index].ends), default=0.0) for index in
                   range(column, len(plot.panels), columns)) for column in range(columns)]
     rights = [right / _INCH + (0.3 if right else 0.12) for right in rights]

@@ -48,8 +48,8 @@ CAPTIONS = {
     "alpha_over_val_er": "Exponent of each configuration over its effective rank at its lowest perplexity; r with its "
                          "95 % interval.",
 }
-SLICES = "Points: runs, by another input in groups of equally many. Lines: the fitted law at the median of each group."
-WORDS = ("training tokens", "validation perplexity", "law", "average of {laws}", "predicted",
+SLICES = "Points: runs, coloured by another input. Lines: the fitted law at values of it."
+WORDS = ("training tokens", "validation perplexity", "law", "average of {laws}", "predicted", "observed",
          "observed against predicted", "alpha, 95 % interval (ring: as published)", "alpha, 95 % interval",
          "validation effective rank (%)", "window of sizes", "tokens", "iteration of Phase 1", "tokens converged (%)",
          "alpha", " and ")
