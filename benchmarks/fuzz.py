@@ -430,6 +430,58 @@ def fuzz(name: str, count: int, seed: int, out: Path) -> None:
     atheris.Fuzz()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What became of the inputs of a kind."""
+
+    tried: int
+    taken: int
+    reached: str
+    """Edges at first and at the end."""
+    faults: list[str]
+
+
+def of_kind(name: str, count: int, seed: int, out: Path) -> Told:
+    """Tries so many inputs of a kind, in a process of its own."""
+    for old in out.glob(f"{name}.*"):
+        old.unlink()
+    with (out / f"{name}.log").open("w") as log:
+        ended = subprocess.run([sys.executable, __file__, "--only", name, "--count", str(count), "--seed", str(seed),
+                                "--out", str(out)], stdout=log, stderr=log, check=False)
+
+    def text(kind: str) -> str:
+        file = out / f"{name}.{kind}"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    reached, faults = re.findall(r"cov: (\d+)", text("log")) or ["-"], text("faults").splitlines()
+    told = json.loads(text("json") or "{}")
+    if ended.returncode or not told:
+        faults.append(f"{name}: the process ended with {ended.returncode}: {text('log')[-300:]!r}")
+    return Told(tried=told.get("tried", 0), taken=told.get("taken", 0), reached=f"{reached[0]} → {reached[-1]}",
+                faults=faults)
+
+
+def inputs(seed: int, count: int) -> Iterator[str | None]:
+    """Tables, logs, run files, records, maps and templates that a fuzzer makes, led by the lines they reach."""
+    with tempfile.TemporaryDirectory() as out:
+        for name, kind in KINDS.items():
+            told = of_kind(name, round(count * kind.share), seed, Path(out))
+            yield from [None] * (told.tried - len(told.faults))
+            yield from told.faults
+
+
+def harm(seed: int, count: int) -> Iterator[str | None]:
+    """Templates, tokenizers, weights, cached bytes, links and clocks that were made to do harm."""
+    del seed, count  # they are what they are
+    for each in outcomes():
+        yield from [None] * (each.tried - each.failed)
+        yield from [f"{each.what}: failed"] * each.failed
+
+
+CAMPAIGNS = {"inputs": inputs, "harm": harm}
+"""For reliability.py."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20_000, help="inputs, over all kinds")
@@ -455,24 +507,11 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     print("| inputs | tried | taken | edges reached | faults | seconds |\n|---|--:|--:|--:|--:|--:|")
     for name in asked.kind or KINDS:
-        count = round(asked.count * (1 if asked.kind else KINDS[name].share))
-        for old in asked.out.glob(f"{name}.*"):
-            old.unlink()
         begun = time.monotonic()
-        with (asked.out / f"{name}.log").open("w") as log:
-            ended = subprocess.run([sys.executable, __file__, "--only", name, "--count", str(count), "--seed",
-                                    str(asked.seed), "--out", str(asked.out)], stdout=log, stderr=log, check=False)
-        log_text = (asked.out / f"{name}.log").read_text(errors="replace")
-        reached = re.findall(r"cov: (\d+)", log_text)
-        told = json.loads((asked.out / f"{name}.json").read_text()) if (asked.out / f"{name}.json").exists() else {}
-        faults = (asked.out / f"{name}.faults").read_text().splitlines() if (
-            asked.out / f"{name}.faults").exists() else []
-        if ended.returncode or not told:
-            faults.append(f"{name}: the process ended with {ended.returncode}: {log_text[-300:]!r}")
-        print(f"| {name} | {told.get('tried', 0):,} | {told.get('taken', 0):,} | "
-              f"{reached[0] if reached else '–'} → {reached[-1] if reached else '–'} | {len(faults)} | "
+        told = of_kind(name, round(asked.count * (1 if asked.kind else KINDS[name].share)), asked.seed, asked.out)
+        print(f"| {name} | {told.tried:,} | {told.taken:,} | {told.reached} | {len(told.faults)} | "
               f"{time.monotonic() - begun:.0f} |", flush=True)
-        for fault in faults:
+        for fault in told.faults:
             print(fault, file=sys.stderr, flush=True)
     print(f"\n`python benchmarks/fuzz.py --count {asked.count} --seed {asked.seed}`, Python "
           f"{sys.version.split()[0]}, atheris; faults in {asked.out / 'faults'}")
