@@ -233,7 +233,7 @@ def table(tmp_path_factory):
 
 WRONG = {
     "runs.csv --new val_re=0.8 --at train_tokens=1e6":
-        r"a new configuration needs train_tokens, val_ppl, val_re; no run has val_re; there are: val_er, .*",
+        r"a new configuration needs train_tokens, val_ppl, val_re; no run has val_re; did you mean 'val_er'.*",
     "runs.csv --new val_er=81 --at train_tokens=1e6": r"--new val_er must be a fraction from 0 to 1, not 81.0",
     "runs.csv --new val_er --at train_tokens=1e6": r"--new takes NAME=VALUE, not 'val_er'; such as .*",
     "runs.csv --new val_er=.8 --new val_er=.7 --at train_tokens=1e6": r"--new val_er is given twice; .*",

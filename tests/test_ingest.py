@@ -289,7 +289,8 @@ def test_a_folder_without_runs_ends_in_one_line_that_says_what_is_there_instead(
     remedy = "give logs, tables, or folders of them"
     assert line() == f"cvfp: no runs in '{tmp_path}': there are no files in it; {remedy}"
     (tmp_path / "runs.csv").write_text("variant,train_tokens,val_ppl\n")
-    assert line("--json") == f"cvfp: no runs in '{tmp_path}': nothing in it is a run; {remedy}"
+    table = f"{tmp_path.name}/runs.csv"
+    assert line("--json") == f"cvfp: no runs in '{tmp_path}': {table}: it has a heading and no row of a run"
     for name in ("a.md", "b.md"):
         (tmp_path / name).write_text("Notes.")
     said = line("--into", str(tmp_path / "kept"))
