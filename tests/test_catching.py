@@ -681,10 +681,11 @@ def test_a_surface_is_fitted_to_all_records_or_to_each_group_asked_for():
     data = pl.concat([pl.DataFrame({
         "experiment": name, "variant": "v", "params": params, "train_tokens": tokens,
         "val_loss": level - 0.1 * np.log(params) - 0.05 * np.log(tokens)}) for name, level in (("a", 6.0), ("b", 7.0))])
-    (every,) = cvfp.fit(data, PLANE)
+    (every,) = fit_all(data, [PLANE])
     assert (every.n, every.value("a")) == (18, pytest.approx(6.5))
-    assert [(each.n, each.value("a")) for each in cvfp.fit(data, PLANE, by=["experiment"])] == [
-        (9, pytest.approx(6.0)), (9, pytest.approx(7.0))]
+    for by in (None, ["experiment"]):
+        assert [(each.n, each.value("a")) for each in cvfp.fit(data, PLANE, by=by)] == [
+            (9, pytest.approx(6.0)), (9, pytest.approx(7.0))]
 
 
 def test_what_a_law_s_own_code_does_not_say_of_its_fit_is_filled_in():
