@@ -86,9 +86,10 @@ class _Files(BaseLoader):
             names = sorted({*self.registered, *(each.name for path in self.shared for each in path.glob("*.j2"))})
             raise TemplateNotFound(template, f"'{template}' not found{suggestion(template, names)}; beside this file "
                                              f"there are: {', '.join(names) or 'none'}")
-        with open(template, encoding="utf-8") as file:
-            text = file.read(LONGEST + 1)
-        if len(text) > LONGEST:
+        with open(template, "rb") as file:
+            read = file.read(4 * LONGEST + 1)  # a character has at most four bytes
+        text = read.decode() if len(read) <= 4 * LONGEST else None
+        if text is None or len(text) > LONGEST:
             raise TemplateSyntaxError(f"the file has more than {LONGEST:,} characters; put parts into files of "
                                       f"their own", 1, filename=template)
         return text, template, None

@@ -140,7 +140,7 @@ _TYPES: Mapping[str, Kind] = {
                  _either(_one_or(_RUNS), _has("records"))),
     "AnyLaw": ("the name of a law, a Law or a model of lmfit", _LAW),
     "AnyLaw | Sequence[AnyLaw]": ("the name of a law, a Law, a model of lmfit, or a list of these", _one_or(_LAW)),
-    "At": ("training tokens, or a dict of values by input", _either(_PLACE, _dict(_one_or(_PLACE)))),
+    "At": ("training tokens, or a dict of values by input", _either(_one_or(_PLACE), _dict(_one_or(_PLACE)))),
     "Mapping[str, str]": ("a dict of str", _dict(_text)),
     "Mapping[str, float]": ("a dict of numbers", _dict(_number)),
     "Mapping[str, Any]": ("a dict", _dict(lambda _: True)),
