@@ -19,6 +19,7 @@ from cvfp_core.fitting.selection import score, walked
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Huber, Law, LeastSquares
 from cvfp_core.reporting import sweep
+from cvfp_core.results import runs as results
 from cvfp_core.schema.fits import Points
 
 LAW = installed().get(Law, "chinchilla")
@@ -346,3 +347,10 @@ def test_a_table_in_which_params_vary_too_is_fitted_by_the_law_that_its_report_t
     (curve,) = cvfp.fit(runs.filter(pl.col("params") == runs["params"][0]))
     assert curve.law == "power-law"
     assert cvfp.fit(runs, "power-law").text(100).startswith("params vary too (4 values), and this curve mixes them")
+
+
+def test_many_runs_are_shown_without_the_law_of_both_sizes_which_is_named(monkeypatch):
+    monkeypatch.setattr(results, "QUICK", 15)
+    said = cvfp.read(two()[:16]).text(200)
+    assert "params vary too (4 values), and this curve mixes them; --law chinchilla knows of both" in said
+    assert "chinchilla  L(N, D)" not in said

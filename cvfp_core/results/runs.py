@@ -42,6 +42,8 @@ ALPHA_NOTE = "alpha of PPL = A * tokens^alpha, least squares in logarithms, Stud
 
 MANY = 50
 """Runs up to which each is shown unasked."""
+QUICK = 1000
+"""Runs up to which the law of both sizes, which takes seconds of more, is fitted unasked."""
 NUM_RUNS = "num_runs"
 """Column of how many runs a row is the mean of."""
 _IN_VARIANT = ("num_layers", "context_dim", "num_input_tokens")
@@ -127,7 +129,7 @@ class Asked:
     def notes(self, laws: Sequence[Law]) -> Iterator[Text]:
         """Lines of what these laws take together: series, or sizes that a curve knows nothing of."""
         records, registry = self.runs.records, self.runs.registry
-        said = [together.mixed(records, laws, registry, self.by), *together.notes(
+        said = [together.mixed(records, {law.inputs for law in laws}, registry, self.by), *together.notes(
             records, laws, registry, named=self.by is not None)]
         yield from (Text(line, style="yellow") for line in said if line)
 
@@ -270,7 +272,7 @@ class Overview(Printed):
             return
         if fits:
             yield _exponents(fits, several)
-            yield from _about_alpha(fits, several)
+            yield from self._about_alpha(several)
         yield from meanings(marks_of(records) + "".join(fit.marks for fit in fits))
         for fit in fits:
             if fit.status != "converged" and fit.reason:
@@ -280,6 +282,16 @@ class Overview(Printed):
     def surface(self) -> bool:
         """Whether the fits are of a law of several sizes."""
         return any(len(fit.inputs) > 1 for fit in self.fits)
+
+    def _about_alpha(self, several: bool) -> Iterator[Text]:
+        """What alpha is the exponent of, of which series none was found, and which sizes it mixes."""
+        fits, first = self.fits, self.fits[0]
+        usual = (*first.inputs, first.response) == ("train_tokens", "val_ppl")
+        yield Text(ALPHA_NOTE if usual else f"alpha of {first.form}, least squares in logarithms, Student-t interval",
+                   style="dim")
+        yield from about(((NO_TREND, "yellow", _label(fit, several)) for fit in fits if fit.trendless), len(fits))
+        if self.records.height > QUICK and (mixes := together.mixed(self.records, {first.inputs}, self.registry, None)):
+            yield Text(mixes, style="yellow")
 
     def _of_surface(self, room: int) -> Iterator[Block]:
         """The law of several sizes, and what it takes together."""
@@ -295,7 +307,7 @@ class Overview(Printed):
         if fits:
             several = records["experiment"].n_unique() > 1
             yield _exponents(fits[:MANY], several, ranges=True)
-            yield from _about_alpha(fits, several)
+            yield from self._about_alpha(several)
         else:
             from cvfp_core.results import ingested
 
@@ -313,14 +325,6 @@ class Overview(Printed):
         yield Text(f"{records.height:,} runs in {count:,} series; {self.more}", style="dim")
 
 
-def _about_alpha(fits: Sequence[Fit], several: bool) -> Iterator[Text]:
-    """What alpha is the exponent of, and of which series none was found."""
-    usual = (*fits[0].inputs, fits[0].response) == ("train_tokens", "val_ppl")
-    yield Text(ALPHA_NOTE if usual else f"alpha of {fits[0].form}, least squares in logarithms, Student-t interval",
-               style="dim")
-    yield from about(((NO_TREND, "yellow", _label(fit, several)) for fit in fits if fit.trendless), len(fits))
-
-
 def overview(records: pl.DataFrame, *, fitted: pl.DataFrame | None = None, x: str | None = None, y: str | None = None,
              by: Sequence[str] | None = None, registry: Registry | None = None, whole: bool = True) -> Overview:
     """The records with the law of both sizes where a report takes it, else with the power law of every series.
@@ -335,7 +339,7 @@ def overview(records: pl.DataFrame, *, fitted: pl.DataFrame | None = None, x: st
 
 def _of_both(records: pl.DataFrame, registry: Registry) -> list[Fit]:
     """The fits of the law of both sizes; none where a report takes a curve."""
-    found = together.unasked(records, registry)
+    found = together.unasked(records, registry) if records.height <= QUICK else None
     if found is None:
         return []
     law, response = registry.get(Law, found[0]), found[1]

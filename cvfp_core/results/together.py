@@ -61,9 +61,8 @@ def notes(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, *, nam
         yield f"losses of runs that are fitted as one may not be comparable, as they differ in {', '.join(differ)}"
 
 
-def mixed(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, by: Sequence[str] | None) -> str:
+def mixed(records: pl.DataFrame, inputs: set[tuple[str, ...]], registry: Registry, by: Sequence[str] | None) -> str:
     """That a curve goes through runs of several sizes of another kind, and which law knows of both; empty if none."""
-    inputs = {law.inputs for law in laws}
     if len(inputs) != 1 or len(*inputs) != 1:
         return ""
     (x,), = inputs
@@ -77,7 +76,7 @@ def mixed(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, by: Se
     if not several:
         return ""
     give = " ".join(f"--at {name}=VALUE" for name in known.inputs)
-    return (f"{other} vary too ({max(several)} values), and this curve mixes them; --law {known.name} knows of both "
+    return (f"{other} vary too ({max(several):,} values), and this curve mixes them; --law {known.name} knows of both "
             f"(forecast by it with {give}), --by {other} fits apart")
 
 
