@@ -99,7 +99,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         made = environment(template.path, spoken, files, limits)
         taken = trees(template.path, files, made)
         kin = [item for item in items.values() if item.path in taken and item is not template]
-        if inputs.records.is_empty() and "finals" not in names_used(taken):
+        if inputs.stores and inputs.records.is_empty() and "finals" not in names_used(taken):
             from cvfp_core.running.standing import nothing_finished
 
             raise nothing_finished(inputs.stores, registry)
