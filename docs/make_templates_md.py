@@ -34,7 +34,7 @@ yours. A template is a [Jinja](https://jinja.palletsprojects.com/templates/) fil
 ```
 
 ```sh
-cvfp report logs/ --template mine.md.j2
+cvfp report examples/phase1-to-ppl --template mine.md.j2
 ```
 
 - Values are plain: text, numbers, true and false, none, lists and dictionaries. Templates run in a sandbox,

@@ -57,7 +57,7 @@ CASES = {
     "stop rule": ("cvfp_stop_rules", 'StopRule(name="odd", title="", stops=fail)',
                   ["run", "--stop-rule", "odd", "--variant", "1L_8d_1tok"], 0),
 }
-KINDS = {"law": "fitter", "look": "ingester", "parse": "variant family", "check": "variant family",
+KINDS = {"fitter": "law", "look": "ingester", "parse": "variant family", "check": "variant family",
          "build": "variant family"}
 
 

@@ -288,7 +288,10 @@ def test_a_corpus_that_changed_since_the_plan_fails_its_cells(place, monkeypatch
     )
     assert [event.kind for event in heard] == ["run_started", "run_finished"]
 
-    monkeypatch.setattr(store, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    def full(*_, **_new):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "write", full)
     with pytest.raises(execute.CvfpError, match=r"cannot write '.*': No space left on device; make room there"):
         execute.execute_cells([cell], folder, heard.append)
 

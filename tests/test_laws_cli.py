@@ -274,7 +274,7 @@ WRONG = {
         r"law 'chinchilla' is a function of params, train_tokens; give --at train_tokens=\.\.\.",
     "predict {} --at flops=3": r"the choice of a law needs train_tokens, val_ppl; "
                                + LACKS.format("train_tokens or val_ppl", "", "train_tokens"),
-    "predict {} --x flops --y val_acc --at tokens=3": r"--at tokens: law '.*' is a function of flops",
+    "predict {} --x flops --y val_acc --at tokens=3": r"--at train_tokens: law '.*' is a function of flops",
     "predict {} --x flops --y val_acc --at flops=3 --set E=1": r"law 'auto' takes no options, found E; name a law .*",
     "predict {} --x flops --y val_acc --law ceiling --at flops=3 --set E=1": r"no option 'E' for ceiling; known: none",
     "fit {} --x flops --y val_acc --by val_acc": r"every series has one run, so there is nothing to fit \(.*\); .*",
