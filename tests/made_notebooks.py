@@ -45,8 +45,9 @@ def text(outputs: Sequence[nbformat.NotebookNode]) -> str:
 @contextmanager
 def kernel(folder: Path, **variables: str) -> Iterator[Kernel]:
     """A kernel that runs in the folder."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     own = {"IPYTHONDIR": str(folder / ".ipython"), "JUPYTER_PLATFORM_DIRS": "1", "CVFP_CACHE": str(folder / "cache")}
     client = NotebookClient(nbformat.v4.new_notebook(), timeout=300, kernel_name="python3", shutdown_kernel="immediate",
                             resources={"metadata": {"path": str(folder)}})
-    with client.setup_kernel(env=os.environ | own | variables):
+    with client.setup_kernel(env=inherited | own | variables):
         yield Kernel(client)
