@@ -71,6 +71,9 @@ def mixed(records: pl.DataFrame, inputs: set[tuple[str, ...]], registry: Registr
     if known is None:
         return ""
     other = next(name for name in known.inputs if name != x)
+    counted = records.group_by(list(by or SERIES)).agg(count=pl.col(other).n_unique())
+    if counted.filter(pl.col("count") >= FEWEST).is_empty():
+        return ""  # at once: to look at each of thousands of series takes seconds
     groups = by_series(records).values() if by is None else records.partition_by(list(by))
     several = [runs[other].n_unique() for runs in groups if apart(runs, known.inputs)]
     if not several:
