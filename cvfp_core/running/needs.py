@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Corpus, ModelSize, VariantFamily
+from cvfp_core.registry.kinds import Corpus
 from cvfp_core.running.compute import corpus_key
-from cvfp_core.running.sizes import PROCESS, model_size, peak_memory
+from cvfp_core.running.costs import costs
+from cvfp_core.running.sizes import PROCESS
 from cvfp_core.schema.cells import Cell
 
 _CUDA = 2**29
@@ -37,18 +38,15 @@ class Needs:
         return replace(self, memory=2 * self.memory, gpu_memory=2 * self.gpu_memory)
 
 
-def needs(cells: Iterable[Cell], registry: Registry, corpora: Mapping[str, Corpus]) -> dict[str, Needs]:
+def needs(cells: Sequence[Cell], registry: Registry, corpora: Mapping[str, Corpus]) -> dict[str, Needs]:
     """What cells need, by run id: the memory that a dry run prints. corpora: of the cells, by `corpus_key`.
 
     Raises PluginError if a family's code fails.
     """
-    sizes: dict[str, ModelSize] = {}
     found = {}
-    for cell in cells:
-        corpus, family = corpora[corpus_key(cell)], registry.get(VariantFamily, cell.variant.family)
-        if cell.variant.name not in sizes:
-            sizes[cell.variant.name] = model_size(cell.variant, cell.settings.model, registry, corpus)
-        peak = peak_memory(cell, sizes[cell.variant.name], corpus, family.phases)
-        cuda = cell.device.startswith("cuda")
-        found[cell.run_id] = Needs(memory=PROCESS + _CUDA, gpu_memory=peak + _CUDA) if cuda else Needs(memory=peak)
+    for key, corpus in corpora.items():
+        for cost in costs([cell for cell in cells if corpus_key(cell) == key], registry, corpus):
+            cuda = cost.cell.device.startswith("cuda")
+            found[cost.cell.run_id] = (Needs(memory=PROCESS + _CUDA, gpu_memory=cost.memory + _CUDA) if cuda
+                                       else Needs(memory=cost.memory))
     return found
