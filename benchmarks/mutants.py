@@ -1,5 +1,6 @@
 """The share of small random mistakes in a folder that the tests catch.
 
+    pip install coverage
     python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log fitting.jsonl >> benchmarks/RESULTS.md
     python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log after.jsonl --again fitting.jsonl
     for name in protocol schema deciding ingesting reporting
@@ -9,7 +10,7 @@ A mutant is one changed operator, constant, condition or returned value. Against
 its statement, the quickest first, up to LIMIT seconds of them. The log keeps the verdicts, so that a run goes on where
 it was stopped; the notes keep which tests pass through which lines, and serve several folders. `--again` keeps what an
 earlier log caught, and runs its survivors against tests that they have not met. Works on a copy of the repository; a
-mutant that takes ten times as long as its tests did is caught.
+mutant that takes ten times as long as its tests did and a minute is caught.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import coverage
 import numpy  # noqa: F401  what every mutant's process would import anew is imported once, before it is forked
 import polars  # noqa: F401
 import pytest
@@ -39,7 +41,7 @@ from scipy.stats import binomtest
 ROOT = Path(__file__).parents[1]
 APART = ("docs", "readme", "slurm", "ray", "scaffold", "made_for_010", "gru", "light", "execute", "local", "site")
 """Names of test files that start other programs for most of what they try."""
-LIMIT = 20.0
+LIMIT = 10.0
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
          ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
@@ -95,16 +97,27 @@ class Tracing:
     """A pytest plugin that notes which lines of the core each test passes through, and how long it takes."""
 
     def __init__(self, place: Path) -> None:
-        self.folder, self.length, self.seen = f"{place}/cvfp_core/", len(f"{place}/"), {}
+        self.length, self.seconds = len(f"{place}/"), {}
+        self.coverage = coverage.Coverage(data_file=None, source=[f"{place}/cvfp_core"], config_file=False)
+
+    def seen(self) -> Notes:
+        """The seconds and the lines of each test that passed."""
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        lines: dict[str, list[list[str | int]]] = {test: [] for test in self.seconds}
+        for file in sorted(data.measured_files()):
+            for line, tests in sorted(data.contexts_by_lineno(file).items()):
+                for test in lines.keys() & set(tests):
+                    lines[test].append([file[self.length:], line])
+        return {test: (seconds, lines[test]) for test, seconds in self.seconds.items()}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self):  # type: ignore[no-untyped-def]
+        self.coverage.start()
+        return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):  # type: ignore[no-untyped-def]
-        lines: set[tuple[str, int]] = set()
-
-        def local(frame, *_):  # type: ignore[no-untyped-def]
-            lines.add((frame.f_code.co_filename[self.length:], frame.f_lineno))
-            return local
-
         from cvfp_core.reporting import limited, render
 
         def both(work, limits):  # type: ignore[no-untyped-def]
@@ -114,14 +127,13 @@ class Tracing:
             return answer
 
         render.run = both
-        begun = time.process_time()  # tracing makes it longer; so LIMIT is of such seconds
-        sys.settrace(lambda frame, *_: local(frame, *_) if frame.f_code.co_filename.startswith(self.folder) else None)
+        self.coverage.switch_context(item.nodeid)
+        begun = time.process_time()
         try:
             return (yield)
         finally:
-            sys.settrace(None)
             if not getattr(item, "failed", False):
-                self.seen[item.nodeid] = [time.process_time() - begun, sorted(lines)]
+                self.seconds[item.nodeid] = time.process_time() - begun
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item):  # type: ignore[no-untyped-def]
@@ -130,22 +142,25 @@ class Tracing:
         return report
 
 
-def forked(place: Path, tests: list[str], seconds: float, plugins: list[Tracing] | None = None,
-           out: Path | None = None) -> bool:
-    """Whether the tests pass in a process of their own within the time."""
+def forked(place: Path, tests: list[str], seconds: float, *, noted: Path | None = None) -> int:
+    """A process that runs the tests within the time, and writes down what they pass through if that is asked."""
     if (pid := os.fork()) == 0:
         os.setpgid(0, 0)
         signal.alarm(int(seconds) + 1)
         os.chdir(place)
         sys.path[:0] = [str(place), *(str(place / name) for name in ("plugins", "templates", "tests"))]
-        said = os.open(place / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        said = os.open(noted.with_suffix(".said") if noted else os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(said, 1)
         os.dup2(said, 2)
-        stop = [] if plugins else ["-x"]
-        code = pytest.main([*stop, "-q", "-p", "no:cacheprovider", "-n0", *tests], plugins=plugins)
-        if out and plugins:
-            out.write_text(json.dumps(plugins[0].seen))
+        plugins = [Tracing(place)] if noted else []
+        code = pytest.main([*([] if noted else ["-x"]), "-q", "-p", "no:cacheprovider", "-n0", *tests], plugins=plugins)
+        if noted:
+            noted.write_text(json.dumps(plugins[0].seen()))
         os._exit(int(code))
+    return pid
+
+
+def passed(pid: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
@@ -188,11 +203,15 @@ def traced(place: Path, notes: Path) -> Notes:
              if file not in apart | noted]
     if tests:
         print("noting which tests pass through which lines ...", file=sys.stderr)
-        if not forked(place, tests, 7200, [Tracing(place)], place / "traced.json"):
-            print("left out, as they fail with nothing changed:", *(
-                line for line in (place / "said").read_text().splitlines() if line.startswith(("FAILED", "ERROR"))),
-                sep="\n", file=sys.stderr)
-        through |= json.loads((place / "traced.json").read_text())
+        cores = len(os.sched_getaffinity(0))
+        halves = {place / f"traced{core}.json": tests[core::cores] for core in range(cores)}
+        for pid in [forked(place, some, 7200, noted=noted) for noted, some in halves.items() if some]:
+            passed(pid)
+        for noted in filter(Path.exists, halves):
+            through |= json.loads(noted.read_text())
+            if failed := [line for line in noted.with_suffix(".said").read_text().splitlines()
+                          if line.startswith(("FAILED", "ERROR"))]:
+                print("left out, as they fail with nothing changed:", *failed, sep="\n", file=sys.stderr)
         notes.write_text(json.dumps(through))
     return through
 
@@ -224,7 +243,7 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
             put(parent, field, index, after)
             file.write_text(ast.unparse(ast.fix_missing_locations(trees[file])), encoding="utf-8")
             put(parent, field, index, before)
-            caught = bool(chosen) and not forked(place, chosen, 10 * seconds + 60)
+            caught = bool(chosen) and not passed(forked(place, chosen, 10 * seconds + 60))
             file.write_text(source, encoding="utf-8")
             verdict = drawn | {"is": ast.unparse(ast.fix_missing_locations(after))[:80], "caught": caught,
                                "tests": [*verdict["tests"], *chosen]}
