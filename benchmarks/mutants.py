@@ -1,16 +1,16 @@
 """The share of small random mistakes in a folder that the tests catch.
 
     pip install coverage
-    python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log fitting.jsonl >> benchmarks/RESULTS.md
-    python benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log after.jsonl --again fitting.jsonl
+    python -P benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log fitting.jsonl >> benchmarks/RESULTS.md
+    python -P benchmarks/mutants.py cvfp_core/fitting --count 400 --seed 0 --log after.jsonl --again fitting.jsonl
     for name in protocol schema deciding ingesting reporting
-    do python benchmarks/mutants.py cvfp_core/$name --log $name.jsonl --notes notes.json; done
+    do python -P benchmarks/mutants.py cvfp_core/$name --log $name.jsonl --notes notes.json; done
 
 A mutant is one changed operator, constant, condition or returned value. Against each run the tests that pass through
 its statement, the quickest first, up to LIMIT seconds of them. The log keeps the verdicts, so that a run goes on where
 it was stopped; the notes keep which tests pass through which lines, and serve several folders. `--again` keeps what an
 earlier log caught, and runs its survivors against tests that they have not met. Works on a copy of the repository; a
-mutant that takes ten times as long as its tests did and a minute is caught.
+mutant that takes ten times as long as its tests did and a minute is caught. `-P`, as another `coverage` lies here.
 """
 
 from __future__ import annotations
@@ -204,10 +204,12 @@ def traced(place: Path, notes: Path) -> Notes:
     if tests:
         print("noting which tests pass through which lines ...", file=sys.stderr)
         cores = len(os.sched_getaffinity(0))
-        halves = {place / f"traced{core}.json": tests[core::cores] for core in range(cores)}
-        for pid in [forked(place, some, 7200, noted=noted) for noted, some in halves.items() if some]:
+        halves = {place / f"traced{core}.json": tests[core::cores] for core in range(min(cores, len(tests)))}
+        for pid in [forked(place, some, 7200, noted=noted) for noted, some in halves.items()]:
             passed(pid)
-        for noted in filter(Path.exists, halves):
+        for noted in halves:
+            if not noted.exists():
+                sys.exit(f"the tests could not be run:\n{noted.with_suffix('.said').read_text()}")
             through |= json.loads(noted.read_text())
             if failed := [line for line in noted.with_suffix(".said").read_text().splitlines()
                           if line.startswith(("FAILED", "ERROR"))]:
