@@ -90,6 +90,22 @@ def test_the_chunked_head_is_the_cross_entropy(vocab, scale):
     assert correct == plain_correct
 
 
+@pytest.mark.parametrize("longest", [0.1, 49.9, 50.1, 300.0])
+def test_logits_at_either_end_need_no_maximum_as_long_as_they_are_small(longest):
+    """Rows whose logits are all near plus, or all near minus the bound below which no maximum is taken off; 2e-5."""
+    embeddings = torch.full((40, 4), 0.5) + numbers(40, 4, scale=0.001)
+    embeddings /= torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+    hidden = (longest * torch.tensor([[0.5], [-0.5], [0.0]])).repeat(1, 4).requires_grad_()
+    targets, head = torch.tensor([3, 20, 39]), Head(embeddings, words=16)
+    exact = hidden.detach().double().requires_grad_()
+    expected = F.cross_entropy(exact @ embeddings.double().T, targets)
+    loss = head.loss(hidden, targets)
+    assert loss.item() == pytest.approx(expected.item(), abs=2e-6 * max(1, longest))
+    torch.testing.assert_close(torch.autograd.grad(loss, hidden)[0].double(), torch.autograd.grad(expected, exact)[0],
+                               rtol=2e-5, atol=2e-6)
+    assert head.score(hidden, targets)[0].item() == pytest.approx(3 * expected.item(), abs=6e-6 * max(1, longest))
+
+
 def test_of_equal_logits_the_first_word_counts_as_predicted():
     """In the same chunk and across chunks, as argmax has it."""
     head = Head(torch.ones(6, 3), words=2)

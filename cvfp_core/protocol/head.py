@@ -1,8 +1,8 @@
 """Cross-entropy against the frozen, tied head: `logits = hidden @ embeddings.T`, which no one trains.
 
 The plain way holds tokens x vocabulary numbers several times over. Here the vocabulary is taken in chunks: each chunk's
-logits are made, counted into a running maximum and a running sum of exponentials, turned into their share of the
-gradient, and forgotten. The gradient with respect to `hidden` is ready when the loss is, at the cost of the two
+logits are made, counted into a running maximum (where they are not small anyway) and a running sum of exponentials,
+turned into their share of the gradient, and forgotten. The gradient with respect to `hidden` is ready when the loss is, at the cost of the two
 products that nothing can save.
 """
 
@@ -21,6 +21,7 @@ from cvfp_core.protocol.products import Packed
 
 _Product = Callable[[Tensor], Tensor]
 _CHUNK_NUMBERS = 1 << 26  # logits at a time on other devices, 256 MB in float32
+_SMALL = 50.0  # exponentials of logits up to it, and sums over any vocabulary, are far from the ends of float32
 
 
 class Head:
@@ -35,6 +36,7 @@ class Head:
         self.embeddings = embeddings
         self.chunked, self.words = chunked, words
         self.products = embeddings.bfloat16() if half else embeddings
+        self.longest = float(torch.linalg.vector_norm(embeddings, dim=1).amax())
         self.packed: list[tuple[Packed, Packed]] = []  # on a CPU: each chunk as logits read it, and as gradients do
         if chunked and embeddings.device.type == "cpu":
             self.packed = [(Packed(chunk), Packed(chunk.T)) for chunk in torch.split(self.products, words)]
@@ -75,27 +77,43 @@ class Head:
         With a gradient nobody asks what is predicted, and it is not told.
         """
         vectors = hidden.to(self.products.dtype)
+        small = self._small(hidden)
         top = hidden.new_full((len(hidden), 1), float("-inf"))  # the largest logit so far
-        total = torch.zeros_like(top)  # sum of exp(logit - top)
+        total = torch.zeros_like(top)  # sum of exp(logit - top); small: of exp(logit)
         predicted = torch.zeros_like(targets, dtype=torch.bool)
-        expected = torch.zeros_like(hidden) if gradient else None  # sum of exp(logit - top) * embedding
+        expected = torch.zeros_like(hidden) if gradient else None  # the same, times the embedding
         for first, score, blend in self._chunks(len(hidden)):
             logits = score(vectors).float()  # (B, C)
-            if gradient:
-                highest = logits.amax(dim=1, keepdim=True)
-            else:
+            before = top
+            if not gradient:
                 highest, leads = _highest(logits, targets - first)
-                predicted = torch.where((highest > top).squeeze(1), leads, predicted)
-            higher = torch.maximum(top, highest)
-            shrink = torch.exp(top - higher)
-            weights = logits.sub_(higher).exp_()
-            total.mul_(shrink).add_(weights.sum(dim=1, keepdim=True))
+                predicted = torch.where((highest > before).squeeze(1), leads, predicted)
+                top = torch.maximum(before, highest)
+            elif not small:
+                top = torch.maximum(before, logits.amax(dim=1, keepdim=True))
+            if not small:
+                logits.sub_(top)
+                shrink = torch.exp(before - top)
+                total.mul_(shrink)
+                if expected is not None:
+                    expected.mul_(shrink)
+            weights = logits.exp_()
+            total.add_(weights.sum(dim=1, keepdim=True))
             if expected is not None:
-                expected.mul_(shrink).add_(blend(weights.to(vectors.dtype)))
-            top = higher
+                expected.add_(blend(weights.to(vectors.dtype)))
         right = self.products.index_select(0, targets).float()
-        losses = (total.log() + top).squeeze(1) - (vectors.float() * right).sum(dim=1)
+        whole = total.log() if small else total.log() + top
+        losses = whole.squeeze(1) - (vectors.float() * right).sum(dim=1)
         return losses, predicted, None if expected is None else expected.div_(total).sub_(right)
+
+    def _small(self, hidden: Tensor) -> bool:
+        """Whether no logit can be larger than _SMALL, so that its exponential needs no maximum taken off before.
+
+        False on devices where asking would mean waiting.
+        """
+        if hidden.device.type != "cpu":
+            return False
+        return float(torch.linalg.vector_norm(hidden, dim=1).amax()) * self.longest < _SMALL
 
 
 def _highest(logits: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
