@@ -2,8 +2,8 @@
 
 The plain way holds tokens x vocabulary numbers several times over. Here the vocabulary is taken in chunks: each chunk's
 logits are made, counted into a running maximum (where they are not small anyway) and a running sum of exponentials,
-turned into their share of the gradient, and forgotten. The gradient with respect to `hidden` is ready when the loss is, at the cost of the two
-products that nothing can save.
+turned into their share of the gradient, and forgotten. The gradient with respect to `hidden` is ready when the loss is,
+at the cost of the two products that nothing can save.
 """
 
 from __future__ import annotations
