@@ -182,7 +182,18 @@ def test_approaches_that_disagree_beyond_their_intervals_say_so():
 def test_series_are_kept_apart_by_the_columns_asked_for():
     runs = pl.concat([sweep(0.002, seed, lab=[name] * 35) for seed, name in enumerate("ab")])
     assert [each.series for each in cvfp.optimum(runs, 1e22, by="lab").sweeps] == ["a", "b"]
-    assert len(cvfp.optimum(runs, 1e22).sweeps) == 1
+
+
+def test_series_with_sizes_enough_are_apart_unasked_and_others_are_one_which_is_said():
+    runs = pl.concat([sweep(0.002, seed, variant=[name] * 35) for seed, name in enumerate("ab")])
+    apart, each = cvfp.optimum(runs, 1e22), cvfp.optimum(runs.filter(variant="a"), 1e22)
+    assert [sweep.series.rpartition(":")[2] for sweep in apart.sweeps] == ["a", "b"]
+    assert apart.items[2].params == each.items[2].params
+    assert not apart.together
+    small = sweep(0.002).with_columns(variant=pl.col("params").rank("dense").cast(pl.String))
+    one = cvfp.optimum(small, 1e22)
+    assert [sweep.runs for sweep in one.sweeps] == [35]
+    assert "35 series are fitted as one" in str(one)
 
 
 @pytest.mark.parametrize(("change", "said"), [

@@ -159,6 +159,15 @@ def test_laws_that_differ_are_uncertainty_which_a_run_far_out_removes():
     assert both.gains()[1] > 10 * both.gains()[0]
 
 
+@pytest.mark.parametrize("target", [AT, "optimum:1e22"])
+def test_runs_are_planned_for_one_series_where_each_has_sizes_enough_and_else_for_all_which_is_said(target):
+    two = pl.concat([sweep(seed).with_columns(variant=pl.lit(name)) for seed, name in enumerate(["old", "new"])])
+    with pytest.raises(UsageError, match=r"2 series .*old.*: runs are planned for one"):
+        cvfp.plan(two, target, 1e20)
+    small = sweep().with_columns(variant=pl.col("params").rank("dense").cast(pl.String))
+    assert "15 series are fitted as one" in str(cvfp.plan(small, target, 1e19))
+
+
 def test_a_series_of_few_sizes_is_planned_by_the_average_that_forecasts_are_made_of():
     table = curve(np.geomspace(1e6, 1e8, 8), noise=0.003)
     inner, far = cvfp.predict(table, {"train_tokens": [1e7, 3e8]}, y="val_loss")

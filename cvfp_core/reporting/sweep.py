@@ -71,6 +71,31 @@ def by_series(records: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {series.labels(each.head(1))[0]: each for each in every}
 
 
+def by_law(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
+    """Columns whose values name what a law of several sizes is fitted to: series.
+
+    None, which is all runs at once, where one series has too few sizes, and for laws that are about several series.
+    """
+    small = too_small(records, law, registry)
+    return series.SERIES if small is not None and not small else None
+
+
+def too_small(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
+    """The series too small for a law of several sizes of their own; None where the question is none."""
+    if len(law.inputs) < 2 or law.scope != "records" or not of_sizes(law, registry):
+        return None
+    every = by_series(records)
+    if len(every) < 2:
+        return None
+    return tuple(label for label, runs in every.items()
+                 if runs.height < law.least_points or not apart(runs, law.inputs))
+
+
+def of_sizes(law: Law, registry: Registry) -> bool:
+    """Whether its inputs are sizes, and nothing else."""
+    return all(registry.quantity(name).kind == "size" for name in law.inputs)
+
+
 def apart(records: pl.DataFrame, sizes: Sequence[str] = BOTH) -> bool:
     """Whether the sizes, params and train_tokens, all vary, and no two of them as one."""
     runs = _finished(records)

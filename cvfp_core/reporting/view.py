@@ -327,8 +327,10 @@ class Facts:
         if any(name not in self.records.columns or self.records[name].is_null().all() for name in needs):
             return ()
         limits = [constraint(each) for each in str(given.get("constraint") or "").split(",") if each]
-        return optima(self.records, self.budgets, self.asked.law or OPTIMUM_LAW, registry=self.registry, y=self.asked.y,
-                      by=self.asked.by, convention=str(given.get("convention") or SIX_N_D), constraints=limits,
+        law = self.registry.get(Law, self.asked.law or OPTIMUM_LAW)
+        return optima(self.records, self.budgets, law, registry=self.registry, y=self.asked.y,
+                      by=self.asked.by or sweep.by_law(self.records, law, self.registry),
+                      convention=str(given.get("convention") or SIX_N_D), constraints=limits,
                       inference_tokens=float(given.get("inference_tokens") or 0.0))
 
     @property

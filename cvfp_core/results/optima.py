@@ -33,6 +33,8 @@ class Optima(Listed[Optimum]):
     items: tuple[Optimum, ...]
     sweeps: tuple[Sweep, ...]
     """By series: the cost, the minima of isoFLOP sweeps, the envelope, and where approaches disagree."""
+    together: tuple[Text, ...] = ()
+    """Lines of what is fitted as one."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -57,7 +59,8 @@ class Optima(Listed[Optimum]):
         return draw_optima(self.sweeps, path)
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
-        """The table, its cautions, and the minima of the isoFLOP sweeps."""
+        """What is taken together, the table, its cautions, and the minima of the isoFLOP sweeps."""
+        yield from self.together
         several = len(self.sweeps) > 1
         costs = dict.fromkeys(f"{each.cost.form} ({each.cost.convention})" for each in self.sweeps)
         if all(each.params is None for each in self.items):
@@ -99,9 +102,10 @@ def optimum(runs: Readable, flops: float | Sequence[float], law: AnyLaw = "chinc
             constraints: str | Sequence[str] = (), inference_tokens: float = 0.0) -> Optima:
     """The compute-optimal model for budgets of FLOPs, by envelope, isoFLOP sweeps and a law of both sizes.
 
-    runs: what `read` takes or gave. law: of params and train_tokens. by: columns that tell series apart; by default all
-    runs are one. convention: how FLOPs are counted: `6ND`, `6ND-non-embedding`, or a column. constraints: limits such
-    as `params<=3e9` or `train_tokens<=2e11`. inference_tokens: tokens that will be served, paid for by the budget too.
+    runs: what `read` takes or gave. law: of params and train_tokens. by: columns that tell series apart; by default
+    those of series, where sizes suffice. convention: how FLOPs are counted: `6ND`, `6ND-non-embedding`, or a column.
+    constraints: limits such as `params<=3e9` or `train_tokens<=2e11`. inference_tokens: tokens that will be served,
+    paid for by the budget too.
 
         cvfp.optimum("sweep.csv", 1e21, constraints="params<=3e9")
     """
@@ -121,9 +125,10 @@ def optima_of(asked: Asked, flops: Sequence[float], law: AnyLaw = "chinchilla", 
     limits: list[Constraint] = [constraint(each) for each in constraints]
     chosen = asked.law(law)
     check_options([chosen], asked.options)
-    sweeps = optima(asked.runs.records, flops, chosen, registry=asked.runs.registry, by=asked.by,
+    sweeps = optima(asked.runs.records, flops, chosen, registry=asked.runs.registry, by=asked.by_of(chosen),
                     convention=convention, constraints=limits, inference_tokens=inference_tokens)
-    return Optima(items=tuple(each for sweep in sweeps for each in sweep.optima), sweeps=sweeps)
+    return Optima(items=tuple(each for sweep in sweeps for each in sweep.optima), sweeps=sweeps,
+                  together=tuple(asked.notes([chosen])))
 
 
 def _ends(low: float | None, high: float | None, value: float | None) -> str:

@@ -12,11 +12,12 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from cvfp_core.deciding.budgets import SIX_N_D
+from cvfp_core.deciding.budgets import PARAMS, SIX_N_D, TOKENS
 from cvfp_core.deciding.candidates import box
 from cvfp_core.deciding.plan import Plan, Planned
 from cvfp_core.deciding.plan import plan as make
 from cvfp_core.errors import UsageError
+from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.numbers import significant
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import column, duration, short
@@ -39,6 +40,8 @@ class Plans(Listed[Planned]):
     items: tuple[Planned, ...]
     plan: Plan
     """What they are for, and what is known of it now."""
+    together: tuple[Text, ...] = ()
+    """Lines of what is fitted as one."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -92,8 +95,9 @@ class Plans(Listed[Planned]):
         return file
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:  # noqa: ARG002
-        """What is known now, a row a run, and why it ends there."""
+        """What is taken together, what is known now, a row a run, and why it ends there."""
         plan = self.plan
+        yield from self.together
         yield Text.assemble((_what(plan), "bold"), f" by {plan.runs} runs; {plan.cost}")
         if plan.value is not None:
             what = "interval of the mean" if plan.target.kind == "place" else "interval"
@@ -130,9 +134,12 @@ def plan_of(asked: Asked, target: Mapping[str, float | str] | str, budget: float
     target = asked.places(target, laws) if isinstance(target, Mapping) else target
     sides = box(cells) if isinstance(cells, str) and "=" in cells else cells
     cells = asked.places(sides, laws) if isinstance(sides, Mapping) else cells
+    sizes = set(target) if isinstance(target, Mapping) else {PARAMS, TOKENS} if target.startswith("optimum") else set()
+    several = next((law for law in (*map(asked.law, laws), *asked.runs.registry.items(Law).values())
+                    if len(law.inputs) > 1 and set(law.inputs) == sizes), None)
     made = make(asked.runs.records, target, budget, registry=asked.runs.registry, cells=cells, arms=arms, x=asked.x,
-                y=asked.y, by=asked.by, laws=laws, convention=convention)
-    return Plans(items=made.steps, plan=made)
+                y=asked.y, by=asked.by_of(several) if several else asked.by, laws=laws, convention=convention)
+    return Plans(items=made.steps, plan=made, together=tuple(asked.notes([several])) if several else ())
 
 
 def _what(plan: Plan) -> str:

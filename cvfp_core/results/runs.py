@@ -18,6 +18,7 @@ from cvfp_core.ingesting import reading
 from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
+from cvfp_core.reporting.sweep import by_law
 from cvfp_core.results import together
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.fitted import NO_TREND, of_law
@@ -118,7 +119,7 @@ class Asked:
 
     def by_of(self, law: Law) -> tuple[str, ...] | None:
         """The columns whose values name what the law is fitted to: those asked for, or where sizes suffice, series."""
-        return self.by or together.by(self.runs.records, law, self.runs.registry)
+        return self.by or by_law(self.runs.records, law, self.runs.registry)
 
     def unasked(self) -> tuple[Asked, tuple[str, ...]]:
         """The law that a report of the runs takes, over its response; the power law where other axes are asked for."""
@@ -343,7 +344,7 @@ def _of_both(records: pl.DataFrame, registry: Registry) -> list[Fit]:
     if found is None:
         return []
     law, response = registry.get(Law, found[0]), found[1]
-    return fit_all(records, [law], y=response, by=together.by(records, law, registry), registry=registry)
+    return fit_all(records, [law], y=response, by=by_law(records, law, registry), registry=registry)
 
 
 def power_laws(records: pl.DataFrame, *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,

@@ -1,4 +1,4 @@
-"""Which runs a law is fitted to at once: each series apart where it can be, and what is said of those that are not."""
+"""What is said of runs that a law is fitted to at once, and which law is taken unasked."""
 
 from __future__ import annotations
 
@@ -9,22 +9,13 @@ import polars as pl
 from cvfp_core.errors import UsageError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Law
-from cvfp_core.reporting.sweep import FEWEST, apart, by_series
+from cvfp_core.reporting.sweep import FEWEST, apart, by_series, of_sizes, too_small
 from cvfp_core.schema.series import SERIES
 
 NAMED = 3
 """Series and values that a line has room for."""
 COMPARABLE = ("corpus", "tokenizer", "vocab_size")
 """What makes losses comparable, as people know it; see `series.DATA`."""
-
-
-def by(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
-    """Columns whose values name what a law of several sizes is fitted to: series, as in reports.
-
-    None, which is all runs at once, where one series has too few sizes, and for laws that are about several series.
-    """
-    small = _pooled(records, law, registry)
-    return SERIES if small is not None and not small else None
 
 
 def unasked(records: pl.DataFrame, registry: Registry) -> tuple[str, str | None] | None:
@@ -44,7 +35,7 @@ def notes(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, *, nam
 
     named: whether the columns that tell series apart were asked for; then nothing is taken together.
     """
-    small = next((labels for law in laws if (labels := _pooled(records, law, registry))), ())
+    small = next((labels for law in laws if (labels := too_small(records, law, registry))), ())
     if named or not small:
         return
     law = next(law for law in laws if len(law.inputs) > 1)
@@ -67,7 +58,7 @@ def mixed(records: pl.DataFrame, inputs: set[tuple[str, ...]], registry: Registr
         return ""
     (x,), = inputs
     known = next((law for law in registry.items(Law).values() if law.automatic and law.predicts and len(law.inputs) == 2
-                  and x in law.inputs and _sizes(law, registry)), None)
+                  and x in law.inputs and of_sizes(law, registry)), None)
     if known is None:
         return ""
     other = next(name for name in known.inputs if name != x)
@@ -81,21 +72,6 @@ def mixed(records: pl.DataFrame, inputs: set[tuple[str, ...]], registry: Registr
     give = " ".join(f"--at {name}=VALUE" for name in known.inputs)
     return (f"{other} vary too ({max(several):,} values), and this curve mixes them; --law {known.name} knows of both "
             f"(forecast by it with {give}), --by {other} fits apart")
-
-
-def _pooled(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
-    """The series too small for a law of several sizes of their own; None where the question is none."""
-    if len(law.inputs) < 2 or law.scope != "records" or not _sizes(law, registry):
-        return None
-    every = by_series(records)
-    if len(every) < 2:
-        return None
-    return tuple(label for label, runs in every.items()
-                 if runs.height < law.least_points or not apart(runs, law.inputs))
-
-
-def _sizes(law: Law, registry: Registry) -> bool:
-    return all(registry.quantity(name).kind == "size" for name in law.inputs)
 
 
 def _some(names: list[str]) -> str:
