@@ -31,23 +31,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import coverage
-import numpy  # noqa: F401  what every mutant's process would import anew is imported once, before it is forked
+import jinja2.sandbox  # noqa: F401  what every mutant's process would import anew is imported once, before it is forked
+import lmfit  # noqa: F401
+import matplotlib.backends.backend_svg  # noqa: F401
+import numpy  # noqa: F401
 import polars  # noqa: F401
 import pytest
+import rich.progress  # noqa: F401
 import scipy.special  # noqa: F401
-import torch  # noqa: F401
+import tokenizers  # noqa: F401
+import torch.optim  # noqa: F401
+import typer.testing  # noqa: F401
 from scipy.stats import binomtest
 
 ROOT = Path(__file__).parents[1]
 APART = ("docs", "readme", "slurm", "ray", "scaffold", "made_for_010", "gru", "light", "execute", "local", "site")
 """Names of test files that start other programs for most of what they try."""
-LIMIT = 10.0
+LIMIT = 5.0
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
          ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
          ast.FloorDiv: ast.Div, ast.Mod: ast.FloorDiv, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
 Notes = dict[str, tuple[float, list[list[str | int]]]]
-"""Seconds of a test, and the lines (file, number) it passes through."""
+"""Seconds of a test alone, its fixtures made for it, and the lines (file, number) it passes through."""
 WORDS = {"first": "last", "last": "first", "left": "right", "right": "left"}
 
 
@@ -98,6 +104,9 @@ class Tracing:
 
     def __init__(self, place: Path) -> None:
         self.length, self.seconds = len(f"{place}/"), {}
+        self.shared: dict[int, float] = {}  # seconds of fixtures that several tests share, without those they ask for
+        self.of: dict[str, set[int]] = {}  # by test
+        self.inside = [0.0]
         self.coverage = coverage.Coverage(data_file=None, source=[f"{place}/cvfp_core"], config_file=False)
 
     def seen(self) -> Notes:
@@ -109,12 +118,26 @@ class Tracing:
             for line, tests in sorted(data.contexts_by_lineno(file).items()):
                 for test in lines.keys() & set(tests):
                     lines[test].append([file[self.length:], line])
-        return {test: (seconds, lines[test]) for test, seconds in self.seconds.items()}
+        return {test: (seconds + sum(self.shared.get(fixture, 0.0) for fixture in self.of[test]), lines[test])
+                for test, seconds in self.seconds.items()}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self):  # type: ignore[no-untyped-def]
         self.coverage.start()
         return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef):  # type: ignore[no-untyped-def]
+        begun = time.process_time()
+        self.inside.append(0.0)
+        try:
+            return (yield)
+        finally:
+            took, within = time.process_time() - begun, self.inside.pop()
+            if fixturedef.scope != "function":
+                self.shared[id(fixturedef)] = max(self.shared.get(id(fixturedef), 0.0), took - within)
+                within = took
+            self.inside[-1] += within
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):  # type: ignore[no-untyped-def]
@@ -128,12 +151,13 @@ class Tracing:
 
         render.run = both
         self.coverage.switch_context(item.nodeid)
-        begun = time.process_time()
+        self.of[item.nodeid] = {id(each[-1]) for each in item._fixtureinfo.name2fixturedefs.values()}
+        self.inside, begun = [0.0], time.process_time()
         try:
             return (yield)
         finally:
             if not getattr(item, "failed", False):
-                self.seconds[item.nodeid] = time.process_time() - begun
+                self.seconds[item.nodeid] = time.process_time() - begun - self.inside[0]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item):  # type: ignore[no-untyped-def]
@@ -153,7 +177,8 @@ def forked(place: Path, tests: list[str], seconds: float, *, noted: Path | None 
         os.dup2(said, 1)
         os.dup2(said, 2)
         plugins = [Tracing(place)] if noted else []
-        code = pytest.main([*([] if noted else ["-x"]), "-q", "-p", "no:cacheprovider", "-n0", *tests], plugins=plugins)
+        code = pytest.main([*([] if noted else ["-x"]), "-q", "-p", "no:cacheprovider", "-n0",
+                            "-W", "ignore::pytest.PytestAssertRewriteWarning", *tests], plugins=plugins)
         if noted:
             noted.write_text(json.dumps(plugins[0].seen()))
         os._exit(int(code))
