@@ -10,8 +10,10 @@ import pickle
 import re
 import sys
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import numpy as np
 import pytest
@@ -438,6 +440,32 @@ def test_every_name_of_the_view_can_be_computed(table):
     drawn = {"figures", "figures_missing", "sections"}  # by the writer, which knows where they go
     assert set(data) == set(names.View.__annotations__) - drawn - {"plan"}  # of one series; see test_plan.py
     plain(data)
+    assert list(wrong(data, {name: kind for name, kind in get_type_hints(names.View).items() if name in data})) == []
+
+
+def wrong(value, kind, place="view"):
+    """Where a value is not what the annotations of the view say that it is."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if all(list(wrong(value, each)) for each in parts):
+            yield f"{place}: {value!r:.80} is none of {parts}"
+    elif isinstance(kind, dict) or is_typeddict(kind) or is_dataclass(kind):
+        within = kind if isinstance(kind, dict) else get_type_hints(kind)
+        if not isinstance(value, dict) or (lacking := [] if is_dataclass(kind) else within.keys() - value.keys()):
+            yield f"{place}: {value!r:.80} is no {kind}, {lacking if isinstance(value, dict) else ''}"
+        elif not is_dataclass(kind):
+            for name, each in within.items():
+                yield from wrong(value[name], each, f"{place}.{name}")
+    elif origin in (list, tuple) and isinstance(value, list | tuple):
+        for each in value:
+            yield from wrong(each, parts[0], f"{place}[]")
+    elif origin is dict and isinstance(value, dict):
+        for name, each in value.items():
+            yield from wrong(name, parts[0], f"{place} keys")
+            yield from wrong(each, parts[1], f"{place}[{name}]")
+    elif not (kind is Any or (isinstance(value, int | float) and not isinstance(value, bool) if kind is float
+                              else isinstance(value, origin or kind))):
+        yield f"{place}: {value!r:.80} is no {kind}"
 
 
 def test_every_name_of_a_value_is_documented():
