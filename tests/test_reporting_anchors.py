@@ -1,6 +1,9 @@
 """Reports and figures against what stands in the data: numbers by hand, geometry, pixels."""
 
+import gettext
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,10 +17,13 @@ from cvfp_core.registry import installed
 from cvfp_core.reporting.figures import curves, places
 from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Dots, Line
-from cvfp_core.reporting.view import _way, view
+from cvfp_core.reporting.figures.report import plots
+from cvfp_core.reporting.figures.vega import spec
+from cvfp_core.reporting.view import Facts, _way, view
 from cvfp_core.reporting.write import Asked, find, write
 from cvfp_core.schema.quantities import QUANTITIES, of
 
+ROOT = Path(__file__).parents[1]
 REGISTRY = installed()
 SIZES = (10_000, 20_000, 40_000, 80_000, 160_000)
 
@@ -108,3 +114,65 @@ def test_the_figure_of_isoflop_sweeps_joins_their_minima_with_the_optima_asked_f
     assert sorted(float(mark.x[0]) for mark in stars) == pytest.approx(sorted(
         each.params for each in sweep.optima if each.params))
     assert panel.y.label == curves.label(of("val_loss"), str)
+
+
+def told(value):
+    """A specification with the ends and means of what it draws in place of long lists, and four digits."""
+    if isinstance(value, dict):
+        return {name: told(each) for name, each in value.items() if not name.startswith("$")}
+    if isinstance(value, list) and len(value) > 8 and all(isinstance(each, dict) for each in value):
+        numbers = [name for name, each in value[0].items() if isinstance(each, int | float)]
+        means = {name: float(np.mean([each[name] for each in value])) for name in numbers}
+        return {"count": len(value), "first": told(value[0]), "last": told(value[-1]), "means": told(means)}
+    if isinstance(value, list):
+        return [told(each) for each in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def differing(one, other, place=""):
+    """Places where two specifications differ, numbers by more than 0.2 %."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for name in one:
+            yield from differing(one[name], other[name], f"{place}.{name}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from differing(left, right, f"{place}[{index}]")
+    elif one != (pytest.approx(other, rel=2e-3, abs=1e-6) if isinstance(other, float) else other):
+        yield f"{place}: {one!r} was {other!r}"
+
+
+def two_sizes():
+    n, d = (each.ravel() for each in np.meshgrid(np.geomspace(1e7, 1e9, 4), np.geomspace(1e9, 1e11, 4)))
+    noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(16))
+    return pl.DataFrame({"params": n, "train_tokens": d,
+                         "val_loss": (1.8 + 480 / n**0.35 + 900 / d**0.35) * noise}).write_csv()
+
+
+def equal_compute():
+    flops = np.repeat(np.geomspace(1e18, 1e20, 3), 5)
+    n = 0.08 * flops**0.5 * np.tile(np.geomspace(0.3, 3, 5), 3)
+    d = flops / (6 * n)
+    return pl.DataFrame({"params": n, "train_tokens": d,
+                         "val_loss": 1.8 + 480 / n**0.35 + 900 / d**0.35}).write_csv()
+
+
+@pytest.mark.parametrize(("name", "data", "used", "given"), [
+    ("source", None, {"scaling", "alpha", "matched", "alpha_over_val_er", "windows"}, Asked()),
+    ("law", two_sizes, {"joint"}, Asked(y="val_loss")),
+    ("isoflops", equal_compute, {"isoflops"}, Asked(options={"flops": "1e21"})),
+    ("plan", two_sizes, {"plan"}, Asked(y="val_loss", options={"target": "params=1e10,train_tokens=1e12",
+                                                               "budget": 1e21})),
+])
+def test_figures_show_what_is_kept(name, data, used, given, tmp_path):
+    """To renew after a change that is meant: delete tests/golden/figure-*.json, run twice, and look at the figures."""
+    file = ROOT / "examples" / "phase1-to-ppl" / "runs.csv"
+    if data is not None:
+        file = tmp_path / "sweep.csv"
+        file.write_text(data())
+    facts = Facts(read([file], REGISTRY), REGISTRY, given)
+    made = {key: told(spec(plot)) for key, plot in plots(facts, gettext.NullTranslations(), used).items()}
+    kept = ROOT / "tests" / "golden" / f"figure-{name}.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(made, ensure_ascii=False) + "\n", encoding="utf-8")
+        pytest.fail(f"{kept} was not there; it is written, look at it")
+    assert list(differing(json.loads(json.dumps(made)), json.loads(kept.read_text(encoding="utf-8")))) == []
