@@ -116,13 +116,13 @@ def test_the_figure_of_isoflop_sweeps_joins_their_minima_with_the_optima_asked_f
     assert panel.y.label == curves.label(of("val_loss"), str)
 
 
-def told(value):
-    """A specification with the ends and means of what it draws in place of long lists, and four digits."""
+def told(value, name=""):
+    """A specification with the ends and means of what it draws in place of many values, and four digits."""
     if isinstance(value, dict):
-        return {name: told(each) for name, each in value.items() if not name.startswith("$")}
-    if isinstance(value, list) and len(value) > 8 and all(isinstance(each, dict) for each in value):
-        numbers = [name for name, each in value[0].items() if isinstance(each, int | float)]
-        means = {name: float(np.mean([each[name] for each in value])) for name in numbers}
+        return {key: told(each, key) for key, each in value.items() if not key.startswith("$")}
+    if name == "values" and len(value) > 4 and isinstance(value[0], dict):
+        means = {key: float(np.mean([each[key] for each in value])) for key, each in value[0].items()
+                 if isinstance(each, int | float)}
         return {"count": len(value), "first": told(value[0]), "last": told(value[-1]), "means": told(means)}
     if isinstance(value, list):
         return [told(each) for each in value]
@@ -157,11 +157,14 @@ def equal_compute():
 
 
 @pytest.mark.parametrize(("name", "data", "used", "given"), [
-    ("source", None, {"scaling", "alpha", "matched", "alpha_over_val_er", "windows"}, Asked()),
+    ("source", None, {"scaling", "alpha", "matched", "alpha_over_val_er", "windows"}, Asked(figures="f")),
     ("law", two_sizes, {"joint"}, Asked(y="val_loss")),
     ("isoflops", equal_compute, {"isoflops"}, Asked(options={"flops": "1e21"})),
     ("plan", two_sizes, {"plan"}, Asked(y="val_loss", options={"target": "params=1e10,train_tokens=1e12",
                                                                "budget": 1e21})),
+    ("next", lambda: "train_tokens,val_ppl\n" + "".join(f"{10_000 * 2**i},{9 + 400 * 0.8**i}\n" for i in range(7)),
+     {"scaling", "plan"}, Asked(figures="f", options={"target": "train_tokens=5e6", "budget": 1e13,
+                                                      "convention": "train_tokens"})),
 ])
 def test_figures_show_what_is_kept(name, data, used, given, tmp_path):
     """To renew after a change that is meant: delete tests/golden/figure-*.json, run twice, and look at the figures."""
