@@ -76,7 +76,7 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        yield ast.Constant(node.value + 1 if isinstance(node.value, int) else node.value * 2)
+        yield ast.Constant(node.value + 1 if isinstance(node.value, int) or not node.value else node.value * 2)
     elif isinstance(node, ast.Constant) and node.value in WORDS:
         yield ast.Constant(WORDS[node.value])
 
