@@ -7,7 +7,7 @@
     do python -P benchmarks/mutants.py cvfp_core/$name --log $name.jsonl --notes notes.json; done
 
 A mutant is one changed operator, constant, condition or returned value. Against each run the tests that pass through
-its statement, the quickest first, up to LIMIT seconds of them. The log keeps the verdicts, so that a run goes on where
+its statement, those most about its file first, up to LIMIT seconds of them. The log keeps the verdicts, so that a run goes on where
 it was stopped; the notes keep which tests pass through which lines, and serve several folders. `--again` keeps what an
 earlier log caught, and runs its survivors against tests that they have not met. Works on a copy of the repository; a
 mutant that takes ten times as long as its tests did and a minute is caught. `-P`, as another `coverage` lies here.
@@ -265,7 +265,7 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
         if not verdict["caught"]:
             after = next(changed(before))
             name = str(file.relative_to(place))
-            chosen, seconds = quickest(through, {(name, line) for line in lines}, name, verdict["tests"])
+            chosen, seconds = closest(through, {(name, line) for line in lines}, name, verdict["tests"])
             source = file.read_text(encoding="utf-8")
             put(parent, field, index, after)
             file.write_text(ast.unparse(ast.fix_missing_locations(trees[file])), encoding="utf-8")
@@ -282,14 +282,19 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
     return kept
 
 
-def quickest(through: Notes, here: set[tuple[str, int]], name: str, met: list[str]) -> tuple[list[str], float]:
-    """The quickest tests through these lines that are not met yet, and their seconds; through the file if none is."""
-    own = [(each[0], test) for test, each in through.items() if here & {tuple(line) for line in each[1]}]
-    own = own or [(each[0], test) for test, each in through.items() if any(line[0] == name for line in each[1])]
+def closest(through: Notes, here: set[tuple[str, int]], name: str, met: list[str]) -> tuple[list[str], float]:
+    """The tests through these lines that are not met yet, and their seconds; through the file if none is.
+
+    First those that are most about the file: the larger part of their lines lies in it.
+    """
+    own = [test for test, each in through.items() if here & {tuple(line) for line in each[1]}]
+    own = own or [test for test, each in through.items() if any(line[0] == name for line in each[1])]
+    share = {test: sum(line[0] == name for line in through[test][1]) / len(through[test][1])
+             for test in own if test not in met}
     chosen, seconds = [], 0.0
-    for took, test in sorted(each for each in own if each[1] not in met):
-        if seconds + took <= LIMIT or not chosen:
-            chosen, seconds = [*chosen, test], seconds + took
+    for test in sorted(share, key=lambda each: -share[each]):
+        if seconds + through[test][0] <= LIMIT or not chosen:
+            chosen, seconds = [*chosen, test], seconds + through[test][0]
     return chosen, seconds
 
 
