@@ -7,10 +7,11 @@
     do python -P benchmarks/mutants.py cvfp_core/$name --log $name.jsonl --notes notes.json; done
 
 A mutant is one changed operator, constant, condition or returned value. Against each run the tests that pass through
-its statement, those most about its file first, up to LIMIT seconds of them. The log keeps the verdicts, so that a run goes on where
-it was stopped; the notes keep which tests pass through which lines, and serve several folders. `--again` keeps what an
-earlier log caught, and runs its survivors against tests that they have not met. Works on a copy of the repository; a
-mutant that takes ten times as long as its tests did and a minute is caught. `-P`, as another `coverage` lies here.
+its statement, those most about its file first, up to LIMIT seconds of them. The log keeps the verdicts, so that a run
+goes on where it was stopped; the notes keep which tests pass through which lines, and serve several folders. `--again`
+keeps what an earlier log caught, and runs its survivors against tests that they have not met. Works on a copy of the
+repository; a mutant that takes ten times as long as its tests did and a minute is caught. `-P`, as another `coverage`
+lies here.
 """
 
 from __future__ import annotations
