@@ -15,9 +15,9 @@ import cvfp_core
 from cvfp_core.cli import screen
 from cvfp_core.cli.progress import LiveScreen
 from cvfp_core.registry import installed
+from cvfp_core.results.overview import overview
 from cvfp_core.results.printed import Screen, table
 from cvfp_core.results.progress import Progress, line, spark
-from cvfp_core.results.runs import overview
 from cvfp_core.schema.cells import Event
 from cvfp_core.schema.records import Record, frame
 from made_runs import made_cell

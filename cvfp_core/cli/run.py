@@ -142,7 +142,7 @@ def run(
         )
     if not json_:
         from cvfp_core.cli import asked
-        from cvfp_core.results.runs import MANY, overview
+        from cvfp_core.results.overview import MANY, overview
 
         asked.show(overview(outcome.records, registry=outcome.registry, whole=outcome.records.height <= MANY))
         asked.next_step(asked.command("report", [outcome.folder], asked.REPORT))

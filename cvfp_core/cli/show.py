@@ -50,7 +50,7 @@ def show(
 ) -> None:
     """Print the runs, their metrics and exponents, as `cvfp run` does at its end; or write them to a file."""
     from cvfp_core.results import listing
-    from cvfp_core.results.runs import MANY, overview
+    from cvfp_core.results.overview import MANY, overview
 
     form = _form({"csv": csv, "parquet": parquet, "json": json_, "latex": latex, "markdown": markdown}, out)
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take)

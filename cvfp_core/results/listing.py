@@ -16,8 +16,8 @@ from cvfp_core.fitting.points import require
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Quantity
 from cvfp_core.results.numbers import meanings
+from cvfp_core.results.overview import MANY, NUM_RUNS, cells, marks_of, measured
 from cvfp_core.results.printed import WIDE, Block, Printed, no_room, table
-from cvfp_core.results.runs import MANY, NUM_RUNS, cells, marks_of, measured
 from cvfp_core.schema import series
 from cvfp_core.schema.quantities import QUANTITIES
 from cvfp_core.schema.records import plain

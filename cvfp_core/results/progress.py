@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from cvfp_core.results.numbers import elapsed, interval, short
-from cvfp_core.results.runs import power_laws
+from cvfp_core.results.overview import power_laws
 from cvfp_core.schema import series
 from cvfp_core.schema.cells import Cell, Event
 from cvfp_core.schema.fits import Fit
