@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -51,6 +51,11 @@ def unwritten(error: OSError, file: object = None) -> CvfpError:
     if error.errno in _ROOM:
         return CvfpError(f"{text}; {_ROOM[error.errno]}, then run the same command again")
     return UsageError(f"{text}; choose another place")
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are: `a, b and 3 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def suggestion(asked: str, names: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from cvfp_core.errors import visible
+from cvfp_core.errors import some, visible
 from cvfp_core.reporting import latex
 from cvfp_core.reporting.numbers import cell
 
@@ -147,9 +147,7 @@ def _lengths(texts: Sequence[str], piece: str) -> list[int]:
 
 def no_room(names: Iterable[str]) -> Text:
     """The line that says which columns are left out; of many the first ones."""
-    named = list(names)
-    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-    return Text(f"no room for {', '.join(named[:NAMED])}{more}", style="dim")
+    return Text(f"no room for {some(list(names), NAMED)}", style="dim")
 
 
 def _texts(column: Column) -> list[Text | str]:

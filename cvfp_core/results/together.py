@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from cvfp_core.errors import UsageError
+from cvfp_core.errors import UsageError, some
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Law
 from cvfp_core.reporting.sweep import FEWEST, apart, by_series, of_sizes, too_small
@@ -40,13 +40,13 @@ def notes(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, *, nam
         return
     law = next(law for law in laws if len(law.inputs) > 1)
     every = by_series(records)
-    shown = _some(list(small))
+    shown = some(small, NAMED)
     yield (f"{len(every)} series are fitted as one, as {shown} {'has' if len(small) == 1 else 'have'} too few "
            f"{' and '.join(law.inputs)} alone; it takes {law.least_points} runs with {FEWEST} of each that do not grow "
            "as one; --where keeps some, --by COLUMN fits apart")
     runs = pl.concat(every.values())
     values = {name: runs[name].unique(maintain_order=True).to_list() for name in COMPARABLE if name in runs.columns}
-    differ = [f"{name} ({_some(['not said' if one is None else str(one) for one in each])})"
+    differ = [f"{name} ({some(['not said' if one is None else str(one) for one in each], NAMED)})"
               for name, each in values.items() if len(each) > 1]
     if differ:
         yield f"losses of runs that are fitted as one may not be comparable, as they differ in {', '.join(differ)}"
@@ -72,9 +72,3 @@ def mixed(records: pl.DataFrame, inputs: set[tuple[str, ...]], registry: Registr
     give = " ".join(f"--at {name}=VALUE" for name in known.inputs)
     return (f"{other} vary too ({max(several):,} values), and this curve mixes them; --law {known.name} knows of both "
             f"(forecast by it with {give}), --by {other} fits apart")
-
-
-def _some(names: list[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

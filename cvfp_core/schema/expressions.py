@@ -18,7 +18,7 @@ from difflib import SequenceMatcher
 
 import polars as pl
 
-from cvfp_core.errors import UsageError, shown, suggestion
+from cvfp_core.errors import UsageError, shown, some, suggestion
 from cvfp_core.schema.quantities import POWERS
 
 _CHARACTERS, _NODES, _DEPTH = 2000, 300, 40
@@ -292,8 +292,7 @@ def offer(asked: Collection[str], names: Iterable[str]) -> str:
     """`; did you mean 'x'?; there are: x, y`: the names, the nearest first; of very many, those."""
     there = nearest(asked, names)
     close = next((found for each in asked if (found := suggestion(each, there))), "")
-    more = f" and {len(there) - _OFFERED} more" if len(there) > _OFFERED else ""
-    return f"{close}; there are: {', '.join(there[:_OFFERED]) or 'none'}{more}"
+    return f"{close}; there are: {some(there, _OFFERED) or 'none'}"
 
 
 def nearest(asked: Collection[str], names: Iterable[str]) -> list[str]:
