@@ -32,7 +32,7 @@ class Head:
 
     def __init__(self, embeddings: Tensor, *, chunked: bool = True, half: bool = False,
                  words: int = DEFAULT.words_at_once) -> None:
-        self.embeddings = embeddings
+        self.embeddings, self.embed_dim = embeddings, embeddings.shape[1]
         self.chunked, self.words = chunked, words
         self.products = embeddings.bfloat16() if half else embeddings
         self.packed: list[tuple[Packed, Packed]] = []  # on a CPU: each chunk as logits read it, and as gradients do

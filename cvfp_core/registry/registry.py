@@ -80,9 +80,12 @@ class Registry:
         try:
             with guard.tidy():
                 yield
-        except (CvfpError, BrokenPipeError, *culprits.PASSING):
+        except (CvfpError, KeyboardInterrupt):
             raise
         except BaseException as error:
+            if isinstance(error, (BrokenPipeError, *culprits.PASSING)) and not culprits.raised_by(
+                    error, self.owner(kind, name).package):
+                raise
             raise PluginError(self.blame(kind, name, error, asked=asked)) from error
 
     def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
