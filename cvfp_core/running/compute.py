@@ -78,7 +78,7 @@ class Computer:
         phases = family.phases if family else None
         sources = phase1.sources(cell, registry)
         checkpoint = Checkpoint(sees.checkpoint, cell, home, **sources, leaving=sees.leaving)
-        with put_back() as changes, heeding_signals() as interrupted:
+        with heeding_signals() as interrupted, put_back() as changes:
             try:
                 if cell.settings.precision == "bfloat16" and cell.device == "cpu":
                     refuse_slow_bfloat16(cell.shortcuts, cell.cache)
