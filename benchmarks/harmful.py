@@ -397,7 +397,7 @@ SURROUNDINGS: Mapping[str, Callable[[], None]] = {
 }
 INTERPRETERS: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
     "-O": (("-O",), {}), "-OO": (("-OO",), {}), "-W error": (("-W", "error"), {}), "-X dev": (("-X", "dev"), {}),
-    "-bb": (("-bb",), {}), "-s -E is not asked for": (("-s",), {}),
+    "-bb": (("-bb",), {}), "-s": (("-s",), {}),
     "PYTHONHASHSEED=1": ((), {"PYTHONHASHSEED": "1"}), "PYTHONIOENCODING=ascii": ((), {"PYTHONIOENCODING": "ascii"}),
     "LC_ALL=C, no UTF-8 mode": (("-X", "utf8=0"), {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}),
 }

@@ -4,8 +4,10 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -308,3 +310,14 @@ def test_a_closed_stream_is_opened_on_nothing_so_that_no_file_takes_its_place(tm
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("campaign", ["plugins", "surroundings"])
+def test_a_few_of_each_campaign(campaign):
+    """In a program of its own: a fork of one that has used polars waits for threads it has not."""
+    program = Path(__file__).parents[1] / "benchmarks" / "reliability.py"
+    done = subprocess.run([sys.executable, program, campaign, "--seed", "3", "--count", "12"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| 12 | 0 | 3 |" in done.stdout
