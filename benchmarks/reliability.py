@@ -2,14 +2,15 @@
 
     python benchmarks/reliability.py [CAMPAIGN...] [--seed 1] [--count 10000] [--write]
 
-A campaign tries what a seed draws, and says of each try what went wrong, or nothing. Those of benchmarks/fuzz.py, where
-it is there, are of the same form and stand in the same table.
+A campaign tries what a seed draws, and says of each try what went wrong, or nothing. Those of benchmarks/fuzz.py and
+benchmarks/harmful.py, where they are there, are of the same form and stand in the same table.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import importlib.util
 import io
 import json
@@ -500,12 +501,11 @@ def called(command: str, folder: Path) -> tuple[int, str, str]:
 # The table -----------------------------------------------------------------------------------------------------------
 
 def campaigns() -> dict[str, Campaign]:
-    """The campaigns of this file, and those of fuzz.py."""
+    """The campaigns of this file, and those of fuzz.py and harmful.py."""
     found: dict[str, Campaign] = {each.__name__: each for each in (kills, faults, damaged)}
-    if importlib.util.find_spec("fuzz") is not None:
-        import fuzz
-
-        found |= fuzz.CAMPAIGNS
+    for name in ("fuzz", "harmful"):
+        if importlib.util.find_spec(name) is not None:
+            found |= importlib.import_module(name).CAMPAIGNS
     return found
 
 

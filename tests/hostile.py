@@ -94,3 +94,204 @@ WEIGHTS = [
                 bytes(32)), r"found \u001b[2J, a\u000a"),
 ]
 """Contents, and what is said of each."""
+
+# Plugins --------------------------------------------------------------------------------------------------------------
+
+FAMILY = '''
+import os, random, signal, sys, time, warnings
+import numpy as np
+import torch
+from torch import nn
+from cvfp_core import hookimpl
+from cvfp_core.registry.kinds import VariantFamily
+from cvfp_core.schema.cells import Variant
+
+def drawn(generator, *shape):
+    return nn.Parameter(torch.randn(shape, generator=generator) / shape[-1] ** 0.5)
+
+class Model(nn.Module):
+    def __init__(self, variant, embeddings, generator):
+        super().__init__()
+        width, embed_dim = variant.context_dim, embeddings.shape[1]
+        self.register_buffer("table", torch.cat([embeddings, embeddings.new_zeros(1, embed_dim)]))
+        self.block = drawn(generator, width, width + embed_dim)
+        self.token = drawn(generator, embed_dim, width + embed_dim)
+        self.calls = 0
+        BUILD
+
+    def contexts(self, previous, windows):
+        self.calls += 1
+        made = torch.tanh(torch.cat([previous, self.table[windows[:, -1]]], dim=1) @ self.block.T)
+        CONTEXTS
+        return [made]
+
+    def hidden(self, contexts, windows):
+        made = torch.cat([contexts[-1], self.table[windows[:, -1]]], dim=1) @ self.token.T
+        HIDDEN
+        return made
+
+    def phase1_parameters(self):
+        return PARAMETERS
+
+    def phase2_parameters(self):
+        return [self.token]
+
+@hookimpl
+def cvfp_variants():
+    return [VariantFamily(name="odd", title="made", form="odd_{L}L_{d}d_{T}tok",
+                          parse=lambda name: Variant.parse(name, family="odd", prefix="odd_"),
+                          build=lambda variant, options, embeddings, generator: Model(variant, embeddings, generator))]
+'''
+
+
+def family(build: str = "pass", contexts: str = "pass", hidden: str = "pass", parameters: str = "[self.block]") -> str:
+    """A plugin with family `odd`, which does well but for these lines of its model."""
+    given = {"BUILD": build, "CONTEXTS": contexts, "HIDDEN": hidden, "PARAMETERS": parameters}
+    code = FAMILY
+    for name, lines in given.items():
+        code = code.replace(name, lines.replace("\n", "\n        "))
+    return code
+
+
+SHAPE = "a tensor ({rows}, {width}), floating-point on cpu"
+GRADIENT = "without a gradient; expected one that torch computed from the parameters of its phase, not detached"
+RETURNED = {  # in place of a tensor of (rows, width): what is said of it; None: it is as good
+    "None": f"returned NoneType; expected {SHAPE}",
+    "3.0": f"returned float; expected {SHAPE}",
+    "'text'": f"returned str; expected {SHAPE}",
+    "(made, made)": f"returned tuple; expected {SHAPE}",
+    "[made]": f"returned list; expected {SHAPE}",
+    "made.detach().numpy()": f"returned ndarray; expected {SHAPE}",
+    "made[:0]": f"returned a tensor (0, {{width}}), float32 on cpu; expected {SHAPE}",
+    "made[:1]": f"returned a tensor (1, {{width}}), float32 on cpu; expected {SHAPE}",
+    "made.T": f"returned a tensor ({{width}}, {{rows}}), float32 on cpu; expected {SHAPE}",
+    "made[:, :1]": f"returned a tensor ({{rows}}, 1), float32 on cpu; expected {SHAPE}",
+    "made.unsqueeze(0)": f"returned a tensor (1, {{rows}}, {{width}}), float32 on cpu; expected {SHAPE}",
+    "made.sum()": f"returned a tensor (), float32 on cpu; expected {SHAPE}",
+    "made.long()": f"returned a tensor ({{rows}}, {{width}}), int64 on cpu; expected {SHAPE}",
+    "made > 0": f"returned a tensor ({{rows}}, {{width}}), bool on cpu; expected {SHAPE}",
+    "made.to(torch.complex64)": f"returned a tensor ({{rows}}, {{width}}), complex64 on cpu; expected {SHAPE}",
+    "made.to_sparse()": f"returned a sparse_coo tensor ({{rows}}, {{width}}), float32 on cpu; expected {SHAPE}",
+    "made.to('meta')": f"returned a tensor ({{rows}}, {{width}}), float32 on meta; expected {SHAPE}",
+    "made.detach()": f"returned a tensor {GRADIENT}",
+    "torch.zeros_like(made)": f"returned a tensor {GRADIENT}",
+    "made.double()": None,
+    "made.half()": None,
+    "made.bfloat16()": None,
+}
+LISTS = {  # what `contexts` returns in place of a list of one layer: what is said of it
+    "None": "contexts() returned NoneType; expected a list of tensors, one for every layer",
+    "made": "contexts() returned a tensor ({rows}, {width}), float32 on cpu; expected a list of tensors",
+    "[]": "contexts() returned an empty list; expected a list of tensors",
+    "[made, made]": "contexts() returned 2 tensors; expected 1, one a layer",
+    "(made,)": None,
+    "made.unsqueeze(0)": None,
+}
+DIVERGING = ("made * float('nan')", "made * float('inf')")
+WRITING = {  # lines of `contexts`: what is said of them
+    "previous.mul_(0.5)": "contexts() wrote into a tensor that it was given",
+    "windows.fill_(0)": "contexts() wrote into a tensor that it was given",
+    "self.block.data = torch.ones(9, 24); self.block.grad = None": "a parameter has another shape, dtype or device",
+    "self.block.data = self.block.data.double()": "expected",
+}
+PARAMETERS = {
+    "None": "phase1_parameters() returned NoneType; expected parameters",
+    "[]": "there are no parameters to train; expected some for the phase",
+    "['block']": "phase1_parameters() has str; expected parameters, floating-point on cpu",
+    "[self.block, self.block]": "phase1_parameters() has a parameter twice",
+    "[self.block.to('meta')]": "phase1_parameters() has a tensor (8, 24), float32 on meta",
+    "[self.block * 1]": "phase1_parameters() has a tensor (8, 24), float32 on cpu; expected parameters",
+    "[self.block.long()]": "phase1_parameters() has a tensor (8, 24), int64 on cpu",
+}
+RAISED = {  # lines of a model: what the reason of its record says
+    "raise ValueError('no')": "failed: ValueError: no (", "sys.exit()": "failed: SystemExit: (",
+    "raise KeyboardInterrupt": "failed: KeyboardInterrupt: (", "raise GeneratorExit": "failed: GeneratorExit: (",
+    "raise BrokenPipeError": "failed: BrokenPipeError: (", "raise StopIteration": "failed: StopIteration: (",
+    "raise EOFError": "failed: EOFError: (", "raise OSError(28, 'full')": "failed: OSError: [Errno 28] full (",
+    "raise MemoryError": "out of memory on cpu", "return self.contexts(previous, windows)": "failed: RecursionError: ",
+}
+CHANGES = {  # lines that change the process: what is said of them; None: nothing that the next cell would notice
+    "torch.set_default_dtype(torch.float64)": "torch's default dtype from torch.float32 to torch.float64",
+    "torch.set_default_device('meta')": "torch's default device from cpu to meta",
+    "torch.set_num_threads(3)": "torch's number of threads from 1 to 3",
+    "torch.set_grad_enabled(False)": "whether torch takes gradients from True to False",
+    "torch.set_float32_matmul_precision('medium')": "torch's precision of float32 products from highest to medium",
+    "torch.use_deterministic_algorithms(True)": "whether torch is deterministic from False to True",
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)": "the handler of SIGTERM from ",
+    "sys.setrecursionlimit(900)": "Python's recursion limit from ",
+    "torch.manual_seed(0); np.random.seed(0); random.seed(0)": None, "os.chdir('/')": None, "os.environ.clear()": None,
+    "warnings.simplefilter('error')": None, "print('noise')": None, "sys.stdout = None": None,
+    "np.seterr(all='raise')": None, "torch.autograd.set_detect_anomaly(True)": None,
+}
+ENDS = ("os._exit(3)", "os._exit(0)", "os.kill(os.getpid(), 9)", "os.abort()")
+"""What ends a process and says nothing."""
+
+ITEM = '''
+import itertools, sys, time
+from pathlib import Path
+import numpy as np
+from cvfp_core import hookimpl
+from cvfp_core.registry.kinds import *
+from cvfp_core.schema.cells import Variant
+
+class Unsayable(Exception):
+    def __str__(self):
+        raise ValueError
+
+def parse(name):
+    return Variant.parse(name, family="odd", prefix="odd_")
+
+def bad(*args, **named):
+    BODY
+
+@hookimpl
+def HOOK():
+    return [ITEM]
+'''
+_AXES = 'inputs=("train_tokens",), response="val_ppl", parameters=(Parameter(name="A"), Parameter(name="B"))'
+_VARIANT = 'VariantFamily(name="odd", title="", form="odd", parse={parse}, build=bad{more})'
+ITEMS = {  # hook, item, command; TABLE is a table of runs, ODD a file that only the plugin knows
+    "law": ("cvfp_fitters", f'Law(name="odd", form="", {_AXES}, function=bad)', "fit TABLE --law odd,power-law"),
+    "law's fit": ("cvfp_fitters", 'Law(name="odd", form="", fit=bad)', "fit TABLE --law odd,power-law"),
+    "law's starts": ("cvfp_fitters", f'Law(name="odd", form="", {_AXES}, starts=bad, '
+                                     'function=lambda train_tokens, A, B: A * train_tokens ** B)',
+                     "fit TABLE --law odd,power-law"),
+    "analysis": ("cvfp_analyses", 'Analysis(name="odd", title="?", analyse=bad)', "report TABLE --template audit"),
+    "lights": ("cvfp_analyses", 'Analysis(name="odd", title="?", analyse_lights=bad)', "report TABLE --template audit"),
+    "matches": ("cvfp_ingesters", 'Ingester(name="odd", title="", matches=bad, read=bad)', "ingest ODD TABLE"),
+    "read": ("cvfp_ingesters", 'Ingester(name="odd", title="", matches=lambda path, head: head and b"odd" in head, '
+                               'read=bad)', "ingest ODD TABLE"),
+    "near": ("cvfp_ingesters", 'Ingester(name="odd", title="", matches=lambda path, head: False, near=bad, read=bad)',
+             "ingest ODD TABLE"),
+    "about": ("cvfp_templates", 'Template(name="odd", title="", path=Path(__file__).with_name("odd.md.j2"), about=bad)',
+              "report TABLE --template odd"),
+    "objective": ("cvfp_objectives", 'Objective(name="odd", title="", form="", loss=bad)',
+                  "run --set phase1.objective=odd"),
+    "ending": ("cvfp_endings", 'Ending(name="odd", title="", ends=bad)', "run --set phase1.ending=odd"),
+    "keeps": ("cvfp_endings", 'Ending(name="odd", title="", ends=lambda *_: False, keeps=bad)',
+              "run --set phase1.ending=odd"),
+    "stop rule": ("cvfp_stop_rules", 'StopRule(name="odd", title="", stops=bad)', "run --stop-rule odd"),
+    "stop rule's ends": ("cvfp_stop_rules", 'StopRule(name="odd", title="", ends=bad)', "run --stop-rule odd"),
+    "corpus": ("cvfp_corpora", 'CorpusSource(name="odd", title="", load=bad)', "run odd.toml"),
+    "executor": ("cvfp_executors", 'Executor(name="odd", title="", run=bad)', "run --set executor=odd"),
+    "parse": ("cvfp_variants", _VARIANT.format(parse="bad", more=""), "run"),
+    "check": ("cvfp_variants", _VARIANT.format(parse="parse", more=", check=bad"), "run --variant odd_1L_8d_1tok"),
+    "settle": ("cvfp_variants", _VARIANT.format(parse="parse", more=", settle=bad"), "run --variant odd_1L_8d_1tok"),
+    "size": ("cvfp_variants", _VARIANT.format(parse="parse", more=", size=bad"),
+             "run --dry-run --no-time --variant odd_1L_8d_1tok"),
+    "build": ("cvfp_variants", _VARIANT.format(parse="parse", more=""), "run --variant odd_1L_8d_1tok"),
+}
+BODIES = (
+    "return None", "return float('nan')", "return 3", "return 'text'", "return True", "return {}", "return []",
+    "return np.full(2, 1.0)", "return np.ones((5, 5))", "return [float('nan')] * 5", "return np.full(5, 1j)",
+    "return np.array(['a'] * 5)", "return np.full(5, np.inf)", "return lambda: 1", "return itertools.repeat(3)",
+    "print('noise'); return None", "yield 1; raise ValueError('mid')", "raise ValueError('no')", "raise Unsayable",
+    "sys.exit()", "raise BrokenPipeError", "return bad(*args, **named)", "raise StopIteration", "raise MemoryError",
+    "raise OSError(28, 'No space left')", "raise Exception('a\\nb\\x1b[2J')", "time.sleep(1000)",
+)
+
+
+def item(kind: str, body: str) -> str:
+    """A plugin with an item `odd` of this kind whose function has this body."""
+    hook, made, _ = ITEMS[kind]
+    return ITEM.replace("[ITEM]", f"[{made}]").replace("HOOK", hook).replace("BODY", body)

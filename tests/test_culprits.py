@@ -147,13 +147,15 @@ def test_cells_that_an_executor_left_out_are_counted_and_the_exit_code_is_3(retu
             "returned before they were done; run the same command again to go on") in done.stderr
 
 
-def test_a_worker_that_ends_without_a_word_is_an_error(place):
+def test_a_worker_that_ends_without_a_word_and_at_no_cell_is_an_error(place):
     made_plugins.install(place / "site", "culprit", """
-import os
+import multiprocessing, os
 from cvfp_core import hookimpl
+if multiprocessing.parent_process() is not None:
+    os._exit(0)
 @hookimpl
 def cvfp_run_started(cell):
-    os._exit(0)
+    pass
 """)
     given = made_grids.options(place, variants=("1L_8d_1tok",), samples="4,8", jobs=2)
     done = made_grids.cvfp("run", *given, folder=place, PYTHONPATH=str(place / "site"))

@@ -93,8 +93,10 @@ def dying(_computer, cell, sees):
     first = not sees.checkpoint.with_suffix(".first").exists()
     sees.checkpoint.parent.mkdir(exist_ok=True)
     sees.checkpoint.with_suffix(".first").touch()
-    if cell.seed == 1 or (cell.seed == 2 and first):
+    if cell.seed == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+    if cell.seed == 2 and first:
+        os._exit(3)
     return Computed(result=RunResult(record=record(cell, 2, {"val_ppl": 9.0})))
 
 
@@ -113,7 +115,7 @@ DIE = "import json, pathlib, sys, test_local; print(json.dumps(test_local.die(pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and signals")
-def test_a_process_that_is_killed_is_replaced_and_a_cell_that_kills_three_is_left_as_failed(tmp_path):
+def test_a_process_that_ends_in_a_cell_is_replaced_and_a_cell_that_kills_three_is_left_as_failed(tmp_path):
     folder = store.create(tmp_path / "runs")
     done = subprocess.run([sys.executable, "-c", DIE, folder], cwd=Path(__file__).parent, stdout=subprocess.PIPE,
                           check=True)
@@ -125,10 +127,10 @@ def test_a_process_that_is_killed_is_replaced_and_a_cell_that_kills_three_is_lef
     assert found.sort("seed").select("attempts", "lost_workers").rows() == [(1, 0), (3, 3), (2, 1), (1, 0), (1, 0)]
     assert set(found["host"]) == {host}
     said = [(run_id, text) for kind, run_id, text in heard if kind == "warning"]
-    died = "its process died (SIGKILL); another one is started"
+    died, ended = (f"its process died ({how}); another one is started" for how in ("SIGKILL", "exit code 3"))
     again = [f"begun again, having lost {losses} of at most 3 workers ({host})" for losses in (1, 2)]
     assert sorted(said) == sorted([*((GRID[1].run_id, text) for text in (died, died, died, *again)),
-                                   *((GRID[2].run_id, text) for text in (died, again[0]))])
+                                   *((GRID[2].run_id, text) for text in (ended, again[0]))])
     assert sum(kind == "run_finished" for kind, *_ in heard) == 5
 
 

@@ -17,6 +17,7 @@ from cvfp_core.claims.matched import usable
 from cvfp_core.claims.verdicts import Judged
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.registry import Registry, culprits
+from cvfp_core.registry.guard import listed, tidy
 from cvfp_core.registry.kinds import Analysis, Light
 from cvfp_core.schema import records as schema
 from cvfp_core.schema.claims import Caveat, Finding, Measured, Plain, Table
@@ -137,9 +138,10 @@ def _findings(analysis: Analysis, runs: pl.DataFrame, fits: Sequence[Fit], regis
     if missing:
         return [_without_verdict(analysis, "not measured", NOT_MEASURED, {"columns": ", ".join(missing)})]
     try:
-        made = list(analysis.analyse(runs, fits)) if analysis.analyse else []
-        if analysis.analyse_lights:
-            made += analysis.analyse_lights(runs, lit)
+        with tidy():
+            made = listed(analysis.analyse(runs, fits), "findings") if analysis.analyse else []
+            if analysis.analyse_lights:
+                made += listed(analysis.analyse_lights(runs, lit), "findings")
         return _checked(analysis, made)
     except culprits.PASSING:
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, get_type_hints
@@ -65,6 +66,28 @@ _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
 _plugin = typer.Typer(cls=Commands, help="Begin a plugin of your own.", no_args_is_help=True)
 
 
+def unwritable(error: OSError) -> int:
+    """Says what cannot be read or written, if that is what the error is of, else raises it; the exit code."""
+    if error.errno == errno.ENOENT and not _folder():
+        say("the current folder was removed, or may not be looked at; change to another one")
+    elif error.errno not in _OF_DISKS:
+        raise error
+    elif error.filename is None:
+        say(f"output cannot be written: {error.strerror}; make room, or write elsewhere")
+        sys.stdout = None  # what is left in it cannot be written either
+    else:
+        say(f"cannot read or write '{error.filename}': {error.strerror}; see to that, then run the same command again")
+    return 1
+
+
+def _folder() -> bool:
+    """Whether there is a current folder."""
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
+
+
 def command(name: str, function: Callable[..., None], group: typer.Typer = app) -> None:
     """Registers a command whose errors end in one line: `cvfp: ...` and the error's exit code."""
 
@@ -92,15 +115,7 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
             sys.stderr.close()  # the reader of our output left: nobody to tell
             raise typer.Exit(0) from None
         except OSError as error:
-            if error.errno not in _OF_DISKS:
-                raise
-            if error.filename is None:
-                say(f"output cannot be written: {error.strerror}; make room, or write elsewhere")
-                sys.stdout = None  # what is left in it cannot be written either
-            else:
-                say(f"cannot read or write '{error.filename}': {error.strerror}; see to that, then run the same "
-                    "command again")
-            raise typer.Exit(1) from None
+            raise typer.Exit(unwritable(error)) from None
 
     group.command(name, cls=Command)(guarded)
 

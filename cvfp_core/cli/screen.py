@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from cvfp_core.errors import CvfpWarning, one_line, visible
@@ -43,7 +43,8 @@ def note(line: str) -> None:
         from rich.console import Console
 
         line = wrapped(line, Console(stderr=True).width)
-    print(visible(line), file=sys.stderr, flush=True)
+    with suppress(OSError):  # it is full, or its reader has gone: there is nobody to tell
+        print(visible(line), file=sys.stderr, flush=True)
 
 
 def wrapped(text: str, room: int, indent: int = 0) -> str:
@@ -63,9 +64,11 @@ def write(text: str) -> None:
 
 def show_json(data: object, *, indent: int | None = 1, out: TextIO | None = None) -> None:
     """Prints plain data as JSON. out: stdout, if not as it stands now."""
-    print(visible(as_json(data, indent=indent)), file=out, flush=True)
+    encoding = getattr(out or sys.stdout, "encoding", None) or "utf-8"
+    unicode = encoding.lower().replace("-", "").startswith("utf")
+    print(visible(as_json(data, indent=indent, unicode=unicode)), file=out, flush=True)
 
 
-def as_json(data: object, *, indent: int | None = 1) -> str:
-    """Plain data as JSON, which has no NaN."""
-    return json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+def as_json(data: object, *, indent: int | None = 1, unicode: bool = True) -> str:
+    """Plain data as JSON, which has no NaN. unicode: whether what is not ASCII may stand as it is."""
+    return json.dumps(data, indent=indent, ensure_ascii=not unicode, allow_nan=False, default=str)

@@ -300,6 +300,8 @@ class Curve:
 
     def _shaped(self, out: Any, parameters: Array, inputs: Mapping[str, Array] | None) -> Array:
         n = len(next(iter((self.inputs if inputs is None else inputs).values())))
+        if np.iscomplexobj(out):
+            raise TypeError("its function returned complex numbers; expected real ones")
         out = np.asarray(out, dtype=float)
         return out if out.shape == (len(parameters), n) else np.broadcast_to(out, (len(parameters), n))
 

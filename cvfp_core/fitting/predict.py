@@ -13,6 +13,7 @@ from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.ray import Ray, ray
 from cvfp_core.fitting.rolling import stretch
+from cvfp_core.registry.guard import tidy
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
@@ -51,6 +52,7 @@ def predict(fit: Fit, law: Law, at: Mapping[str, float]) -> Prediction:
     return predict_each(law, [(fit, at)])[0]
 
 
+@tidy()
 @np.errstate(all="ignore")
 def predict_each(law: Law, asked: Sequence[tuple[Fit, Mapping[str, float]]], *,
                  intervals: bool = True) -> list[Prediction]:

@@ -18,6 +18,7 @@ from cvfp_core.fitting.points import by_group, gather_each, refusal, require, un
 from cvfp_core.fitting.predict import Prediction, predict
 from cvfp_core.fitting.ray import together
 from cvfp_core.registry import Registry, culprits, installed
+from cvfp_core.registry.guard import listed, tidy
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import series
 from cvfp_core.schema.fits import Fit, Points, Reason
@@ -156,8 +157,8 @@ def _fitted(law: Law, every: Sequence[Points], options: Mapping[str, Scalar | No
     """The fits of points that can be fitted: by the law's own code to one after the other, by its function at once."""
     if law.fit is None or len(every) == 1:
         try:
-            with np.errstate(all="ignore"):  # what is not finite is refused below
-                fits = [list(law.fit(points, options)) for points in every] if law.fit is not None else [
+            with np.errstate(all="ignore"), tidy():  # what is not finite is refused below
+                fits = [listed(law.fit(points, options), "fits") for points in every] if law.fit is not None else [
                     [fit] for fit in fit_curves(law, every, intervals=intervals)]
             strange = next((fit for own in fits for fit in own if not isinstance(fit, Fit)), None)
             if strange is not None or not all(fits):

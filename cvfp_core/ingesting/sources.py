@@ -12,6 +12,7 @@ from cvfp_core.errors import CvfpError, PluginError
 from cvfp_core.ingesting import configs, mapping, packed
 from cvfp_core.ingesting.lines import shown_name
 from cvfp_core.registry import Registry
+from cvfp_core.registry.guard import returned
 from cvfp_core.registry.kinds import Declined, Ingester
 
 HEAD = 1 << 16
@@ -142,7 +143,7 @@ class _Search:
         for each in self.candidates:
             try:
                 with self.registry.blaming(Ingester, each.name, asked=False):
-                    declined = each.near(path, head) if each.near is not None else None
+                    declined = returned("near", each.near(path, head) if each.near else None, Declined | None)
             except PluginError as error:
                 return f"; {error}"
             found |= {each.name: declined} if declined else {}

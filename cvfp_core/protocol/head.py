@@ -33,7 +33,7 @@ class Head:
 
     def __init__(self, embeddings: Tensor, *, chunked: bool = True, half: bool = False,
                  words: int = DEFAULT.words_at_once) -> None:
-        self.embeddings = embeddings
+        self.embeddings, self.embed_dim = embeddings, embeddings.shape[1]
         self.chunked, self.words = chunked, words
         self.products = embeddings.bfloat16() if half else embeddings
         self.longest = float(torch.linalg.vector_norm(embeddings, dim=1).amax())

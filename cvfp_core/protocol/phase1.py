@@ -14,8 +14,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cvfp_core.protocol import model as models
 from cvfp_core.protocol.device import exact
-from cvfp_core.protocol.model import Diverged, TwoPhaseModel, sharing
+from cvfp_core.protocol.model import Diverged, ModelError, TwoPhaseModel, sharing
 from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.objective import Term
 from cvfp_core.schema.settings import Phase1Settings, Shortcuts
@@ -75,7 +76,7 @@ def learn_contexts(
     trained = settings.mode == "trained"
     term = term or Term()
     num_tokens = windows.shape[0]
-    parameters = list(model.phase1_parameters())
+    parameters = models.parameters(model, 1, windows.device)
     optimizer = adam(parameters, settings.learning_rate, shortcuts) if trained else None
     share = sharing(model, windows, allowed=shortcuts.token_parts)
     take = partial(_in_blocks, shortcuts.rows_at_once) if shortcuts.row_blocks else _at_once
@@ -140,7 +141,7 @@ def _at_once(
     trained, weight = settings.mode == "trained", settings.dist_reg_weight
     with torch.set_grad_enabled(trained):
         with autocast():
-            made = model.contexts(previous, windows)[-1].float()  # (B, d)
+            made = models.contexts(model, previous, windows)[-1].float()  # (B, d)
         moved = (made - contexts).square().mean(dim=1)  # (B,)
         movement = moved.mean()
         diversity = term(made, contexts)
@@ -174,13 +175,15 @@ def _in_blocks(
     graphs, objective = [], term.blocked(contexts, trained=trained)
     for rows in parts:
         with torch.set_grad_enabled(trained), autocast():
-            graph = model.contexts(previous[rows], windows[rows])[-1].float()
-        graphs.append(graph)
+            graph = models.contexts(model, previous[rows], windows[rows])[-1].float()
+        graphs.append((graph, graph._version))
         objective.see(graph.detach())
+    if any(graph._version != version for graph, version in graphs):
+        raise ModelError("contexts() wrote into a tensor that it had returned before; expected a new one at each call")
     diversity = objective.value()
     pull = 2 * (1 - weight) / (count * width * num_batches)
     moves = []
-    for graph, rows in zip(graphs, parts, strict=True):
+    for (graph, _), rows in zip(graphs, parts, strict=True):
         made, block = graph.detach(), contexts[rows]
         block.sub_(made)  # until the backward pass is done: minus the change, then the gradient
         moves.append(torch.linalg.vector_norm(block, dim=1).square() / width)
@@ -218,6 +221,16 @@ def shifted(contexts: Tensor, rows: slice, before: Tensor, spare: Tensor) -> Ten
 
 
 def adam(parameters: list[torch.nn.Parameter], learning_rate: float, shortcuts: Shortcuts) -> torch.optim.Optimizer:
-    """Adam, as one kernel where that is allowed and exists."""
+    """Adam, as one kernel where that is allowed and exists; the kernel would write beyond what has become smaller."""
+    if not parameters:
+        raise ModelError("there are no parameters to train; expected some for the phase")
     fused = shortcuts.fused_optimizer and all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
-    return torch.optim.Adam(parameters, lr=learning_rate, fused=fused or None)
+    made = torch.optim.Adam(parameters, lr=learning_rate, fused=fused or None)
+    forms = [(each.shape, each.dtype, each.device) for each in parameters]
+
+    def unchanged(*_: object) -> None:
+        if [(each.shape, each.dtype, each.device) for each in parameters] != forms:
+            raise ModelError("a parameter has another shape, dtype or device than before; expected all to keep theirs")
+
+    made.register_step_pre_hook(unchanged)
+    return made

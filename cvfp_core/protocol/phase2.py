@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cvfp_core.protocol import model as models
 from cvfp_core.protocol.head import Head
 from cvfp_core.protocol.model import Diverged, TwoPhaseModel, sharing
 from cvfp_core.protocol.phase1 import adam, batches
@@ -84,7 +85,7 @@ def learn_tokens(
     after an earlier epoch and returns where that ended, or None; keep is told where a later one did that was not the
     last.
     """
-    parameters = list(model.phase2_parameters())
+    parameters = models.parameters(model, 2, train.tokens.device)
     optimizer = adam(parameters, settings.learning_rate, shortcuts)
     share = sharing(model, val.windows, allowed=shortcuts.token_parts)
     best: Epoch | None = None
@@ -141,7 +142,7 @@ def _train_epoch(
     total = torch.zeros((), device=stream.tokens.device)
     for rows in batches(predictions, settings.batch_tokens):
         with autocast():
-            hidden = model.hidden(stream.layers[:, rows], stream.windows[rows])  # (B, d_e)
+            hidden = models.hidden(model, stream.layers[:, rows], stream.windows[rows], head.embed_dim)  # (B, d_e)
         targets = stream.tokens[rows.start + 1 : rows.stop + 1]
         loss = head.loss(hidden, targets)
         optimizer.zero_grad(set_to_none=True)
@@ -165,7 +166,7 @@ def evaluate(
     correct = torch.zeros((), dtype=torch.int64, device=stream.tokens.device)
     for rows in batches(predictions, _EVAL_TOKENS):
         with autocast():
-            hidden = model.hidden(stream.layers[:, rows], stream.windows[rows])
+            hidden = models.hidden(model, stream.layers[:, rows], stream.windows[rows], head.embed_dim)
         losses, right = head.score(hidden, stream.tokens[rows.start + 1 : rows.stop + 1])
         total += losses
         correct += right

@@ -21,7 +21,16 @@ from cvfp_core.protocol.effective_rank import effective_rank
 from cvfp_core.protocol.ending import Ender
 from cvfp_core.protocol.flops import run_flops
 from cvfp_core.protocol.head import Head
-from cvfp_core.protocol.model import Diverged, Measures, TwoPhaseModel, parameter_count, sharing, token_windows
+from cvfp_core.protocol.model import (
+    Diverged,
+    Measures,
+    TwoPhaseModel,
+    parameter_count,
+    parameters,
+    require_methods,
+    sharing,
+    token_windows,
+)
 from cvfp_core.protocol.noise import Noise
 from cvfp_core.protocol.objective import Term
 from cvfp_core.protocol.phase1 import Sweep, learn_contexts
@@ -81,15 +90,19 @@ def _run(
     val_tokens = torch.from_numpy(corpus.val_tokens.astype(np.int64)).to(device)
     embeddings = torch.as_tensor(corpus.embeddings, dtype=torch.float32)
     weights = torch.Generator().manual_seed(2 * cell.seed)  # even; noise is odd: no two runs share a stream
-    model = family.build(variant, settings.model, embeddings, weights).to(device)
+    model = family.build(variant, settings.model, embeddings.clone(), weights)  # a copy: ours are of all cells
+    require_methods(model, family.phases)
+    model = model.to(device)
+    require_methods(model, family.phases)
     embeddings = embeddings.to(device)
     head = Head(embeddings, chunked=shortcuts.chunked_head, half=settings.precision == "bfloat16",
                 words=shortcuts.words_at_once)
 
     two_phase = family.phases == 2
     mode = settings.phase1.mode if two_phase else None
-    params_context = parameter_count(model.phase1_parameters()) if mode in ("trained", "untrained") else 0
-    params_phase2 = parameter_count(model.phase2_parameters())
+    device = train_tokens.device
+    params_context = parameter_count(parameters(model, 1, device)) if mode in ("trained", "untrained") else 0
+    params_phase2 = parameter_count(parameters(model, 2, device))
     metrics: dict[str, Any] = {
         **corpus_columns(cell, corpus),
         "phases": family.phases,
@@ -182,18 +195,31 @@ def _own(
 ) -> dict[str, float]:
     """What the model measures of itself, as far as somebody declared it; of the rest a warning says why not."""
     kept: dict[str, float] = {}
-    for name, value in (model.metrics() if isinstance(model, Measures) else {}).items():
+    values = model.metrics() if isinstance(model, Measures) else {}
+    if not isinstance(values, Mapping):
+        tell.warn(f"the model's metrics() are left out: they must be numbers by name, found {type(values).__name__}")
+        return {}
+    for name, value in values.items():
         quantity = (QUANTITIES | dict(declared)).get(name)
         if quantity is None:
             tell.warn(f"the model's metric '{name}' is left out: no plugin declares it; see the hook cvfp_quantities")
         elif name in measured or quantity.kind not in ("metric", "size", "setting"):
             tell.warn(f"the model's metric '{name}' is left out: the protocol measures it")
-        elif not quantity.allows(float(value)):
+        elif (number := _number(value)) is None:
+            tell.warn(f"the model's metric '{name}' is left out: it must be a number, found {type(value).__name__}")
+        elif not quantity.allows(number):
             tell.warn(f"the model's metric '{name}' is left out: it must {quantity.range or 'be finite'}, "
-                      f"found {value:g}")
+                      f"found {number:g}")
         else:
-            kept[name] = float(value)
+            kept[name] = number
     return kept
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # the last of a tensor of several
+        return None
 
 
 def _stream(tokens: Tensor, cell: Cell, vocab_size: int, num_layers: int, *, empty: bool) -> Stream:
@@ -241,11 +267,11 @@ def _phase1(
         tell.point(1, "val_er", measured)
         return measured
 
-    contexts, parameters = train.layers[-1], list(model.phase1_parameters())
+    contexts, weights = train.layers[-1], list(model.phase1_parameters())
 
     def ends(sweep: Sweep) -> bool:
         stopper.see(sweep, rank_now() if ender.needs_rank(sweep.iteration) else None)
-        ender.look(stopper.seen, contexts, parameters,
+        ender.look(stopper.seen, contexts, weights,
                    lambda: room(contexts.shape, contexts.device, cell.cache, shortcuts.memory_gib))
         return ender.ends(stopper.seen, settings)
 
@@ -259,7 +285,7 @@ def _phase1(
         )
     kept = ender.kept if result.stopped is None else None
     if kept is not None and kept.iteration < result.last.iteration:
-        kept.put_back(contexts, parameters)
+        kept.put_back(contexts, weights)
     else:
         kept = None
     if not validate():

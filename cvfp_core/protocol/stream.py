@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cvfp_core.protocol.model import TwoPhaseModel
+from cvfp_core.protocol import model as models
+from cvfp_core.protocol.model import ModelError, TwoPhaseModel
 from cvfp_core.protocol.phase1 import batches, shifted
 
 CHUNK = 192  # tokens a chunk; of 128 to 320 at width 768 the best or within 5 % of it
@@ -44,7 +45,7 @@ def sequential_contexts(model: TwoPhaseModel, windows: Tensor, context_dim: int,
     state = torch.zeros(1, context_dim, device=windows.device)
     with torch.no_grad():
         for i in range(len(windows)):
-            state = model.contexts(state, windows[i : i + 1])[-1].float()
+            state = models.contexts(model, state, windows[i : i + 1])[-1].float()
             contexts[i] = state[0]
     return contexts
 
@@ -69,8 +70,7 @@ def parallel_contexts(
     lasts = (starts + chunk - 1).clamp_max(num_tokens - 1)
 
     def step(state: Tensor, rows: Tensor) -> Tensor:
-        made: Tensor = model.contexts(state, windows.index_select(0, rows.clamp_max(num_tokens - 1)))[-1].float()
-        return made
+        return models.contexts(model, state, windows.index_select(0, rows.clamp_max(num_tokens - 1)))[-1].float()
 
     def advance(which: Tensor, state: Tensor, *, until_met: bool = False) -> None:
         """Fills the chunks `which` (J,) from their start contexts `state` (J, d).
@@ -131,6 +131,8 @@ def layer_outputs(
             previous = shifted(layers[-1], rows, before, spare)
             before = layers[-1, rows.stop - 1].clone()  # the batch is about to be overwritten
             with autocast():
-                made = model.contexts(previous, windows[rows])
+                made = models.contexts(model, previous, windows[rows])
+            if len(made) != len(layers):
+                raise ModelError(f"contexts() returned {len(made)} tensors; expected {len(layers)}, one a layer")
             for layer, output in zip(layers, made, strict=True):
                 layer[rows] = output.float()

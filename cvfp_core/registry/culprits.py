@@ -33,6 +33,12 @@ def place(error: BaseException, package: str) -> str | None:
     return found
 
 
+def raised_by(error: BaseException, package: str) -> bool:
+    """Whether the exception arose in the package's own code, not in what that called."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__")).partition(".")[0] == package
+
+
 def told(error: BaseException, package: str) -> str:
     """The exception on one line, with the place in the package where it arose."""
     where = place(error, package)

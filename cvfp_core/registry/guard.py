@@ -6,14 +6,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from types import FrameType
+from itertools import islice
+from types import FrameType, UnionType
+from typing import TypeVar, get_args
 
 from cvfp_core.errors import visible
 
+T = TypeVar("T")
+
 PATIENCE = 30.0
 """Seconds after which a hook that has not returned is named."""
+MOST = 10_000
+"""Fits of a law, or findings of an analysis, that are taken at once."""
 
 
 @contextmanager
@@ -29,6 +35,22 @@ def tidy() -> Iterator[None]:
         with suppress(OSError):
             if folder is not None and os.getcwd() != folder:
                 os.chdir(folder)
+
+
+def returned(function: str, value: object, kind: type[T] | UnionType) -> T:
+    """The value, of that type. Raises TypeError for what a plugin's function must not return."""
+    if not isinstance(value, kind):
+        expected = " or ".join(each.__name__.replace("NoneType", "None") for each in get_args(kind) or (kind,))
+        raise TypeError(f"{function} must return {expected}, not {value!r:.60}")
+    return value
+
+
+def listed(made: Iterable[T], what: str) -> list[T]:
+    """All of an iterable of a plugin's. Raises ValueError for more than MOST: it may never end."""
+    items = list(islice(made, MOST + 1))
+    if len(items) > MOST:
+        raise ValueError(f"more than {MOST:,} {what}; expected an iterable that ends")
+    return items
 
 
 @contextmanager

@@ -80,16 +80,28 @@ class Registry:
         try:
             with guard.tidy():
                 yield
-        except (CvfpError, BrokenPipeError, *culprits.PASSING):
+        except (CvfpError, KeyboardInterrupt):
             raise
         except BaseException as error:
+            if isinstance(error, (BrokenPipeError, *culprits.PASSING)) and not culprits.raised_by(
+                    error, self.owner(kind, name).package):
+                raise
             raise PluginError(self.blame(kind, name, error, asked=asked)) from error
 
     def stop_rules(self, names: Iterable[str] | None = None) -> list[StopRule]:
         """The rules of these names, all by default; what one raises is a PluginError."""
         def guarded(rule: StopRule) -> StopRule:
-            blaming = self.blaming(StopRule, rule.name, asked=names is not None)
-            return replace(rule, stops=rule.stops and blaming(rule.stops), ends=rule.ends and blaming(rule.ends))
+            def asked(field: str) -> Callable[[Any], str | None] | None:
+                if (question := getattr(rule, field)) is None:
+                    return None
+
+                def answer(seen: Any) -> str | None:
+                    with self.blaming(StopRule, rule.name, asked=names is not None):
+                        return guard.returned(field, question(seen), str | None)
+
+                return answer
+
+            return replace(rule, stops=asked("stops"), ends=asked("ends"))
 
         return [guarded(self.get(StopRule, name)) for name in (self.items(StopRule) if names is None else names)]
 
@@ -111,7 +123,8 @@ class Registry:
         found = []
         for family in families.values():
             with self.blaming(VariantFamily, family.name, asked=False):
-                found += [variant] if (variant := family.parse(name)) is not None else []
+                variant = guard.returned("parse", family.parse(name), Variant | None)
+            found += [] if variant is None else [variant]
         if not found:
             forms = ", ".join(family.form for family in families.values()) or "none"
             raise UsageError(f"unknown variant '{name}'; names have the form {forms}{_example(families.values())}")

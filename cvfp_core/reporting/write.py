@@ -14,6 +14,7 @@ import polars as pl
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
+from cvfp_core.registry.guard import returned
 from cvfp_core.registry.kinds import Law, Template
 from cvfp_core.reporting.figures.marks import Plot
 from cvfp_core.reporting.html import CONTENTS, VERDICTS
@@ -69,7 +70,7 @@ def about(template: Template, records: pl.DataFrame, registry: Registry) -> dict
     if template.about is None:
         return {}
     with registry.blaming(Template, template.name):
-        found = template.about(records)
+        found = returned("about", template.about(records), Mapping)
     law = found.get("law")
     return {"x": found.get("x"), "y": found.get("y"), "by": found.get("by"),
             "law": law if law in registry.items(Law) else None}

@@ -12,12 +12,13 @@ import polars as pl
 
 from cvfp_core.errors import CvfpError
 from cvfp_core.registry import Registry, culprits
-from cvfp_core.registry.guard import tidy
+from cvfp_core.registry.guard import heeding_signals, tidy
 from cvfp_core.registry.kinds import Corpus, Quantity, VariantFamily
 from cvfp_core.running import phase1
 from cvfp_core.running.corpora import load_corpus
-from cvfp_core.schema.cells import Cell, Emit
+from cvfp_core.schema.cells import Cell, Emit, Event
 from cvfp_core.schema.leases import Taken
+from cvfp_core.schema.models import ModelError
 from cvfp_core.schema.records import RunResult
 
 
@@ -66,6 +67,7 @@ class Computer:
     def __call__(self, cell: Cell, sees: Surroundings) -> Computed:
         """The cell's result. What a plugin raises, or memory that runs out, makes a record with status `failed`."""
         from cvfp_core.protocol.checkpoint import Checkpoint
+        from cvfp_core.protocol.process_state import put_back
         from cvfp_core.protocol.record import corpus_columns, record
         from cvfp_core.protocol.run import run_cell
         from cvfp_core.protocol.tuning import refuse_slow_bfloat16
@@ -76,22 +78,29 @@ class Computer:
         phases = family.phases if family else None
         sources = phase1.sources(cell, registry)
         checkpoint = Checkpoint(sees.checkpoint, cell, home, **sources, leaving=sees.leaving)
-        try:
-            if cell.settings.precision == "bfloat16" and cell.device == "cpu":
-                refuse_slow_bfloat16(cell.shortcuts, cell.cache)
-            corpus = self._corpus(cell)
-            rules = registry.stop_rules(cell.stop_rules)
-            sees.begun(asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going")))
-            with tidy():
-                result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, sees.tell, rules,
-                                  registry.items(Quantity), phase1.term(cell, registry), sees.earlier, checkpoint,
-                                  phase1.ender(cell, registry))
-        except (BrokenPipeError, Lost, Taken, *culprits.PASSING):
-            raise
-        except BaseException as error:  # a plugin's model, the device's memory: the record says what, the grid goes on
-            out_of_memory = culprits.out_of_memory(error)
-            result = RunResult(record=record(cell, phases, corpus_columns(cell, corpus) if corpus else {}, "failed",
-                                             reason(cell, registry, error)))
+        with heeding_signals() as interrupted, put_back() as changes:
+            try:
+                if cell.settings.precision == "bfloat16" and cell.device == "cpu":
+                    refuse_slow_bfloat16(cell.shortcuts, cell.cache)
+                corpus = self._corpus(cell)
+                rules = registry.stop_rules(cell.stop_rules)
+                sees.begun(asdict(record(cell, phases, corpus_columns(cell, corpus), "interrupted", "still going")))
+                with tidy():
+                    result = run_cell(cell, registry.get(VariantFamily, cell.variant.family), corpus, sees.tell, rules,
+                                      registry.items(Quantity), phase1.term(cell, registry), sees.earlier, checkpoint,
+                                      phase1.ender(cell, registry))
+            except (Lost, Taken):
+                raise
+            except BaseException as error:  # a plugin's, the device's memory: the record says what, the grid goes on
+                if _passing(cell, registry, error, interrupted()):
+                    raise
+                out_of_memory = culprits.out_of_memory(error)
+                result = RunResult(record=record(cell, phases, corpus_columns(cell, corpus) if corpus else {}, "failed",
+                                                 reason(cell, registry, error)))
+        if changes:
+            sees.tell(Event(kind="warning", run_id=cell.run_id, values={
+                "text": f"{registry.label(VariantFamily, cell.variant.family)} changed {', '.join(changes)}; it is put "
+                        "back for the other cells"}))
         if family is not None:
             result = replace(result, record=replace(result.record, family_source=home))
         if result.record.objective is not None:
@@ -108,6 +117,14 @@ class Computer:
             raise CvfpError(f"corpus '{cell.corpus.name}' is not here what it was when the grid was prepared: its hash "
                             f"is {corpus.hash[:12]}, not {cell.corpus_hash[:12]}")
         return corpus
+
+
+def _passing(cell: Cell, registry: Registry, error: BaseException, interrupted: bool) -> bool:
+    """Whether the error is the user's Ctrl-C, or a reader's who has gone, and not raised by the family itself."""
+    if isinstance(error, KeyboardInterrupt):
+        return interrupted
+    owner = registry.owner(VariantFamily, cell.variant.family)
+    return isinstance(error, (BrokenPipeError, *culprits.PASSING)) and not culprits.raised_by(error, owner.package)
 
 
 def corpus_key(cell: Cell) -> str:
@@ -128,6 +145,8 @@ def reason(cell: Cell, registry: Registry, error: BaseException) -> str:
     """
     if isinstance(error, CvfpError):
         return " ".join(str(error).split())
+    if isinstance(error, ModelError):
+        return f"{registry.label(VariantFamily, cell.variant.family)} failed: {error}"
     if culprits.out_of_memory(error):
         return (f"out of memory on {cell.device}: {culprits.line(error)}; take fewer --jobs, a narrower variant or a "
                 "smaller phase1.batch_tokens")

@@ -88,7 +88,7 @@ class Worker:
 
     def run(self) -> None:
         """Executes what is free, and again and again looks at what others are at: they may die."""
-        waiting = _after_earlier(self.cells)
+        waiting = sorted(_after_earlier(self.cells), key=self._lost)  # one that ends its process costs no other cell
         while waiting and not self.leaving:
             roomy = all(cell.run_id in self._short for cell in waiting)
             held = [cell for cell in waiting if self.leaving or not self.attempt(cell, roomy=roomy)]
@@ -137,6 +137,9 @@ class Worker:
             return False
         if lost:
             self._warn(cell, f"begun again, having lost {len(lost)} of at most {LOSSES} workers ({hosts})")
+        elif ended := self._lost(cell):
+            self._warn(cell, f"its process ended in it {'once' if ended == 1 else f'{ended} times'} before, and never "
+                             "said how; it is tried again after the other cells")
         made = Attempt(job=cell.job, host=self.host, process=self.process, checkpoint=checkpoint)
         jobs.attempt(self.folder, cell.run_id, made)
         self.heart.begin(cell.run_id)
@@ -157,6 +160,10 @@ class Worker:
             raise
         finally:
             self.heart.begin(None)
+
+    def _lost(self, cell: Cell) -> int:
+        """Attempts at the cell, also by earlier commands, of which nobody said how they ended."""
+        return sum(each.ended is None for each in jobs.attempts(self.folder, cell.run_id))
 
     def _attempts(self, cell: Cell) -> list[Attempt]:
         """Those at a cell that nobody is at, and how each ended as far as anybody knows."""

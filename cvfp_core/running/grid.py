@@ -15,6 +15,7 @@ import polars as pl
 from cvfp_core.errors import UsageError
 from cvfp_core.registry import Registry
 from cvfp_core.registry.entry_points import OURS
+from cvfp_core.registry.guard import returned
 from cvfp_core.registry.kinds import Corpus, Preset, StopRule, VariantFamily
 from cvfp_core.running import phase1
 from cvfp_core.running.config import RunConfig
@@ -142,7 +143,7 @@ def settled(
         return model_size(other, settled(other, given, registry, corpus), registry, corpus).trained
 
     with registry.blaming(VariantFamily, family.name):
-        return family.settle(variant, resolved, corpus.embed_dim, count)
+        return returned("settle", family.settle(variant, resolved, corpus.embed_dim, count), Mapping)
 
 
 def refuse_mixture(cells: Sequence[Cell], records: pl.DataFrame, registry: Registry) -> None:

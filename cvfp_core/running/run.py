@@ -17,7 +17,7 @@ import polars as pl
 from cvfp_core import registry as registries
 from cvfp_core.errors import PluginError, UsageError, unwritten
 from cvfp_core.registry import Registry
-from cvfp_core.registry.kinds import Corpus, Executor
+from cvfp_core.registry.kinds import Corpus, Executor, VariantFamily
 from cvfp_core.running import config, grid, machine, submitted
 from cvfp_core.running.corpora import leak, load_corpus, refuse_options_of_another
 from cvfp_core.running.costs import costs, too_large
@@ -178,9 +178,14 @@ def unfinished(prepared: Prepared) -> list[Cell]:
 
 
 def _warned(prepared: Prepared, pending: Sequence[Cell]) -> Prepared:
-    """With a word of cells that will not fit into memory."""
+    """With a word of cells that will not fit into memory, of families that know by arithmetic.
+
+    A model is not built for it: code that ends the process would end it before any cell.
+    """
     with suppress(PluginError):  # a family that fails: so do its cells, one by one, and their records say how
-        if warning := too_large(costs(pending, prepared.registry, prepared.corpus)):
+        families = prepared.registry.items(VariantFamily)
+        sized = [cell for cell in pending if families[cell.variant.family].size is not None]
+        if warning := too_large(costs(sized, prepared.registry, prepared.corpus)):
             return replace(prepared, warnings=(*prepared.warnings, warning))
     return prepared
 

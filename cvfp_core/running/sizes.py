@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from cvfp_core.protocol.processor import DEFAULT
 from cvfp_core.registry import Registry
+from cvfp_core.registry.guard import returned
 from cvfp_core.registry.kinds import Corpus, ModelSize, VariantFamily
 from cvfp_core.schema.cells import Cell, Variant
 from cvfp_core.schema.settings import Scalar
@@ -23,7 +24,7 @@ def model_size(variant: Variant, options: Mapping[str, Scalar | None], registry:
     family = registry.get(VariantFamily, variant.family)
     with registry.blaming(VariantFamily, family.name):
         if family.size is not None:
-            return family.size(variant, options, corpus.embed_dim)
+            return returned("size", family.size(variant, options, corpus.embed_dim), ModelSize)
         from cvfp_core.protocol.counting import model_size
 
         return model_size(variant, family, options, corpus.vocab_size, corpus.embed_dim)

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class ModelError(Exception):
+    """A model returned or did what it must not: the text says what, and what is expected."""
+
+
 class TwoPhaseModel(Protocol):
     """A torch module with two groups of parameters: those that make contexts and those that predict tokens.
 

@@ -27,6 +27,10 @@ _WAY = "forkserver" if sys.platform == "linux" else "spawn"
 """How processes are started: forked from one that has imported torch, on the system where torch allows it."""
 
 
+_PATIENCE = 10.0
+"""Seconds that processes have to end by themselves."""
+
+
 def ahead() -> None:
     """Starts the process that others are forked from, which imports what takes seconds while the grid is prepared.
 
@@ -41,8 +45,8 @@ def ahead() -> None:
 def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
     """Executes the cells in `jobs` processes, each with its share of the CPU's threads; 1: in this one; 0: as fits.
 
-    A process that is killed in a cell is replaced. Raises CvfpError for one that ends by itself before the cells are
-    done; what the others finished is stored.
+    A process that ends in a cell is replaced, whatever ended it. Raises CvfpError for one that ends between cells,
+    before all are done; what the others finished is stored.
     """
     jobs = min(jobs or fitting_jobs(cells), len(cells))
     if jobs <= 1:
@@ -72,7 +76,7 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
                     del workers[heard]
                     worker.process.join()
                     code, cell = worker.process.exitcode or 0, by_id.get(worker.at[-1] if worker.at else "")
-                    if code < 0 and cell is not None:
+                    if cell is not None:
                         emit(Event(kind="warning", run_id=cell.run_id, values={
                             "text": f"its process died ({worker.cause(code, cell, folder)}); another one is started"}))
                         start()
@@ -87,6 +91,8 @@ def run(cells: Sequence[Cell], folder: Path, jobs: int, emit: Emit) -> None:
         for process in every:
             process.terminate()
         for process in every:
+            process.join(_PATIENCE)
+            process.kill()  # one that heeds no SIGTERM
             process.join()
     if ended:
         raise CvfpError(f"{len(ended)} of {len(every)} processes died (exit code {ended[0]}); what is finished is "
@@ -121,6 +127,8 @@ class _Worker:
 
     def cause(self, code: int, cell: Cell, folder: Path) -> str:
         """What killed it in the cell, which is told if it was for want of memory."""
+        if code >= 0:
+            return f"exit code {code}"
         name = next((each.name for each in signal.Signals if each.value == -code), f"signal {-code}")
         if name == "SIGKILL" and _memory_kills() > self.kills:
             joblist.ended(folder, cell.run_id, platform.node(), self.process.pid or 0, "memory")
