@@ -25,10 +25,11 @@ from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Law, Light
 from cvfp_core.reporting import sweep
+from cvfp_core.reporting.limited import Limits
 from cvfp_core.reporting.names import View
 from cvfp_core.reporting.series import fit_view, usable, views
 from cvfp_core.reporting.way import way_to
-from cvfp_core.schema import quantities
+from cvfp_core.schema import quantities, series
 from cvfp_core.schema.fits import message_of
 from cvfp_core.schema.plain import plain
 from cvfp_core.schema.series import SERIES
@@ -89,7 +90,7 @@ def view(inputs: Inputs, registry: Registry, names: Collection[str] | None = Non
 class Facts:
     """The names of the view as properties, each computed when first asked for, and the values behind them."""
 
-    def __init__(self, inputs: Inputs, registry: Registry, asked: Asked) -> None:
+    def __init__(self, inputs: Inputs, registry: Registry, asked: Asked, most: int = Limits().runs) -> None:
         self.given, self.registry, self.asked = inputs, registry, asked
         self.drawn: dict[str, list[Fit]] = {}  # of the law of two sizes, once it is known
         self.lang, self.options, self.command = asked.lang, dict(asked.options), asked.command
@@ -111,7 +112,8 @@ class Facts:
                     raise UsageError(f"no experiment '{label}'; there are: {', '.join(known)}")
             records = records.filter(pl.col("experiment").is_in(labels))
         self.left_out = inputs.records.height - records.height
-        self.records = records
+        self.of_runs = records.height
+        self.records = series.some(records, most, self.by, [self.axes[0].name, *sweep.BOTH])
         self.num_records = self.records.height
         self.experiments, self.devices, self.sources, statuses = (
             [value for value in dict.fromkeys(self.records[name]) if value is not None]
@@ -515,6 +517,7 @@ class Facts:
         dropped = [
             {"reason": "read more than once", "count": self.given.duplicates},
             {"reason": "of other experiments than asked for", "count": self.left_out},
+            {"reason": "more than a report takes, which spreads them evenly", "count": self.of_runs - self.num_records},
             {"reason": "for which the condition of --where is not true", "count": self.given.left_out},
             {"reason": lacking if name == "val_ppl" else "without a value of what is explained: shown, not fitted",
              "count": sum(not usable(run, name) for run in self.records.select("status", name).to_dicts())},
