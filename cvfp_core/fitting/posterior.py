@@ -17,6 +17,7 @@ from scipy import special
 
 from cvfp_core.fitting.curve_fit import in_space
 from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.linear import t_share
 from cvfp_core.fitting.scales import jacobian, logarithmic, on_scale
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points
@@ -295,7 +296,7 @@ def quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: S
             half = (fewer + more) / 2
             middle = own[rows, (heavier < half[:, None]).sum(axis=1)] if turn < HALVES else (
                 low + np.clip(below / (below - above), 1e-3, 1 - 1e-3) * (high - low))
-            over = sum((weight * special.stdtr(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
+            over = sum((weight * t_share(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
                        for (weight, centre, spread), scale in zip(parts, scales, strict=True)) - share * total
             small = over < 0
             fewer, more = np.where(small, half, fewer), np.where(small, more, half)

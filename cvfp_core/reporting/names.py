@@ -86,7 +86,8 @@ class LawView(TypedDict):
     title: Annotated[str, "what it is"]
     form: Annotated[str, "as people write it"]
     plugin: Annotated[str, "which plugin it comes from"]
-    fits: Annotated[list[FitView], "one a series, or one for all records"]
+    fits: Annotated[list[FitView], "one a series, of some of many series; or one for all records"]
+    more: Annotated[int, "series that are left out of these"]
 
 
 class ForecastView(TypedDict):
