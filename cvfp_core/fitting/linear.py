@@ -21,8 +21,8 @@ LONG = 50
 def t_share(dof: Array, t: Array) -> Array:
     """(B, K) share of Student's t distribution below t, for (B, 1) whole degrees of freedom.
 
-    `special.stdtr` to 1e-13, several times as fast: a finite sum (Abramowitz & Stegun 26.7.3-4), or where it is long the
-    normal share of an expansion (Hill 1970, algorithm 395).
+    `special.stdtr` to 2e-12, several times as fast: a finite sum (Abramowitz & Stegun 26.7.3-4), or where that is long
+    the normal share of an expansion (Hill 1970, algorithm 395).
     """
     made = np.empty_like(t)
     for n in np.unique(dof):

@@ -47,8 +47,8 @@ def gather_each(records: pl.DataFrame, count: int, inputs: Sequence[str], respon
     """The usable runs of each group of the records, numbered by `_group`. What is left out is counted, not hidden.
 
     Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
-    checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one. most: runs of
-    a group, see `thinned`.
+    checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one. most: runs
+    of a group, see `thinned`.
     Raises UsageError for a column that is not there or holds no numbers.
     """
     require(records, [*inputs, response])

@@ -155,7 +155,8 @@ def some(records: pl.DataFrame, most: int, by: Sequence[str] = SERIES, along: Se
     """
     if records.height <= most:
         return records
-    sizes = [name for name in dict.fromkeys(along) if name in records.columns and records[name].null_count() < records.height]
+    sizes = [name for name in dict.fromkeys(along)
+             if name in records.columns and records[name].null_count() < records.height]
     named = records.select(*sizes, pl.struct(*by).rank("dense").alias("_series"), control(records).alias("_control"))
     ordered = named.with_row_index("_row").sort("_series", "_control", *sizes, maintain_order=True)
     counts = ordered.select(pl.struct("_series", "_control").rle().struct.field("len")).to_series().to_numpy()
@@ -171,9 +172,10 @@ def spread(counts: Sequence[int] | np.ndarray, most: int, ends: Sequence[int | n
     """
     counts = np.asarray(counts, dtype=int)
     starts = np.cumsum(counts) - counts
-    rows = [start + evenly(count, max(FEWEST, most // len(starts))) for start, count in
+    left = most - len(ends)
+    rows = [start + evenly(count, max(FEWEST, left // len(starts))) for start, count in
             zip(starts, counts, strict=True)]
-    kept = evenly(len(rows), max(1, most * len(rows) // sum(map(len, rows))))
+    kept = evenly(len(rows), max(1, left * len(rows) // sum(map(len, rows))))
     kept = np.union1d(kept, np.searchsorted(starts, np.array(ends, dtype=int), side="right") - 1)
     return np.union1d(np.concatenate([rows[row] for row in kept]), np.array(ends, dtype=int))
 
