@@ -30,7 +30,7 @@ from cvfp_core.schema.quantities import Quantity
 from cvfp_core.schema.settings import Scalar
 
 AUTO = "auto"
-FEWER = 250
+FEWER = 200
 """Runs of a series that a curve is chosen and averaged by; see `points.MOST`."""
 TRIED = 2_500
 """Runs that a law is chosen from; where series have more, from some of the series, spread evenly."""

@@ -27,7 +27,7 @@ def t_share(dof: Array, t: Array) -> Array:
     made = np.empty_like(t)
     for n in np.unique(dof):
         rows = np.flatnonzero(dof[:, 0] == n)
-        for part in np.array_split(rows, -(-len(rows) * t.shape[1] // CACHED)):
+        for part in np.array_split(rows, min(len(rows), -(-len(rows) * t.shape[1] // CACHED))):
             made[part] = _share(int(n), np.clip(t[part], -1e100, 1e100))
     return made
 

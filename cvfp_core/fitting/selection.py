@@ -15,9 +15,9 @@ from cvfp_core.fitting.curve_fit import in_space, root_weights
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc, bic
 from cvfp_core.fitting.points import by_group, place
-from cvfp_core.fitting.profiles import run_ends
+from cvfp_core.fitting.profiles import linear_ends, run_ends
 from cvfp_core.fitting.scales import as_loss, jacobian, logarithmic, nats, on_scale
-from cvfp_core.fitting.search import ROOM, solve
+from cvfp_core.fitting.search import ROOM, Solution, joined, solve
 from cvfp_core.registry import culprits
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import expressions, quantities
@@ -31,7 +31,7 @@ SIGNIFICANT = 0.05
 FOLDS = 8
 """Of a back-test of a surface."""
 MOST_FOLDS = 16
-"""Of a back-test of a curve; of more they are as many, spread evenly over the sizes."""
+"""Of a back-test of a curve; of more they are `FOLDS`, spread evenly over the sizes."""
 WORSE_BACKTEST = 1.5
 """...and its back-test error is at most this many times the simpler one's. With one degree of freedom the test is not
 asked: the richer law is taken if the simpler one's back-test error is more than this many times its own."""
@@ -78,12 +78,12 @@ def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | No
                  if (m if len(inputs) == 1 else int(seen[fold].sum()) - 1) >= count)]
     fits = _solved(curve, targets, seen[able], roots)
     unit = jacobian(targets, law, scale)
-    rss = np.square(roots * (curve.fitted(fits[0]) - targets)).sum(axis=1) * unit**2
+    rss = np.square(roots * (curve.fitted(fits[0].parameters) - targets)).sum(axis=1) * unit**2
     errors = np.full((len(targets), len(folds)), np.nan)
     level = np.full_like(errors, np.nan)
     for fold, past in zip(able[1:], fits[1:], strict=True):
         ahead = first == sizes[folds[fold - 1]]
-        error = nats(curve.fitted(past)[:, ahead], targets[:, ahead], law, scale)
+        error = nats(curve.fitted(past.parameters)[:, ahead], targets[:, ahead], law, scale)
         errors[:, fold - 1] = error.mean(axis=1) if len(inputs) == 1 else np.abs(error).mean(axis=1)
         level[:, fold - 1] = as_loss(targets[:, ahead], law, scale).mean(axis=1)
     criteria = [[np.nan if (value := each(float(squares), n, count)) is None else value for squares in rss]
@@ -92,19 +92,21 @@ def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | No
                   bic=np.array(criteria[1]), level=level)
 
 
-def _solved(curve: Curve, targets: Array, seen: Array, roots: Array | float) -> Array:
-    """(F, B, k) parameters of fits of the (B, n) targets to the runs that each row of (F, n) `seen` marks, at once."""
-    rows = np.arange(len(seen) * len(targets))
-    weights = np.broadcast_to(seen[:, None, :] * roots, (len(seen), *targets.shape)).reshape(len(rows), -1)
-    parts = np.array_split(rows, -(-weights.size // ROOM))
-    made = [solve(curve, targets[part % len(targets)], weights=weights[part]).parameters for part in parts]
-    return np.concatenate(made).reshape(len(seen), len(targets), -1)
+def _solved(curve: Curve, targets: Array, seen: Array, roots: Array | float) -> list[Solution]:
+    """Fits of the (B, n) targets to the runs that each row of (F, n) `seen` marks, all at once."""
+    if not len(seen):
+        return []
+    rows = np.arange(len(seen) * len(targets)).reshape(len(seen), -1)
+    weights = np.broadcast_to(seen[:, None, :] * roots, (len(seen), *targets.shape)).reshape(-1, targets.shape[1])
+    parts = np.array_split(rows.ravel(), -(-weights.size // ROOM))
+    made = joined([solve(curve, targets[part % len(targets)], weights=weights[part]) for part in parts])
+    return [made.rows(own) for own in rows]
 
 
 def spread_folds(least: int, sizes: int) -> list[int]:
     """How many of the smallest sizes each fold of a back-test sees: `least` and more, all but the largest at most."""
     every = range(least, sizes)
-    return [every[place] for place in evenly(len(every), MOST_FOLDS)]
+    return list(every) if len(every) <= MOST_FOLDS else [every[place] for place in evenly(len(every), FOLDS)]
 
 
 def steps(inputs: Mapping[str, Array], along: str | None, *, surface: bool) -> Array:
@@ -136,19 +138,21 @@ def walked(inputs: Mapping[str, Array], along: str) -> Array | None:
 def widening(law: Law, inputs: Mapping[str, Array], targets: Array, roots: Array | float = 1.0) -> Array:
     """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next.
 
-    roots: (B, n) of the weights of the runs.
+    roots: (B, n) of the weights of the runs. Where there are more folds than are made, runs are so many that the ends
+    of intervals are those of the linearised law.
     """
     curve = Curve(law, inputs)
     first = next(iter(inputs.values()))
     sizes = np.unique(first)
     factor = np.ones(len(targets))
-    for m in spread_folds(len(law.parameters) + 1, len(sizes)):
-        seen, ahead = first <= sizes[m - 1], first == sizes[m]
-        weights = np.broadcast_to(seen * roots, targets.shape)
-        past = solve(curve, targets, weights=weights)
+    least = len(law.parameters) + 1
+    folds, ends = spread_folds(least, len(sizes)), run_ends if len(sizes) - least <= MOST_FOLDS else linear_ends
+    every = np.array([first <= sizes[m - 1] for m in folds], dtype=bool).reshape(len(folds), -1)
+    for m, seen, past in zip(folds, every, _solved(curve, targets, every, roots), strict=True):
+        ahead, weights = first == sizes[m], np.broadcast_to(seen * roots, targets.shape)
         dof = int(seen.sum()) - len(law.parameters)
         at = {name: values[ahead][:1] for name, values in inputs.items()}
-        centre, low, high = run_ends(curve, targets, weights, past, at, variance=past.rss / dof, dof=dof)
+        centre, low, high = ends(curve, targets, weights, past, at, variance=past.rss / dof, dof=dof)
         miss = targets[:, ahead].mean(axis=1) - centre
         factor = np.maximum(factor, np.maximum(miss / (high - centre), miss / (low - centre)))
     return factor

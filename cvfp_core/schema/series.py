@@ -172,7 +172,7 @@ def spread(counts: Sequence[int] | np.ndarray, most: int, ends: Sequence[int | n
     """
     counts = np.asarray(counts, dtype=int)
     starts = np.cumsum(counts) - counts
-    left = most - len(ends)
+    left = most - len(np.setdiff1d(ends, [starts, starts + counts - 1]))
     rows = [start + evenly(count, max(FEWEST, left // len(starts))) for start, count in
             zip(starts, counts, strict=True)]
     kept = evenly(len(rows), max(1, left * len(rows) // sum(map(len, rows))))
