@@ -170,14 +170,14 @@ def spread(counts: Sequence[int] | np.ndarray, most: int, ends: Sequence[int | n
     counts: rows of each series. Where `FEWEST` of each are too many, series are left out, spread evenly over all.
     ends: rows that stay, with their series.
     """
-    counts = np.asarray(counts, dtype=int)
+    counts, stay = np.asarray(counts, dtype=int), np.array(ends, dtype=int)
     starts = np.cumsum(counts) - counts
-    left = most - len(np.setdiff1d(ends, [starts, starts + counts - 1]))
+    left = most - len(np.setdiff1d(stay, [starts, starts + counts - 1]))
     rows = [start + evenly(count, max(FEWEST, left // len(starts))) for start, count in
             zip(starts, counts, strict=True)]
     kept = evenly(len(rows), max(1, left * len(rows) // sum(map(len, rows))))
-    kept = np.union1d(kept, np.searchsorted(starts, np.array(ends, dtype=int), side="right") - 1)
-    return np.union1d(np.concatenate([rows[row] for row in kept]), np.array(ends, dtype=int))
+    kept = np.union1d(kept, np.searchsorted(starts, stay, side="right") - 1)
+    return np.union1d(np.concatenate([rows[row] for row in kept]), stay)
 
 
 def evenly(count: int, most: int) -> np.ndarray:
