@@ -16,7 +16,7 @@ from cvfp_core.fitting import averages
 from cvfp_core.fitting.averages import ENOUGH, Average
 from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.curve_fit import in_space, root_weights
-from cvfp_core.fitting.points import by_group, place
+from cvfp_core.fitting.points import MOST, by_group, place
 from cvfp_core.fitting.predict import Prediction, predict_each, stretched
 from cvfp_core.fitting.run import blame, check_options, find, fit_each, grouped, option_values
 from cvfp_core.fitting.scales import back, on_scale, scales
@@ -30,6 +30,10 @@ from cvfp_core.schema.quantities import Quantity
 from cvfp_core.schema.settings import Scalar
 
 AUTO = "auto"
+FEWER = 200
+"""Runs of a series that a curve is chosen and averaged by; see `points.MOST`."""
+TRIED = 2_500
+"""Runs that a law is chosen from; where series have more, from some of the series, spread evenly."""
 ENDS = ("mean_low", "mean_high", "run_low", "run_high")
 At = float | str | Mapping[str, Any]
 """Where to predict: training tokens, or by input one value or several; `10x` is ten times a series' largest."""
@@ -72,8 +76,8 @@ def predict_all(
         check_options([], options)
         laws = candidates(registry, x=x, y=y)
         places = _places(at, laws[0], registry)
-        every = grouped(records, laws[0], by, registry)
-        studied = grouped(series.without_controls(records), laws[0], by, registry)
+        every = grouped(records, laws[0], by, registry, most=FEWER)
+        studied = grouped(series.without_controls(records), laws[0], by, registry, most=FEWER)
         choice = choice or choose_law(records, by=by, x=x, y=y, along=along, registry=registry)
         return _automatic(every, choice, laws, places, registry, telling=_tellers(every, studied, laws), prior=prior,
                           pool=pool)
@@ -106,11 +110,15 @@ def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str
     every = candidates(registry, x=x, y=y) if laws is None else [on_axes(find(law, registry), x, y) for law in laws]
     if len({each.inputs for each in every}) > 1:
         raise UsageError(f"laws of different inputs cannot be compared: {', '.join(each.name for each in every)}")
-    groups = grouped(series.without_controls(records), every[0], by, registry)
+    groups = grouped(series.without_controls(records), every[0], by, registry,
+                     most=FEWER if len(every[0].inputs) == 1 else MOST)
     if along is not None and walked({name: np.ones(1) for name in every[0].inputs}, along) is None:
         inputs = ", ".join(every[0].inputs)
         raise UsageError(f"--along {along}: the laws compared are functions of {inputs}, from which it does not follow")
-    return choose(every, _telling(groups, every), along, registry.items(Quantity))
+    telling = _telling(groups, every)
+    few = series.evenly(len(telling), max(2, TRIED * len(telling) // max(sum(each.n for each in telling), 1)))
+    choice = choose(every, [telling[row] for row in few], along, registry.items(Quantity))
+    return choice if len(few) == len(telling) else replace(choice, reason=f"{choice.reason} of {len(telling):,}")
 
 
 def candidates(registry: Registry, *, x: str | None = None, y: str | None = None) -> list[Law]:

@@ -14,7 +14,7 @@ from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.posterior import UNLIMITED, Nodes, Scale, ahead, averaged, nodes, quantiles, weighed
 from cvfp_core.fitting.predict import Prediction, stretched
 from cvfp_core.fitting.scales import logarithmic, on_scale
-from cvfp_core.fitting.selection import SIGNIFICANT
+from cvfp_core.fitting.selection import SIGNIFICANT, spread_folds
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points
 from cvfp_core.schema.quantities import Quantity
@@ -144,7 +144,7 @@ def widening(every: Sequence[Points], scales: Sequence[Scale], *, prior: bool) -
         (name, sizes), = points[0].inputs.items()
         order = np.argsort(sizes)
         factor = np.ones(len(points))
-        for m in range(len(scales[0].law.parameters) + 1, len(sizes)):
+        for m in spread_folds(len(scales[0].law.parameters) + 1, len(sizes)):
             past = [each.take(order[:m]) for each in points]
             told = Average(past, scales, telling=[True] * len(past), prior=prior, pool=False)
             ends = np.array(told.ahead([(row, {name: float(sizes[order[m]])}) for row in range(len(past))], law=False))

@@ -14,7 +14,7 @@ from cvfp_core.fitting.linear import Variance, aicc, pooled_variance, t_quantile
 from cvfp_core.fitting.points import by_group, place
 from cvfp_core.fitting.profiles import profile_ends
 from cvfp_core.fitting.robust import robust
-from cvfp_core.fitting.search import Solution, sensitivities, solve
+from cvfp_core.fitting.search import Solution, joined, sensitivities, solve
 from cvfp_core.registry.kinds import Huber, Law, LeastSquares
 from cvfp_core.schema.fits import Array, Estimate, Fit, Points, Reason, Status
 
@@ -107,9 +107,7 @@ def standard_errors(each: Sequence[Solved], goal: Goal) -> Array:
 
 def optima(each: Sequence[Solved]) -> Solution:
     """The optima of solutions of one curve, as one."""
-    return Solution(parameters=np.concatenate([solved.optimum.parameters for solved in each]),
-                    rss=np.concatenate([solved.optimum.rss for solved in each]),
-                    converged=np.concatenate([solved.optimum.converged for solved in each]))
+    return joined([solved.optimum for solved in each])
 
 
 def in_space(law: Law, response: Array) -> Array:

@@ -12,6 +12,44 @@ from cvfp_core.schema.fits import Array
 POOLING_P = 0.5
 """Lack of fit at least this likely by chance is pooled with the scatter of seeds. At the customary 0.25 (Bancroft 1964)
 intervals cover 92.5 % where seeds share an error as large as their own; at 0.5 they cover 94.7 % or more."""
+CACHED = 16_000
+"""Numbers that are worked on at once, so that they stay in the cache."""
+LONG = 50
+"""Degrees of freedom from which an expansion is as good as the sum."""
+
+
+def t_share(dof: Array, t: Array) -> Array:
+    """(B, K) share of Student's t distribution below t, for (B, 1) whole degrees of freedom.
+
+    `special.stdtr` to 2e-12, several times as fast: a finite sum (Abramowitz & Stegun 26.7.3-4), or where that is long
+    the normal share of an expansion (Hill 1970, algorithm 395).
+    """
+    made = np.empty_like(t)
+    for n in np.unique(dof):
+        rows = np.flatnonzero(dof[:, 0] == n)
+        for part in np.array_split(rows, min(len(rows), -(-len(rows) * t.shape[1] // CACHED))):
+            made[part] = _share(int(n), np.clip(t[part], -1e100, 1e100))
+    return made
+
+
+def _share(n: int, t: Array) -> Array:
+    square = t * t
+    if n >= LONG:
+        a = n - 0.5
+        b = 48 * a * a
+        s = np.log1p(square / n, out=square)
+        s *= a
+        w = np.copysign(np.sqrt(s), t)
+        w += w * ((s + 3) / b - (((0.4 * s + 3.3) * s + 24) * s + 85.5) / (b * (0.8 * s * s + 100 + b)))
+        return np.asarray(special.ndtr(w, out=w))
+    square += n
+    cosine, odd, total = n / square, n % 2, np.full_like(t, n > 1)  # the cosine squared
+    for j in range((n - odd) // 2 - 1, 0, -1):
+        total *= cosine
+        total *= (2 * j - 1 + odd) / (2 * j + odd)
+        total += 1
+    total *= t / np.sqrt(square)
+    return 0.5 + (np.arctan(t / np.sqrt(n)) + np.sqrt(cosine) * total) / np.pi if odd else 0.5 + total / 2
 
 
 def t_quantile(dof: float, confidence: float = 0.95) -> float:

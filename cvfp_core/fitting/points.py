@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +16,8 @@ from cvfp_core.schema.expressions import offer
 from cvfp_core.schema.fits import Array, Points, Reason, Status
 from cvfp_core.schema.quantities import Quantity
 
+MOST = 5_000
+"""Runs that a law is fitted to; of more, as many are taken, spread evenly."""
 WEIGHTS = "_weights of runs"
 """Column of the weights asked for."""
 Item = TypeVar("Item")
@@ -40,11 +43,12 @@ def gather(records: pl.DataFrame, inputs: Sequence[str], response: str, by: Sequ
 
 
 def gather_each(records: pl.DataFrame, count: int, inputs: Sequence[str], response: str, by: Sequence[str],
-                declared: Mapping[str, Quantity] | None = None) -> list[Points]:
+                declared: Mapping[str, Quantity] | None = None, *, most: int = MOST) -> list[Points]:
     """The usable runs of each group of the records, numbered by `_group`. What is left out is counted, not hidden.
 
     Left out: runs whose status is not ok, values not measured, the same record loaded twice, all but the last
-    checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one.
+    checkpoint of a run. by: the columns whose values name a series, with the control where runs are of one. most: runs
+    of a group, see `thinned`.
     Raises UsageError for a column that is not there or holds no numbers.
     """
     require(records, [*inputs, response])
@@ -86,14 +90,26 @@ def gather_each(records: pl.DataFrame, count: int, inputs: Sequence[str], respon
     labels = split(np.asarray(rows["_series"].to_list(), dtype=object))
     repeats = split(_repeats(rows, inputs))
     weights = split(rows[WEIGHTS].to_numpy()) if WEIGHTS in rows.columns else None
-    return [Points(
+    return [thinned(Points(
         inputs={name: values[name][group] for name in inputs}, response=values[response][group], name=response,
         series=labels[group], declared=known, censored={mark: censored[mark][group] for mark in marks},
         doubtful={mark: which[group] for mark, which in doubtful.items()},
         left_out=tuple(f"{number} {what}" for what, number in left_out[group].items() if number),
         caution=_pooled(repeats[group]),
         weights=None if weights is None or not n else weights[group] / weights[group].mean(),
-    ) for group, n in enumerate(kept[-1])]
+    ), most) for group, n in enumerate(kept[-1])]
+
+
+def thinned(points: Points, most: int) -> Points:
+    """The points; of more than `most`, about as many of all series by `series.spread`, and a caution that says so."""
+    if points.n <= most:
+        return points
+    starts = np.flatnonzero(np.r_[True, points.series[1:] != points.series[:-1]])
+    ends = [end for values in points.inputs.values() for end in (np.argmin(values), np.argmax(values))]
+    kept = points.take(series.spread(np.diff([*starts, points.n]), most, ends))
+    caution = Reason("{n} of {all} runs are taken, spread evenly", n=f"{kept.n:,}", all=f"{points.n:,}")
+    return replace(kept, weights=None if kept.weights is None else kept.weights / kept.weights.mean(),
+                   caution=Reason("{first}; {second}", first=kept.caution, second=caution) if kept.caution else caution)
 
 
 def _repeats(rows: pl.DataFrame, inputs: Sequence[str]) -> Array:

@@ -9,7 +9,7 @@ spread of their exponents, and the odds of a floor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy import special
 
 from cvfp_core.fitting.curve_fit import in_space
 from cvfp_core.fitting.curves import Curve
+from cvfp_core.fitting.linear import t_share
 from cvfp_core.fitting.scales import jacobian, logarithmic, on_scale
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema.fits import Array, Points
@@ -45,6 +46,8 @@ UNLIMITED = 100.0
 """In logarithms: an interval that reaches it has no end."""
 STEPS, HALVES = 16, 6
 """Of the search for a quantile."""
+CACHED = 100_000
+"""Numbers in an array of the work on some series: of more, one part after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,11 +115,22 @@ def nodes(law: Law, inputs: Mapping[str, Array], targets: Array, rss: Array | fl
     offset = targets.mean(axis=1, keepdims=True)
     more, degrees = (np.broadcast_to(each, len(targets))[:, None] for each in (rss, targets.shape[1] - 1 + dof))
     y = np.exp(targets - offset)
-    found = [_grid(curve, y, more, degrees, bare=bare) for bare in (True, False)]
-    joined = {name: np.concatenate([each[name] for each in found], axis=1) for name in found[0]}
-    counts = [each["size"].shape[1] for each in found]
-    return Nodes(curve=curve, offset=offset, dof=degrees, bare=np.repeat([True, False], counts),
-                 pairs=np.repeat([1, 2 * len(ERRORS) - 1], counts), **joined)
+    names = ("size", "evidence", "floor", "height", "variance", "information")
+
+    def found(rows: Array) -> list[Array]:
+        both = [_grid(curve, y[rows], more[rows], degrees[rows], bare=bare) for bare in (True, False)]
+        return [np.concatenate([each[name] for each in both], axis=1) for name in names]
+
+    count, pairs = 2 * len(APART) - 1, 2 * len(ERRORS) - 1
+    joined = dict(zip(names, _in_parts(len(y), count * pairs * y.shape[1], found), strict=True))
+    return Nodes(curve=curve, offset=offset, dof=degrees, bare=np.repeat([True, False], count),
+                 pairs=np.repeat([1, pairs], count), **joined)
+
+
+def _in_parts(count: int, numbers: int, compute: Callable[[Array], Sequence[Array]]) -> list[Array]:
+    """What is computed of rows below `count`, joined; so many at once that arrays of these numbers a row stay small."""
+    parts = np.array_split(np.arange(count), min(count, -(-count * numbers // CACHED)))
+    return [np.concatenate(each) for each in zip(*map(compute, parts), strict=True)]
 
 
 def _grid(curve: Curve, y: Array, more: Array, degrees: Array, *, bare: bool) -> dict[str, Array]:
@@ -239,23 +253,34 @@ def weighed(each: Sequence[Nodes], *, alone: bool, prior: bool = True,
 
 def _seen(each: Nodes, c: Array, s: Array) -> Array:
     """(B, H) logarithm of each series' evidence for (G,) centres and spreads of exponents, and floorless shares."""
-    top = each.evidence.max(axis=1, keepdims=True)
-    scaled = np.add.reduceat(np.exp(each.evidence - top), np.cumsum(each.pairs) - each.pairs, axis=1)
-    near = np.exp(-np.square((each.size[..., None] - c) / s) / 2) / s
-    without, floored = ((scaled[:, None, which] @ near[:, which])[:, 0, :, None] for which in (each.bare, ~each.bare))
-    evidence = without * BARE + floored * (1 - np.array(BARE))
-    return np.asarray(np.log(evidence.reshape(len(evidence), -1) + 1e-300) + top)
+    def seen(rows: Array) -> list[Array]:
+        own = each.evidence[rows]
+        top = own.max(axis=1, keepdims=True)
+        scaled = np.add.reduceat(np.exp(own - top), np.cumsum(each.pairs) - each.pairs, axis=1)
+        near = np.exp(-np.square((each.size[rows, :, None] - c) / s) / 2) / s
+        without, floored = ((scaled[:, None, which] @ near[:, which])[:, 0, :, None]
+                            for which in (each.bare, ~each.bare))
+        evidence = without * BARE + floored * (1 - np.array(BARE))
+        return [np.log(evidence.reshape(len(evidence), -1) + 1e-300) + top]
+
+    return _in_parts(len(each.size), each.size.shape[1] * len(c), seen)[0]
 
 
 def _given(each: Nodes, share: Array, c: Array, s: Array) -> tuple[Array, Array]:
     """(B, K) weights of the nodes up to a factor, whose logarithm is (B,), for shares (H,) or (B, H) over spreads."""
-    top = each.evidence.max(axis=1, keepdims=True)
-    near = np.exp(-np.square((each.size[..., None] - c) / s) / 2)
-    # (B, G, 2) of centres and spreads, for those with a floor and those without
-    odds = np.broadcast_to(share, (len(near), len(c) * len(BARE))).reshape(len(near), len(c), -1)
-    both = near @ (odds @ np.stack([1 - np.array(BARE), BARE], axis=1))
-    density = np.where(each.bare, both[..., 1], both[..., 0])
-    return np.exp(each.evidence - top) * np.repeat(density, each.pairs, axis=1), top[:, 0]
+    share = np.broadcast_to(share, (len(each.size), len(c) * len(BARE)))
+
+    def given(rows: Array) -> list[Array]:
+        top = each.evidence[rows].max(axis=1, keepdims=True)
+        near = np.exp(-np.square((each.size[rows, :, None] - c) / s) / 2)
+        # (B, G, 2) of centres and spreads, for those with a floor and those without
+        odds = share[rows].reshape(len(rows), len(c), -1)
+        both = near @ (odds @ np.stack([1 - np.array(BARE), BARE], axis=1))
+        density = np.where(each.bare, both[..., 1], both[..., 0])
+        return [np.exp(each.evidence[rows] - top) * np.repeat(density, each.pairs, axis=1), top[:, 0]]
+
+    weights, top = _in_parts(len(each.size), each.size.shape[1] * len(c), given)
+    return weights, top
 
 
 @np.errstate(all="ignore")
@@ -275,6 +300,12 @@ def quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: S
 
     In the common unit of the scales. dof: (B, 1).
     """
+    return _in_parts(len(dof), len(parts) * HEAVIEST, lambda rows: _quantiles(
+        [(weight[rows], centre[rows], spread[rows]) for weight, centre, spread in parts], dof[rows], scales, shares))
+
+
+def _quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: Sequence[Scale],
+               shares: Sequence[float]) -> list[Array]:
     parts = [_heaviest(*part) for part in parts]
     weights = np.concatenate([weight for weight, _, _ in parts], axis=1)
     total, rows = weights.sum(axis=1), np.arange(len(weights))
@@ -295,7 +326,7 @@ def quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: S
             half = (fewer + more) / 2
             middle = own[rows, (heavier < half[:, None]).sum(axis=1)] if turn < HALVES else (
                 low + np.clip(below / (below - above), 1e-3, 1 - 1e-3) * (high - low))
-            over = sum((weight * special.stdtr(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
+            over = sum((weight * t_share(dof, (scale.turn(middle)[:, None] - centre) / spread)).sum(axis=1)
                        for (weight, centre, spread), scale in zip(parts, scales, strict=True)) - share * total
             small = over < 0
             fewer, more = np.where(small, half, fewer), np.where(small, more, half)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cvfp_core.fitting.curves import Curve, Goal
 from cvfp_core.fitting.linear import t_quantile
-from cvfp_core.fitting.search import Solution, solve
+from cvfp_core.fitting.search import Solution, sensitivities, solve
 from cvfp_core.schema.fits import Array
 
 EXPANSIONS = 14
@@ -176,3 +176,18 @@ def run_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at
                         step=1.5 * np.sqrt(allowed)[both], allowed=allowed[both], sign=sign, limit=sign * np.inf,
                         tolerance=1e-3)
     return goal.quantity(curve, optimum.parameters), ends[:batch], ends[batch:]
+
+
+def linear_ends(curve: Curve, targets: Array, weights: Array, optimum: Solution, at: Mapping[str, Array], *,
+                variance: Array, dof: int) -> tuple[Array, Array, Array]:
+    """The same of the law as linear in its parameters about the optimum, which many runs leave little room to bend."""
+    batch = len(targets)
+    goal = Goal(target=np.zeros(batch), weight=np.ones(batch), parameter=np.full(batch, -1),
+                log=np.zeros(batch, dtype=bool), inputs=at)
+    law, slope = sensitivities(curve, optimum.parameters, goal)
+    known = np.nan_to_num(law) * weights[..., None]
+    spread = np.linalg.pinv(known.transpose(0, 2, 1) @ known, rcond=1e-14, hermitian=True)
+    lever = ((slope[:, None, :] @ spread) @ slope[..., None])[:, 0, 0]
+    half = t_quantile(dof) * np.sqrt(variance * (1 + np.maximum(lever, 0.0)))
+    centre = goal.quantity(curve, optimum.parameters)
+    return centre, centre - half, centre + half

@@ -14,7 +14,7 @@ from cvfp_core.errors import UsageError, suggestion
 from cvfp_core.fitting.axes import filled, on_axes
 from cvfp_core.fitting.curve_fit import fit_curves
 from cvfp_core.fitting.lmfit_models import from_model, is_model, resolved, to_lmfit
-from cvfp_core.fitting.points import by_group, gather_each, refusal, require, unvaried, wrong_way
+from cvfp_core.fitting.points import MOST, by_group, gather_each, refusal, require, unvaried, wrong_way
 from cvfp_core.fitting.predict import Prediction, predict
 from cvfp_core.fitting.ray import together
 from cvfp_core.registry import Registry, culprits, installed
@@ -206,11 +206,11 @@ def blame(law: Law, error: BaseException, registry: Registry) -> str:
 
 
 def grouped(records: pl.DataFrame, law: Law | None = None, by: Sequence[str] | None = None,
-            registry: Registry | None = None) -> list[Points]:
+            registry: Registry | None = None, *, most: int = MOST) -> list[Points]:
     """The points of each fit the law's scope asks for; of perplexity over training tokens if no law is given.
 
     Runs of controls are series of their own; a law over several series leaves them out. A group whose runs are all
-    unusable is empty, but named.
+    unusable is empty, but named. most: runs of a group, see `thinned`.
     """
     names = SERIES if by is None else tuple(by)
     inputs, response = (("train_tokens",), "val_ppl") if law is None else (law.inputs, law.response)
@@ -231,7 +231,7 @@ def grouped(records: pl.DataFrame, law: Law | None = None, by: Sequence[str] | N
     trained = pl.col("_control").is_null()
     studied = told if scope == "series" else told.filter(trained | ~trained.any().over("_group"))
     every = gather_each(studied.drop("_control"), groups.height, inputs, response, names,
-                        registry.items(Quantity) if registry else None)
+                        registry.items(Quantity) if registry else None, most=most)
     controls = np.bincount(numbers, minlength=groups.height) - np.bincount(studied["_group"], minlength=groups.height)
     for number, key in enumerate(groups.drop("_row").rows() if keys else [()]):
         if controls[number]:

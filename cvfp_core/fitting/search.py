@@ -7,7 +7,7 @@ loss, which has few residuals near its centre, by damped Newton steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,13 @@ class Solution:
     def rows(self, index: Array) -> Solution:
         """The solutions of some of the batch."""
         return Solution(parameters=self.parameters[index], rss=self.rss[index], converged=self.converged[index])
+
+
+def joined(parts: Sequence[Solution]) -> Solution:
+    """Solutions of one curve, as one."""
+    return Solution(parameters=np.concatenate([each.parameters for each in parts]),
+                    rss=np.concatenate([each.rss for each in parts]),
+                    converged=np.concatenate([each.converged for each in parts]))
 
 
 @np.errstate(all="ignore")  # the search looks where a law overflows; what is not finite is refused there

@@ -15,20 +15,23 @@ from cvfp_core.fitting.curve_fit import in_space, root_weights
 from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.linear import aicc, bic
 from cvfp_core.fitting.points import by_group, place
-from cvfp_core.fitting.profiles import run_ends
+from cvfp_core.fitting.profiles import linear_ends, run_ends
 from cvfp_core.fitting.scales import as_loss, jacobian, logarithmic, nats, on_scale
-from cvfp_core.fitting.search import solve
+from cvfp_core.fitting.search import ROOM, Solution, joined, solve
 from cvfp_core.registry import culprits
 from cvfp_core.registry.kinds import Law
 from cvfp_core.schema import expressions, quantities
 from cvfp_core.schema.expressions import UnknownColumn
 from cvfp_core.schema.fits import Array, Points
 from cvfp_core.schema.quantities import Quantity
+from cvfp_core.schema.series import evenly
 
 SIGNIFICANT = 0.05
 """A law with more parameters is taken if the F test against the simpler one is below this."""
 FOLDS = 8
 """Of a back-test of a surface."""
+MOST_FOLDS = 16
+"""Of a back-test of a curve; of more they are `FOLDS`, spread evenly over the sizes."""
 WORSE_BACKTEST = 1.5
 """...and its back-test error is at most this many times the simpler one's. With one degree of freedom the test is not
 asked: the richer law is taken if the simpler one's back-test error is more than this many times its own."""
@@ -61,31 +64,49 @@ def score(law: Law, inputs: Mapping[str, Array], targets: Array, along: str | No
     The back-test is rolling-origin along an input, by default the first: for every m, the law is fitted to the m
     smallest sizes and predicts the next one; along a quantity that follows from the inputs as well. roots: (B, n) of
     the weights of the runs in what is minimised. Folds start at three sizes and at as many as the law has parameters;
-    sizes of a surface that are many are taken together, to at most `FOLDS` folds. scale: what the responses are; sums
-    of squares and errors of a loss are in its unit, as those of its perplexity are.
+    sizes of a surface that are many are taken together, to at most `FOLDS` folds; of a curve's, see `MOST_FOLDS`.
+    scale: what the responses are; sums of squares and errors of a loss are in its unit, as those of its perplexity are.
     """
     scale = scale or quantities.of(law.response)
     curve = Curve(law, inputs)
     count, n = len(law.parameters), targets.shape[1]
     first = steps(inputs, along, surface=len(inputs) > 1)
     sizes = np.unique(first)
-    optimum = solve(curve, targets, weights=np.broadcast_to(roots, targets.shape))
+    folds = spread_folds(3, len(sizes))
+    seen = np.array([np.ones(n, dtype=bool), *(first <= sizes[m - 1] for m in folds)])
+    able = [0, *(fold for fold, m in enumerate(folds, 1)
+                 if (m if len(inputs) == 1 else int(seen[fold].sum()) - 1) >= count)]
+    fits = _solved(curve, targets, seen[able], roots)
     unit = jacobian(targets, law, scale)
-    rss = np.square(roots * (curve.fitted(optimum.parameters) - targets)).sum(axis=1) * unit**2
-    errors = np.full((len(targets), max(len(sizes) - 3, 0)), np.nan)
+    rss = np.square(roots * (curve.fitted(fits[0].parameters) - targets)).sum(axis=1) * unit**2
+    errors = np.full((len(targets), len(folds)), np.nan)
     level = np.full_like(errors, np.nan)
-    for fold, m in enumerate(range(3, len(sizes))):
-        seen = first <= sizes[m - 1]
-        if (m if len(inputs) == 1 else int(seen.sum()) - 1) >= count:
-            past = solve(curve, targets, weights=np.broadcast_to(seen * roots, targets.shape))
-            ahead = first == sizes[m]
-            error = nats(curve.fitted(past.parameters)[:, ahead], targets[:, ahead], law, scale)
-            errors[:, fold] = error.mean(axis=1) if len(inputs) == 1 else np.abs(error).mean(axis=1)
-            level[:, fold] = as_loss(targets[:, ahead], law, scale).mean(axis=1)
+    for fold, past in zip(able[1:], fits[1:], strict=True):
+        ahead = first == sizes[folds[fold - 1]]
+        error = nats(curve.fitted(past.parameters)[:, ahead], targets[:, ahead], law, scale)
+        errors[:, fold - 1] = error.mean(axis=1) if len(inputs) == 1 else np.abs(error).mean(axis=1)
+        level[:, fold - 1] = as_loss(targets[:, ahead], law, scale).mean(axis=1)
     criteria = [[np.nan if (value := each(float(squares), n, count)) is None else value for squares in rss]
                 for each in (aicc, bic)]
     return Scores(parameters=count, rss=rss, dof=n - count, errors=errors, aicc=np.array(criteria[0]),
                   bic=np.array(criteria[1]), level=level)
+
+
+def _solved(curve: Curve, targets: Array, seen: Array, roots: Array | float) -> list[Solution]:
+    """Fits of the (B, n) targets to the runs that each row of (F, n) `seen` marks, all at once."""
+    if not len(seen):
+        return []
+    rows = np.arange(len(seen) * len(targets)).reshape(len(seen), -1)
+    weights = np.broadcast_to(seen[:, None, :] * roots, (len(seen), *targets.shape)).reshape(-1, targets.shape[1])
+    parts = np.array_split(rows.ravel(), -(-weights.size // ROOM))
+    made = joined([solve(curve, targets[part % len(targets)], weights=weights[part]) for part in parts])
+    return [made.rows(own) for own in rows]
+
+
+def spread_folds(least: int, sizes: int) -> list[int]:
+    """How many of the smallest sizes each fold of a back-test sees: `least` and more, all but the largest at most."""
+    every = range(least, sizes)
+    return list(every) if len(every) <= MOST_FOLDS else [every[place] for place in evenly(len(every), FOLDS)]
 
 
 def steps(inputs: Mapping[str, Array], along: str | None, *, surface: bool) -> Array:
@@ -117,19 +138,21 @@ def walked(inputs: Mapping[str, Array], along: str) -> Array | None:
 def widening(law: Law, inputs: Mapping[str, Array], targets: Array, roots: Array | float = 1.0) -> Array:
     """(B,) factor, at least 1, that would have made every new-run interval of the back-test hold what came next.
 
-    roots: (B, n) of the weights of the runs.
+    roots: (B, n) of the weights of the runs. Where there are more folds than are made, runs are so many that the ends
+    of intervals are those of the linearised law.
     """
     curve = Curve(law, inputs)
     first = next(iter(inputs.values()))
     sizes = np.unique(first)
     factor = np.ones(len(targets))
-    for m in range(len(law.parameters) + 1, len(sizes)):
-        seen, ahead = first <= sizes[m - 1], first == sizes[m]
-        weights = np.broadcast_to(seen * roots, targets.shape)
-        past = solve(curve, targets, weights=weights)
+    least = len(law.parameters) + 1
+    folds, ends = spread_folds(least, len(sizes)), run_ends if len(sizes) - least <= MOST_FOLDS else linear_ends
+    every = np.array([first <= sizes[m - 1] for m in folds], dtype=bool).reshape(len(folds), -1)
+    for m, seen, past in zip(folds, every, _solved(curve, targets, every, roots), strict=True):
+        ahead, weights = first == sizes[m], np.broadcast_to(seen * roots, targets.shape)
         dof = int(seen.sum()) - len(law.parameters)
         at = {name: values[ahead][:1] for name, values in inputs.items()}
-        centre, low, high = run_ends(curve, targets, weights, past, at, variance=past.rss / dof, dof=dof)
+        centre, low, high = ends(curve, targets, weights, past, at, variance=past.rss / dof, dof=dof)
         miss = targets[:, ahead].mean(axis=1) - centre
         factor = np.maximum(factor, np.maximum(miss / (high - centre), miss / (low - centre)))
     return factor

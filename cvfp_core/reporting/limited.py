@@ -32,11 +32,12 @@ _DONE, _FAILED = b"+", b"-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a template may take: time, memory beside what the program has, and length of its text."""
+    """What a template may take: time, memory beside what the program has, length of its text; runs that it is of."""
 
     seconds: float = 60.0
     memory_gib: float = 2.0
     output_mib: float = 100.0
+    runs: int = 5_000
 
     @classmethod
     def of(cls, given: Mapping[str, Scalar | None]) -> Limits:

@@ -86,7 +86,8 @@ class LawView(TypedDict):
     title: Annotated[str, "what it is"]
     form: Annotated[str, "as people write it"]
     plugin: Annotated[str, "which plugin it comes from"]
-    fits: Annotated[list[FitView], "one a series, or one for all records"]
+    fits: Annotated[list[FitView], "one a series, of some of many series; or one for all records"]
+    more: Annotated[int, "series that are left out of these"]
 
 
 class ForecastView(TypedDict):
@@ -341,6 +342,7 @@ class View(TypedDict, total=False):
     versions: Annotated[dict[str, str], "versions of what computed the report"]
     plugins: Annotated[list[dict[str, str]], "`name`, `distribution`, `version` of every plugin installed"]
     num_records: Annotated[int, "runs reported on"]
+    of_runs: Annotated[int, "runs that these are some of, spread evenly, where there are more than `limits.runs`"]
     statuses: Annotated[dict[str, int], "runs by status: ok, diverged, failed, interrupted"]
     experiments: Annotated[list[str], "labels, in order of first appearance"]
     corpora: Annotated[list[dict[str, Any]], "`corpus`, `corpus_hash`, `tokenizer`, `vocab_size`, `unigram_ppl`, "

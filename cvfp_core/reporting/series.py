@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,14 +106,15 @@ def _number(value: object) -> bool:
 
 def _windows(estimates: Mapping[str, Any], runs: list[Run], alphas: list[Run], x: str) -> list[dict[str, Any]]:
     """The windows of a series; window i holds sizes i to i + WIDTH."""
-    sizes = sorted({run[x] for run in runs})
+    every = [run[x] for run in runs]  # in their order
+    sizes = sorted(set(every))
     made: list[dict[str, Any]] = []
     for start in range(len(sizes) - WIDTH + 1):
         alpha = estimates.get(f"alpha {start + 1}")
         if alpha is None:
             break
         low, high = sizes[start], sizes[start + WIDTH - 1]
-        inside = [run for run in runs if low <= run[x] <= high]
+        inside = runs[bisect_left(every, low) : bisect_right(every, high)]
         ranks = [run["val_er"] for run in inside if run["val_er"] is not None]
         samples = range_of([run["num_samples"] for run in inside if run["num_samples"] is not None])
         made.append({

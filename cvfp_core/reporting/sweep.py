@@ -58,7 +58,9 @@ def about(records: pl.DataFrame) -> dict[str, Any]:
     The law is of each series where every one of them varies both, else of all together.
     """
     x, y = axes(records)
-    every = [apart(each) for each in by_series(records).values()]
+    runs = _finished(records)
+    several = all(name in runs.columns and _within(runs, name) for name in BOTH)  # else no series varies both
+    every = [apart(each) for each in by_series(records).values()] if several else []
     if not (apart(records) or any(every)):
         return {"x": x, "y": y}
     by = series.SERIES if len(every) > 1 and all(every) else None
@@ -151,7 +153,9 @@ def _shared(runs: pl.DataFrame, x: str) -> list[tuple[str, Any]]:
 
 def _within(runs: pl.DataFrame, name: str) -> bool:
     """Whether it varies within a series."""
-    return any(each[name].drop_nulls().n_unique() >= FEWEST for each in series.series(runs))
+    groups = runs.with_columns(_control=series.control(runs)).group_by(*series.SERIES, "_control")
+    values = groups.agg(pl.col(name).drop_nulls().n_unique().alias("count"))["count"]
+    return bool((values >= FEWEST).any())
 
 
 def _finished(records: pl.DataFrame) -> pl.DataFrame:

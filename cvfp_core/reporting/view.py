@@ -25,10 +25,11 @@ from cvfp_core.ingesting.reading import Inputs
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Law, Light
 from cvfp_core.reporting import sweep
+from cvfp_core.reporting.limited import Limits
 from cvfp_core.reporting.names import View
 from cvfp_core.reporting.series import fit_view, usable, views
 from cvfp_core.reporting.way import way_to
-from cvfp_core.schema import quantities
+from cvfp_core.schema import quantities, series
 from cvfp_core.schema.fits import message_of
 from cvfp_core.schema.plain import plain
 from cvfp_core.schema.series import SERIES
@@ -47,6 +48,8 @@ PROPOSED = {"a": ("intercept", 500.0), "b": ("slope", -4.0)}
 """A line over effective rank that was proposed: parameter -> (option of a template that replaces it, value)."""
 METRICS = "val_er,train_er,phase1_iterations,convergence_rate,cvfp_loss,diversity_loss"
 """What Phase 1 measures; an option of a template replaces it."""
+FITTED = 25
+"""Series whose fits of every law are shown; of more, as many, spread evenly."""
 NOT_TESTED = "not_tested"
 """Counted beside the verdicts: claims of which there is too little for a test."""
 _PACKAGES = ("cvfp", "polars", "numpy", "scipy", "jinja2")
@@ -89,7 +92,7 @@ def view(inputs: Inputs, registry: Registry, names: Collection[str] | None = Non
 class Facts:
     """The names of the view as properties, each computed when first asked for, and the values behind them."""
 
-    def __init__(self, inputs: Inputs, registry: Registry, asked: Asked) -> None:
+    def __init__(self, inputs: Inputs, registry: Registry, asked: Asked, most: int = Limits().runs) -> None:
         self.given, self.registry, self.asked = inputs, registry, asked
         self.drawn: dict[str, list[Fit]] = {}  # of the law of two sizes, once it is known
         self.lang, self.options, self.command = asked.lang, dict(asked.options), asked.command
@@ -111,7 +114,8 @@ class Facts:
                     raise UsageError(f"no experiment '{label}'; there are: {', '.join(known)}")
             records = records.filter(pl.col("experiment").is_in(labels))
         self.left_out = inputs.records.height - records.height
-        self.records = records
+        self.of_runs = records.height
+        self.records = series.some(records, most, self.by, [self.axes[0].name, *sweep.BOTH])
         self.num_records = self.records.height
         self.experiments, self.devices, self.sources, statuses = (
             [value for value in dict.fromkeys(self.records[name]) if value is not None]
@@ -126,13 +130,15 @@ class Facts:
         """These names of the view."""
         return cast(View, {name: getattr(self, name) for name in sorted(names)})
 
-    def fits(self, law: str, options: Mapping[str, Scalar | None] | None = None) -> list[Fit]:
-        """The fits of a law over the report's axes, none if it is not installed."""
+    def fits(self, law: str, options: Mapping[str, Scalar | None] | None = None,
+             records: pl.DataFrame | None = None) -> list[Fit]:
+        """The fits of a law over the report's axes, none if it is not installed. records: by default all."""
         item = self.registry.items(Law).get(law)
         if item is None:
             return []
         axes = self.asked_axes(surface=len(item.inputs) > 1)
-        return fit_all(self.records, [law], options=options, registry=self.registry, **axes)
+        records = self.records if records is None else records
+        return fit_all(records, [law], options=options, registry=self.registry, **axes)
 
     def asked_axes(self, *, surface: bool = False) -> dict[str, Any]:
         """Axes and grouping as the engine takes them: no x for a law of several inputs, none where they are usual."""
@@ -250,10 +256,14 @@ class Facts:
         """The fits of the law asked for, or of every law tried unasked that can be fitted to what the records have."""
         if self.asked.law:
             return {self.asked.law: list(self.law_fits.values())}
+        labels = series.labels(self.records, self.by)
+        every = labels.unique(maintain_order=True)
+        some = self.records.filter(labels.is_in(every[series.evenly(len(every), FITTED)].implode()))
         made = {}
-        for name in (name for name, law in self.registry.items(Law).items() if law.automatic):
-            with suppress(*(() if self.usual else (UsageError,))):  # a law whose axes cannot be renamed
-                made[name] = self.fits(name)
+        for name, law in self.registry.items(Law).items():
+            if law.automatic:
+                with suppress(*(() if self.usual else (UsageError,))):  # a law whose axes cannot be renamed
+                    made[name] = self.fits(name, records=some if law.scope == "series" else None)
         return made
 
     @property
@@ -262,7 +272,9 @@ class Facts:
         made = []
         for name, fits in self.every_fit.items():
             form = fits[0].form if fits and not self.usual else items[name].written
+            more = len(self.series) - len(fits) if items[name].scope == "series" else 0
             made.append({"name": name, "title": items[name].title, "form": form.replace("val_er", "ValER(%)"),
+                         "more": max(more, 0) if len(self.series) > FITTED and not self.asked.law else 0,
                          "plugin": self.registry.owner(Law, name).name, "fits": [fit_view(fit) for fit in fits]})
         return made
 
@@ -517,6 +529,7 @@ class Facts:
         dropped = [
             {"reason": "read more than once", "count": self.given.duplicates},
             {"reason": "of other experiments than asked for", "count": self.left_out},
+            {"reason": "more than a report takes, which spreads them evenly", "count": self.of_runs - self.num_records},
             {"reason": "for which the condition of --where is not true", "count": self.given.left_out},
             {"reason": lacking if name == "val_ppl" else "without a value of what is explained: shown, not fitted",
              "count": sum(not usable(run, name) for run in self.records.select("status", name).to_dicts())},

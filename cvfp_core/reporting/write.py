@@ -119,7 +119,7 @@ def write(inputs: Inputs, template: Template, registry: Registry, asked: Asked |
         resolve(f"template '{template.name}'", list(known.values()), asked.options)
     defaults = {name: option.default for name, option in known.items()}
     asked = replace(asked, options=defaults | dict(asked.options))
-    facts = Facts(inputs, registry, asked)
+    facts = Facts(inputs, registry, asked, limits.runs)
     data = facts.view(names & set(View.__annotations__) - {"figures", "figures_missing", "sections"})
     data["sections"] = [section.name for section in sections if not _lacking([section], facts.records, asked)]
     plots: dict[str, Plot] = {}

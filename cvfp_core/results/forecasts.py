@@ -254,7 +254,7 @@ def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
         yield wide
     lines = ((text, style, _named(each, varied)) for each in predictions
              for text, style in ((each.reason, "dim" if each.value is not None else "yellow"),
-                                 *((warning, "yellow") for warning in each.warnings)))
+                                 *((warning, "yellow") for warning in each.warnings if warning not in each.reason)))
     yield from about(lines, len(predictions), "forecasts" if varied else "series")
 
 

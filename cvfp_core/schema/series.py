@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from cvfp_core.schema import quantities
@@ -19,6 +20,8 @@ DATA = ("corpus", "corpus_hash", "tokenizer", "vocab_size", "val_tokens")
 """Columns that make perplexities comparable: equal data."""
 FIGURES = ("cvfp_loss", "diversity_loss", "objective_loss", "train_er", "val_er", "train_ppl", "val_ppl", "val_acc")
 """What runs of the protocol measure; logs and files keep it to different digits."""
+FEWEST = 8
+"""Runs of a series that are taken before series are left out."""
 ENOUGH = 3
 """Figures that agree to the last digit, from which on no label tells two runs apart."""
 
@@ -143,3 +146,40 @@ def with_contexts(runs: pl.DataFrame) -> pl.DataFrame:
 def learned(runs: pl.DataFrame) -> pl.DataFrame:
     """Of usable runs those whose Phase 1 learned contexts, or does not say; no controls and no one-phase models."""
     return with_contexts(runs).filter(pl.col("control").is_null())
+
+
+def some(records: pl.DataFrame, most: int, by: Sequence[str] = SERIES, along: Sequence[str] = ()) -> pl.DataFrame:
+    """The records; of more than `most`, about as many, in their order: see `spread`.
+
+    along: columns of sizes, by which records of a series are ordered, and whose ends stay.
+    """
+    if records.height <= most:
+        return records
+    sizes = [name for name in dict.fromkeys(along)
+             if name in records.columns and records[name].null_count() < records.height]
+    named = records.select(*sizes, pl.struct(*by).rank("dense").alias("_series"), control(records).alias("_control"))
+    ordered = named.with_row_index("_row").sort("_series", "_control", *sizes, maintain_order=True)
+    counts = ordered.select(pl.struct("_series", "_control").rle().struct.field("len")).to_series().to_numpy()
+    ends = [end for name in sizes for end in (ordered[name].arg_min(), ordered[name].arg_max()) if end is not None]
+    return records[np.sort(ordered["_row"].to_numpy()[spread(counts, most, ends)])]
+
+
+def spread(counts: Sequence[int] | np.ndarray, most: int, ends: Sequence[int | np.intp]) -> np.ndarray:
+    """Of rows by series, which stand together, about `most`: those of each spread evenly over its rows.
+
+    counts: rows of each series. Where `FEWEST` of each are too many, series are left out, spread evenly over all.
+    ends: rows that stay, with their series.
+    """
+    counts, stay = np.asarray(counts, dtype=int), np.array(ends, dtype=int)
+    starts = np.cumsum(counts) - counts
+    left = most - len(np.setdiff1d(stay, [starts, starts + counts - 1]))
+    rows = [start + evenly(count, max(FEWEST, left // len(starts))) for start, count in
+            zip(starts, counts, strict=True)]
+    kept = evenly(len(rows), max(1, left * len(rows) // sum(map(len, rows))))
+    kept = np.union1d(kept, np.searchsorted(starts, stay, side="right") - 1)
+    return np.union1d(np.concatenate([rows[row] for row in kept]), stay)
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """At most `most` of the numbers below `count`, the first and the last among them, as evenly as they can lie."""
+    return np.arange(count) if count <= most else np.rint(np.linspace(0, count - 1, most)).astype(int)

@@ -92,7 +92,8 @@ def grid(runs: pl.DataFrame, fits: Sequence[Fit]) -> list[Finding]:  # noqa: ARG
         sizes = sorted(set(group["size"]))
         for (series,), mine in group.group_by("series", maintain_order=True):
             cells += len(sizes)
-            missing += [(str(experiment), str(series), int(size)) for size in sizes if size not in set(mine["size"])]
+            there = set(mine["size"])
+            missing += [(str(experiment), str(series), int(size)) for size in sizes if size not in there]
     common = set.intersection(*(set(group["size"]) for _, group in runs.group_by("series")))
     count = Measured(estimate=float(extra), n=runs.height, method="count")
     holes = Measured(estimate=float(len(missing)), n=cells, method="count")

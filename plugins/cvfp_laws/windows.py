@@ -29,10 +29,12 @@ class _Bend:
 def fit(points: Points, options: Mapping[str, Scalar | None]) -> list[Fit]:
     """A fit for each series, and one for all: the test whether their curvatures share a sign."""
     width = int(options["window"] or 4)
-    labels = list(dict.fromkeys(str(label) for label in points.series))
-    fits = [_one(points.take(points.series == label), width) for label in labels]
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(points.series):
+        rows.setdefault(str(label), []).append(row)
+    fits = [_one(points.take(np.array(own)), width) for own in rows.values()]
     bends = np.array([value for each in fits if (value := each.value("curvature")) is not None])
-    return [*fits, _all(bends)] if len(labels) > 1 else fits
+    return [*fits, _all(bends)] if len(rows) > 1 else fits
 
 
 def _one(points: Points, width: int) -> Fit:
@@ -47,24 +49,26 @@ def _one(points: Points, width: int) -> Fit:
     for start in range(len(sizes) - width + 1):
         inside = (first >= sizes[start]) & (first <= sizes[start + width - 1])
         centred = np.where(inside, x - x[inside].mean(), 0.0)
-        slopes.append(centred / (centred @ centred))
+        slope = centred / (centred @ centred)
+        slopes = [*slopes[:1], slope]  # the first and the last
         line = least_squares(np.stack([x[inside] - x[inside].mean(), np.ones(inside.sum())], axis=1), y[inside],
                              x[inside])
         ends = line.interval(0) if line else None
         estimates.append(Estimate(
-            name=f"alpha {start + 1}", value=float(slopes[-1] @ y), low=ends[0] if ends else None,
+            name=f"alpha {start + 1}", value=float(slope @ y), low=ends[0] if ends else None,
             high=ends[1] if ends else None, stderr=line.stderr(0) if line else None, method="t" if ends else None,
             note=f"{sizes[start]:,.0f}–{sizes[start + width - 1]:,.0f}",
         ))
     bend = _bend(x, y)
-    if len(slopes) > 1:
-        estimates.append(_change(slopes, y, bend, shared=max(width - (len(slopes) - 1), 0), width=width))
+    count = len(sizes) - width + 1
+    if count > 1:
+        estimates.append(_change(slopes, y, bend, shared=max(width - (count - 1), 0), width=width))
     ends = bend.interval
     estimates.append(Estimate(name="curvature", value=bend.value, low=ends[0] if ends else None, stderr=bend.stderr,
                               high=ends[1] if ends else None, method="t" if ends else None,
                               note="quadratic term of log PPL over log tokens; above 0: flattens"))
     reason = ""
-    if len(slopes) == 1:
+    if count == 1:
         reason = Reason("{n} sizes give one window of {width}: no change of alpha; add a size", n=len(sizes),
                         width=width)
     return Fit(points=points, status="converged", reason=reason, estimates=tuple(estimates), dof=bend.dof,

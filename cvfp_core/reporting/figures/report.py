@@ -16,7 +16,7 @@ from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Plot
 from cvfp_core.reporting.figures.places import written
 from cvfp_core.reporting.figures.plans import plans
-from cvfp_core.reporting.figures.surfaces import function_of, surface
+from cvfp_core.reporting.figures.surfaces import HUES, function_of, surface
 from cvfp_core.reporting.sweep import BOTH
 from cvfp_core.reporting.view import USUAL, Facts
 from cvfp_core.reporting.way import way_to
@@ -130,16 +130,20 @@ def _scaling(facts: Facts, say: Callable[[str], str]) -> Plot | None:
 
 
 def _sections(facts: Facts, say: Callable[[str], str]) -> Plot | None:
-    """The law of two sizes along training tokens, a curve for each number of params; None of other laws."""
+    """The law of two sizes along training tokens, a curve for each number of params, or of neighbours of many; else
+    None.
+    """
     fit = _drawn(list(facts.law_fits.values()))
     law = function_of(fit)
     if fit is None or fit.points is None or law is None or set(fit.inputs) != set(BOTH) or len(facts.law_fits) > 1:
         return None
     (params, tokens), response = (fit.points.inputs[name] for name in BOTH), fit.points.response
     made = []
-    for size, text in zip(np.unique(params), written([float(f"{each:.3g}") for each in np.unique(params)]),
-                          strict=True):
-        mine = params == size
+    levels = np.unique(params)
+    alike = np.array_split(levels, min(len(levels), HUES))
+    middle = [each[len(each) // 2] for each in alike]
+    for near, size, text in zip(alike, middle, written([float(f"{each:.3g}") for each in middle]), strict=True):
+        mine = (params >= near[0]) & (params <= near[-1])
         way = [Prediction(series=text, law=fit.law, inputs={BOTH[1]: at}, value=float(law(
             *({BOTH[0]: size, BOTH[1]: at}[name] for name in fit.inputs))))
             for at in way_to(tokens[mine], [], facts.registry.quantity(BOTH[1]))]
