@@ -37,7 +37,8 @@ def report(
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the template, see --list; "
-                                  "or limits.seconds, limits.memory_gib, limits.output_mib: what it may take.")
+                                  "or limits.seconds, limits.memory_gib, limits.output_mib, limits.runs: what it may "
+                                  "take.")
     ] = None,
     x: asked.X = None,
     y: asked.Y = None,

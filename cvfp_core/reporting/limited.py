@@ -121,7 +121,8 @@ def _limit_memory(limits: Limits) -> Lift:
     """
     import resource
 
-    most = math.ceil(limits.seconds + 4 * GRACE)
+    most, hard = math.ceil(limits.seconds + 4 * GRACE), resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most = most if hard < 0 else min(most, hard)  # of `ulimit -t`
     resource.setrlimit(resource.RLIMIT_CPU, (most, most))
     before = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
