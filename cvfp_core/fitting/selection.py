@@ -30,7 +30,7 @@ SIGNIFICANT = 0.05
 """A law with more parameters is taken if the F test against the simpler one is below this."""
 FOLDS = 8
 """Of a back-test of a surface."""
-MOST_FOLDS = 16
+MOST_FOLDS = 32
 """Of a back-test of a curve; of more they are `FOLDS`, spread evenly over the sizes."""
 WORSE_BACKTEST = 1.5
 """...and its back-test error is at most this many times the simpler one's. With one degree of freedom the test is not
@@ -147,7 +147,7 @@ def widening(law: Law, inputs: Mapping[str, Array], targets: Array, roots: Array
     factor = np.ones(len(targets))
     least = len(law.parameters) + 1
     folds, ends = spread_folds(least, len(sizes)), run_ends if len(sizes) - least <= MOST_FOLDS else linear_ends
-    every = np.array([first <= sizes[m - 1] for m in folds], dtype=bool).reshape(len(folds), -1)
+    every = np.array([first <= sizes[m - 1] for m in folds], dtype=bool).reshape(len(folds), len(first))
     for m, seen, past in zip(folds, every, _solved(curve, targets, every, roots), strict=True):
         ahead, weights = first == sizes[m], np.broadcast_to(seen * roots, targets.shape)
         dof = int(seen.sum()) - len(law.parameters)
