@@ -233,6 +233,13 @@ def test_a_specification_holds_the_marks_and_names_nothing_to_fetch():
                                                                         "Val loss (nat a token)"]
 
 
+def test_dots_of_very_many_runs_are_small():
+    sizes = np.geomspace(1e4, 1e8, curves.CROWDED + 1)
+    for x, size in ((sizes[1:], 4.5), (sizes, 1.5)):
+        (panel,) = plotted([curves.Curve(name="a", group="g", x=x, y=9 * x**-0.1)]).panels
+        assert [mark.size for mark in panel.marks] == [size]
+
+
 def test_bands_are_drawn_of_few_series_only():
     way = [Prediction(series="a", law="l", inputs={"train_tokens": float(at)}, value=5 * at**-0.1,
                       run_low=4 * at**-0.1, run_high=6 * at**-0.1) for at in TOKENS]

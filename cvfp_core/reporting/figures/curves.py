@@ -18,6 +18,8 @@ FEW = 4
 """Series of a panel whose bands can be told apart."""
 LABELLED = 40
 """Series of a panel whose names have room at their ends."""
+CROWDED = 500
+"""Runs of a panel above which dots are small, so that law and band are seen behind them."""
 APART = 6
 """Groups that get a panel each; more are drawn into one."""
 _STEP = 1.05
@@ -90,6 +92,7 @@ def _panel(name: str, curves: Sequence[Curve], hues: Mapping[str, str], axes: tu
     marks: list[Dots | Line | Band] = []
     ends = []
     percent = 100 if y.percent else 1
+    dot = 4.5 if sum(len(each.x) for each in curves) <= CROWDED else 1.5
     for index, each in enumerate(curves):
         hue = hues.get(each.name) or colour(index)
         shape = "o" if hues else marker(index)
@@ -101,7 +104,7 @@ def _panel(name: str, curves: Sequence[Curve], hues: Mapping[str, str], axes: tu
             marks.append(Line(x=path[0][far], y=percent * path[1][far], colour=hue, dashed=True, width=1.0))
         if band is not None and len(curves) <= FEW:
             marks.insert(0, Band(x=band[0], low=percent * band[1], high=percent * band[2], colour=hue))
-        marks.append(Dots(x=each.x, y=percent * each.y, colour=hue, marker=shape, name=each.name))
+        marks.append(Dots(x=each.x, y=percent * each.y, colour=hue, marker=shape, size=dot, name=each.name))
         last = (float(each.x.max()), percent * float(each.y[np.argmax(each.x)]))
         for one in each.forecasts:
             if one.value is None or x.name not in one.inputs:
