@@ -252,7 +252,8 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
     trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted((place / folder).rglob("*.py"))}
     every = [(file, *place) for file, tree in trees.items() for place in places(tree)]
     kept = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    for number, (file, parent, field, index, lines) in enumerate(random.Random(seed).sample(every, count)):
+    every_drawn = random.Random(seed).sample(every, count)[: len(earlier) or count]
+    for number, (file, parent, field, index, lines) in enumerate(every_drawn):
         before = getattr(parent, field) if index is None else getattr(parent, field)[index]
         drawn = {"file": str(file.relative_to(place)), "line": before.lineno, "was": ast.unparse(before)[:80]}
         for known in (*kept[number : number + 1], *earlier[number : number + 1]):
