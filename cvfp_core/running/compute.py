@@ -121,8 +121,8 @@ class Computer:
 
 def _passing(cell: Cell, registry: Registry, error: BaseException, interrupted: bool) -> bool:
     """Whether the error is the user's Ctrl-C, or a reader's who has gone, and not raised by the family itself."""
-    if isinstance(error, KeyboardInterrupt):
-        return interrupted
+    if isinstance(error, KeyboardInterrupt) and interrupted:
+        return True
     owner = registry.owner(VariantFamily, cell.variant.family)
     return isinstance(error, (BrokenPipeError, *culprits.PASSING)) and not culprits.raised_by(error, owner.package)
 
