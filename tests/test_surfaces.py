@@ -19,7 +19,7 @@ from cvfp_core.fitting.selection import score, walked
 from cvfp_core.registry import installed
 from cvfp_core.registry.kinds import Huber, Law, LeastSquares
 from cvfp_core.reporting import sweep
-from cvfp_core.results import runs as results
+from cvfp_core.results import overview as results
 from cvfp_core.schema.fits import Points
 
 LAW = installed().get(Law, "chinchilla")

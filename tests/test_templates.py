@@ -276,8 +276,9 @@ def test_a_template_that_asks_for_too_much_ends_in_one_line_at_a_limit(source, r
 def test_limits_are_set_and_a_wrong_one_is_named(runs, tmp_path):
     file = mine(tmp_path, "{{ ('x' * 2**27) | length }} {{ options }}")
     assert text(runs, file, options={"limits.memory_gib": 1}) == "134217728 {}"
+    large = mine(tmp_path, "{{ ('x' * 2**29) | length }}", "large.md.j2")
     with pytest.raises(CvfpError, match=r"line 1: takes more than 0.1 GiB of memory; --set limits.memory_gib=N allows"):
-        text(runs, file, options={"limits.memory_gib": 0.1})
+        text(runs, large, options={"limits.memory_gib": 0.1})
     with pytest.raises(UsageError, match=r"'limits\.second'; did you mean 'seconds'\?; known: memory_gib, output_mib"):
         text(runs, file, options={"limits.second": 3})
     with pytest.raises(UsageError, match=r"limits\.seconds must be above 0"):
