@@ -1,5 +1,6 @@
 """Plugins made on the spot: a module and the metadata of a distribution, in a folder that stands on the path."""
 
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ def install(
 ) -> str:
     """Puts module `made_{plugin}` and distribution `made-{plugin}` into the folder; returns the module's name."""
     module = f"made_{plugin}"
+    sys.modules.pop(module, None)  # of another test: what is written now is what is imported
+    importlib.invalidate_caches()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{module}.py").write_text(code, encoding="utf-8")
     info = folder / f"{module}-{version}.dist-info"

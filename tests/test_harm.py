@@ -161,7 +161,7 @@ def test_what_a_model_changes_of_its_process_is_put_back_and_said_and_its_neighb
     assert {name: made[GOOD][name] for name in MEASURED} == {name: alone[name] for name in MEASURED}
     said = " ".join(done.stderr.split())
     for change in filter(None, hostile.CHANGES.values()):
-        assert change in said
+        assert change in said, said
     assert "warning: variant family 'odd' of plugin 'odd' (made-odd 1.2.3) changed torch's default dtype" in said
 
 
