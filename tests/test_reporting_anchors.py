@@ -100,10 +100,7 @@ def test_a_picture_in_a_notebook_has_two_pixels_for_each_it_is_shown_with(table)
 
 
 def test_the_figure_of_isoflop_sweeps_joins_their_minima_with_the_optima_asked_for():
-    flops = np.repeat(np.geomspace(1e18, 1e20, 4), 5)
-    n = 0.08 * flops**0.5 * np.tile(np.geomspace(0.3, 3, 5), 4)
-    d = flops / (6 * n)
-    runs = cvfp.read(pl.DataFrame({"params": n, "train_tokens": d, "val_loss": 1.8 + 480 / n**0.35 + 900 / d**0.35}))
+    runs = cvfp.read(sweep_of(4))
     (sweep,) = optima(runs.records, [1e21], registry=REGISTRY)
     (panel,) = isoflops([sweep], str).panels
     minima = sorted((each.params, each.loss) for each in sweep.isoflops.minima)
@@ -148,18 +145,18 @@ def two_sizes():
                          "val_loss": (1.8 + 480 / n**0.35 + 900 / d**0.35) * noise}).write_csv()
 
 
-def equal_compute():
-    flops = np.repeat(np.geomspace(1e18, 1e20, 3), 5)
-    n = 0.08 * flops**0.5 * np.tile(np.geomspace(0.3, 3, 5), 3)
+def sweep_of(budgets):
+    """Runs at equal compute about the best sizes of a law, without noise."""
+    flops = np.repeat(np.geomspace(1e18, 1e20, budgets), 5)
+    n = 0.08 * flops**0.5 * np.tile(np.geomspace(0.3, 3, 5), budgets)
     d = flops / (6 * n)
-    return pl.DataFrame({"params": n, "train_tokens": d,
-                         "val_loss": 1.8 + 480 / n**0.35 + 900 / d**0.35}).write_csv()
+    return pl.DataFrame({"params": n, "train_tokens": d, "val_loss": 1.8 + 480 / n**0.35 + 900 / d**0.35})
 
 
 @pytest.mark.parametrize(("name", "data", "used", "given"), [
     ("source", None, {"scaling", "alpha", "matched", "alpha_over_val_er", "windows"}, Asked(figures="f")),
     ("law", two_sizes, {"joint"}, Asked(y="val_loss")),
-    ("isoflops", equal_compute, {"isoflops"}, Asked(options={"flops": "1e21"})),
+    ("isoflops", lambda: sweep_of(3).write_csv(), {"isoflops"}, Asked(options={"flops": "1e21"})),
     ("plan", two_sizes, {"plan"}, Asked(y="val_loss", options={"target": "params=1e10,train_tokens=1e12",
                                                                "budget": 1e21})),
     ("next", lambda: "train_tokens,val_ppl\n" + "".join(f"{10_000 * 2**i},{9 + 400 * 0.8**i}\n" for i in range(7)),
