@@ -17,9 +17,10 @@ from scipy import optimize
 
 from cvfp_core import hookimpl, registry
 from cvfp_core.errors import CvfpError, UsageError
-from cvfp_core.fitting import auto, fit_all, fit_series, predict_all, sensitivity
+from cvfp_core.fitting import auto, fit_all, fit_series, predict_all, search, sensitivity
 from cvfp_core.fitting.auto import widen
 from cvfp_core.fitting.curve_fit import solve_points
+from cvfp_core.fitting.curves import Curve
 from cvfp_core.fitting.duals import seeds
 from cvfp_core.fitting.linear import t_quantile
 from cvfp_core.fitting.lmfit_models import as_model, from_model, lmfit_result
@@ -149,6 +150,19 @@ def test_lmfit_started_anywhere_finds_nothing_better(name, seed):
             theirs = model.fit(np.log(fit.points.response), start, train_tokens=TOKENS, method="least_squares",
                                nan_policy="omit", max_nfev=2000)
         assert fit.rss <= theirs.chisqr * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("name", ["saturating", "hill", "exp-decay"])
+def test_starts_given_up_behind_another_change_no_optimum(name, monkeypatch):
+    response = np.log(power(TOKENS, alpha=-0.6, a=6e5, floor=80)) \
+        + 0.01 * np.random.default_rng(0).standard_normal((60, len(TOKENS)))
+    curve, steps, local = Curve(law(name), {"train_tokens": TOKENS}), [], search._local
+    monkeypatch.setattr(search, "_local", lambda *given: steps.append(len(given[-2])) or local(*given))
+    given_up = search.solve(curve, response).rss
+    short = sum(steps)
+    monkeypatch.setattr(search, "BEHIND", search.STEPS)
+    assert given_up == pytest.approx(search.solve(curve, response).rss, rel=1e-9)
+    assert short < sum(steps) - short
 
 
 def test_an_lmfit_model_is_a_law_too():

@@ -22,6 +22,8 @@ CACHED = 150_000
 """Numbers in one array of derivatives, so that a step's arrays stay in the cache."""
 ROOM = 4_000_000
 """Numbers in one array of the points of many rows: more rows are searched one part after the other."""
+BEHIND = 10
+"""Steps that a start is left which is behind another of the same fit that has settled."""
 WIDE = (30.0, 3.0)
 """Times the delta of a Huber loss: a search from the grid begins where it is nearly convex, and narrows it."""
 
@@ -71,7 +73,7 @@ def solve(curve: Curve, targets: Array, *, weights: Array | None = None, goal: G
     corner = delta[index, None]
     for factor in WIDE if tries and np.isfinite(delta).all() else ():
         at, _, _ = _polish(curve, targets[index], weights[index], goals, at, 5e-2, factor * corner, 15)
-    at, rss, done = _polish(curve, targets[index], weights[index], goals, at, precision, corner)
+    at, rss, done = _polish(curve, targets[index], weights[index], goals, at, precision, corner, starts=count)
     rss = rss.reshape(batch, count)
     best = np.argmin(rss, axis=1)
     row = np.arange(batch) * count + best
@@ -234,26 +236,29 @@ def _local(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: 
 
 
 def _polish(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, precision: float,
-            delta: Array, limit: int = STEPS) -> tuple[Array, Array, Array]:
+            delta: Array, limit: int = STEPS, starts: int = 1) -> tuple[Array, Array, Array]:
     """The end of damped Newton steps from (B, k) parameters, what is minimised there, whether it settled.
 
-    A part of the batch at a time, so that its arrays stay in the cache.
+    A part of the batch at a time, so that its arrays stay in the cache. starts: rows in turn that are of one fit, of
+    which the least is asked for; those that will hardly be it are given up.
     """
-    size = max(1, CACHED // (targets.shape[1] * at.shape[1]))
+    size = starts * max(1, CACHED // (targets.shape[1] * at.shape[1] * starts))
     parts = [_polish_part(curve, targets[i : i + size], weights[i : i + size],
                           goal.rows(np.arange(i, min(i + size, len(at)))) if goal is not None else None,
-                          at[i : i + size], precision, delta[i : i + size], limit) for i in range(0, len(at), size)]
+                          at[i : i + size], precision, delta[i : i + size], limit, starts)
+             for i in range(0, len(at), size)]
     return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))  # type: ignore[return-value]
 
 
 def _polish_part(curve: Curve, targets: Array, weights: Array, goal: Goal | None, at: Array, precision: float,
-                 delta: Array, limit: int) -> tuple[Array, Array, Array]:
+                 delta: Array, limit: int, starts: int) -> tuple[Array, Array, Array]:
     count, k = at.shape
     here = _local(curve, targets, weights, goal, np.clip(at, curve.low, curve.high), delta)
     parameters, value, settled = here.frame.parameters.copy(), here.value.copy(), np.zeros(count, dtype=bool)
     damping, active = np.full(count, 1e-3), np.arange(count)
+    least, until = np.full(count // starts, np.inf), np.full(count // starts, limit)  # of each fit
     small = ~np.isfinite(value)
-    for _ in range(limit):
+    for turn in range(limit):
         if small.any():  # those that are done are put down
             going = np.flatnonzero(~small)
             here, damping, active, targets, weights, delta = (
@@ -276,9 +281,15 @@ def _polish_part(curve: Curve, targets: Array, weights: Array, goal: Goal | None
         better = (new.value < here.value) | (cut & (new.value <= here.value * (1 + 1e-12)))
         expected = np.abs((here.gradient * (trial - u) * ~held).sum(axis=1))
         small = (expected <= precision * here.value + 1e-24) & ~cut | (damping > 1e12)
-        damping = np.where(better, np.maximum(damping / 8, 1e-12), damping * 6)
+        # less where the step led as far down as was expected (Nielsen 1999), or one in two would be refused
+        kept = np.clip((here.value - new.value) / np.maximum(expected, 1e-300), 0, 1)
+        damping = np.where(better, np.maximum(damping * np.clip(1 - (2 * kept - 1)**3, 0.5, 2), 1e-12), damping * 10)
         here = new if better.all() else here.with_rows(better, new)
         parameters[active], value[active], settled[active] = here.frame.parameters, here.value, small
+        fit = active // starts
+        np.minimum.at(least, fit[small], here.value[small])
+        np.minimum.at(until, fit[small], turn + BEHIND)
+        small |= (turn > until[fit]) & (here.value > least[fit])
     return parameters, value, settled
 
 
