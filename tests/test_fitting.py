@@ -155,7 +155,7 @@ def test_lmfit_started_anywhere_finds_nothing_better(name, seed):
 @pytest.mark.parametrize("name", ["saturating", "hill", "exp-decay"])
 def test_starts_given_up_behind_another_change_no_optimum(name, monkeypatch):
     response = np.log(power(TOKENS, alpha=-0.6, a=6e5, floor=80)) \
-        + 0.01 * np.random.default_rng(0).standard_normal((60, len(TOKENS)))
+        + np.repeat([0.01, 1.0], 60)[:, None] * np.random.default_rng(0).standard_normal((120, len(TOKENS)))
     curve, steps, local = Curve(law(name), {"train_tokens": TOKENS}), [], search._local
     monkeypatch.setattr(search, "_local", lambda *given: steps.append(len(given[-2])) or local(*given))
     given_up = search.solve(curve, response).rss
