@@ -1,5 +1,8 @@
 """CPU seconds of `cvfp --help` and of lists, against an empty typer application of as many commands, in the same run.
 
+Its help is what help is compared with; lists are compared with one of its commands too, which does nothing (to read the
+first option of a command Typer imports more than for help).
+
     python benchmarks/startup.py [--count 9]
 """
 
@@ -21,7 +24,6 @@ for index in range({count}):
     def command(path: str, number: int = 1) -> None:
         \"""Do something of this kind.\"""
     app.command(f"command{{index}}")(command)
-sys.argv = ["app", "--help"]
 app()
 """
 
@@ -42,16 +44,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=9, help="runs of each, in turn; medians are told")
     asked = parser.parse_args()
     commands = len(app.registered_commands) + len(app.registered_groups)
-    programs = {"empty application": (EMPTY.format(count=commands), [])} | {
+    empty = EMPTY.format(count=commands)
+    programs = {"empty, help": (empty, ["--help"]), "empty, a command": (empty, ["command0", "path"])} | {
         f"cvfp {' '.join(words)}": ("from cvfp_core.cli import main; main()", words) for words in LISTS}
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(asked.count):
         for name, (program, words) in programs.items():
             times[name].append(seconds(program, words))
-    empty = statistics.median(times["empty application"])
-    for name, each in times.items():
-        median = statistics.median(each)
-        print(f"{name:<20} {median:.3f} s CPU, {median / empty:.2f} times; {commands} commands")
+    of = {name: statistics.median(each) for name, each in times.items()}
+    print(f"{commands} commands; CPU seconds, times the empty application's help, times a command that does nothing")
+    for name, median in of.items():
+        print(f"{name:<20} {median:.3f} {median / of['empty, help']:.2f} {median / of['empty, a command']:.2f}")
 
 
 if __name__ == "__main__":
