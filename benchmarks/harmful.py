@@ -249,14 +249,14 @@ def _of_item(kind: str, body: str) -> str | None:
     with _place(hostile.item(kind, body)) as folder:
         words = hostile.ITEMS[kind][2].replace("TABLE", "runs.csv").replace("ODD", "odd.txt").split()
         if words[0] == "run" and "odd.toml" not in words:
-            words += made_grids.options(folder, variants=() if "--variant" in words else (GOOD,), samples="4")
-        waits = body.startswith("time.sleep")
+            words[1:1] = made_grids.options(folder, variants=() if "--variant" in words else (GOOD,), samples="4")
+        waits = body.startswith("time.sleep") or kind == "cancel"
         done = forked(words, folder, interrupt=2.5 if waits else None, seconds=20)
         said = done.out + done.err + " ".join(str(row["reason"]) for row in _rows(folder).values())
     if done.untidy or "mend or uninstall" in done.err:
         return done.untidy or f"is no plugin: {done.err}"
     strange = [line for line in done.err.splitlines() if not line.startswith(ALLOWED) and line.strip()]
-    if strange and kind not in ("law", "matches", "near", "read"):  # ingest wraps its account
+    if strange and kind not in ("law", "matches", "near", "parts", "read"):  # ingest wraps its account
         return f"on stderr: {strange[:2]}"
     if body.startswith(("raise", "sys.exit", "return bad")) and "odd" not in said:
         return f"is not named: {said[-300:]}"

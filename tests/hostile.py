@@ -232,6 +232,7 @@ from pathlib import Path
 import numpy as np
 from cvfp_core import hookimpl
 from cvfp_core.registry.kinds import *
+from cvfp_core.running.execute import execute_cells
 from cvfp_core.schema.cells import Variant
 
 class Unsayable(Exception):
@@ -249,10 +250,12 @@ def HOOK():
     return [ITEM]
 '''
 _AXES = 'inputs=("train_tokens",), response="val_ppl", parameters=(Parameter(name="A"), Parameter(name="B"))'
+_ENGINE = 'Executor(name="odd", title="", submit={}, status={}, cancel={})'
 _VARIANT = 'VariantFamily(name="odd", title="", form="odd", parse={parse}, build=bad{more})'
 ITEMS = {  # hook, item, command; TABLE is a table of runs, ODD a file that only the plugin knows
     "law": ("cvfp_fitters", f'Law(name="odd", form="", {_AXES}, function=bad)', "fit TABLE --law odd,power-law"),
     "law's fit": ("cvfp_fitters", 'Law(name="odd", form="", fit=bad)', "fit TABLE --law odd,power-law"),
+    "law's model": ("cvfp_fitters", 'Law(name="odd", form="", model=bad)', "fit TABLE --law odd,power-law"),
     "law's starts": ("cvfp_fitters", f'Law(name="odd", form="", {_AXES}, starts=bad, '
                                      'function=lambda train_tokens, A, B: A * train_tokens ** B)',
                      "fit TABLE --law odd,power-law"),
@@ -263,10 +266,19 @@ ITEMS = {  # hook, item, command; TABLE is a table of runs, ODD a file that only
                                'read=bad)', "ingest ODD TABLE"),
     "near": ("cvfp_ingesters", 'Ingester(name="odd", title="", matches=lambda path, head: False, near=bad, read=bad)',
              "ingest ODD TABLE"),
+    "parts": ("cvfp_ingesters", 'Ingester(name="odd", title="", matches=lambda path, head: head is None, parts=bad, '
+                                'read=lambda path, options: iter(()))', "ingest ."),
+    "suits": ("cvfp_templates", 'Template(name="odd", title="", path=Path(__file__).with_name("odd.md.j2"), suits=bad)',
+              "report TABLE"),
     "about": ("cvfp_templates", 'Template(name="odd", title="", path=Path(__file__).with_name("odd.md.j2"), about=bad)',
               "report TABLE --template odd"),
     "objective": ("cvfp_objectives", 'Objective(name="odd", title="", form="", loss=bad)',
                   "run --set phase1.objective=odd"),
+    "blocked": ("cvfp_objectives", 'Objective(name="odd", title="", form="", blocked=bad, '
+                                   'loss=lambda contexts, previous, options: (contexts - previous).square().mean())',
+                "run --set phase1.objective=odd"),
+    "val_er_at": ("cvfp_endings", 'Ending(name="odd", title="", ends=lambda *_: False, val_er_at=bad)',
+                  "run --set phase1.ending=odd"),
     "ending": ("cvfp_endings", 'Ending(name="odd", title="", ends=bad)', "run --set phase1.ending=odd"),
     "keeps": ("cvfp_endings", 'Ending(name="odd", title="", ends=lambda *_: False, keeps=bad)',
               "run --set phase1.ending=odd"),
@@ -274,6 +286,16 @@ ITEMS = {  # hook, item, command; TABLE is a table of runs, ODD a file that only
     "stop rule's ends": ("cvfp_stop_rules", 'StopRule(name="odd", title="", ends=bad)', "run --stop-rule odd"),
     "corpus": ("cvfp_corpora", 'CorpusSource(name="odd", title="", load=bad)', "run odd.toml"),
     "executor": ("cvfp_executors", 'Executor(name="odd", title="", run=bad)', "run --set executor=odd"),
+    "ahead": ("cvfp_executors", 'Executor(name="odd", title="", ahead=bad, run=lambda cells, folder, jobs, emit: '
+                                'execute_cells(cells, folder, emit))',
+              "run --variant 1L_8d_1tok --variant 1L_8d_2tok --jobs 2 --set executor=odd"),
+    "submit": ("cvfp_executors", _ENGINE.format("bad", "lambda handle: JobState(running=0)", "print"),
+               "run --set executor=odd"),
+    "status": ("cvfp_executors", _ENGINE.format("lambda *given: '7'", "bad", "lambda handle: None"),
+               "run --set executor=odd"),
+    "cancel": ("cvfp_executors", _ENGINE.format("lambda *given: '7'", "lambda handle: JobState(running=1)", "bad"),
+               "run --set executor=odd"),
+    "observer": ("cvfp_run_started", "bad()", "run"),
     "parse": ("cvfp_variants", _VARIANT.format(parse="bad", more=""), "run"),
     "check": ("cvfp_variants", _VARIANT.format(parse="parse", more=", check=bad"), "run --variant odd_1L_8d_1tok"),
     "settle": ("cvfp_variants", _VARIANT.format(parse="parse", more=", settle=bad"), "run --variant odd_1L_8d_1tok"),

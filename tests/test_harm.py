@@ -234,6 +234,11 @@ HARM = {  # kind of item and body of its function: what is said, and the exit co
     ("analysis", "return itertools.repeat(3)"): ("ValueError: more than 10,000 findings", 0),
     ("law's fit", "print('noise'); return None"): ("failed: TypeError: 'NoneType' object is not iterable", 0),
     ("near", "return 3"): ("failed: TypeError: near must return Declined or None, not 3", 3),
+    ("parts", "return 'text'"): ("failed: TypeError: parts must return Path, not 't'", 1),
+    ("read", "print('noise'); return None"): ("failed: TypeError: 'NoneType' object is not iterable", 3),
+    ("law's model", "return 3"): ("failed: TypeError: model must return an lmfit model, not 3", 0),
+    ("law's model", "raise BrokenPipeError"): ("failed: BrokenPipeError", 0),
+    ("blocked", "raise BrokenPipeError"): ("objective 'odd' of plugin 'odd' (made-odd 1.2.3) failed: BrokenPipe", 3),
     ("about", "return None"): ("failed: TypeError: about must return Mapping, not None", 1),
     ("size", "return np.full(2, 1.0)"): ("failed: TypeError: size must return ModelSize, not array(", 1),
     ("settle", "return []"): ("failed: TypeError: settle must return Mapping, not []", 1),
@@ -249,7 +254,7 @@ def test_what_an_item_returns_that_it_must_not_is_said_in_one_line(kind, body, p
     (place / "site" / "odd.md.j2").write_text("one\n")
     words = hostile.ITEMS[kind][2].replace("TABLE", "runs.csv").replace("ODD", "odd.txt").split()
     if words[0] == "run":
-        words += made_grids.options(place, variants=() if "--variant" in words else (GOOD,), samples="4")
+        words[1:1] = made_grids.options(place, variants=() if "--variant" in words else (GOOD,), samples="4")
     said, code = HARM[kind, body]
     done = made_grids.in_process(*words, folder=place, code=code)
     assert said in " ".join((done.stdout + done.stderr).replace("\\", "").split())

@@ -101,7 +101,7 @@ def counted(convention: str, points: Points, inference_tokens: float) -> tuple[C
 def sized(records: pl.DataFrame, convention: str) -> pl.DataFrame:
     """The records with parameters as the convention counts them. Raises UsageError for a column that is not there."""
     wanted = {SIX_N_D: PARAMS, WITHOUT_EMBEDDINGS: "params_non_embedding"}.get(convention, convention)
-    measured = [name for name in records.columns if records.schema[name].is_numeric() and records[name].is_not_null()
+    measured = [name for name in records.columns if records[name].dtype.is_numeric() and records[name].is_not_null()
                 .any()]
     if wanted not in measured:
         raise UsageError(f"--convention {convention}: no run has {wanted}; give {SIX_N_D}, {WITHOUT_EMBEDDINGS}, or a "

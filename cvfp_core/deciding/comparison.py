@@ -179,7 +179,7 @@ def _differences(first: str, name: str, left: pl.DataFrame, right: pl.DataFrame,
     known = matched.differences(*groups)
     made = []
     for column in left.columns:
-        word = column not in QUANTITIES and left.schema[column] == pl.String == right.schema[column]
+        word = column not in QUANTITIES and left[column].dtype == pl.String == right[column].dtype
         if column.startswith("_") or column in (*matched.IDENTITY, *matched.DATA, "settings", "content") or not (
                 word or registry.quantity(column).kind == "setting"):
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from cvfp_core.errors import CvfpError
 from cvfp_core.fitting.curve_fit import in_space
+from cvfp_core.registry.guard import tidy
 from cvfp_core.registry.kinds import Law, Parameter
-from cvfp_core.schema.fits import Fit
+from cvfp_core.schema.fits import Fit, Points
 from cvfp_core.schema.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -25,10 +26,20 @@ def is_model(value: object) -> bool:
 
 
 def resolved(law: Law) -> Law:
-    """The law with the function and parameters of its lmfit model, if it is given by one."""
+    """The law with the function and parameters of its lmfit model, if it is given by one.
+
+    What is wrong with the model is raised by the law's `fit`, so that it is one law that cannot be fitted.
+    """
     if law.model is None or law.function is not None:
         return law
-    taken = from_model(law.model(), name=law.name, title=law.title, form=law.form, floor=law.floor)
+    try:
+        with tidy():
+            model = law.model()
+        if not is_model(model):
+            raise TypeError(f"model must return an lmfit model, not {model!r:.60}")
+        taken = from_model(model, name=law.name, title=law.title, form=law.form, floor=law.floor)
+    except BaseException as error:
+        return replace(law, model=None, fit=_raising(error))
     inputs = taken.inputs if law.inputs == ("train_tokens",) else law.inputs
     over = taken.function
     assert over is not None
@@ -36,6 +47,13 @@ def resolved(law: Law) -> Law:
                                                                   strict=True)), **values),
                    parameters=taken.parameters, inputs=inputs, starts=taken.starts,
                    scope=law.scope if len(inputs) == 1 else "records")
+
+
+def _raising(error: BaseException) -> Callable[[Points, Mapping[str, Any]], Sequence[Fit]]:
+    def fit(_points: Points, _options: Mapping[str, Any]) -> Sequence[Fit]:
+        raise error
+
+    return fit
 
 
 def from_model(model: lmfit.Model, *, name: str | None = None, title: str = "", form: str | None = None,

@@ -31,7 +31,7 @@ def require(records: pl.DataFrame, names: Sequence[str], what: str = "column") -
         return
     there = sorted(name for name, values in zip(records.columns, records.iter_columns(), strict=True)
                    if not name.startswith("_") and values.null_count() < records.height)
-    every = [name for name in there if records.schema[name].is_numeric()] if what != "group" else there
+    every = [name for name in there if records[name].dtype.is_numeric()] if what != "group" else there
     raise UsageError(f"records have no column {', '.join(map(repr, missing))}{offer(missing, every)}; or map "
                      f"one: --map {missing[0]}=COLUMN")
 

@@ -69,7 +69,7 @@ def _as_text(records: pl.DataFrame, names: list[str], *, fractions: bool = False
     for name in (name for name in names if records[name].null_count() < records.height):
         values = pl.col(name)
         text = values.cast(pl.String)
-        if records.schema[name].is_float():
+        if records[name].dtype.is_float():
             whole = (values == values.floor()) & (values.abs() < 2.0**63)
             number = pl.lit(None, pl.Int64) if fractions else values.cast(pl.Int64, strict=False)
             text = pl.when(whole).then(number.cast(pl.String)).otherwise(text)

@@ -48,7 +48,7 @@ def by_name(records: pl.DataFrame) -> Joined:
             said.setdefault(name, row[name])
     if not new:
         return Joined(records=records, alone=tuple(alone))
-    schema = {"_run": pl.UInt64(), "sources": pl.String(), **{name: records.schema[name] for name in names}}
+    schema = {"_run": pl.UInt64(), "sources": pl.String(), **records.select(names).schema}
     figures = pl.DataFrame([{"_run": run, **said, "sources": "; also ".join(said["sources"])}
                             for run, said in new.items()], schema=schema)
     records = records.filter(~pl.col("_run").is_in(joined)).join(

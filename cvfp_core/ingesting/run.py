@@ -17,6 +17,7 @@ from cvfp_core.ingesting.doubts import doubts, expression
 from cvfp_core.ingesting.rows import Batch, Rows
 from cvfp_core.ingesting.spool import Spool
 from cvfp_core.registry import Registry, culprits
+from cvfp_core.registry.guard import tidy
 from cvfp_core.registry.kinds import Ingester, IngestOptions, Preset, Quantity
 from cvfp_core.schema.found import Found, FoundRun, NotUnderstood, PublishedAlpha, Remark, Take, Tally
 from cvfp_core.schema.records import CURVE_SCHEMA, SCHEMA
@@ -228,20 +229,21 @@ class _Reader:
         messages: list[str] = []
         record = curve = noise = reported = 0
         try:
-            for item in self._joined(ingester, source.path, options):
-                if isinstance(item, FoundRun):
-                    self.spool.add(batch.add(item), item.curves)
-                elif isinstance(item, Tally):
-                    record, curve, noise = record + item.record, curve + item.curve, noise + item.noise
-                elif isinstance(item, PublishedAlpha):
-                    stated.append((source.name, item))
-                elif isinstance(item, Remark):
-                    batch.remarks += [item.text] if item.text not in batch.remarks else []
-                else:
-                    reported += 1
-                    if len(messages) < _SHOWN:
-                        messages.append(_message(source.name, item))
-            batch.close()
+            with tidy():
+                for item in self._joined(ingester, source.path, options):
+                    if isinstance(item, FoundRun):
+                        self.spool.add(batch.add(item), item.curves)
+                    elif isinstance(item, Tally):
+                        record, curve, noise = record + item.record, curve + item.curve, noise + item.noise
+                    elif isinstance(item, PublishedAlpha):
+                        stated.append((source.name, item))
+                    elif isinstance(item, Remark):
+                        batch.remarks += [item.text] if item.text not in batch.remarks else []
+                    else:
+                        reported += 1
+                        if len(messages) < _SHOWN:
+                            messages.append(_message(source.name, item))
+                batch.close()
         except IngestError as error:
             return _Read(replace(report, problem=f"{source.name}{_join(str(error))}"))
         except CvfpError as error:

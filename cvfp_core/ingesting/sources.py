@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,7 +85,8 @@ class _Search:
             if knowing[0].parts is None:
                 return
             with self.registry.blaming(Ingester, knowing[0].name, asked=False):
-                own = set(knowing[0].parts(path))
+                parts = returned("parts", knowing[0].parts(path), Collection)
+                own = {returned("parts", part, Path) for part in parts}
             left_to_others = lambda entry: entry not in own  # noqa: E731
         elif knowing:
             yield Source(path=path, name=name, ingester=None, problem=_several(knowing))

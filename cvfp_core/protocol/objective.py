@@ -64,9 +64,14 @@ class Term:
 
     def blocked(self, previous: Tensor, *, trained: bool) -> BlockedObjective:
         """The loss of a batch that arrives in blocks of rows; previous (B, d) as in a call."""
-        if self.objective.blocked is not None:
+        if self.objective.blocked is None:
+            return _ByAutograd(self, previous, trained)
+        try:
             return self.objective.blocked(self.options)
-        return _ByAutograd(self, previous, trained)
+        except (CvfpError, *culprits.PASSING):
+            raise
+        except BaseException as error:
+            raise self._blamed(error, previous) from error
 
     def gradient(self, loss: Tensor, contexts: Tensor) -> Tensor:
         """(B, d), of what a call returned for these contexts. Raises PluginError if there is none, Diverged for NaN."""

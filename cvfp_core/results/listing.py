@@ -82,7 +82,7 @@ def averaged(records: pl.DataFrame, over: Sequence[str], registry: Registry) -> 
     protocol = bool(runs["phases"].is_not_null().all())
     alike, means = ["_control"], []
     for name in named:
-        kind, dtype = registry.quantity(name).kind, runs.schema[name]
+        kind, dtype = registry.quantity(name).kind, runs[name].dtype
         if kind == "size" and protocol and name in _DONE:
             kind = "metric"
         if kind == "metric" and not _declared(name, registry) and runs[name].drop_nulls().is_duplicated().any():
@@ -91,17 +91,17 @@ def averaged(records: pl.DataFrame, over: Sequence[str], registry: Registry) -> 
             alike.append(name)
         elif kind in ("metric", "cost") and (dtype.is_numeric() or dtype == pl.Boolean):
             means.append(name)
-    measures = [pl.col(name).any() if runs.schema[name] == pl.Boolean else pl.col(name).cast(pl.Float64).mean()
+    measures = [pl.col(name).any() if runs[name].dtype == pl.Boolean else pl.col(name).cast(pl.Float64).mean()
                 for name in means]
     spreads = [pl.col(name).cast(pl.Float64).std().alias(f"{name}_sd") for name in means
-               if registry.quantity(name).kind == "metric" and runs.schema[name] != pl.Boolean]
+               if registry.quantity(name).kind == "metric" and runs[name].dtype != pl.Boolean]
     made = runs.with_columns(_control=series.control(runs)).group_by(alike, maintain_order=True).agg(
         *measures, pl.col("status").first(), *(pl.col(name).first() for name in ("source",) if name in named),
         pl.len().alias(NUM_RUNS), *spreads).drop("_control")
     if made.height == runs.height:
         raise UsageError(f"--mean-over {','.join(over)}: no two of {runs.height} finished runs are alike but for it; "
                          "they differ in settings or sizes, or have one value each")
-    return pl.concat([records.clear().drop(name for name in means if records.schema[name] != pl.Boolean), made],
+    return pl.concat([records.clear().drop(name for name in means if records[name].dtype != pl.Boolean), made],
                      how="diagonal_relaxed")
 
 

@@ -162,7 +162,7 @@ class Asked:
         there = [name for name in records.columns if records[name].is_not_null().any()]
         lacking = [name for name in needs if name not in there]
         if records.height and lacking:
-            numbers = [name for name in there if records.schema[name].is_numeric()]
+            numbers = [name for name in there if records[name].dtype.is_numeric()]
             raise UsageError(
                 f"{what} needs {', '.join(needs)}; no run has {' or '.join(lacking)}"
                 f"{expressions.offer(lacking, numbers)}; say which it is: --map {lacking[0]}=COLUMN")
