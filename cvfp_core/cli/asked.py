@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -173,8 +174,10 @@ def value(text: str, option: str) -> float | str:
     text = text.strip()
     if not text.endswith("x"):
         return number(text, option, positive=option == "--tokens")
-    number(text[:-1], option, positive=True)
-    return text
+    with suppress(UsageError):
+        number(text[:-1], option, positive=True)
+        return text
+    raise UsageError(f"{option} takes a positive number such as 5e6, or times the largest as in 10x, not '{text}'")
 
 
 def number(text: str, option: str, *, positive: bool = False) -> float:
