@@ -23,8 +23,8 @@ def train_bpe(documents: list[str], vocab_size: int) -> Tokenizer:
     Raises UsageError when the text has too few different words for so many merges.
     """
     characters = sum(map(len, documents))
-    if vocab_size > 256 + 4 * characters:  # a merge needs a byte; the trainer would allocate before it finds out
-        raise _too_large(vocab_size, f"{characters} characters of training text")
+    if vocab_size > (most := 256 + 4 * characters):  # a merge needs a byte; the trainer would allocate first
+        raise _too_large(vocab_size, f"{characters} characters of training text", most)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -35,14 +35,14 @@ def train_bpe(documents: list[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(pieces(documents), trainer, length=len(documents))
-    if tokenizer.get_vocab_size() < vocab_size:
-        raise _too_large(vocab_size, f"the training text gives at most {tokenizer.get_vocab_size()} tokens")
+    if (most := tokenizer.get_vocab_size()) < vocab_size:
+        raise _too_large(vocab_size, f"the training text gives at most {most} tokens", most)
     return tokenizer
 
 
-def _too_large(vocab_size: int, reason: str) -> UsageError:
+def _too_large(vocab_size: int, reason: str, most: int) -> UsageError:
     return UsageError(f"corpus option 'vocab_size' is {vocab_size}, but {reason}; make it smaller "
-                      f"(--set corpus.vocab_size=500), or give more text")
+                      f"(--set corpus.vocab_size={min(most, 500)}), or give more text")
 
 
 def parse_tokenizer(content: bytes, name: str) -> Tokenizer:
