@@ -203,6 +203,6 @@ def test_a_header_whose_shapes_would_take_years_to_multiply_is_damaged(tmp_path:
 
 def test_the_vocabulary_that_is_offered_for_one_too_large_is_taken() -> None:
     documents = ["the the the the"] * 300
-    with pytest.raises(UsageError, match="at most 259 tokens; make it smaller .*vocab_size=259"):
+    with pytest.raises(UsageError, match=r"at most 259 tokens; make it smaller .*vocab_size=259"):
         tokens.train_bpe(documents, 300)
     assert tokens.train_bpe(documents, 259).get_vocab_size() == 259
