@@ -172,6 +172,7 @@ class Case:
     """Stands in a warning."""
     ends: bool = False
     """It ends its process."""
+    jobs: int = 1
 
 
 def models() -> Iterator[Case]:
@@ -194,7 +195,9 @@ def models() -> Iterator[Case]:
             yield Case(what=f"{where}: {lines}", code=hostile.family(**{where: lines}), said="",
                        warned="" if undone else said or "")
         for lines in hostile.ENDS:
-            yield Case(what=f"{where}: {lines}", code=hostile.family(**{where: lines}), said="", ends=True)
+            for jobs in (1, 2):
+                yield Case(what=f"{where}: {lines}, --jobs {jobs}", code=hostile.family(**{where: lines}), said="",
+                           ends=True, jobs=jobs)
     for made, said in hostile.LISTS.items():
         yield Case(what=f"contexts: return {made}", code=hostile.family(contexts=f"return {made}"),
                    said=said and said.format(rows="ROWS", width=8))
@@ -215,10 +218,10 @@ def _of_model(case: Case, undisturbed: Mapping[tuple[str, int], Mapping[str, Any
     import made_grids
 
     with _place(case.code) as folder:
-        words = ["run", *made_grids.options(folder, variants=(ODD, GOOD), samples="4,6")]
-        for _ in range(4 if case.ends else 1):
-            done = forked(words, folder)
-            if not case.ends and done.untidy:
+        words = ["run", *made_grids.options(folder, variants=(ODD, GOOD), samples="4,6", jobs=case.jobs)]
+        for _ in range(4 if case.ends and case.jobs == 1 else 1):  # with several jobs it is a worker that ends
+            done = forked(words, folder, seconds=60 * case.jobs**2)
+            if not (case.ends and case.jobs == 1) and done.untidy:
                 return done.untidy
         rows = _rows(folder)
         for cell, row in undisturbed.items():
