@@ -12,7 +12,7 @@ import cvfp_core as cvfp
 from cvfp_core.deciding.budgets import counted
 from cvfp_core.deciding.courses import Course
 from cvfp_core.deciding.forecast import _look
-from cvfp_core.deciding.isoflops import isoflops
+from cvfp_core.deciding.isoflops import isoflops, line
 from cvfp_core.deciding.multiplier import _separate, chances
 from cvfp_core.deciding.outlook import After
 from cvfp_core.deciding.pairs import Belief, Measured, settled_by
@@ -179,3 +179,51 @@ def test_draws_of_a_belief_scatter_as_its_t_distribution_does():
     assert drawn.mean() == pytest.approx(1, abs=0.03)
     assert drawn.std() == pytest.approx(2 * np.sqrt(6 / 4), rel=0.02)
     assert belief.above(2.5) == pytest.approx(stats.t.sf(0.75, 6))
+
+
+@pytest.mark.parametrize(("estimate", "spread", "margin"), [
+    (0.03, 0.01, 0.05), (0.02, 0.011, 0.05), (0.001, 0.02, 0.05)])
+def test_few_units_that_would_settle_it_are_those_of_t_intervals(estimate, spread, margin):
+    told = settled_by(Measured(estimate=estimate, stderr=spread / 2, n=4), margin)
+
+    def first(level, room):
+        return next(n for n in range(2, 10_000) if stats.t.ppf(level, n - 1) * spread / np.sqrt(n) < room)
+
+    assert told["equivalent"] == first(0.95, np.log1p(margin) - estimate) < 8
+    if told["different"] < 60:  # above that not every count is tried
+        assert told["different"] == first(0.975, estimate)
+
+
+def test_a_curvature_is_told_from_0_where_its_t_interval_is():
+    x, told = np.linspace(-1, 1, 7), {True: 0, False: 0}
+    for seed in range(40):
+        loss = np.exp(0.01 * x**2 + 0.004 * np.random.default_rng(seed).standard_normal(7))
+        made = isoflops(np.exp(x), loss, np.full(7, 1e19))
+        (second, first, _), spread = np.polyfit(x, np.log(loss), 2, cov=True)
+        if made.degree == 2 and second > 0 and -1 < -first / (2 * second) < 1:
+            known = bool(second > stats.t.ppf(0.975, 4) * np.sqrt(spread[0, 0]))
+            assert (made.budgets[0].params is not None) == known
+            told[known] += 1
+    assert min(told.values()) > 4
+
+
+def test_errors_that_explain_the_scatter_about_a_line_are_pooled_with_it():
+    x, error = np.arange(6.0), np.array([0.1, 0.2, 0.1, 0.3, 0.2, 0.1])
+    y = 1 + 0.5 * x + 0.5 * error * np.array([1, -1, 1, 1, -1, -1])
+    design, weight = np.stack([np.ones(6), x], axis=1), 1 / error
+    coefficients, spread = np.polyfit(x, y, 1, w=weight, cov="unscaled")
+    rest = float((((y - design @ coefficients[::-1]) * weight) ** 2).sum())
+    scatter = (rest + 9) / (4 + 9)
+    for place in (0.0, 2.5, 8.0):
+        at = np.array([place, 1.0])
+        value, half = line(x, y, error, 9).at(place)
+        assert value == pytest.approx(at @ coefficients)
+        assert half == pytest.approx(stats.t.ppf(0.975, 13) * np.sqrt(scatter * at @ spread @ at))
+
+
+def test_a_run_at_the_best_size_scatters_beside_the_mean_as_far_up_as_down():
+    (made,) = (each for each in cvfp.optimum(runs(np.geomspace(1e18, 1e20, 4)), 1e21) if each.approach == "isoFLOP")
+    up, down = (np.square(np.log([made.run_high, made.mean_high]) - np.log(made.value)),
+                np.square(np.log([made.run_low, made.mean_low]) - np.log(made.value)))
+    assert made.run_low < made.mean_low < made.value < made.mean_high < made.run_high
+    assert up[0] - up[1] == pytest.approx(down[0] - down[1])
