@@ -410,23 +410,23 @@ def test_the_texts_of_a_frame_are_read_as_cells_of_a_table():
 
 
 @pytest.mark.parametrize(("text", "runs", "said"), [
-    ("run,step,val_loss\na,100,3.0\nb,200,2.9\n", ["a.csv 3.0", "a.csv 2.9"], None),
-    ("seed,step,val_loss\n1,0,3.0\n1,1,2.9\n2,0,3.1\n2,1,2.8\n", ["m-1 2.9", "m-2 2.8"], "2 runs, told apart by seed"),
-    ("step,val_loss\n0,3.0\n1,2.9\n", ["m 2.9"], "one run"),
-    ("step,val_loss\n1,3.0\n2,2.9\n3,2.8\n2,2.7\n", ["m 2.8"], "steps go back to 2"),
-    ("step,val_loss\n1,3.0\n1,2.9\n2,2.8\n", [], None),
-    ("step,split,loss\n1,train,3.0\n1,test,3.1\n2,train,2.0\n2,test,2.1\n", ["m 2.1"], "one run"),
+    ("seed,step,val_loss\n1,0,3.0\n1,1,2.9\n2,0,3.1\n2,1,2.8\n", [("m-1", 2.9), ("m-2", 2.8)], "2 runs, told apart by"),
+    ("step,val_loss\n0,3.0\n1,2.9\n", [("m", 2.9)], "one run"),
+    ("step,val_loss\n1,3.0\n2,2.9\n3,2.8\n2,2.7\n", [("m", 2.8)], "steps go back to 2"),
+    ("step,split,loss\n1,train,3.0\n1,test,3.1\n2,train,2.0\n2,test,2.1\n", [("m", 2.1)], "one run"),
 ])
 def test_rows_are_steps_of_runs_where_a_column_counts_them(tmp_path, text, runs, said):
     made = read(write(tmp_path, text, "m/metrics.csv"))
-    if said is None and runs:
-        assert made.curves.is_empty()
-        assert sorted(made.records["val_loss"].to_list(), reverse=True) == [3.0, 2.9]
-        return
-    assert [f"{row['run_id']} {row['val_loss']}" for row in made.records.sort("run_id").to_dicts()] == runs
-    assert said is None or any(said in note for note in made.notes)
-    assert any("go back" in note for note in made.notes) is (said is not None and "go back" in said)
-    assert bool(made.failed) is (not runs)
+    assert made.records.sort("run_id").select("run_id", "val_loss").rows() == runs
+    assert any(said in note for note in made.notes)
+    assert any("go back" in note for note in made.notes) is ("go back" in said)
+
+
+def test_rows_of_which_none_goes_on_with_another_are_runs_and_two_figures_of_one_step_are_refused(tmp_path):
+    made = read(write(tmp_path, "run,step,val_loss\na,100,3.0\nb,200,2.9\n", "a.csv"))
+    assert (made.records["val_loss"].to_list(), made.curves.height) == ([3.0, 2.9], 0)
+    (file,) = read(write(tmp_path, "step,val_loss\n1,3.0\n1,2.9\n2,2.8\n", "b.csv")).failed
+    assert "the same steps several times; name it with --map run_id=COLUMN" in file.problem
 
 
 @pytest.mark.parametrize(("split", "metric"), [
