@@ -271,6 +271,7 @@ def run(place: Path, folder: Path, count: int, seed: int, log: Path, again: Path
             source = file.read_text(encoding="utf-8")
             put(parent, field, index, after)
             file.write_text(ast.unparse(ast.fix_missing_locations(trees[file])), encoding="utf-8")
+            os.utime(file, (number, number))  # of one length and second, two mutants would share their bytecode
             put(parent, field, index, before)
             caught = bool(chosen) and not passed(forked(place, chosen, 10 * seconds + 60))
             file.write_text(source, encoding="utf-8")

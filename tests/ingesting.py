@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cvfp_core.ingesting.run import Ingested, ingest
-from cvfp_core.registry import Registry, installed
+from cvfp_core.registry import PluginInfo, Registry, installed
+from cvfp_core.registry.kinds import Ingester
 
 DATA = Path(__file__).parent / "data"
 LOG = DATA / "newllm" / "0101_v9" / "output.txt"
@@ -21,6 +23,15 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the logs of the p
 @functools.cache
 def registry() -> Registry:
     return installed()
+
+
+def with_ingesters(*extra: Ingester) -> Registry:
+    """The installed registry with more ingesters, as another plugin would add them."""
+    base = registry()
+    owner = PluginInfo(name="other", distribution="other", version="1")
+    items = {**base._items, Ingester: {**base.items(Ingester), **{each.name: each for each in extra}}}
+    owners = {**base._owners, **{(Ingester, each.name): owner for each in extra}}
+    return replace(base, _items=items, _owners=owners)
 
 
 def read(*paths: Path, **asked: object) -> Ingested:

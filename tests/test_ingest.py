@@ -9,7 +9,6 @@ import shutil
 import sys
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -19,11 +18,10 @@ from typer.testing import CliRunner
 from cvfp_core.errors import CvfpError, UsageError
 from cvfp_core.ingesting import reading, storing
 from cvfp_core.ingesting.run import ingest
-from cvfp_core.registry import PluginInfo, Registry
 from cvfp_core.registry.kinds import Ingester, IngestOptions
 from cvfp_core.schema import store
 from cvfp_core.schema.found import Found, FoundRun
-from ingesting import DATA, LOG, read, registry, rows, write
+from ingesting import DATA, LOG, read, registry, rows, with_ingesters, write
 from test_newllm_log import RUN
 
 # choosing by content
@@ -50,15 +48,6 @@ def test_a_file_nobody_knows_inside_a_folder_is_skipped_and_named(tmp_path: Path
     assert not made.failed
 
 
-def _with(*extra: Ingester) -> Registry:
-    """The installed registry with more ingesters, as another plugin would add them."""
-    base = registry()
-    owner = PluginInfo(name="other", distribution="other", version="1")
-    items = {**base._items, Ingester: {**base.items(Ingester), **{each.name: each for each in extra}}}
-    owners = {**base._owners, **{(Ingester, each.name): owner for each in extra}}
-    return replace(base, _items=items, _owners=owners)
-
-
 def _greedy(name: str, read_: object = None) -> Ingester:
     def nothing(_path: Path, _options: IngestOptions) -> Iterator[Found]:
         yield FoundRun(line=1, columns={"variant": "x", "val_ppl": 2.0})
@@ -70,7 +59,7 @@ def _greedy(name: str, read_: object = None) -> Ingester:
 
 
 def test_a_file_two_ingesters_know_is_a_failure_that_names_both_and_format_decides() -> None:
-    both = _with(_greedy("greedy"))
+    both = with_ingesters(_greedy("greedy"))
     made = ingest([LOG], both)
     assert made.files[0].problem == (
         "output.txt: several ingesters know its content: greedy, newllm-log; choose one with --format"
@@ -88,7 +77,7 @@ def test_a_plugin_that_breaks_costs_its_file_only_and_is_named(tmp_path: Path) -
         yield FoundRun(line=1, columns={"variant": "x"})
         raise KeyError("oops")
 
-    made = ingest([write(tmp_path, "hello\n", "a.bin"), CSV], _with(_greedy("breaks", broken)), format_=None,
+    made = ingest([write(tmp_path, "hello\n", "a.bin"), CSV], with_ingesters(_greedy("breaks", broken)), format_=None,
                   mapping={"variant": "model"})
     assert made.files[0].problem == "a.bin: ingester 'breaks' of plugin 'other' (other 1) failed: KeyError: 'oops'"
     assert "x" not in made.records["variant"].to_list()

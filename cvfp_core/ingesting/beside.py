@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cvfp_core.errors import CvfpError
+from cvfp_core.errors import CvfpError, some
 from cvfp_core.ingesting import configs, naming, tags
 from cvfp_core.registry.kinds import IngestOptions
 from cvfp_core.schema.found import Found, FoundRun, Remark
@@ -96,4 +96,4 @@ def _joined(run: FoundRun, path: Path, options: IngestOptions, used: set[Path]) 
 
 def _listed(taken: Mapping[str, str]) -> str:
     texts = [f"{source} is read as {name}" for name, source in taken.items()]
-    return ", ".join(texts[:_MOST_SAID]) + (f" and {len(texts) - _MOST_SAID} more" if len(texts) > _MOST_SAID else "")
+    return some(texts, _MOST_SAID)

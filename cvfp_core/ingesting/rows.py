@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from cvfp_core.errors import UsageError
+from cvfp_core.errors import UsageError, some
 from cvfp_core.ingesting import mapping as columns_mapping
 from cvfp_core.ingesting import tags
 from cvfp_core.ingesting.aliases import adopt, names_of
@@ -260,9 +260,8 @@ class Batch:
             return (f"'variant' is missing ({'only ' + ', '.join(known) if known else 'no sizes either'} known); "
                     "give what lacks with --map context_dim=768 or --map \"variant='name'\"")
         names = [name for name in self.columns if name != "experiment"]  # every row has one
-        there = ", ".join(map(repr, names[:_SHOWN_COLUMNS])) or "none"
-        more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
-        return (f"is no run, which has a size and a metric; the columns are {there}{more}; say which is which, as in "
+        there = some([repr(name) for name in names], _SHOWN_COLUMNS) or "none"
+        return (f"is no run, which has a size and a metric; the columns are {there}; say which is which, as in "
                 "--map params=COLUMN --map val_loss=COLUMN")
 
     def _derive(self, row: dict[str, Any]) -> None:

@@ -112,19 +112,18 @@ class Ingested:
         """The curves in parts of bounded size; the curves of one run are in one part."""
         return self._spool.frames(self._runs)
 
-    def require_complete(self) -> Ingested:
-        """This; raises CvfpError naming the first line or file that is not accounted for, if any is."""
+    def require_complete(self) -> None:
+        """Raises CvfpError naming the first line or file that is not accounted for, if any is."""
         messages = [*self.faults, *(file.problem for file in self.files if file.problem), *self.messages, *self.skipped]
         if messages:
             count = sum(file.reported + bool(file.problem) for file in self.files) + len(self.skipped + self.faults)
             more = f" (and {count - 1} more)" if count > 1 else ""
             raise CvfpError(f"{messages[0]}{more}; nothing was stored")
-        return self
 
-    def require_runs(self, paths: Sequence[Path]) -> Ingested:
-        """This; raises CvfpError saying what was found under the paths instead, if no run was."""
+    def require_runs(self, paths: Sequence[Path]) -> None:
+        """Raises CvfpError saying what was found under the paths instead, if no run was."""
         if not self.records.is_empty():
-            return self
+            return
         more = f" (and {len(self.skipped) - 1:,} more)" if len(self.skipped) > 1 else ""
         found = f"{self.skipped[0]}{more}" if self.skipped and not self.messages else next(
             iter(self.messages or self.notes), "nothing in it is a run; give logs, tables, or folders of them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from array import array
 from collections.abc import Iterator
 from io import BytesIO
@@ -81,6 +82,7 @@ class Spool:
         try:
             if self._folder is None:
                 self._folder = tempfile.TemporaryDirectory(prefix="cvfp-ingest-")
+                weakref.finalize(self, self._folder.cleanup)
             path = Path(self._folder.name) / f"{len(self._parts)}.arrow"
             path.write_bytes(content.getvalue())
         except OSError as error:

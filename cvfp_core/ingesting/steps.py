@@ -215,19 +215,18 @@ def _resumed(rows: Sequence[Mapping[str, Any]], step: str, key: Sequence[str]) -
             return False
         first.setdefault(run, at)
         last[run] = at
-    return all(count <= 1 for count in _repeated_in_place(rows, step, key))
+    return not any(_repeated_in_place(rows, step, key))
 
 
-def _repeated_in_place(rows: Sequence[Mapping[str, Any]], step: str, key: Sequence[str]) -> Iterator[int]:
+def _repeated_in_place(rows: Sequence[Mapping[str, Any]], step: str, key: Sequence[str]) -> Iterator[bool]:
     """For every row whether it logs the figures of the row before it again, for the same step."""
     before: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in rows:
         run = _values(row, key)
         last = before.get(run, {})
-        same = last.get(step) == row[step] and any(
+        yield last.get(step) == row[step] and any(
             row[name] is not None and last.get(name) is not None and not isinstance(row[name], str)
             and row[name] != last[name] for name in tags.quantities(tuple(row)))
-        yield 2 if same else 0
         before[run] = row
 
 

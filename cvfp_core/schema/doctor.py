@@ -71,7 +71,7 @@ def stores(path: Path) -> list[Path]:
 
 def examine(folder: Path) -> Checkup:
     """Looks at every file of a store; changes none."""
-    marker = list(_of([folder / store.MARKER], store.format_in, missing="is missing"))
+    marker = list(_of([folder / store.MARKER], store.check_marker, missing="is missing"))
     if any(fault.state == "other version" for fault in marker):
         return Checkup(folder=folder, records=0, curves=0, faults=tuple(marker))
     parts = list(_folders(folder))

@@ -277,7 +277,7 @@ class _Parser:
         if re.search(r"(?<![<>=!])=(?!=)", self.text):
             return self._wrong("is not understood; equality is written ==")
         words = re.split(r"\s+", self.text)
-        if all(_is_plain(word) for word in words) and len(words) > 1 and not _WORDS & set(words):
+        if all(_is_plain(word) for word in words) and not _WORDS & set(words):
             return self._unknown(self.text)
         return self._wrong(f"is not understood ({why}); allowed are {ALLOWED}")
 

@@ -270,7 +270,7 @@ def ended(folder: Path, run_id: str, host: str, process: int, how: Ending) -> No
 def forget(folder: Path, run_id: str) -> None:
     """Forgets the attempts at a cell, which has a record now."""
     with suppress(OSError):
-        _attempts(folder, run_id).unlink(missing_ok=True)
+        _attempts(folder, run_id).unlink()
 
 
 def lost(made: Sequence[Attempt], job: str, checkpoint: str) -> list[Attempt]:

@@ -375,7 +375,7 @@ def require(path: Path) -> list[Path]:
     stores = marked(path)
     if not stores:
         raise CvfpError(f"no runs in '{path}': expected a folder that `cvfp run` or `cvfp ingest --into` made")
-    _, damages = damaged.sound((folder / MARKER for folder in stores), format_in)
+    _, damages = damaged.sound((folder / MARKER for folder in stores), check_marker)
     without = {damage.file.parent for damage in damages}
     if len(without) == len(stores):
         raise CvfpError(f"{damages[0]}; {damaged.way_on(damages[0].file.parent, mendable=damages[0].mendable)}")
@@ -383,15 +383,14 @@ def require(path: Path) -> list[Path]:
     return [folder for folder in stores if folder not in without]
 
 
-def format_in(file: Path) -> int:
-    """The format that a store's marker says, which is this version's. Raises FileNotFoundError, Unsound, Newer."""
+def check_marker(file: Path) -> None:
+    """Raises FileNotFoundError; Unsound or Newer for what marks no store of this version's format."""
     facts = damaged.json_object(file, "what marks a store")
     if facts.get("store") != "cvfp" or type(facts.get("format")) is not int:
         raise Unsound(f"not what marks a store: expected 'store' and 'format', found {facts!r:.60}")
     if facts["format"] != FORMAT:
         raise Newer(f"a store of format {facts['format']}, and cvfp {__version__} reads format {FORMAT}; install "
                     "a cvfp that reads it")
-    return FORMAT
 
 
 class Newer(Unsound):
