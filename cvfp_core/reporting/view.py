@@ -341,7 +341,7 @@ class Facts:
         limits = [constraint(each) for each in str(given.get("constraint") or "").split(",") if each]
         law = self.registry.get(Law, self.asked.law or OPTIMUM_LAW)
         return optima(self.records, self.budgets, law, registry=self.registry, y=self.asked.y,
-                      by=self.asked.by or sweep.by_law(self.records, law, self.registry),
+                      by=self.asked.by or sweep.parted(self.records, law, self.registry).by,
                       convention=str(given.get("convention") or SIX_N_D), constraints=limits,
                       inference_tokens=float(given.get("inference_tokens") or 0.0))
 

@@ -51,6 +51,8 @@ class Forecasts(Listed[Prediction]):
     prior: bool = True
     pool: bool = True
     """As `predict` was given them."""
+    together: tuple[Text, ...] = ()
+    """Lines of what the laws take together; of a curve that was asked for, none."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -112,20 +114,13 @@ class Forecasts(Listed[Prediction]):
             for each in self.items
         ], infer_schema_length=None)
 
-    def notes(self) -> Iterator[Text]:
-        """Lines of what the laws take together; of a curve that was asked for, none."""
-        if not self.given and self.choice is not None:
-            return self.asked.notes(curves(self.asked.runs.registry, x=self.asked.x, y=self.asked.y))
-        surfaces = [law for law in self.given if len(law.inputs) > 1]
-        return self.asked.notes(surfaces) if surfaces else iter(())
-
     def summary(self) -> str:
         """A line for each prediction: series, point, value, both intervals, and how far beyond the runs it is."""
         return "\n".join(map(_sentence, self.items))
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """What is taken together, what is forecast where, the table, its cautions, and how the law was chosen."""
-        yield from self.notes()
+        yield from self.together
         yield from _blocks(self.items, room)
         if self.choice is not None:
             yield Text()
@@ -192,12 +187,13 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
+    parted = asked.together(given or curves(asked.runs.registry, x=asked.x, y=asked.y))
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, x=asked.x, y=asked.y,
                                along=along, options=asked.options, prior=prior, pool=pool, choice=choice,
-                               by=asked.by_of(given[0]) if given else asked.by,
+                               by=parted.by[given[0].name] if given else asked.by,
                                registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given, along=along, prior=prior,
-                     pool=pool)
+                     pool=pool, together=parted.lines if chosen or len(given[0].inputs) > 1 else ())
 
 
 def surfaces(at: Mapping[str, Any], asked: Asked) -> list[Law]:

@@ -125,10 +125,11 @@ def optima_of(asked: Asked, flops: Sequence[float], law: AnyLaw = "chinchilla", 
     limits: list[Constraint] = [constraint(each) for each in constraints]
     chosen = asked.law(law)
     check_options([chosen], asked.options)
-    sweeps = optima(asked.runs.records, flops, chosen, registry=asked.runs.registry, by=asked.by_of(chosen),
+    parted = asked.together([chosen])
+    sweeps = optima(asked.runs.records, flops, chosen, registry=asked.runs.registry, by=parted.by[chosen.name],
                     convention=convention, constraints=limits, inference_tokens=inference_tokens)
     return Optima(items=tuple(each for sweep in sweeps for each in sweep.optima), sweeps=sweeps,
-                  together=tuple(asked.notes([chosen])))
+                  together=parted.lines)
 
 
 def _ends(low: float | None, high: float | None, value: float | None) -> str:
