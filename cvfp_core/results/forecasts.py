@@ -26,7 +26,7 @@ from cvfp_core.results import configurations
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.configurations import Configuration
 from cvfp_core.results.numbers import interval, short, told
-from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
+from cvfp_core.results.printed import ROWS, WIDE, Block, Listed, about, beyond, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
 from cvfp_core.schema.settings import Scalar
 
@@ -240,18 +240,20 @@ def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
     same = [place(name, predictions[0].inputs[name]) for name in inputs if name not in varied]
     where = [*([f"at {', '.join(same)}"] if same else []), *([f"by {', '.join(varied)}"] if varied else [])]
     yield Text.assemble((predictions[0].response, "bold"), f" {', '.join(where)}")
-    wide, stacked = (_table(predictions, varied, stacked=each) for each in (False, True))
+    shown, what = predictions[:ROWS], "forecasts" if varied else "series"
+    wide, stacked = (_table(shown, varied, stacked=each) for each in (False, True))
     if width(wide) > room >= width(stacked):
         yield stacked
     elif width(wide) > room:
-        longest = max(len(each.series) for each in predictions) + room - width(stacked)
-        yield _table(predictions, varied, stacked=True, longest=max(longest, _SHORTEST))
+        longest = max(len(each.series) for each in shown) + room - width(stacked)
+        yield _table(shown, varied, stacked=True, longest=max(longest, _SHORTEST))
     else:
         yield wide
+    yield from beyond(len(predictions), what)
     lines = ((text, style, _named(each, varied)) for each in predictions
              for text, style in ((each.reason, "dim" if each.value is not None else "yellow"),
                                  *((warning, "yellow") for warning in each.warnings if warning not in each.reason)))
-    yield from about(lines, len(predictions), "forecasts" if varied else "series")
+    yield from about(lines, len(predictions), what)
 
 
 def _named(each: Prediction, varied: Sequence[str]) -> str:
