@@ -121,8 +121,8 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
         arms = arms_of(records.with_columns(_arm=series.labels(records)), ["_arm"], names)
         columns = ["experiment", "variant"]
     if len(arms) > MOST:
-        raise UsageError(f"{len(arms):,} arms, and at most {MOST} are compared; name those to compare: --arm NAME --arm NAME, "
-                         "keep some: --where EXPR, or name other columns that tell arms apart: --by COLUMN")
+        raise UsageError(f"{len(arms):,} arms, and at most {MOST} are compared; name some: --arm NAME --arm NAME, keep "
+                         "some: --where EXPR, or name other columns that tell arms apart: --by COLUMN")
     curve = find(law, registry)
     curve = on_axes(curve, x, y or (axes(records)[1] if curve.response == "val_ppl" else None))
     if len(curve.inputs) != 1 or curve.function is None:

@@ -75,7 +75,8 @@ class Forecasts(Listed[Prediction]):
         law = given.get(name, name)
         if any(len(each.inputs) > 1 for each in self.items):
             return draw(self.asked.fit([law]), path, self.items)
-        return draw_forecasts(self.asked.fit([law], intervals=False), self.items, self._elsewhere, path)
+        return draw_forecasts(self.asked.fit([law], intervals=False), self.items, self._elsewhere, path,
+                              self.asked.of_series)
 
     def _elsewhere(self, places: Sequence[float]) -> Sequence[Prediction]:
         """What the same law says of each series at these places."""
