@@ -285,6 +285,18 @@ def test_a_figure_of_many_series_shows_some_and_says_of_how_many(tmp_path: Path,
     assert "3 of 9 series" in (tmp_path / "a.svg").read_text()
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_values_without_intervals_are_those_with_them(seeds: int) -> None:
+    records = pl.concat(_records(6, 6).with_columns(pl.col("val_ppl") * factor, run_id=pl.col("run_id") + str(factor))
+                        for factor in (1.0, 1.02)[:seeds])
+    at = {"train_tokens": ["3x", 1e11]}
+    whole, bare = (auto.predict_all(records, at, intervals=each).predictions for each in (True, False))
+    assert [(each.series, each.inputs, each.value) for each in whole] == \
+        [(each.series, each.inputs, each.value) for each in bare]
+    assert all(each.run_low is not None for each in whole)
+    assert seeds == 1 or all(each.run_low is None for each in bare)
+
+
 def test_straightness_is_asked_of_every_pair_of_sizes() -> None:
     sizes = ("params", "train_tokens", "flops")
     n = np.geomspace(1e6, 1e9, 8)

@@ -39,8 +39,8 @@ from cvfp_core.schema.fits import Array, Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
 
 ENVELOPE, ISOFLOP, SURFACE = "envelope", "isoFLOP", "surface"
-MOST = 100
-"""Series whose optima are searched, at a second or more each."""
+MOST = 300
+"""Series whose optima are searched, at tenths of a second each."""
 OF_BUDGETS = "saturating"
 """The law that the lowest losses are carried on by, where it is installed."""
 

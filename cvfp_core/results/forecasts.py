@@ -79,10 +79,13 @@ class Forecasts(Listed[Prediction]):
                               self.asked.of_series)
 
     def _elsewhere(self, places: Sequence[float]) -> Sequence[Prediction]:
-        """What the same law says of each series at these places."""
+        """What the same law says of each series at these places, with intervals where bands are drawn."""
+        from cvfp_core.reporting.figures.curves import FEW
+
         (x,) = self.items[0].inputs
         return forecast(self.asked, {x: list(places)}, list(self.given) or AUTO, along=self.along, prior=self.prior,
-                        pool=self.pool, choice=None if self.given else self.choice).items if places else ()
+                        pool=self.pool, choice=None if self.given else self.choice,
+                        intervals=len({each.series for each in self.items}) <= FEW).items if places else ()
 
     @verb
     def then(self, law: AnyLaw) -> Forecasts:
@@ -155,11 +158,11 @@ def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x:
 
 def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None,
              new: Mapping[str, float] | None = None, margin: float = MARGIN, prior: bool = True,
-             pool: bool = True, choice: Choice | None = None) -> Forecasts:
+             pool: bool = True, choice: Choice | None = None, intervals: bool = True) -> Forecasts:
     """The forecast of what was asked, with that law or the best of these, at these points; or of a configuration.
 
     law: where several inputs are given, `auto` is the law of these that is installed, or the best of several. choice:
-    of `auto`, where it is known from the same runs.
+    of `auto`, where it is known from the same runs. intervals: False where values alone are wanted.
     """
     if not (prior and pool) and (law != AUTO or new is not None or (isinstance(at, Mapping) and len(at) > 1)):
         raise UsageError(f"prior and pool are of the curves that '{AUTO}' chooses; leave them out with another law, "
@@ -191,7 +194,7 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
     parted = asked.together(given or curves(asked.runs.registry, x=asked.x, y=asked.y))
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, x=asked.x, y=asked.y,
                                along=along, options=asked.options, prior=prior, pool=pool, choice=choice,
-                               by=parted.by[given[0].name] if given else asked.by,
+                               intervals=intervals, by=parted.by[given[0].name] if given else asked.by,
                                registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given, along=along, prior=prior,
                      pool=pool, together=parted.lines if chosen or len(given[0].inputs) > 1 else ())

@@ -58,7 +58,8 @@ def scaling(curves: Sequence[Curve], x: Quantity, y: Quantity, say: Say) -> Plot
     laws = list(dict.fromkeys(
         say("average of {laws}").format(laws=say(" and ").join(map(say, each.interval_law.split(" and "))))
         if each.law == AVERAGE else say(each.law)
-        for curve in curves for each in (*curve.way, *curve.forecasts) if each.value is not None))
+        for curve in curves for each in [one for one in curve.forecasts if one.value is not None] or curve.way
+        if each.value is not None))
     note = f"{say('law')}{say(': ')}{say(', ').join(laws)}" if laws else ""
     return Plot(panels=tuple(panels), height=max(2.7 if len(panels) > 1 else 3.2, 0.13 * most), key=key, note=note,
                 width=3.2 if len(panels) > 1 else 4.6)
