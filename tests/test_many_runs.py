@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import cvfp_core as cvfp
 from cvfp_core.cli.app import app
 from cvfp_core.deciding import optimum
-from cvfp_core.errors import UsageError
+from cvfp_core.errors import CvfpWarning, UsageError
 from cvfp_core.fitting import auto, averages, fit_all, points, posterior, selection
 from cvfp_core.fitting.linear import LONG, t_share
 from cvfp_core.fitting.run import find, grouped
@@ -25,7 +25,7 @@ from cvfp_core.reporting.figures import report as figures
 from cvfp_core.reporting.view import FITTED, Asked, Facts
 from cvfp_core.reporting.write import find as template
 from cvfp_core.reporting.write import write
-from cvfp_core.results import comparisons, plots
+from cvfp_core.results import comparisons, forecasts, plots
 from cvfp_core.results.printed import ROWS, about
 from cvfp_core.results.runs import ask
 from cvfp_core.schema import series
@@ -283,6 +283,14 @@ def test_a_figure_of_many_series_shows_some_and_says_of_how_many(tmp_path: Path,
     assert done.exit_code == 0
     assert "3 of 9 series are drawn, spread evenly, and forecast by their runs alone" in done.stderr
     assert "3 of 9 series" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_forecast_of_many_series_at_sizes_of_their_own_says_that_it_takes_long(monkeypatch: pytest.MonkeyPatch
+                                                                                 ) -> None:
+    monkeypatch.setattr(forecasts, "ALONE", 2)
+    with pytest.warns(CvfpWarning, match="3 series at sizes of their own are forecast one after the other"):
+        cvfp.predict(_records(3, 5, apart=True), 1e10)
+    cvfp.predict(_records(3, 5), 1e10)  # warnings are errors
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from cvfp_core import fitting
 from cvfp_core.claims.prediction import MARGIN
-from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.errors import CvfpWarning, UsageError, suggestion
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
 from cvfp_core.fitting.auto import candidates as curves
@@ -28,12 +29,16 @@ from cvfp_core.results.configurations import Configuration
 from cvfp_core.results.numbers import interval, short, told
 from cvfp_core.results.printed import ROWS, WIDE, Block, Listed, about, beyond, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
+from cvfp_core.schema.series import SERIES
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
+
+ALONE = 300
+"""Sets of sizes beyond which a forecast says how long it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -190,6 +195,7 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
             _refuse_other(next(iter(at), ""), asked)
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
+        _warn_of_sizes(asked)
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
     parted = asked.together(given or curves(asked.runs.registry, x=asked.x, y=asked.y))
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, x=asked.x, y=asked.y,
@@ -226,6 +232,17 @@ def _refuse_other(name: str, asked: Asked) -> None:
     both = "" if law is None or asked.x else "".join(
         f" --at {each}=VALUE" for each in law.inputs if each != name) + f" too (law {law.name}), or"
     raise UsageError(f"--at {name}: curves are of {x} unasked; give{both} --x {name} for a curve of {name}")
+
+
+def _warn_of_sizes(asked: Asked) -> None:
+    """Warns where very many series share no sizes, so that a law's search cannot be of many at once."""
+    x, runs = asked.x or "train_tokens", asked.runs.records.filter(pl.col("status") == "ok")
+    sets = runs.group_by(asked.by or SERIES).agg(pl.col(x).sort())[x].to_list()
+    if (count := len({*map(tuple, sets)})) > ALONE:
+        warnings.warn(CvfpWarning(
+            f"{count:,} series at sizes of their own are forecast one after the other, at a tenth of a second or more "
+            "each; --where keeps some, and a law that is named, such as --law power-law, is not chosen or averaged"),
+            stacklevel=2)
 
 
 def place(name: str, value: float) -> str:
