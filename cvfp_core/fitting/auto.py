@@ -185,7 +185,8 @@ def _combined(places: Mapping[str, Sequence[Any]], points: Points | None) -> lis
 
 
 def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], places: Mapping[str, Sequence[Any]],
-               registry: Registry, *, telling: Sequence[bool], prior: bool, pool: bool, intervals: bool) -> Forecast:
+               registry: Registry, *, telling: Sequence[bool], prior: bool, pool: bool,
+               intervals: bool = True) -> Forecast:
     """Each series' prediction at every place, with the intervals of all that may carry them.
 
     A series with one run a size takes an average over a power law with and without a floor; if the law chosen is
@@ -197,6 +198,8 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     wide = averages.scales_of(laws, registry.quantity) if prior or (pool and sum(telling) >= ENOUGH) else []
     averaged = [law for law in laws if averages.carried([scale.law for scale in wide], law)]
     within = [law in averaged for law in own]
+    if not intervals and not any(within):
+        wide = []  # whose values are those of each series' own law
     able = [averages.able(points, wide) for points in every]
     carriers = [[law] * (law.floor is not None and not inside) if mean else [
         each for each in interval_laws(law, laws, points)
