@@ -44,7 +44,7 @@ def fit(
         plain = [each.as_dict() for each in fits]
         for row, (_, variations) in zip(plain, varied, strict=False):
             row["sensitivity"] = [variation.as_dict() for variation in variations]
-        asked.say_each(fits.notes())
+        asked.say_each(fits.together)
         asked.show_json(plain)
         return
     asked.show(fits)

@@ -35,6 +35,7 @@ def plot(
     from cvfp_core.reporting.figures.paint import format_of
     from cvfp_core.results.fits import fits_of
     from cvfp_core.results.forecasts import forecast
+    from cvfp_core.results.plots import DRAWN
     from cvfp_core.results.reports import refuse_unwritable_file
 
     refuse_unwritable_file(out)
@@ -42,6 +43,10 @@ def plot(
     question = asked.runs(paths, x=x, y=y, by=by, where=where, map_=map_, no_map=no_map, take=take, weights=weights,
                           options=options)
     surface = law != "auto" and len(question.law(law).inputs) > 1
+    if not surface and (few := question.some(DRAWN)) is not question:
+        question = few
+        say(f"{DRAWN} of {few.of_series:,} series are drawn, spread evenly, and forecast by their runs alone; --where "
+            "keeps those you choose")
     if surface and at is None:
         fits_of(question, [law]).plot(out)
     else:

@@ -68,7 +68,7 @@ def predict(
     if then is not None:
         made = made.then(then)
     if json_:
-        asked.say_each(made.notes())
+        asked.say_each(made.together)
         asked.show_json(made.as_dict())
     else:
         asked.show(made)

@@ -39,6 +39,8 @@ from cvfp_core.schema.fits import Array, Fit, Points, Reason
 from cvfp_core.schema.plain import AsDict
 
 ENVELOPE, ISOFLOP, SURFACE = "envelope", "isoFLOP", "surface"
+MOST = 300
+"""Series whose optima are searched, at tenths of a second each."""
 OF_BUDGETS = "saturating"
 """The law that the lowest losses are carried on by, where it is installed."""
 
@@ -133,6 +135,9 @@ def optima(records: pl.DataFrame, flops: Sequence[float], law: str | Law = "chin
     series = [each for each in grouped(sized(records, convention), wide, by, registry) if each.n]
     if not series:
         raise UsageError(f"no run has {', '.join(wide.inputs)} and {given.response}; map them: --map {PARAMS}=COLUMN")
+    if len(series) > MOST:
+        raise UsageError(f"{len(series):,} series, and optima of at most {MOST} are searched; keep some: --where EXPR, "
+                         "or name other columns that tell series apart: --by COLUMN")
     return tuple(_sweep(points, given, flops, convention, constraints, inference_tokens, registry)
                  for points in series)
 

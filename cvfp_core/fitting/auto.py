@@ -60,6 +60,7 @@ def predict_all(
     prior: bool = True,
     pool: bool = True,
     choice: Choice | None = None,
+    intervals: bool = True,
     registry: Registry | None = None,
 ) -> Forecast:
     """What each series will be at these inputs, at every combination of their values.
@@ -68,7 +69,8 @@ def predict_all(
     a form, chosen from all their points, controls apart. x, y: as for `fit_all`. along: the input that the back-test
     walks along; given, a single law is back-tested too. prior, pool: for `auto`, whether exponents of published laws
     count and whether series tell of each other. choice: what `choose_law` says of the same records, for `auto`, where
-    it is known already.
+    it is known already. intervals: False where values alone are wanted, which is faster; those there are, are not
+    widened by the back-test.
     Raises UsageError for an input that the law needs and is not given, or that it does not have.
     """
     registry = registry or installed()
@@ -80,7 +82,7 @@ def predict_all(
         studied = grouped(series.without_controls(records), laws[0], by, registry, most=FEWER)
         choice = choice or choose_law(records, by=by, x=x, y=y, along=along, registry=registry)
         return _automatic(every, choice, laws, places, registry, telling=_tellers(every, studied, laws), prior=prior,
-                          pool=pool)
+                          pool=pool, intervals=intervals)
     named = [find(each, registry) for each in (law if isinstance(law, list | tuple) else [law])]
     for each in named:
         if not each.predicts:
@@ -96,7 +98,8 @@ def predict_all(
     fits = fit_each(given, grouped(records, given, by, registry), values[given.name], registry,
                     intervals=len(given.inputs) > 1)
     asked = [(fit, at) for own in fits for fit in own for at in _combined(places, fit.points)]
-    return Forecast(choice=choice, predictions=tuple(_predict_each(given, asked, registry)))
+    return Forecast(choice=choice, predictions=tuple(_predict_each(given, asked, registry,
+                                                                        intervals=intervals)))
 
 
 def choose_law(records: pl.DataFrame, *, by: Sequence[str] | None = None, x: str | None = None, y: str | None = None,
@@ -182,7 +185,8 @@ def _combined(places: Mapping[str, Sequence[Any]], points: Points | None) -> lis
 
 
 def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], places: Mapping[str, Sequence[Any]],
-               registry: Registry, *, telling: Sequence[bool], prior: bool, pool: bool) -> Forecast:
+               registry: Registry, *, telling: Sequence[bool], prior: bool, pool: bool,
+               intervals: bool = True) -> Forecast:
     """Each series' prediction at every place, with the intervals of all that may carry them.
 
     A series with one run a size takes an average over a power law with and without a floor; if the law chosen is
@@ -194,11 +198,14 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     wide = averages.scales_of(laws, registry.quantity) if prior or (pool and sum(telling) >= ENOUGH) else []
     averaged = [law for law in laws if averages.carried([scale.law for scale in wide], law)]
     within = [law in averaged for law in own]
+    if not intervals and not any(within):
+        wide = []  # whose values are those of each series' own law
     able = [averages.able(points, wide) for points in every]
     carriers = [[law] * (law.floor is not None and not inside) if mean else [
         each for each in interval_laws(law, laws, points)
         if each.response == choice.scale or said.get(key(each)) != "ruled out"]
         for law, points, mean, inside in zip(own, every, able, within, strict=True)]
+    carriers = carriers if intervals else [[] for _ in every]
     asked = [(row, at) for row, points in enumerate(every) for at in _combined(places, points)]
     told = _told(every, own, carriers, asked, registry)
     bare = [told[row, key(own[row]), tuple(at.values())] for row, at in asked]
@@ -207,7 +214,8 @@ def _automatic(every: Sequence[Points], choice: Choice, laws: Sequence[Law], pla
     means = Average([every[row] for row in rows], wide, telling=[telling[row] for row in rows], prior=prior,
                     pool=pool) if rows else None
     found = means.ahead([(rows[row], at) for row, at in asked if row in rows]) if means else []
-    stretch = dict(zip(rows, averages.widening([every[row] for row in rows], wide, prior=prior), strict=True))
+    stretch = dict(zip(rows, averages.widening([every[row] for row in rows], wide, prior=prior), strict=True)) \
+        if intervals else dict.fromkeys(rows, 1.0)
     ends, names = iter(found), [law.name for law in averaged]
     made = []
     for (row, at), prediction in zip(asked, bare, strict=True):

@@ -11,7 +11,18 @@ from scipy import special
 
 from cvfp_core.fitting.curve_fit import solve_alike
 from cvfp_core.fitting.points import by_group, place
-from cvfp_core.fitting.posterior import UNLIMITED, Nodes, Scale, ahead, averaged, nodes, quantiles, weighed
+from cvfp_core.fitting.posterior import (
+    HEAVIEST,
+    UNLIMITED,
+    Nodes,
+    Scale,
+    ahead,
+    averaged,
+    in_parts,
+    nodes,
+    quantiles,
+    weighed,
+)
 from cvfp_core.fitting.predict import Prediction, stretched
 from cvfp_core.fitting.scales import logarithmic, on_scale
 from cvfp_core.fitting.selection import SIGNIFICANT, spread_folds
@@ -24,6 +35,8 @@ AVERAGE = "average"
 SHARES = (0.025, 0.5, 0.975)
 ENOUGH = 5
 """Series from which exponents are shared even without a prior."""
+AT_ONCE = 1_000
+"""Series that are back-tested at once; of more, one part after the other, or they would take gigabytes."""
 At = Mapping[str, float]
 
 
@@ -117,13 +130,17 @@ class Average:
             g, _ = where[row]
             index = np.array([where[row][1] for row, _ in alike])
             inputs = {name: np.array([value]) for name, value in at.items()}
-            told = [(self.weights[s][g] * self.odds[g][s][:, None], *ahead(self.nodes[s][g], inputs))
-                    for s in range(len(self.scales))]
-            mean, run = ([(weight[index], centre[index], each[which][index]) for weight, centre, *each in told]
-                         for which in (0, 1))
-            dof = self.nodes[0][g].dof[index]
-            of_mean = quantiles(mean, dof, self.scales, SHARES[::2]) if law else []
-            return list(np.stack([*of_mean, *quantiles(run, dof, self.scales, SHARES)], axis=1))
+
+            def some(part: Array) -> list[Array]:
+                rows = index[part]
+                told = [(self.weights[s][g][rows] * self.odds[g][s][rows, None],
+                         *ahead(self.nodes[s][g], inputs, rows)) for s in range(len(self.scales))]
+                mean, run = ([(weight, centre, each[which]) for weight, centre, *each in told] for which in (0, 1))
+                dof = self.nodes[0][g].dof[rows]
+                of_mean = quantiles(mean, dof, self.scales, SHARES[::2]) if law else []
+                return [np.stack([*of_mean, *quantiles(run, dof, self.scales, SHARES)], axis=1)]
+
+            return list(in_parts(len(alike), len(self.scales) * HEAVIEST, some)[0])
 
         return by_group(asked, lambda pair: (where[pair[0]][0], tuple(pair[1].items())), ends)
 
@@ -154,7 +171,10 @@ def widening(every: Sequence[Points], scales: Sequence[Scale], *, prior: bool) -
             factor = np.maximum(factor, np.maximum(miss / (high - middle), miss / (low - middle)))
         return [float(each) for each in factor]
 
-    return by_group(every, place, alike)
+    def in_turn(points: list[Points]) -> list[float]:
+        return [factor for first in range(0, len(points), AT_ONCE) for factor in alike(points[first:first + AT_ONCE])]
+
+    return by_group(every, place, in_turn)
 
 
 def _common(response: Array, points: Points) -> Array:

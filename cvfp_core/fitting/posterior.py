@@ -122,12 +122,12 @@ def nodes(law: Law, inputs: Mapping[str, Array], targets: Array, rss: Array | fl
         return [np.concatenate([each[name] for each in both], axis=1) for name in names]
 
     count, pairs = 2 * len(APART) - 1, 2 * len(ERRORS) - 1
-    joined = dict(zip(names, _in_parts(len(y), count * pairs * y.shape[1], found), strict=True))
+    joined = dict(zip(names, in_parts(len(y), count * pairs * y.shape[1], found), strict=True))
     return Nodes(curve=curve, offset=offset, dof=degrees, bare=np.repeat([True, False], count),
                  pairs=np.repeat([1, pairs], count), **joined)
 
 
-def _in_parts(count: int, numbers: int, compute: Callable[[Array], Sequence[Array]]) -> list[Array]:
+def in_parts(count: int, numbers: int, compute: Callable[[Array], Sequence[Array]]) -> list[Array]:
     """What is computed of rows below `count`, joined; so many at once that arrays of these numbers a row stay small."""
     parts = np.array_split(np.arange(count), min(count, -(-count * numbers // CACHED)))
     return [np.concatenate(each) for each in zip(*map(compute, parts), strict=True)]
@@ -263,7 +263,7 @@ def _seen(each: Nodes, c: Array, s: Array) -> Array:
         evidence = without * BARE + floored * (1 - np.array(BARE))
         return [np.log(evidence.reshape(len(evidence), -1) + 1e-300) + top]
 
-    return _in_parts(len(each.size), each.size.shape[1] * len(c), seen)[0]
+    return in_parts(len(each.size), each.size.shape[1] * len(c), seen)[0]
 
 
 def _given(each: Nodes, share: Array, c: Array, s: Array) -> tuple[Array, Array]:
@@ -279,18 +279,22 @@ def _given(each: Nodes, share: Array, c: Array, s: Array) -> tuple[Array, Array]
         density = np.where(each.bare, both[..., 1], both[..., 0])
         return [np.exp(each.evidence[rows] - top) * np.repeat(density, each.pairs, axis=1), top[:, 0]]
 
-    weights, top = _in_parts(len(each.size), each.size.shape[1] * len(c), given)
+    weights, top = in_parts(len(each.size), each.size.shape[1] * len(c), given)
     return weights, top
 
 
 @np.errstate(all="ignore")
-def ahead(each: Nodes, inputs: Mapping[str, Array]) -> tuple[Array, Array, Array]:
-    """(B, K) centre in the space of residuals, standard error of it, and that of a new run, at one further input."""
-    beyond, last = (_part(each.curve, each.size, place)[..., -1] for place in (inputs, each.curve.inputs))
-    above = np.exp(each.height) * np.repeat(beyond / last, each.pairs, axis=1)
-    value = each.floor + above
-    lever = np.square(above / value) / each.information
-    return np.log(value) + each.offset, np.sqrt(each.variance * lever), np.sqrt(each.variance * (1 + lever))
+def ahead(each: Nodes, inputs: Mapping[str, Array], rows: Array | slice = slice(None)
+          ) -> tuple[Array, Array, Array]:
+    """(B, K) centre in the space of residuals, standard error of it, and that of a new run, at one further input.
+
+    rows: (B,) the series asked about; by default all.
+    """
+    beyond, last = (_part(each.curve, each.size[rows], place)[..., -1] for place in (inputs, each.curve.inputs))
+    above = np.exp(each.height[rows]) * np.repeat(beyond / last, each.pairs, axis=1)
+    value, variance = each.floor[rows] + above, each.variance[rows]
+    lever = np.square(above / value) / each.information[rows]
+    return np.log(value) + each.offset[rows], np.sqrt(variance * lever), np.sqrt(variance * (1 + lever))
 
 
 @np.errstate(all="ignore")
@@ -300,7 +304,7 @@ def quantiles(parts: Sequence[tuple[Array, Array, Array]], dof: Array, scales: S
 
     In the common unit of the scales. dof: (B, 1).
     """
-    return _in_parts(len(dof), len(parts) * HEAVIEST, lambda rows: _quantiles(
+    return in_parts(len(dof), len(parts) * HEAVIEST, lambda rows: _quantiles(
         [(weight[rows], centre[rows], spread[rows]) for weight, centre, spread in parts], dof[rows], scales, shares))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -58,39 +60,47 @@ def about(records: pl.DataFrame) -> dict[str, Any]:
     The law is of each series where every one of them varies both, else of all together.
     """
     x, y = axes(records)
-    runs = _finished(records)
-    several = all(name in runs.columns and _within(runs, name) for name in BOTH)  # else no series varies both
-    every = [apart(each) for each in by_series(records).values()] if several else []
-    if not (apart(records) or any(every)):
+    every = by_series(records, BOTH)["apart"]
+    if not (apart(records) or every.any()):
         return {"x": x, "y": y}
-    by = series.SERIES if len(every) > 1 and all(every) else None
+    by = series.SERIES if len(every) > 1 and every.all() else None
     return {"x": BOTH[1], "y": y, "law": SURFACE, "by": by}
 
 
-def by_series(records: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The finished runs of each series, by its label."""
-    every = series.series(_finished(records))
-    return {series.labels(each.head(1))[0]: each for each in every}
+def by_series(records: pl.DataFrame, sizes: Sequence[str], by: Sequence[str] = series.SERIES) -> pl.DataFrame:
+    """A row a series of finished runs: its `label`, how many `runs` there are, and values of each size, `num_SIZE`.
 
-
-def by_law(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
-    """Columns whose values name what a law of several sizes is fitted to: series.
-
-    None, which is all runs at once, where one series has too few sizes, and for laws that are about several series.
+    Also whether the sizes are `apart`, as the function of that name says.
     """
-    small = too_small(records, law, registry)
-    return series.SERIES if small is not None and not small else None
+    runs = _finished(records)
+    groups = runs.with_columns(_control=series.control(runs)).group_by(*by, "_control", maintain_order=True)
+    made = groups.agg(pl.len().alias("runs"), _apart(runs, sizes).alias("apart"),
+                      *(pl.col(name).n_unique().alias(f"num_{name}") for name in sizes if name in runs.columns))
+    labels = [series.label(parts, control) for *parts, control in made.select(*by, "_control").iter_rows()]
+    return made.with_columns(pl.Series("label", labels, dtype=pl.String))
 
 
-def too_small(records: pl.DataFrame, law: Law, registry: Registry) -> tuple[str, ...] | None:
-    """The series too small for a law of several sizes of their own; None where the question is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parted:
+    """Whether a law of several sizes is fitted to each series, or to all runs at once."""
+
+    by: tuple[str, ...] | None
+    """Columns whose values name series; None: all runs at once, or as the law's scope says."""
+    count: int = 0
+    """Series there are."""
+    small: tuple[str, ...] = ()
+    """Those too small for a law of their own, so that all are fitted at once."""
+
+
+def parted(records: pl.DataFrame, law: Law, registry: Registry) -> Parted:
+    """How runs are parted for a law, where no columns are asked for."""
     if len(law.inputs) < 2 or law.scope != "records" or not of_sizes(law, registry):
-        return None
-    every = by_series(records)
-    if len(every) < 2:
-        return None
-    return tuple(label for label, runs in every.items()
-                 if runs.height < law.least_points or not apart(runs, law.inputs))
+        return Parted(by=None)
+    every = by_series(records, law.inputs)
+    if every.height < 2:
+        return Parted(by=None)
+    small = every.filter((pl.col("runs") < law.least_points) | ~pl.col("apart"))["label"]
+    return Parted(by=None if len(small) else series.SERIES, count=every.height, small=tuple(small))
 
 
 def of_sizes(law: Law, registry: Registry) -> bool:
@@ -101,12 +111,17 @@ def of_sizes(law: Law, registry: Registry) -> bool:
 def apart(records: pl.DataFrame, sizes: Sequence[str] = BOTH) -> bool:
     """Whether the sizes, params and train_tokens, all vary, and no two of them as one."""
     runs = _finished(records)
+    return bool(runs.select(_apart(runs, sizes)).item())
+
+
+def _apart(runs: pl.DataFrame, sizes: Sequence[str]) -> pl.Expr:
+    """As `apart`, of the runs or of each group of them."""
     if any(name not in runs.columns for name in sizes):
-        return False
-    logs = np.log(runs.select(sizes).cast(pl.Float64).drop_nulls().filter(
-        pl.all_horizontal(pl.col(*sizes) > 0)).to_numpy().T)
-    return all(len(np.unique(row)) >= FEWEST for row in logs) and bool(
-        (np.abs(np.corrcoef(logs)[np.triu_indices(len(sizes), 1)]) < STRAIGHT).all())
+        return pl.lit(False)
+    positive = pl.all_horizontal(pl.col(name).cast(pl.Float64) > 0 for name in sizes)
+    logs = [pl.col(name).cast(pl.Float64).filter(positive).log() for name in sizes]
+    return pl.all_horizontal(*(each.n_unique() >= FEWEST for each in logs),
+                             *(pl.corr(one, other).abs() < STRAIGHT for one, other in combinations(logs, 2)))
 
 
 def joint(records: pl.DataFrame, y: str, registry: Registry, by: Sequence[str] | None,

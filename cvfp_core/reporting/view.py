@@ -269,13 +269,16 @@ class Facts:
     @property
     def laws(self) -> list[dict[str, Any]]:
         items = self.registry.items(Law)
-        made = []
+        made, many = [], len(self.series) > FITTED and not self.asked.law
         for name, fits in self.every_fit.items():
+            names = list(dict.fromkeys(fit.series for fit in fits))
+            shown = {names[row] for row in series.evenly(len(names), FITTED)} if many else {*names}
+            count = len(self.series) if items[name].scope == "series" else len(names)
             form = fits[0].form if fits and not self.usual else items[name].written
-            more = len(self.series) - len(fits) if items[name].scope == "series" else 0
             made.append({"name": name, "title": items[name].title, "form": form.replace("val_er", "ValER(%)"),
-                         "more": max(more, 0) if len(self.series) > FITTED and not self.asked.law else 0,
-                         "plugin": self.registry.owner(Law, name).name, "fits": [fit_view(fit) for fit in fits]})
+                         "more": max(count - len(shown), 0) if many else 0,
+                         "plugin": self.registry.owner(Law, name).name,
+                         "fits": [fit_view(fit) for fit in fits if fit.series in shown]})
         return made
 
     @property
@@ -341,7 +344,7 @@ class Facts:
         limits = [constraint(each) for each in str(given.get("constraint") or "").split(",") if each]
         law = self.registry.get(Law, self.asked.law or OPTIMUM_LAW)
         return optima(self.records, self.budgets, law, registry=self.registry, y=self.asked.y,
-                      by=self.asked.by or sweep.by_law(self.records, law, self.registry),
+                      by=self.asked.by or sweep.parted(self.records, law, self.registry).by,
                       convention=str(given.get("convention") or SIX_N_D), constraints=limits,
                       inference_tokens=float(given.get("inference_tokens") or 0.0))
 

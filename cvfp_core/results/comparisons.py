@@ -19,7 +19,7 @@ from cvfp_core.fitting.run import find
 from cvfp_core.reporting.sweep import axes
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import interval, short
-from cvfp_core.results.printed import WIDE, Block, Listed, about, table
+from cvfp_core.results.printed import ROWS, WIDE, Block, Listed, about, beyond, table
 from cvfp_core.results.runs import AnyLaw, Readable, Runs, read
 from cvfp_core.schema import series
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
+
+NAMED = 20
+"""Arms whose chance to be best is printed; of more, the likeliest."""
+MOST = 500
+"""Arms that are compared, at some hundredths of a second each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -76,16 +81,20 @@ class Comparisons(Listed[Against]):
         first = self.items[0]
         yield Text.assemble((first.response, "bold"), " against ", (first.baseline, "bold"),
                             f", at equal {', '.join(first.matched_by)} and seed; multiplier of {first.x} by {self.law}")
-        yield _table(self.items, room)
+        yield _table(self.items[:ROWS], room)
+        yield from beyond(len(self.items), "arms")
         for chance in self.chances:
             if chance.best:
-                told = ", ".join(f"{name} {p:.1%}" for name, p in chance.best.items())
+                best = sorted(chance.best.items(), key=lambda each: -each[1])[:NAMED] if len(chance.best) > NAMED \
+                    else chance.best.items()
+                told = ", ".join(f"{name} {p:.1%}" for name, p in best)
+                told += f" and {len(chance.best) - NAMED:,} arms less likely" * (len(chance.best) > NAMED)
                 yield Text(f"best at {short(chance.size)} {first.x} ({chance.distance:.3g}x the largest): {told}")
         said = [(text, "yellow", each.arm) for each in self.items for text in (
             *each.notes, *_settling(each), *_crossing(each))]
         said += [(caveat, "yellow", fit.series) for fit in self.fits if fit.points for caveat in fit.points.caveats]
         yield from about(said, len(self.items), "arms")
-        for each in self.items:
+        for each in self.items[:ROWS]:
             if each.differences:
                 told = ", ".join(f"{one.name} ({_known(one.left)} / {_known(one.right)})" for one in each.differences)
                 more = ": the ratio is not the effect of any single one" if len(each.differences) > 1 else ""
@@ -111,6 +120,9 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
     else:
         arms = arms_of(records.with_columns(_arm=series.labels(records)), ["_arm"], names)
         columns = ["experiment", "variant"]
+    if len(arms) > MOST:
+        raise UsageError(f"{len(arms):,} arms, and at most {MOST} are compared; name some: --arm NAME --arm NAME, keep "
+                         "some: --where EXPR, or name other columns that tell arms apart: --by COLUMN")
     curve = find(law, registry)
     curve = on_axes(curve, x, y or (axes(records)[1] if curve.response == "val_ppl" else None))
     if len(curve.inputs) != 1 or curve.function is None:
@@ -119,8 +131,8 @@ def compared(runs: Sequence[Readable], *, by: str | Sequence[str] | None = None,
     size, response = curve.inputs[0], curve.response
     require(records, [size, response])
     made, chances = compare(arms, curve, registry=registry, x=size, y=response, at=at, margin=margin, by=columns)
-    fits = [fit for name, each in arms.items() for fit in fit_all(
-        each.with_columns(_arm=pl.lit(name)), [law], by=["_arm"], x=size, y=response, registry=registry)]
+    named = pl.concat([each.with_columns(_arm=pl.lit(name)) for name, each in arms.items()], how="diagonal_relaxed")
+    fits = fit_all(named, [law], by=["_arm"], x=size, y=response, registry=registry)
     return Comparisons(items=made, chances=chances, law=curve.name, fits=tuple(fits))
 
 

@@ -31,6 +31,8 @@ class Fits(Listed[Fit]):
     items: tuple[Fit, ...]
     laws: tuple[AnyLaw, ...]
     asked: Asked
+    together: tuple[Text, ...] = ()
+    """Lines of what the laws take together."""
 
     @verb
     def predict(self, at: At, *, law: AnyLaw | None = None) -> Forecasts:
@@ -53,17 +55,13 @@ class Fits(Listed[Fit]):
             for fit in self.items for each in fit.estimates
         ], schema=_SCHEMA)
 
-    def notes(self) -> Iterator[Text]:
-        """Lines of what the laws take together."""
-        return self.asked.notes([self.asked.law(law) for law in self.laws])
-
     def summary(self) -> str:
         """A line for each fit: its law, its series, its parameters with intervals, or why there are none."""
         return "\n".join(map(_sentence, self.items))
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """What is taken together; for each law its form, a table of the parameters, what is said of single fits."""
-        yield from self.notes()
+        yield from self.together
         for index, law in enumerate(dict.fromkeys(fit.law for fit in self.items)):
             if index:
                 yield Text()
@@ -98,7 +96,8 @@ def fits_of(asked: Asked, laws: Sequence[AnyLaw]) -> Fits:
     if not laws:
         asked, laws = asked.unasked()
     every = tuple(laws[i] for i in range(len(laws)) if laws[i] not in laws[:i])
-    return Fits(items=tuple(asked.fit(every)), laws=every, asked=asked)
+    parted = asked.together([asked.law(law) for law in every])
+    return Fits(items=tuple(asked.fit(every, parted)), laws=every, asked=asked, together=parted.lines)
 
 
 def _sentence(fit: Fit) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from cvfp_core.fitting import Fit, Variation
 from cvfp_core.reporting.numbers import p_is
 from cvfp_core.results.numbers import of, short
-from cvfp_core.results.printed import Block, about, table, width
+from cvfp_core.results.printed import ROWS, Block, about, beyond, table, width
 
 NO_TREND = "no trend found: the interval of alpha holds 0"
 ACROSS = 4
@@ -25,11 +25,12 @@ def of_law(law: str, fits: Sequence[Fit], room: int) -> Iterator[Block]:
     fullest = sorted(fits, key=lambda each: -len(each.estimates))
     names = list(dict.fromkeys(e.name for each in fullest for e in each.estimates))
     if len(names) <= ACROSS or (len(fits) > 1 and len(names) <= 6):
-        wide = _by_series(fits, names, beside=True)
-        yield wide if width(wide) <= room else _by_series(fits, names, beside=False)
+        wide = _by_series(fits[:ROWS], names, beside=True)
+        yield wide if width(wide) <= room else _by_series(fits[:ROWS], names, beside=False)
     else:
-        for each in fits:
+        for each in fits[:ROWS]:
             yield from _by_parameter(each)
+    yield from beyond(len(fits))
     yield from _reasons(fits)
 
 

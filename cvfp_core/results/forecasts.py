@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from cvfp_core import fitting
 from cvfp_core.claims.prediction import MARGIN
-from cvfp_core.errors import UsageError, suggestion
+from cvfp_core.errors import CvfpWarning, UsageError, suggestion
 from cvfp_core.fitting import Choice, Prediction
 from cvfp_core.fitting.auto import AUTO, At
 from cvfp_core.fitting.auto import candidates as curves
@@ -26,14 +27,18 @@ from cvfp_core.results import configurations
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.configurations import Configuration
 from cvfp_core.results.numbers import interval, short, told
-from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
+from cvfp_core.results.printed import ROWS, WIDE, Block, Listed, about, beyond, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask, listed
+from cvfp_core.schema.series import SERIES
 from cvfp_core.schema.settings import Scalar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
+
+ALONE = 300
+"""Sets of sizes beyond which a forecast says how long it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -51,6 +56,8 @@ class Forecasts(Listed[Prediction]):
     prior: bool = True
     pool: bool = True
     """As `predict` was given them."""
+    together: tuple[Text, ...] = ()
+    """Lines of what the laws take together; of a curve that was asked for, none."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -73,13 +80,17 @@ class Forecasts(Listed[Prediction]):
         law = given.get(name, name)
         if any(len(each.inputs) > 1 for each in self.items):
             return draw(self.asked.fit([law]), path, self.items)
-        return draw_forecasts(self.asked.fit([law], intervals=False), self.items, self._elsewhere, path)
+        return draw_forecasts(self.asked.fit([law], intervals=False), self.items, self._elsewhere, path,
+                              self.asked.of_series)
 
     def _elsewhere(self, places: Sequence[float]) -> Sequence[Prediction]:
-        """What the same law says of each series at these places."""
+        """What the same law says of each series at these places, with intervals where bands are drawn."""
+        from cvfp_core.reporting.figures.curves import FEW
+
         (x,) = self.items[0].inputs
         return forecast(self.asked, {x: list(places)}, list(self.given) or AUTO, along=self.along, prior=self.prior,
-                        pool=self.pool, choice=None if self.given else self.choice).items if places else ()
+                        pool=self.pool, choice=None if self.given else self.choice,
+                        intervals=len({each.series for each in self.items}) <= FEW).items if places else ()
 
     @verb
     def then(self, law: AnyLaw) -> Forecasts:
@@ -112,20 +123,13 @@ class Forecasts(Listed[Prediction]):
             for each in self.items
         ], infer_schema_length=None)
 
-    def notes(self) -> Iterator[Text]:
-        """Lines of what the laws take together; of a curve that was asked for, none."""
-        if not self.given and self.choice is not None:
-            return self.asked.notes(curves(self.asked.runs.registry, x=self.asked.x, y=self.asked.y))
-        surfaces = [law for law in self.given if len(law.inputs) > 1]
-        return self.asked.notes(surfaces) if surfaces else iter(())
-
     def summary(self) -> str:
         """A line for each prediction: series, point, value, both intervals, and how far beyond the runs it is."""
         return "\n".join(map(_sentence, self.items))
 
     def blocks(self, room: int = WIDE) -> Iterator[Block]:
         """What is taken together, what is forecast where, the table, its cautions, and how the law was chosen."""
-        yield from self.notes()
+        yield from self.together
         yield from _blocks(self.items, room)
         if self.choice is not None:
             yield Text()
@@ -159,11 +163,11 @@ def predict(runs: Readable, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, x:
 
 def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, along: str | None = None,
              new: Mapping[str, float] | None = None, margin: float = MARGIN, prior: bool = True,
-             pool: bool = True, choice: Choice | None = None) -> Forecasts:
+             pool: bool = True, choice: Choice | None = None, intervals: bool = True) -> Forecasts:
     """The forecast of what was asked, with that law or the best of these, at these points; or of a configuration.
 
     law: where several inputs are given, `auto` is the law of these that is installed, or the best of several. choice:
-    of `auto`, where it is known from the same runs.
+    of `auto`, where it is known from the same runs. intervals: False where values alone are wanted.
     """
     if not (prior and pool) and (law != AUTO or new is not None or (isinstance(at, Mapping) and len(at) > 1)):
         raise UsageError(f"prior and pool are of the curves that '{AUTO}' chooses; leave them out with another law, "
@@ -191,13 +195,15 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
             _refuse_other(next(iter(at), ""), asked)
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
+        _warn_of_sizes(asked)
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
+    parted = asked.together(given or curves(asked.runs.registry, x=asked.x, y=asked.y))
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, x=asked.x, y=asked.y,
                                along=along, options=asked.options, prior=prior, pool=pool, choice=choice,
-                               by=asked.by_of(given[0]) if given else asked.by,
+                               intervals=intervals, by=parted.by[given[0].name] if given else asked.by,
                                registry=asked.runs.registry)
     return Forecasts(items=made.predictions, choice=made.choice, asked=asked, given=given, along=along, prior=prior,
-                     pool=pool)
+                     pool=pool, together=parted.lines if chosen or len(given[0].inputs) > 1 else ())
 
 
 def surfaces(at: Mapping[str, Any], asked: Asked) -> list[Law]:
@@ -228,6 +234,17 @@ def _refuse_other(name: str, asked: Asked) -> None:
     raise UsageError(f"--at {name}: curves are of {x} unasked; give{both} --x {name} for a curve of {name}")
 
 
+def _warn_of_sizes(asked: Asked) -> None:
+    """Warns where very many series share no sizes, so that a law's search cannot be of many at once."""
+    x, runs = asked.x or "train_tokens", asked.runs.records.filter(pl.col("status") == "ok")
+    sets = runs.group_by(asked.by or SERIES).agg(pl.col(x).sort())[x].to_list()
+    if (count := len({*map(tuple, sets)})) > ALONE:
+        warnings.warn(CvfpWarning(
+            f"{count:,} series at sizes of their own are forecast one after the other, at a tenth of a second or more "
+            "each; --where keeps some, and a law that is named, such as --law power-law, is not chosen or averaged"),
+            stacklevel=2)
+
+
 def place(name: str, value: float) -> str:
     """An input with its value: `train_tokens = 5,000,000`, `params = 7e9`."""
     if 1 <= value < 1e9 and value == int(value):
@@ -244,18 +261,20 @@ def _blocks(predictions: Sequence[Prediction], room: int) -> Iterator[Block]:
     same = [place(name, predictions[0].inputs[name]) for name in inputs if name not in varied]
     where = [*([f"at {', '.join(same)}"] if same else []), *([f"by {', '.join(varied)}"] if varied else [])]
     yield Text.assemble((predictions[0].response, "bold"), f" {', '.join(where)}")
-    wide, stacked = (_table(predictions, varied, stacked=each) for each in (False, True))
+    shown, what = predictions[:ROWS], "forecasts" if varied else "series"
+    wide, stacked = (_table(shown, varied, stacked=each) for each in (False, True))
     if width(wide) > room >= width(stacked):
         yield stacked
     elif width(wide) > room:
-        longest = max(len(each.series) for each in predictions) + room - width(stacked)
-        yield _table(predictions, varied, stacked=True, longest=max(longest, _SHORTEST))
+        longest = max(len(each.series) for each in shown) + room - width(stacked)
+        yield _table(shown, varied, stacked=True, longest=max(longest, _SHORTEST))
     else:
         yield wide
+    yield from beyond(len(predictions), what)
     lines = ((text, style, _named(each, varied)) for each in predictions
              for text, style in ((each.reason, "dim" if each.value is not None else "yellow"),
                                  *((warning, "yellow") for warning in each.warnings if warning not in each.reason)))
-    yield from about(lines, len(predictions), "forecasts" if varied else "series")
+    yield from about(lines, len(predictions), what)
 
 
 def _named(each: Prediction, varied: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from cvfp_core.errors import UsageError
 from cvfp_core.fitting.run import check_options
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.numbers import interval, short, told
-from cvfp_core.results.printed import WIDE, Block, Listed, about, table, width
+from cvfp_core.results.printed import ROWS, WIDE, Block, Listed, about, beyond, table, width
 from cvfp_core.results.runs import AnyLaw, Asked, Readable, ask
 from cvfp_core.schema.settings import Scalar
 
@@ -64,10 +64,11 @@ class Optima(Listed[Optimum]):
         several = len(self.sweeps) > 1
         costs = dict.fromkeys(f"{each.cost.form} ({each.cost.convention})" for each in self.sweeps)
         if all(each.params is None for each in self.items):
-            yield from (Text(_nothing(each), style="yellow") for each in self.sweeps)
+            yield from (Text(_nothing(each), style="yellow") for each in self.sweeps[:ROWS])
         else:
             yield from self._compared(room, Text.assemble(("compute-optimal", "bold"), f" by {'; '.join(costs)}"))
-        for sweep in self.sweeps:
+        yield from beyond(len(self.sweeps))
+        for sweep in self.sweeps[:ROWS]:
             if sweep.isoflops.minima:
                 yield Text()
                 yield _minima(sweep, several)
@@ -76,22 +77,23 @@ class Optima(Listed[Optimum]):
 
     def _compared(self, room: int, head: Text) -> Iterator[Block]:
         """The approaches side by side, and their cautions."""
-        several = len(self.sweeps) > 1
+        several, shown = len(self.sweeps) > 1, self.sweeps[:ROWS]
+        items = [each for sweep in shown for each in sweep.optima]
         yield head
-        wide = _table(self.items, several)
-        stacked = [_stacked(each, several) for each in self.sweeps]
+        wide = _table(items, several)
+        stacked = [_stacked(each, several) for each in shown]
         if width(wide) <= room:
             yield wide
         elif all(width(each) <= room for each in stacked):
             yield from stacked
         else:
-            yield from (Text(_sentence(each)) for each in self.items)
+            yield from (Text(_sentence(each)) for each in items)
         yield from about(dict.fromkeys(
             (text, "yellow" if warns else "dim", f"{each.series}: {each.approach}" if several else each.approach)
              for each in self.items
              for text, warns in ((each.reason, each.params is None), *((text, True) for text in each.warnings))),
             len(self.items), "optima")
-        for sweep in self.sweeps:
+        for sweep in shown:
             yield from about(((note, "yellow", sweep.series) for note in sweep.notes), 1 if not several else 0)
 
 
@@ -125,10 +127,11 @@ def optima_of(asked: Asked, flops: Sequence[float], law: AnyLaw = "chinchilla", 
     limits: list[Constraint] = [constraint(each) for each in constraints]
     chosen = asked.law(law)
     check_options([chosen], asked.options)
-    sweeps = optima(asked.runs.records, flops, chosen, registry=asked.runs.registry, by=asked.by_of(chosen),
+    parted = asked.together([chosen])
+    sweeps = optima(asked.runs.records, flops, chosen, registry=asked.runs.registry, by=parted.by[chosen.name],
                     convention=convention, constraints=limits, inference_tokens=inference_tokens)
     return Optima(items=tuple(each for sweep in sweeps for each in sweep.optima), sweeps=sweeps,
-                  together=tuple(asked.notes([chosen])))
+                  together=parted.lines)
 
 
 def _ends(low: float | None, high: float | None, value: float | None) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
-from cvfp_core.reporting.sweep import by_law
+from cvfp_core.reporting.sweep import parted
 from cvfp_core.results import together
 from cvfp_core.results.fitted import NO_TREND, of_law
 from cvfp_core.results.numbers import column, elapsed, meanings, short
@@ -102,8 +102,7 @@ class Overview(Printed):
     def _of_surface(self, room: int) -> Iterator[Block]:
         """The law of several sizes, and what it takes together."""
         law = self.registry.get(Law, self.fits[0].law)
-        yield from (Text(line, style="yellow") for line in
-                    together.notes(self.records, [law], self.registry, named=False))
+        yield from together.together(self.records, [law], self.registry, None).lines
         yield from of_law(law.name, self.fits[:MANY], room)
         yield from meanings(marks_of(self.records) + "".join(fit.marks for fit in self.fits))
 
@@ -149,7 +148,7 @@ def _of_both(records: pl.DataFrame, registry: Registry) -> list[Fit]:
     if found is None:
         return []
     law, response = registry.get(Law, found[0]), found[1]
-    return fit_all(records, [law], y=response, by=by_law(records, law, registry), registry=registry)
+    return fit_all(records, [law], y=response, by=parted(records, law, registry).by, registry=registry)
 
 
 def power_laws(records: pl.DataFrame, *, x: str | None = None, y: str | None = None, by: Sequence[str] | None = None,

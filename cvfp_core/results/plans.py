@@ -137,9 +137,10 @@ def plan_of(asked: Asked, target: Mapping[str, float | str] | str, budget: float
     sizes = set(target) if isinstance(target, Mapping) else {PARAMS, TOKENS} if target.startswith("optimum") else set()
     several = next((law for law in (*map(asked.law, laws), *asked.runs.registry.items(Law).values())
                     if len(law.inputs) > 1 and set(law.inputs) == sizes), None)
+    parted = asked.together([several] if several else [])
     made = make(asked.runs.records, target, budget, registry=asked.runs.registry, cells=cells, arms=arms, x=asked.x,
-                y=asked.y, by=asked.by_of(several) if several else asked.by, laws=laws, convention=convention)
-    return Plans(items=made.steps, plan=made, together=tuple(asked.notes([several])) if several else ())
+                y=asked.y, by=parted.by[several.name] if several else asked.by, laws=laws, convention=convention)
+    return Plans(items=made.steps, plan=made, together=parted.lines)
 
 
 def _what(plan: Plan) -> str:

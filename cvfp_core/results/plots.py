@@ -24,10 +24,13 @@ from cvfp_core.reporting.figures.plans import plans
 from cvfp_core.reporting.figures.surfaces import function_of, surface
 from cvfp_core.reporting.way import way_to
 from cvfp_core.schema.quantities import Quantity
+from cvfp_core.schema.series import evenly
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DRAWN = 200
+"""Series of a figure; of more, as many are drawn, spread evenly."""
 Ways = Callable[[Sequence[float]], Sequence[Prediction]]
 """What series are at each of these places."""
 
@@ -57,12 +60,14 @@ def draw(fits: Sequence[Fit], path: str | Path | None = None, forecasts: Sequenc
 
 
 def draw_forecasts(fits: Sequence[Fit], predictions: Sequence[Prediction], ways: Ways,
-                   path: str | Path | None = None) -> Figure:
+                   path: str | Path | None = None, of_series: int = 0) -> Figure:
     """Points, the law that forecasts them with the band of a new run, and the forecasts, in one panel.
 
-    fits: that the points are of. ways: what the same law says elsewhere.
+    fits: that the points are of. ways: what the same law says elsewhere. of_series: how many series there are, where
+    the fits are of some of them.
     """
-    mine = [fit for fit in fits if fit.points is not None and fit.points.n]
+    every = [fit for fit in fits if fit.points is not None and fit.points.n]
+    mine = [every[row] for row in evenly(len(every), DRAWN)]
     if not mine:
         raise UsageError("nothing to plot: no series has a usable run")
     x, y = _axes(mine[0])
@@ -70,9 +75,12 @@ def draw_forecasts(fits: Sequence[Fit], predictions: Sequence[Prediction], ways:
     told: dict[str, list[Prediction]] = {}
     for each in ways(way_to(np.concatenate([_points(fit, x)[0] for fit in mine]), ends, x)):
         told.setdefault(each.series, []).append(each)
+    there: dict[str, list[Prediction]] = {}
+    for each in predictions:
+        there.setdefault(each.series, []).append(each)
     curves = [Curve(name=fit.series, x=_points(fit, x)[0], y=_points(fit, x)[1], way=told.get(fit.series, ()),
-                    forecasts=[each for each in predictions if each.series == fit.series]) for fit in mine]
-    return figure(_titled(scaling(curves, x, y, str)), path)
+                    forecasts=there.get(fit.series, ())) for fit in mine]
+    return figure(_titled(scaling(curves, x, y, str), None, len(mine), of_series or len(every)), path)
 
 
 def draw_optima(sweeps: Sequence[Sweep], path: str | Path | None = None) -> Figure:
@@ -97,13 +105,13 @@ def draw_finals(every: Sequence[Course], forecasts: Sequence[FinalForecast],
 def _curves(fits: Sequence[Fit], law: str) -> Plot:
     """A panel of the fits of one law, with bands where they can be told apart."""
     x, y = _axes(fits[0])
-    curves = []
-    for fit in fits:
+    curves, mine = [], [fits[row] for row in evenly(len(fits), DRAWN)]
+    for fit in mine:
         sizes, values = _points(fit, x)
         places = way_to(sizes, [], x)
         curves.append(Curve(name=fit.series, x=sizes, y=values, way=[_at(fit, x.name, place, bounded=len(fits) <= FEW)
                                                                      for place in places]))
-    return _titled(scaling(curves, x, y, str), law)
+    return _titled(scaling(curves, x, y, str), law, len(mine), len(fits))
 
 
 def _at(fit: Fit, x: str, place: float, *, bounded: bool) -> Prediction:
@@ -126,11 +134,12 @@ def _points(fit: Fit, x: Quantity) -> tuple[np.ndarray, np.ndarray]:
     return fit.points.inputs[x.name], fit.points.response
 
 
-def _titled(plot: Plot | None, law: str | None = None) -> Plot:
-    """The figure with its law as the title of its panel. Raises UsageError for none."""
+def _titled(plot: Plot | None, law: str | None, drawn: int, count: int) -> Plot:
+    """The figure with its law, and how many of the series are drawn, as the title. Raises UsageError for none."""
     if plot is None:
         raise UsageError("nothing to plot: no series has a usable run")
     title = plot.note.removeprefix("law: ") if law is None else law
+    title += f"; {drawn} of {count:,} series" * (drawn < count)
     return replace(plot, panels=tuple(replace(panel, title=title) for panel in plot.panels), note="")
 
 

@@ -28,6 +28,8 @@ WIDE = 10_000
 """Columns that no table needs."""
 NAMED = 6
 """Columns left out that are named."""
+ROWS = 200
+"""Rows of series that are printed, and lines about them; of more, the first."""
 GAP = 2
 """Blanks between the columns of a table."""
 
@@ -286,12 +288,26 @@ def _tagged(text: Text) -> str:
     return f'<span style="{style}">{shown}</span>' if style else shown
 
 
+def beyond(count: int, what: str = "series") -> Iterator[Text]:
+    """The line that says how many of so many are not printed, and how to have them; none where all are."""
+    if count > ROWS:
+        yield Text(f"and {count - ROWS:,} more {what}; --where keeps some, --json (in Python to_frame()) has all",
+                   style="dim")
+
+
 def about(said: Iterable[tuple[str, str, str]], count: int, what: str = "series") -> Iterator[Text]:
-    """A line for each text of (text, style, series), with the series it is about unless that is all of the `count`."""
+    """A line for each text of (text, style, series), with the series it is about unless that is all of the `count`.
+
+    Of more than `ROWS`, those about most series.
+    """
     lines: dict[tuple[str, str], list[str]] = {}
     for text, style, series in said:
         if text:
             lines.setdefault((text, style), []).append(series)
-    for (text, style), named in lines.items():
+    kept = sorted(lines, key=lambda line: -len(lines[line]))[:ROWS] if len(lines) > ROWS else lines
+    for text, style in kept:
+        named = lines[text, style]
         whose = f"{', '.join(named)}: " if len(named) <= 3 else f"{len(named)} {what}: "
         yield Text(f"{'' if len(named) == count and count > 1 else whose}{text}", style=style)
+    if len(lines) > ROWS:
+        yield Text(f"and {len(lines) - ROWS:,} more such lines, each about fewer {what}", style="dim")

@@ -18,11 +18,11 @@ from cvfp_core.ingesting import reading
 from cvfp_core.ingesting.aliases import names_of
 from cvfp_core.registry import Registry, installed
 from cvfp_core.registry.kinds import Law
-from cvfp_core.reporting.sweep import by_law
 from cvfp_core.results import together
 from cvfp_core.results.arguments import verb
 from cvfp_core.results.overview import MANY, measured, number, overview
 from cvfp_core.results.printed import WIDE, Block, Printed
+from cvfp_core.results.together import Together
 from cvfp_core.schema import expressions, series
 from cvfp_core.schema.found import Take
 from cvfp_core.schema.quantities import QUANTITIES, Quantity
@@ -84,16 +84,31 @@ class Asked:
     y: str | None = None
     by: tuple[str, ...] | None = None
     options: Mapping[str, Scalar | None] = field(default_factory=dict)
+    of_series: int = 0
+    """How many series there are, where these are some of them; see `some`."""
 
-    def fit(self, laws: Sequence[AnyLaw], *, intervals: bool = True) -> list[Fit]:
+    def some(self, most: int) -> Asked:
+        """What is asked, of at most so many of the series, spread evenly."""
+        records = self.runs.records
+        labels = series.labels(records, self.by or series.SERIES)
+        names = labels.unique(maintain_order=True)
+        if len(names) <= most:
+            return self
+        kept = records.filter(labels.is_in(names[series.evenly(len(names), most)].to_list()))
+        return replace(self, of_series=len(names),
+                       runs=replace(self.runs, inputs=replace(self.runs.inputs, records=kept)))
+
+    def fit(self, laws: Sequence[AnyLaw], parted: Together | None = None, *, intervals: bool = True) -> list[Fit]:
         """The laws fitted to every series of the runs, without intervals of parameters if nobody looks at them.
 
+        parted: what they are fitted to, where it is known.
         Raises UsageError where a law's quantities were not measured in any run, or no series has more than one size.
         """
         chosen = [self.law(law) for law in laws]
         check_options(chosen, self.options)
+        by = (parted or self.together(chosen)).by
         fits = [fit for law in chosen for fit in fit_all(
-            self.runs.records, [law], by=self.by_of(law), x=self.x, y=self.y, registry=self.runs.registry,
+            self.runs.records, [law], by=by[law.name], x=self.x, y=self.y, registry=self.runs.registry,
             options={each.name: self.options[each.name] for each in law.options if each.name in self.options},
             intervals=intervals)]
         if not fits:
@@ -105,22 +120,15 @@ class Asked:
                              "tell series apart: --by COLUMN")
         return fits
 
-    def by_of(self, law: Law) -> tuple[str, ...] | None:
-        """The columns whose values name what the law is fitted to: those asked for, or where sizes suffice, series."""
-        return self.by or by_law(self.runs.records, law, self.runs.registry)
+    def together(self, laws: Sequence[Law]) -> Together:
+        """What each of these laws is fitted to, and lines of what it takes together."""
+        return together.together(self.runs.records, laws, self.runs.registry, self.by)
 
     def unasked(self) -> tuple[Asked, tuple[str, ...]]:
         """The law that a report of the runs takes, over its response; the power law where other axes are asked for."""
         free = self.x is self.y is None and self.by is None and not self.options
         found = together.unasked(self.runs.records, self.runs.registry) if free else None
         return (replace(self, y=found[1]), (found[0],)) if found else (self, ("power-law",))
-
-    def notes(self, laws: Sequence[Law]) -> Iterator[Text]:
-        """Lines of what these laws take together: series, or sizes that a curve knows nothing of."""
-        records, registry = self.runs.records, self.runs.registry
-        said = [together.mixed(records, {law.inputs for law in laws}, registry, self.by), *together.notes(
-            records, laws, registry, named=self.by is not None)]
-        yield from (Text(line, style="yellow") for line in said if line)
 
     def law(self, law: AnyLaw) -> Law:
         """The law over the quantities asked for.

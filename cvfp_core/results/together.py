@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
+from rich.text import Text
 
 from cvfp_core.errors import UsageError, some
 from cvfp_core.registry import Registry
 from cvfp_core.registry.kinds import Law
-from cvfp_core.reporting.sweep import FEWEST, apart, by_series, of_sizes, too_small
+from cvfp_core.reporting.sweep import FEWEST, Parted, by_series, of_sizes, parted
 from cvfp_core.schema.series import SERIES
 
 NAMED = 3
@@ -30,21 +33,33 @@ def unasked(records: pl.DataFrame, registry: Registry) -> tuple[str, str | None]
     return (law, found["y"]) if law and len(registry.get(Law, law).inputs) > 1 else None
 
 
-def notes(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, *, named: bool) -> Iterator[str]:
-    """A line for what laws of several sizes take together, and one for what makes their losses incomparable.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """What each law is fitted to, and what is to be said of that."""
 
-    named: whether the columns that tell series apart were asked for; then nothing is taken together.
-    """
-    small = next((labels for law in laws if (labels := too_small(records, law, registry))), ())
-    if named or not small:
-        return
-    law = next(law for law in laws if len(law.inputs) > 1)
-    every = by_series(records)
-    shown = some(small, NAMED)
-    yield (f"{len(every)} series are fitted as one, as {shown} {'has' if len(small) == 1 else 'have'} too few "
-           f"{' and '.join(law.inputs)} alone; it takes {law.least_points} runs with {FEWEST} of each that do not grow "
-           "as one; --where keeps some, --by COLUMN fits apart")
-    runs = pl.concat(every.values())
+    by: Mapping[str, tuple[str, ...] | None]
+    """By law: the columns whose values name what it is fitted to; None: as its scope says."""
+    lines: tuple[Text, ...]
+    """What is taken together: series, or sizes that a curve knows nothing of."""
+
+
+def together(records: pl.DataFrame, laws: Sequence[Law], registry: Registry, by: tuple[str, ...] | None) -> Together:
+    """How runs are parted for the laws. by: the columns asked for; then nothing is taken together."""
+    made = {law.name: parted(records, law, registry) for law in laws if by is None}
+    one = next((law for law in laws if by is None and made[law.name].small), None)
+    lines = [mixed(records, {law.inputs for law in laws}, registry, by),
+             *(notes(records, one, made[one.name]) if one is not None else ())]
+    return Together(by={law.name: by or made[law.name].by for law in laws},
+                    lines=tuple(Text(line, style="yellow") for line in lines if line))
+
+
+def notes(records: pl.DataFrame, law: Law, those: Parted) -> Iterator[str]:
+    """A line for what a law of several sizes takes together, and one for what makes their losses incomparable."""
+    yield (f"{those.count} series are fitted as one, as {some(those.small, NAMED)} "
+           f"{'has' if len(those.small) == 1 else 'have'} too few {' and '.join(law.inputs)} alone; it takes "
+           f"{law.least_points} runs with {FEWEST} of each that do not grow as one; --where keeps some, --by COLUMN "
+           "fits apart")
+    runs = records.filter(pl.col("status") == "ok")
     values = {name: runs[name].unique(maintain_order=True).to_list() for name in COMPARABLE if name in runs.columns}
     differ = [f"{name} ({some(['not said' if one is None else str(one) for one in each], NAMED)})"
               for name, each in values.items() if len(each) > 1]
@@ -62,13 +77,10 @@ def mixed(records: pl.DataFrame, inputs: set[tuple[str, ...]], registry: Registr
     if known is None:
         return ""
     other = next(name for name in known.inputs if name != x)
-    counted = records.group_by(list(by or SERIES)).agg(count=pl.col(other).n_unique())
-    if counted.filter(pl.col("count") >= FEWEST).is_empty():
-        return ""  # at once: to look at each of thousands of series takes seconds
-    groups = by_series(records).values() if by is None else records.partition_by(list(by))
-    several = [runs[other].n_unique() for runs in groups if apart(runs, known.inputs)]
-    if not several:
+    mixes = by_series(records, known.inputs, by or SERIES).filter("apart")
+    if mixes.is_empty():
         return ""
     give = " ".join(f"--at {name}=VALUE" for name in known.inputs)
-    return (f"{other} vary too ({max(several):,} values), and this curve mixes them; --law {known.name} knows of both "
+    most: Any = mixes[f"num_{other}"].max()
+    return (f"{other} vary too ({most:,} values), and this curve mixes them; --law {known.name} knows of both "
             f"(forecast by it with {give}), --by {other} fits apart")

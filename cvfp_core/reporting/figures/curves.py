@@ -58,7 +58,8 @@ def scaling(curves: Sequence[Curve], x: Quantity, y: Quantity, say: Say) -> Plot
     laws = list(dict.fromkeys(
         say("average of {laws}").format(laws=say(" and ").join(map(say, each.interval_law.split(" and "))))
         if each.law == AVERAGE else say(each.law)
-        for curve in curves for each in (*curve.way, *curve.forecasts) if each.value is not None))
+        for curve in curves for each in [one for one in curve.forecasts if one.value is not None] or curve.way
+        if each.value is not None))
     note = f"{say('law')}{say(': ')}{say(', ').join(laws)}" if laws else ""
     return Plot(panels=tuple(panels), height=max(2.7 if len(panels) > 1 else 3.2, 0.13 * most), key=key, note=note,
                 width=3.2 if len(panels) > 1 else 4.6)
@@ -93,15 +94,16 @@ def _panel(name: str, curves: Sequence[Curve], hues: Mapping[str, str], axes: tu
     ends = []
     percent = 100 if y.percent else 1
     dot = 4.5 if sum(len(each.x) for each in curves) <= CROWDED else 1.5
+    thin = 0.4 if len(curves) > LABELLED else 1.0
     for index, each in enumerate(curves):
         hue = hues.get(each.name) or colour(index)
         shape = "o" if hues else marker(index)
         path, band = _law(each, x, axes)
         if path is not None:
             near = path[0] <= each.x.max()
-            marks.append(Line(x=path[0][near], y=percent * path[1][near], colour=hue))
+            marks.append(Line(x=path[0][near], y=percent * path[1][near], colour=hue, width=1.3 * thin))
             far = path[0] >= each.x.max()
-            marks.append(Line(x=path[0][far], y=percent * path[1][far], colour=hue, dashed=True, width=1.0))
+            marks.append(Line(x=path[0][far], y=percent * path[1][far], colour=hue, dashed=True, width=thin))
         if band is not None and len(curves) <= FEW:
             marks.insert(0, Band(x=band[0], low=percent * band[1], high=percent * band[2], colour=hue))
         marks.append(Dots(x=each.x, y=percent * each.y, colour=hue, marker=shape, size=dot, name=each.name))
@@ -112,9 +114,9 @@ def _panel(name: str, curves: Sequence[Curve], hues: Mapping[str, str], axes: tu
             at = one.inputs[x.name] * (_STEP ** (index - len(curves) + 1) if len(curves) <= MANY else 1.0)
             if one.run_low is not None and one.run_high is not None:
                 marks.append(Line(x=np.array([at, at]), y=percent * np.array([one.run_low, one.run_high]), colour=hue,
-                                  width=1.0))
+                                  width=thin))
             marks.append(Dots(x=np.array([at]), y=percent * np.array([one.value]), colour=hue, marker=shape,
-                              fill="white"))
+                              fill="white", size=4.5 if thin == 1 else 1.5))
             last = max(last, (float(at), percent * one.value))
         ends.append(End(x=last[0], y=last[1], text=each.name, colour=hue))
     if len(ends) > LABELLED:
