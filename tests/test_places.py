@@ -112,7 +112,7 @@ def hermite(x, v, at):
 @pytest.mark.parametrize(("response", "percent", "scale", "back"), [
     ("val_loss", 1, np.log, np.exp), ("val_acc", 100, np.array, np.array)])
 def test_a_law_is_drawn_by_cubics_through_what_it_says(response, percent, scale, back):
-    at, runs = np.geomspace(1e3, 1e9, 7), array(1e3, 3e4, 2e5)
+    at, runs = array(1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9), array(1e3, 1e4, 1e5)
     values, low = array(0.9, 0.8, 0.6, 0.55, 0.3, 0.2, 0.15), array(np.nan, 0, 0.5, 0.45, 0.2, 0.15, 0.1)
     way = [told(x, v, run_low=None if np.isnan(end) else end, run_high=2 * v)
            for x, v, end in zip(at, values, low, strict=True)]
@@ -122,11 +122,11 @@ def test_a_law_is_drawn_by_cubics_through_what_it_says(response, percent, scale,
     fine = np.unique([*np.geomspace(1e3, 1e9, 60), *runs])
     (solid,), (dashed,), (band,) = (drawn(panel, Line, dashed=False), drawn(panel, Line, dashed=True),
                                     drawn(panel, Band))
-    for line, x in ((solid, fine[fine <= 2e5]), (dashed, fine[fine >= 2e5])):
+    for line, x in ((solid, fine[fine <= 1e5]), (dashed, fine[fine >= 1e5])):
         assert line.x == pytest.approx(x)
         assert line.y == pytest.approx(percent * back(hermite(np.log(at), scale(values), np.log(x))))
     first = 2 if response == "val_loss" else 1  # nothing is 0 on a logarithmic axis
-    inside = fine[fine >= at[first] * (1 - 1e-12)]
+    inside = fine[fine >= at[first]]
     assert band.x == pytest.approx(inside)
     for line, ends in ((band.low, low), (band.high, 2 * values)):
         assert line == pytest.approx(percent * back(hermite(np.log(at[first:]), scale(ends[first:]), np.log(inside))))
@@ -223,7 +223,8 @@ def test_slices_of_a_law_are_in_percent_coloured_by_the_other_input_and_go_to_0_
     assert [(mark.name, mark.colour) for mark in few] == [("1", colours.colour(0)), ("2", colours.colour(1))]
     assert few[0].y == pytest.approx(100 * law.function(few[0].x, 1, 0.5))
     many = drawn(by_extra, Dots, fill="full")
-    assert (len(many), many[0].colour, many[-1].colour) == (9, DARKEST, LIGHTEST)
+    hues = [mark.colour for mark in many]
+    assert (len(set(hues)), hues[0], hues[-1]) == (9, DARKEST, LIGHTEST)
     for panel, x in ((by_params, np.geomspace(0.25, 4, 60)), (by_extra, np.linspace(0, 2, 60))):
         (line,), (dot,) = drawn(panel, Line, dashed=True), drawn(panel, Dots, fill="white")
         assert line.x == pytest.approx(x)
@@ -296,7 +297,7 @@ def test_panels_are_laid_out_in_rows_with_room_for_ticks_titles_and_labels():
     figure = pytest.importorskip("cvfp_core.reporting.figures.paint").figure
     dots = Dots(x=array(1, 2, 4), y=array(3, 2, 1), colour="#000000", texts=("", "", "far right"))
     panels = [Panel(marks=(dots,), x=Axis(label="x"), y=Axis(label=name), title="t", ends=(
-        End(x=4, y=1, text="an end", colour="#000000"),)) for name in ("y", "y", "z", "y", "y")]
+        End(x=4, y=1, text="an end", colour="#000000"),)) for name in ("y", "z", "y", "y", "y")]
     made = figure(Plot(panels=tuple(panels), width=2, height=1, note="a note",
                        key=Key(label="a key", levels=(("1", "#000000"),))))
     across, down = made.get_size_inches()
@@ -308,10 +309,11 @@ def test_panels_are_laid_out_in_rows_with_room_for_ticks_titles_and_labels():
         assert box.y1 * down <= down - 0.3 + 1e-9  # the title is above
     assert boxes[0].y0 == boxes[2].y0 > boxes[3].y1 + 0.3 / down
     assert boxes[0].x0 == boxes[3].x0 < boxes[1].x0 - boxes[0].width
-    assert [axes.get_ylabel() for axes in made.axes] == ["y", "", "z", "y", ""]
+    assert [axes.get_ylabel() for axes in made.axes] == ["y", "z", "", "y", ""]
     assert [axes.get_xlabel() for axes in made.axes] == ["", "", "x", "x", "x"]
     note, key = ((text.get_position()[0] * across, text.get_position()[1] * down) for text in made.texts)
     assert note == pytest.approx((across - 0.1, down - 0.08))
     assert key == pytest.approx((across - 0.1, 0.14))
-    left, _ = made.axes[0].texts[2].get_position()
-    assert 0 < left < left + places.wide("far right", 7.5) < 2 * 72
+    dot = (144 * 3.15 / 3.3, 72 * 0.1 / 2.2)  # in points: 4 of 0.85 to 4.15, and 1 of 0.9 to 3.1
+    assert made.axes[0].texts[2].get_position() == pytest.approx(
+        (dot[0] - 4 - places.wide("far right", 7.5), dot[1] + 4))  # as there is no room right of it or below

@@ -3,7 +3,6 @@
 import gettext
 import io
 import json
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,8 +26,7 @@ from cvfp_core.reporting.html import page
 from cvfp_core.reporting.latex import document
 from cvfp_core.reporting.measures import measure, size
 from cvfp_core.reporting.numbers import points, resolved, significant
-from cvfp_core.reporting.phase1 import bands, examples
-from cvfp_core.reporting.render import figures_used, trees
+from cvfp_core.reporting.phase1 import bands
 from cvfp_core.reporting.view import Facts, _way, axis, view
 from cvfp_core.reporting.way import way_to
 from cvfp_core.reporting.write import Asked, find, write
@@ -173,30 +171,16 @@ def test_numbers_are_written_in_the_digits_that_they_are_known_in():
     assert [measure(value, axis(of("val_ppl"))) for value in (10.0, 9.996)] == ["10.0", "9.996"]
 
 
-def test_latex_has_the_fonts_of_its_language_lines_as_they_break_and_columns_as_wide_as_their_texts():
+def test_latex_has_the_packages_of_its_language_lines_as_they_break_and_columns_as_wide_as_their_texts():
     for lang in ("en", "ja"):
-        assert ("luatexja" in document("a", lang=lang).partition("document")[0]) is (lang == "ja")
         assert ("usepackage{luatexja}" in document("a", lang=lang)) is (lang == "ja")
     assert "\na\nb\\\\\nc\n" in document("a\nb  \nc")
     # 95 letters less 2 a column: 4 and 86 of the 295 that are wanted more, on a line of 95 / 0.97
     assert "p{0.919\\linewidth}r" in document(f"| a | b |\n|---|---:|\n| {'word ' * 60}| 1 |\n")
-    # 84 letters of numbers, and 8 for the gaps: what is too wide for 91 is broken
-    rows = "| " + " | ".join(["1" * 21] * 4) + " |\n"
-    for more, font in (("", "small"), ("1" * 4, "footnotesize")):
-        assert f"\\{font}\\setlength" in document(rows.replace(" |\n", more + " |\n") + "|---:" * 4 + "|\n" + rows)
 
 
 def test_an_image_that_is_not_there_stays_the_link_it_is():
     assert '<img src="x.svg" alt="a"' in page("![a](x.svg)")
-
-
-@pytest.mark.parametrize(("used", "named"), [
-    ("figures['surface-chinchilla'].path", {"surface-"}), ("figures.alpha.path", {"alpha"}),
-    ("figures['alphabet'].path", None)])
-def test_figures_are_made_that_a_template_names(used, named, tmp_path):
-    file = tmp_path / "a.md.j2"
-    file.write_text("{{ " + used + " }}")
-    assert figures_used(trees(file).values(), ["alpha", "scaling"]) == named
 
 
 def test_three_sizes_are_enough_for_a_law_of_two(monkeypatch):
