@@ -21,6 +21,7 @@ from cvfp_core.reporting.figures.courses import courses
 from cvfp_core.reporting.figures.isoflops import isoflops
 from cvfp_core.reporting.figures.marks import Axis, Band, Dots, End, Key, Line, Panel, Plot
 from cvfp_core.reporting.figures.plans import plans
+from cvfp_core.reporting.figures.report import _sections
 from cvfp_core.reporting.figures.surfaces import surface
 from cvfp_core.schema.fits import Estimate, Fit, Points
 from cvfp_core.schema.quantities import of
@@ -209,14 +210,40 @@ def test_a_plan_shows_the_runs_of_each_arm_and_a_target_where_there_is_one():
     assert (bars(panel), drawn(panel, Dots)[-1].y.tolist()) == ([(8, 2, 3)], [2.5])
 
 
+def fitted(law, **inputs):
+    """A fit of the law whose parameter a is a half, to what it says at these inputs."""
+    points = Points(inputs=inputs, response=law.function(*inputs.values(), 0.5), series=np.array(["s"] * 18),
+                    name="val_acc")
+    return Fit(law="l", series="s", status="converged", estimates=(Estimate(name="a", value=0.5),), inputs=law.inputs,
+               response="val_acc", solver=SimpleNamespace(law=law), points=points)
+
+
+def test_a_law_of_two_sizes_is_drawn_along_tokens_for_each_number_of_params():
+    def response(params, train_tokens, a):
+        return a / (1 + params) + 10 / train_tokens
+
+    def drawn_of(*fits):
+        facts = SimpleNamespace(law_fits=dict(enumerate(fits)), registry=SimpleNamespace(quantity=of))
+        return _sections(facts, str)
+
+    params, tokens = (each.ravel() for each in np.meshgrid(array(1, 2, 4), np.geomspace(1e3, 1e6, 6)))
+    parameters = (SimpleNamespace(name="a"),)
+    law = SimpleNamespace(function=response, inputs=("params", "train_tokens"), parameters=parameters)
+    fit = fitted(law, params=params, train_tokens=tokens)
+    (panel,) = drawn_of(fit).panels
+    assert [(mark.name, mark.y[0]) for mark in drawn(panel, Dots)] == [
+        (f"{size:g}", pytest.approx(100 * response(size, 1e3, 0.5))) for size in (1, 2, 4)]
+    assert [line.y[0] for line in drawn(panel, Line, dashed=False)] == pytest.approx(
+        [100 * response(size, 1e3, 0.5) for size in (1, 2, 4)])
+    other = SimpleNamespace(function=response, inputs=("params", "width"), parameters=parameters)
+    assert drawn_of() is drawn_of(fit, fit) is drawn_of(fitted(other, params=params, width=tokens)) is None
+
+
 def test_slices_of_a_law_are_in_percent_coloured_by_the_other_input_and_go_to_0_where_an_input_does():
     law = SimpleNamespace(function=lambda params, extra, a: a / (1 + params) + extra / 10,
                           inputs=("params", "extra"), parameters=(SimpleNamespace(name="a"),))
     params, extra = (each.ravel() for each in np.meshgrid(np.geomspace(0.25, 4, 9), array(1, 2)))
-    fit = Fit(law="l", series="s", status="converged", estimates=(Estimate(name="a", value=0.5),), inputs=law.inputs,
-              response="val_acc", solver=SimpleNamespace(law=law),
-              points=Points(inputs={"params": params, "extra": extra}, response=law.function(params, extra, 0.5),
-                            series=np.array(["s"] * 18), name="val_acc"))
+    fit = fitted(law, params=params, extra=extra)
     forecast = Prediction(series="s", law="l", inputs={"params": 0.5, "extra": 0.0}, value=1 / 3, run_low=0.3)
     by_params, by_extra, whole = surface(fit, str, [forecast]).panels
     few = drawn(by_params, Dots, fill="full")
