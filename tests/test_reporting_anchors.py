@@ -32,7 +32,7 @@ from cvfp_core.reporting.latex import document
 from cvfp_core.reporting.measures import measure, size
 from cvfp_core.reporting.numbers import points, resolved, significant
 from cvfp_core.reporting.phase1 import bands, examples
-from cvfp_core.reporting.render import figures_used, trees
+from cvfp_core.reporting.render import environment, figures_used, render, trees
 from cvfp_core.reporting.series import _windows, views
 from cvfp_core.reporting.view import Facts, _way, axis, view
 from cvfp_core.reporting.way import way_to
@@ -164,6 +164,12 @@ def test_figures_are_made_that_a_template_names(used, named, tmp_path):
     file = tmp_path / "a.md.j2"
     file.write_text("{{ " + used + " }}")
     assert figures_used(trees(file).values(), ["alpha", "scaling"]) == named
+
+
+def test_lines_of_blocks_leave_nothing_in_a_report_however_they_are_indented(tmp_path):
+    file = tmp_path / "a.md.j2"
+    file.write_text("{% if one_size %}\n    {% if one_size %}\na\n    {% endif %}\n{% endif %}\nb\n")
+    assert render(file, {"one_size": True}, environment(file)) == "a\nb\n"
 
 
 def test_no_template_suits_records_that_lack_what_it_needs():
