@@ -258,8 +258,7 @@ def test_a_wide_table_in_latex_is_set_in_smaller_letters_and_words_and_numbers_s
 
 
 def test_a_figure_in_pgf_holds_names_as_tex_prints_them():
-    matplotlib = pytest.importorskip("matplotlib")
-    made = matplotlib.figure.Figure()
+    made = pytest.importorskip("matplotlib.figure").Figure()
     axes = made.add_subplot()
     axes.yaxis.set_ticks([1.0], ["1L_768d"])
     axes.set_title("50 % of \\$x_1\\$")

@@ -83,11 +83,6 @@ def escaped(text: str) -> str:
 def _block(node: SyntaxTreeNode) -> str:
     if node.type == "heading":
         return f"\n\\{_SECTIONS.get(node.tag, 'paragraph')}*{{{_inside(node)}}}\n"
-    if node.type == "paragraph":
-        inline = node.children[0].children if node.children else []
-        if [each.type for each in inline] == ["image"]:
-            return _figure(inline[0])
-        return f"\n{_inside(node)}\n"
     if node.type in ("bullet_list", "ordered_list"):
         kind = "itemize" if node.type == "bullet_list" else "enumerate"
         items = "".join(f"\\item {''.join(map(_block, item.children)).strip()}\n" for item in node.children)
@@ -101,13 +96,15 @@ def _block(node: SyntaxTreeNode) -> str:
         return _table(node)
     if node.type == "hr":
         return "\n\\medskip\\hrule\\medskip\n"
-    return _inside(node)
+    inline = node.children[0].children if node.children else []  # of a paragraph
+    if [each.type for each in inline] == ["image"]:
+        return _figure(inline[0])
+    return f"\n{_inside(node)}\n"
 
 
 def _inside(node: SyntaxTreeNode) -> str:
     """The text of a block or span."""
-    return "".join(_span(each) for child in node.children for each in
-                   (child.children if child.type == "inline" else [child]))
+    return "".join(map(_span, node.children))
 
 
 def _span(node: SyntaxTreeNode) -> str:
