@@ -237,7 +237,7 @@ def _refuse_other(name: str, asked: Asked) -> None:
 def _warn_of_sizes(asked: Asked) -> None:
     """Warns where very many series share no sizes, so that a law's search cannot be of many at once."""
     x, runs = asked.x or "train_tokens", asked.runs.records.filter(pl.col("status") == "ok")
-    sets = runs.group_by(asked.by or SERIES).agg(pl.col(x).sort())[x].to_list()
+    sets = runs.group_by(asked.by or SERIES).agg(pl.col(x).sort().alias("_sizes"))["_sizes"].to_list()
     if (count := len({*map(tuple, sets)})) > ALONE:
         warnings.warn(CvfpWarning(
             f"{count:,} series at sizes of their own are forecast one after the other, at a tenth of a second or more "
