@@ -317,7 +317,7 @@ def test_straightness_is_asked_of_every_pair_of_sizes() -> None:
 
 
 def test_what_names_series_is_no_axis_of_a_forecast():
-    runs = pl.DataFrame({"variant": ["a", "b"] * 3, "train_tokens": [1e3, 2e3, 4e3] * 2, 
+    runs = pl.DataFrame({"variant": ["a", "b"] * 3, "train_tokens": [1e3, 2e3, 4e3] * 2,
                          "val_loss": [5.0, 4, 3, 2, 2, 1]})
     with pytest.raises(UsageError, match="column 'variant' holds no numbers"):
         cvfp.predict(runs, x="variant", at={"variant": 3})
