@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; products this small wait for threads
@@ -17,10 +16,6 @@ settings.load_profile("any machine")
 
 collect_ignore = ["data"]
 
-
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C is heard, also where the tests run in the background of a shell, which has all they start ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)  # the background of a shell has all it starts ignore them

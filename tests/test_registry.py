@@ -155,7 +155,6 @@ def test_a_plugin_whose_metadata_are_torn_is_loaded_and_its_home_unknown(site):
     assert plugin.label == "plugin 'torn' (unknown distribution ?)"
 
 
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_plugins_load_is_no_plugins_fault(site):
     made_plugins.install(site, "slow", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
     with pytest.raises(KeyboardInterrupt):

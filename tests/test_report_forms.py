@@ -354,7 +354,6 @@ def test_without_the_bundle_hovering_is_refused_with_what_to_install(folder, tmp
     assert not (tmp_path / "a.html").exists()
 
 
-@pytest.mark.usefixtures("ctrl_c")
 def test_a_watched_report_follows_the_runs_until_it_is_interrupted(tmp_path):
     folder, out = store.create(tmp_path / "made"), tmp_path / "r.md"
 
