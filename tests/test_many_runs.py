@@ -192,10 +192,10 @@ def test_sizes_that_vary_apart_are_told_of_all_series_at_once_as_of_each_by_nump
         logs = np.log([one[other > 0], other[other > 0]])
         least = min(len(np.unique(each)) for each in logs)
         apart = least >= sweep.FEWEST and abs(np.corrcoef(logs)[0, 1]) < sweep.STRAIGHT
-        assert (row["apart"], row["runs"], row["num_params"]) == (apart, 6, len(np.unique(one)))
-        assert row["apart"] == sweep.apart(records.filter(pl.col("variant") == row["variant"]))
-    assert told["label"].to_list() == [f"e:v{each}" for each in range(300)]
-    assert 60 < told["apart"].sum() < 240
+        assert (row["_apart"], row["_runs"], row["_num_params"]) == (apart, 6, len(np.unique(one)))
+        assert row["_apart"] == sweep.apart(records.filter(pl.col("variant") == row["variant"]))
+    assert told["_label"].to_list() == [f"e:v{each}" for each in range(300)]
+    assert 60 < told["_apart"].sum() < 240
 
 
 def test_of_many_series_the_first_are_printed_and_the_last_line_says_how_to_have_all() -> None:

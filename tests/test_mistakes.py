@@ -144,6 +144,8 @@ MISTAKES = [
     (("fit", "runs.csv", "--y", "val_pplx"), "no run has val_pplx; did you mean 'val_ppl'?; there are: val_ppl,",
      "--map val_pplx=COLUMN"),
     (("fit", "runs.csv", "--by", "nosuch"), "no column 'nosuch'; there are: ", "map one: --map nosuch=COLUMN"),
+    (("predict", "runs.csv", "--tokens", "10x", "--by", "nosuch"), "no column 'nosuch'; there are: "),
+    (("plot", "runs.csv", "--by", "nosuch", "-o", "made.svg"), "no column 'nosuch'; there are: "),
     (("fit", "runs.csv", "--set", "E=x"), "no option 'E' for power-law; known: none"),
     (("fit", "runs.csv", "--where", "params >"), '--where "params >": is not understood', "allowed are numbers"),
     (("fit", "runs.csv", "--where", "parms > 3"), "no column 'parms'; did you mean 'params'?; there are: params, "),

@@ -60,7 +60,7 @@ def about(records: pl.DataFrame) -> dict[str, Any]:
     The law is of each series where every one of them varies both, else of all together.
     """
     x, y = axes(records)
-    every = by_series(records, BOTH)["apart"]
+    every = by_series(records, BOTH)["_apart"]
     if not (apart(records) or every.any()):
         return {"x": x, "y": y}
     by = series.SERIES if len(every) > 1 and every.all() else None
@@ -68,16 +68,16 @@ def about(records: pl.DataFrame) -> dict[str, Any]:
 
 
 def by_series(records: pl.DataFrame, sizes: Sequence[str], by: Sequence[str] = series.SERIES) -> pl.DataFrame:
-    """A row a series of finished runs: its `label`, how many `runs` there are, and values of each size, `num_SIZE`.
+    """A row a series of finished runs: its `_label`, how many `_runs` there are, and values of each size, `_num_SIZE`.
 
-    Also whether the sizes are `apart`, as the function of that name says.
+    Also whether the sizes are `_apart`, as the function of that name says.
     """
     runs = _finished(records)
     groups = runs.with_columns(_control=series.control(runs)).group_by(*by, "_control", maintain_order=True)
-    made = groups.agg(pl.len().alias("runs"), _apart(runs, sizes).alias("apart"),
-                      *(pl.col(name).n_unique().alias(f"num_{name}") for name in sizes if name in runs.columns))
+    made = groups.agg(pl.len().alias("_runs"), _apart(runs, sizes).alias("_apart"),
+                      *(pl.col(name).n_unique().alias(f"_num_{name}") for name in sizes if name in runs.columns))
     labels = [series.label(parts, control) for *parts, control in made.select(*by, "_control").iter_rows()]
-    return made.with_columns(pl.Series("label", labels, dtype=pl.String))
+    return made.with_columns(pl.Series("_label", labels, dtype=pl.String))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def parted(records: pl.DataFrame, law: Law, registry: Registry) -> Parted:
     every = by_series(records, law.inputs)
     if every.height < 2:
         return Parted(by=None)
-    small = every.filter((pl.col("runs") < law.least_points) | ~pl.col("apart"))["label"]
+    small = every.filter((pl.col("_runs") < law.least_points) | ~pl.col("_apart"))["_label"]
     return Parted(by=None if len(small) else series.SERIES, count=every.height, small=tuple(small))
 
 

@@ -195,9 +195,10 @@ def forecast(asked: Asked, at: At, law: AnyLaw | Sequence[AnyLaw] = AUTO, *, alo
             _refuse_other(next(iter(at), ""), asked)
         if asked.options:
             raise UsageError(f"law '{AUTO}' takes no options, found {', '.join(asked.options)}; name a law to set them")
-        _warn_of_sizes(asked)
     given = () if chosen else tuple(asked.law(each) for each in listed(law))
     parted = asked.together(given or curves(asked.runs.registry, x=asked.x, y=asked.y))
+    if chosen:
+        _warn_of_sizes(asked)
     made = fitting.predict_all(asked.runs.records, at, AUTO if chosen else given, x=asked.x, y=asked.y,
                                along=along, options=asked.options, prior=prior, pool=pool, choice=choice,
                                intervals=intervals, by=parted.by[given[0].name] if given else asked.by,

@@ -12,7 +12,7 @@ from rich.text import Text
 from cvfp_core.errors import UsageError
 from cvfp_core.fitting import Fit, fit_all
 from cvfp_core.fitting.axes import filled, on_axes
-from cvfp_core.fitting.points import weighted
+from cvfp_core.fitting.points import require, weighted
 from cvfp_core.fitting.run import check_options, find, option_values
 from cvfp_core.ingesting import reading
 from cvfp_core.ingesting.aliases import names_of
@@ -211,8 +211,9 @@ def ask(runs: Readable, *, x: str | None = None, y: str | None = None, by: str |
         raise nothing_finished(made.inputs.stores, made.registry)
     if weights is not None:
         made = replace(made, inputs=replace(made.inputs, records=weighted(made.records, weights)))
-    return Asked(runs=made, x=x, y=y, options=dict(options or {}),
-                 by=(by,) if isinstance(by, str) else tuple(by) if by else None)
+    columns = (by,) if isinstance(by, str) else tuple(by) if by else None
+    require(made.records, columns or (), "group")
+    return Asked(runs=made, x=x, y=y, options=dict(options or {}), by=columns)
 
 
 def listed(law: AnyLaw | Sequence[AnyLaw]) -> Sequence[AnyLaw]:

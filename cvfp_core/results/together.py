@@ -77,10 +77,10 @@ def mixed(records: pl.DataFrame, inputs: set[tuple[str, ...]], registry: Registr
     if known is None:
         return ""
     other = next(name for name in known.inputs if name != x)
-    mixes = by_series(records, known.inputs, by or SERIES).filter("apart")
+    mixes = by_series(records, known.inputs, by or SERIES).filter("_apart")
     if mixes.is_empty():
         return ""
     give = " ".join(f"--at {name}=VALUE" for name in known.inputs)
-    most: Any = mixes[f"num_{other}"].max()
+    most: Any = mixes[f"_num_{other}"].max()
     return (f"{other} vary too ({most:,} values), and this curve mixes them; --law {known.name} knows of both "
             f"(forecast by it with {give}), --by {other} fits apart")
