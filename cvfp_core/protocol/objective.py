@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from operator import add
 
@@ -42,15 +43,11 @@ class Term:
         Raises PluginError for what the objective raises and for what is no loss, Diverged for contexts that are not
         finite where it cannot take them.
         """
-        try:
+        with self._blaming(contexts):
             returned = self.objective.loss(contexts, previous, self.options)
             parts = dict(returned) if isinstance(returned, Mapping) else {"": returned}
             if wrong := _problem(parts, contexts):
                 raise TypeError(wrong)
-        except (CvfpError, *culprits.PASSING):
-            raise
-        except BaseException as error:
-            raise self._blamed(error, contexts) from error
         self._calls += 1
         for name, value in parts.items():
             if name:
@@ -66,12 +63,8 @@ class Term:
         """The loss of a batch that arrives in blocks of rows; previous (B, d) as in a call."""
         if self.objective.blocked is None:
             return _ByAutograd(self, previous, trained)
-        try:
+        with self._blaming(previous):
             return self.objective.blocked(self.options)
-        except (CvfpError, *culprits.PASSING):
-            raise
-        except BaseException as error:
-            raise self._blamed(error, previous) from error
 
     def gradient(self, loss: Tensor, contexts: Tensor) -> Tensor:
         """(B, d), of what a call returned for these contexts. Raises PluginError if there is none, Diverged for NaN."""
@@ -108,6 +101,16 @@ class Term:
         remedy = "; a smaller phase1.batch_tokens makes it cheaper" if self.objective.cost == "B^2 d" else ""
         return (f"objective '{self.objective.name}' takes {own:.2g} s of an iteration's {seconds:.2g} s: its cost "
                 f"grows as {self.objective.cost}, B tokens of a batch and d the width of a context{remedy}")
+
+    @contextmanager
+    def _blaming(self, contexts: Tensor) -> Iterator[None]:
+        """Where the objective's code is called: what it raises is its plugin's, but for errors a user can mend."""
+        try:
+            yield
+        except (CvfpError, *culprits.PASSING):
+            raise
+        except BaseException as error:
+            raise self._blamed(error, contexts) from error
 
     def _blamed(self, error: BaseException, contexts: Tensor) -> BaseException:
         if culprits.out_of_memory(error):
