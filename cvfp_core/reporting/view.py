@@ -256,9 +256,7 @@ class Facts:
         """The fits of the law asked for, or of every law tried unasked that can be fitted to what the records have."""
         if self.asked.law:
             return {self.asked.law: list(self.law_fits.values())}
-        labels = series.labels(self.records, self.by)
-        every = labels.unique(maintain_order=True)
-        some = self.records.filter(labels.is_in(every[series.evenly(len(every), FITTED)].implode()))
+        some, _ = series.few(self.records, FITTED, self.by)
         made = {}
         for name, law in self.registry.items(Law).items():
             if law.automatic:

@@ -89,14 +89,9 @@ class Asked:
 
     def some(self, most: int) -> Asked:
         """What is asked, of at most so many of the series, spread evenly."""
-        records = self.runs.records
-        labels = series.labels(records, self.by or series.SERIES)
-        names = labels.unique(maintain_order=True)
-        if len(names) <= most:
-            return self
-        kept = records.filter(labels.is_in(names[series.evenly(len(names), most)].to_list()))
-        return replace(self, of_series=len(names),
-                       runs=replace(self.runs, inputs=replace(self.runs.inputs, records=kept)))
+        kept, count = series.few(self.runs.records, most, self.by or series.SERIES)
+        return self if count <= most else replace(
+            self, of_series=count, runs=replace(self.runs, inputs=replace(self.runs.inputs, records=kept)))
 
     def fit(self, laws: Sequence[AnyLaw], parted: Together | None = None, *, intervals: bool = True) -> list[Fit]:
         """The laws fitted to every series of the runs, without intervals of parameters if nobody looks at them.

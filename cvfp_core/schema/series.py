@@ -164,6 +164,13 @@ def some(records: pl.DataFrame, most: int, by: Sequence[str] = SERIES, along: Se
     return records[np.sort(ordered["_row"].to_numpy()[spread(counts, most, ends)])]
 
 
+def few(records: pl.DataFrame, most: int, by: Sequence[str] = SERIES) -> tuple[pl.DataFrame, int]:
+    """All records of at most so many series, spread evenly over them; how many series there are."""
+    named = labels(records, by)
+    every = named.unique(maintain_order=True)
+    return records.filter(named.is_in(every[evenly(len(every), most)].implode())), len(every)
+
+
 def spread(counts: Sequence[int] | np.ndarray, most: int, ends: Sequence[int | np.intp]) -> np.ndarray:
     """Of rows by series, which stand together, about `most`: those of each spread evenly over its rows.
 
